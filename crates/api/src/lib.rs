@@ -1,0 +1,1 @@
+//! The wire: request and answer types, the error table, cursors

@@ -1,0 +1,122 @@
+//! What can be done, and therefore be recorded.
+
+use std::{fmt, str::FromStr};
+
+/// A text that is not an action.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an action; actions look like org.create")]
+pub struct UnknownAction(pub String);
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// What was done or tried; the resource stands first in the name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Action {
+            /// All actions.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// A partner was made.
+    PartnerCreate = "partner.create";
+    /// Partners were listed.
+    PartnerList = "partner.list";
+    /// A partner was read.
+    PartnerRead = "partner.read";
+    /// A partner was changed.
+    PartnerUpdate = "partner.update";
+    /// A partner key was issued.
+    KeyCreate = "key.create";
+    /// Partner keys were listed.
+    KeyList = "key.list";
+    /// A partner key was read.
+    KeyRead = "key.read";
+    /// A partner key was changed.
+    KeyUpdate = "key.update";
+    /// A partner key was revoked.
+    KeyRevoke = "key.revoke";
+    /// An org was asked for.
+    OrgCreate = "org.create";
+    /// Orgs were listed.
+    OrgList = "org.list";
+    /// An org was read.
+    OrgRead = "org.read";
+    /// An org's status was polled.
+    OrgStatus = "org.status";
+    /// An org's deletion was asked for.
+    OrgDelete = "org.delete";
+    /// An org was paused.
+    OrgSuspend = "org.suspend";
+    /// An org's pause was ended.
+    OrgResume = "org.resume";
+    /// A failed org is to be tried again.
+    OrgRetry = "org.retry";
+    /// The system has made an org ready.
+    OrgProvisioned = "org.provisioned";
+    /// The system has given up making an org.
+    OrgFailed = "org.failed";
+    /// The system has taken an org away.
+    OrgDeleted = "org.deleted";
+    /// A workspace was made.
+    WorkspaceCreate = "workspace.create";
+    /// Workspaces were listed.
+    WorkspaceList = "workspace.list";
+    /// The billing state of an org was read.
+    BillingRead = "billing.read";
+    /// The billing state of an org was changed.
+    BillingUpdate = "billing.update";
+    /// Audit events were listed.
+    AuditList = "audit.list";
+    /// A credential asked what it is.
+    Whoami = "credential.read";
+    /// An admin key was made.
+    AdminKeyCreate = "admin_key.create";
+    /// An admin key was revoked.
+    AdminKeyRevoke = "admin_key.revoke";
+    /// The call fitted no route.
+    Unrouted = "request.unrouted";
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Action {
+    type Err = UnknownAction;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAction> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|action| action.as_str() == text)
+            .ok_or_else(|| UnknownAction(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_reads_back_as_it_was_printed() {
+        for &action in Action::ALL {
+            assert_eq!(action.to_string().parse(), Ok(action));
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One thing that happened.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
+use time::OffsetDateTime;
+
+use crate::Action;
+
+/// Whatever else is worth knowing of an event; never a secret.
+pub type Details = serde_json::Map<String, serde_json::Value>;
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A partner key.
+    PartnerKey {
+        /// The key.
+        id: KeyId,
+        /// Whose it is.
+        partner_id: PartnerId,
+    },
+    /// An admin key.
+    Admin {
+        /// The key.
+        id: AdminKeyId,
+    },
+    /// The control plane itself.
+    System {
+        /// The partner whose org it was about.
+        partner_id: Option<PartnerId>,
+    },
+}
+
+impl Actor {
+    /// The partner on whose behalf it was done.
+    #[must_use]
+    pub const fn partner_id(&self) -> Option<PartnerId> {
+        match self {
+            Self::PartnerKey { partner_id, .. } => Some(*partner_id),
+            Self::Admin { .. } => None,
+            Self::System { partner_id } => *partner_id,
+        }
+    }
+}
+
+/// What kind of thing it was done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A partner, or all of them.
+    Partner,
+    /// A partner key.
+    PartnerKey,
+    /// An admin key.
+    AdminKey,
+    /// An org.
+    Org,
+    /// A workspace.
+    Workspace,
+    /// The audit log.
+    AuditLog,
+    /// Nothing that exists.
+    Route,
+}
+
+impl TargetKind {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Partner => "partner",
+            Self::PartnerKey => "partner_key",
+            Self::AdminKey => "admin_key",
+            Self::Org => "org",
+            Self::Workspace => "workspace",
+            Self::AuditLog => "audit_log",
+            Self::Route => "route",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Partner,
+            Self::PartnerKey,
+            Self::AdminKey,
+            Self::Org,
+            Self::Workspace,
+            Self::AuditLog,
+            Self::Route,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What it was done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What kind of thing.
+    pub kind: TargetKind,
+    /// Which one; `None` for a list, or where none was named rightly.
+    pub id: Option<String>,
+}
+
+impl Target {
+    /// One thing of a kind.
+    pub fn one(kind: TargetKind, id: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            id: Some(id.to_string()),
+        }
+    }
+
+    /// A kind of things as a whole.
+    #[must_use]
+    pub const fn all(kind: TargetKind) -> Self {
+        Self { kind, id: None }
+    }
+}
+
+/// A text that is not an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an outcome is one of success, denied, failed")]
+pub struct UnknownOutcome;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// It was refused: the caller may not, or asked for what can't be.
+    Denied,
+    /// It was allowed and went wrong on our side.
+    Failed,
+}
+
+impl Outcome {
+    /// The outcome that a status stands for: refusals are below 500.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            0..400 => Self::Success,
+            400..500 => Self::Denied,
+            500.. => Self::Failed,
+        }
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
+        [Self::Success, Self::Denied, Self::Failed]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+            .ok_or(UnknownOutcome)
+    }
+}
+
+/// The request by which it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its id, the client's own or ours.
+    pub id: String,
+    /// Its method.
+    pub method: String,
+    /// The route that it fitted, with names for the parts that vary.
+    pub route: String,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What the client says it is, cut to a bounded length.
+    pub user_agent: Option<String>,
+    /// The status of the answer.
+    pub status_code: u16,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// When it happened.
+    pub occurred_at: OffsetDateTime,
+    /// Who did it.
+    pub actor: Actor,
+    /// What was done or tried.
+    pub action: Action,
+    /// To what.
+    pub target: Target,
+    /// The org that it was about, if it was about one.
+    pub org_id: Option<OrgId>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The request by which it was done; `None` for the system's own doing.
+    pub request: Option<Request>,
+    /// Whatever else is worth knowing.
+    pub details: Details,
+}

@@ -1,0 +1,13 @@
+//! What happened: audit events, and the questions asked of them.
+//!
+//! Every call by a known credential leaves exactly one event, allowed or refused.
+//! This crate refuses to know HTTP: a method, a route and a status are recorded as the plain texts and
+//! numbers that they are.
+
+mod action;
+mod event;
+mod store;
+
+pub use action::{Action, UnknownAction};
+pub use event::{Actor, Details, Event, Outcome, Request, Target, TargetKind, UnknownOutcome};
+pub use store::{ActorId, AuditQueries, AuditSight, AuditStore, EventFilter};

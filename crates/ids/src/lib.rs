@@ -1,0 +1,21 @@
+//! How resources are identified: typed ids, names, labels, and a place in a list of ids.
+//!
+//! This crate knows nothing of keys, orgs or storage; every other crate knows this one.
+//! It reads no clock and holds no source of randomness: both are arguments.
+
+mod id;
+mod labels;
+mod name;
+mod page;
+mod plan;
+mod sequence;
+
+pub use id::{
+    AdminKeyId, EventId, KeyId, OrgId, ParseIdError, PartnerId, RequestId, TypedId, WorkspaceId,
+};
+pub use labels::{InvalidLabels, Labels, MAX_LABELS};
+pub use name::{InvalidName, Name};
+pub use page::{Page, PageRequest};
+pub use plan::{InvalidPlanName, PlanName};
+pub use sequence::Sequence;
+pub use ulid::Ulid;

@@ -1,0 +1,182 @@
+//! What is stored of a key: a digest under a pepper that the database never sees.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::PlainKey;
+
+/// The shortest pepper, in bytes.
+const MIN_PEPPER: usize = 32;
+
+/// The pepper is too short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a pepper needs 32 bytes or more")]
+pub struct InvalidPepper;
+
+/// HMAC-SHA-256 (RFC 2104, FIPS 180-4) of a key under a pepper. Comparison takes constant time.
+#[derive(Clone, Copy)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest that was stored as these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for KeyDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for KeyDigest {}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest")
+    }
+}
+
+/// The secret that digests are keyed with. It prints as `[redacted]` and is wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Pepper(Vec<u8>);
+
+impl Pepper {
+    /// A pepper of 32 bytes or more.
+    ///
+    /// # Errors
+    /// When it is shorter.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, InvalidPepper> {
+        let pepper = Self(bytes.into());
+        if pepper.0.len() < MIN_PEPPER {
+            Err(InvalidPepper)
+        } else {
+            Ok(pepper)
+        }
+    }
+
+    fn mac(&self, purpose: &[u8], message: &[u8]) -> [u8; 32] {
+        // HMAC takes a key of any length, so this arm is never taken; an unkeyed digest would be
+        // worse than none, so it would match nothing.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return [0; 32];
+        };
+        mac.update(purpose);
+        mac.update(message);
+        mac.finalize().into_bytes().into()
+    }
+
+    fn digest(&self, key: &PlainKey) -> KeyDigest {
+        KeyDigest(self.mac(b"", key.expose().as_bytes()))
+    }
+
+    /// A value by which a database can tell this pepper from another without knowing either.
+    #[must_use]
+    pub fn check_value(&self) -> String {
+        // A NUL can't stand in a key, so this never equals the digest of one.
+        let mac = self.mac(b"\0pepper check, version 1", b"");
+        mac.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The pepper in use and the retired ones, under which older keys still verify.
+#[derive(Clone, Debug)]
+pub struct Peppers {
+    current: Pepper,
+    retired: Vec<Pepper>,
+}
+
+impl Peppers {
+    /// New keys get digests under `current` alone.
+    pub fn new(current: Pepper, retired: impl IntoIterator<Item = Pepper>) -> Self {
+        Self {
+            current,
+            retired: retired.into_iter().collect(),
+        }
+    }
+
+    /// The digest to store for a new key.
+    #[must_use]
+    pub fn digest(&self, key: &PlainKey) -> KeyDigest {
+        self.current.digest(key)
+    }
+
+    /// The digests under which a presented key may be stored, the current pepper's first.
+    pub fn candidates(&self, key: &PlainKey) -> impl Iterator<Item = KeyDigest> {
+        self.all().map(move |pepper| pepper.digest(key))
+    }
+
+    /// The check values of all peppers, the current one's first.
+    pub fn check_values(&self) -> impl Iterator<Item = String> {
+        self.all().map(Pepper::check_value)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Pepper> {
+        std::iter::once(&self.current).chain(&self.retired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pepper(text: &str) -> Pepper {
+        Pepper::new(text.repeat(32)).unwrap()
+    }
+
+    fn key() -> PlainKey {
+        PlainKey::operator(&"k".repeat(40)).unwrap()
+    }
+
+    #[test]
+    fn the_digest_is_hmac_sha_256() {
+        // RFC 4231, test case 3: the key is 20 times 0xaa, the data 50 times 0xdd.
+        let pepper = Pepper(vec![0xaa; 20]);
+        let expect = "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe";
+        let told: String = pepper
+            .mac(b"", &[0xdd; 50])
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(told, expect);
+    }
+
+    #[test]
+    fn a_retired_pepper_verifies_until_it_is_removed() {
+        let stored = Peppers::new(pepper("a"), []).digest(&key());
+        let verifies = |peppers: &Peppers| peppers.candidates(&key()).any(|d| d == stored);
+        assert!(verifies(&Peppers::new(pepper("b"), [pepper("a")])));
+        assert!(!verifies(&Peppers::new(pepper("b"), [])));
+    }
+
+    #[test]
+    fn a_new_digest_is_never_under_a_retired_pepper() {
+        let peppers = Peppers::new(pepper("b"), [pepper("a")]);
+        assert_eq!(peppers.digest(&key()), pepper("b").digest(&key()));
+    }
+
+    #[test]
+    fn check_values_differ_and_peppers_do_not_print() {
+        assert_ne!(pepper("a").check_value(), pepper("b").check_value());
+        assert_eq!(format!("{:?}", pepper("a")), "[redacted]");
+        assert!(Pepper::new("short").is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! Partner keys and the states of their life.
+
+use std::{fmt, str::FromStr};
+
+use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use ratelimit::RateLimit;
+use scopes::ScopeSet;
+use time::OffsetDateTime;
+
+use crate::Partner;
+
+/// A text that is not the status of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key's status is one of active, disabled, expired, revoked")]
+pub struct UnknownStatus;
+
+/// Whether a key can be used, and if not, the strongest reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStatus {
+    /// It can be used.
+    Active,
+    /// An admin has switched it off; it can be switched on again.
+    Disabled,
+    /// Its time is over.
+    Expired,
+    /// It is gone for good.
+    Revoked,
+}
+
+impl KeyStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KeyStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Active, Self::Disabled, Self::Expired, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownStatus)
+    }
+}
+
+/// A partner key without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Whose it is.
+    pub partner_id: PartnerId,
+    /// Its name.
+    pub name: Name,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// The one org it acts within, if it is bound to one.
+    pub org_id: Option<OrgId>,
+    /// The plans of the orgs it may create, if it is held to some.
+    pub org_plans: Option<Vec<PlanName>>,
+    /// How often it may be used, when not [`RateLimit::KEY_DEFAULT`].
+    pub rate_limit: Option<RateLimit>,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Whether an admin has switched it off.
+    pub disabled: bool,
+    /// Labels.
+    pub labels: Labels,
+    /// The first characters of the secret.
+    pub key_prefix: String,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// The admin key that made it.
+    pub created_by: AdminKeyId,
+    /// When it was last used, true to the minute.
+    pub last_used_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    pub revoked_at: Option<OffsetDateTime>,
+}
+
+impl PartnerKey {
+    /// Whether it can be used at `now`; what can't be undone outweighs what can.
+    #[must_use]
+    pub fn status(&self, now: OffsetDateTime) -> KeyStatus {
+        if self.revoked_at.is_some() {
+            KeyStatus::Revoked
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            KeyStatus::Expired
+        } else if self.disabled {
+            KeyStatus::Disabled
+        } else {
+            KeyStatus::Active
+        }
+    }
+
+    /// The limit in force.
+    #[must_use]
+    pub fn effective_rate_limit(&self) -> RateLimit {
+        self.rate_limit.unwrap_or(RateLimit::KEY_DEFAULT)
+    }
+
+    /// Whether it may create orgs of this plan.
+    #[must_use]
+    pub fn allows_org_plan(&self, plan: &PlanName) -> bool {
+        self.org_plans
+            .as_ref()
+            .is_none_or(|plans| plans.contains(plan))
+    }
+
+    /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
+    #[must_use]
+    pub fn use_is_news(&self, now: OffsetDateTime) -> bool {
+        let minute = |at: OffsetDateTime| at.unix_timestamp().div_euclid(60);
+        self.last_used_at
+            .is_none_or(|last| minute(last) < minute(now))
+    }
+}
+
+/// A key and the partner who holds it: what is needed to decide on a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// The key.
+    pub key: PartnerKey,
+    /// Its partner.
+    pub partner: Partner,
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{TypedId, Ulid};
+    use time::{Duration, macros::datetime};
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-04-23 08:00:30 UTC);
+
+    fn key() -> PartnerKey {
+        PartnerKey {
+            id: KeyId::from_ulid(Ulid::from(1)),
+            partner_id: PartnerId::from_ulid(Ulid::from(2)),
+            name: Name::new("acme").unwrap(),
+            scopes: ScopeSet::EMPTY,
+            org_id: None,
+            org_plans: None,
+            rate_limit: None,
+            expires_at: None,
+            disabled: false,
+            labels: Labels::default(),
+            key_prefix: "mol_pk_12345".into(),
+            created_at: NOW,
+            created_by: AdminKeyId::from_ulid(Ulid::from(3)),
+            last_used_at: None,
+            revoked_at: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut PartnerKey), expect: KeyStatus) {
+        let mut key = key();
+        change(&mut key);
+        assert_eq!(key.status(NOW), expect);
+    }
+
+    #[test]
+    fn the_strongest_reason_is_told() {
+        check(|_| (), KeyStatus::Active);
+        check(|key| key.disabled = true, KeyStatus::Disabled);
+        check(
+            |key| (key.disabled, key.expires_at) = (true, Some(NOW)),
+            KeyStatus::Expired,
+        );
+        check(
+            |key| (key.revoked_at, key.expires_at) = (Some(NOW), Some(NOW)),
+            KeyStatus::Revoked,
+        );
+    }
+
+    #[test]
+    fn a_key_ends_at_the_very_moment() {
+        check(
+            |key| key.expires_at = Some(NOW + Duration::MICROSECOND),
+            KeyStatus::Active,
+        );
+        check(|key| key.expires_at = Some(NOW), KeyStatus::Expired);
+    }
+
+    #[test]
+    fn a_use_is_news_once_a_minute() {
+        let mut key = key();
+        assert!(key.use_is_news(NOW));
+        key.last_used_at = Some(NOW);
+        assert!(!key.use_is_news(NOW + Duration::seconds(29)));
+        assert!(key.use_is_news(NOW + Duration::seconds(30)));
+        assert!(
+            !key.use_is_news(NOW - Duration::minutes(5)),
+            "time does not run back"
+        );
+    }
+
+    #[test]
+    fn a_key_held_to_plans_creates_those_alone() {
+        let plan = |name: &str| PlanName::new(name).unwrap();
+        let mut key = key();
+        assert!(key.allows_org_plan(&plan("enterprise")));
+        key.org_plans = Some(vec![plan("standard")]);
+        assert!(key.allows_org_plan(&plan("standard")));
+        assert!(!key.allows_org_plan(&plan("enterprise")));
+    }
+}

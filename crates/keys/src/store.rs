@@ -1,0 +1,104 @@
+//! What a store of keys must offer.
+
+use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
+use time::OffsetDateTime;
+
+use crate::{AdminKey, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey};
+
+/// Which keys to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyFilter {
+    /// Those of this partner alone.
+    pub partner_id: Option<PartnerId>,
+    /// This one alone.
+    pub id: Option<KeyId>,
+    /// Those that have this status at this time.
+    pub status: Option<(KeyStatus, OffsetDateTime)>,
+}
+
+/// Questions to a store of keys.
+pub trait KeyQueries {
+    /// What can go wrong in the store.
+    type Error;
+
+    /// The key stored under any of these digests, whatever its status.
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, Self::Error>;
+
+    /// One key.
+    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+
+    /// Keys, newest first.
+    fn keys(
+        &mut self,
+        filter: &KeyFilter,
+        page: PageRequest,
+    ) -> Result<Page<PartnerKey>, Self::Error>;
+
+    /// One partner.
+    fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
+
+    /// Partners, newest first.
+    fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, Self::Error>;
+
+    /// The admin key stored under any of these digests, whatever its status.
+    fn admin_key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<AdminKey>, Self::Error>;
+
+    /// One admin key.
+    fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, Self::Error>;
+
+    /// All admin keys, newest first.
+    fn admin_keys(&mut self) -> Result<Vec<AdminKey>, Self::Error>;
+
+    /// The check value of the pepper that the stored digests were made with.
+    fn pepper_check(&mut self) -> Result<Option<String>, Self::Error>;
+}
+
+/// Changes to a store of keys; all within the caller's transaction.
+pub trait KeyStore: KeyQueries {
+    /// Adds a key. The caller has made sure that its partner exists.
+    fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), Self::Error>;
+
+    /// One key, held against every other writer until the transaction ends.
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+
+    /// Writes what an admin may change: name, scopes, plans, limit, end, labels, `disabled`.
+    /// Everything else stays as it is, a revocation above all.
+    fn key_update(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
+
+    /// Revokes a key; `false` when it was revoked already, and its time then stays.
+    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, Self::Error>;
+
+    /// Notes a use; an earlier time than the one noted changes nothing.
+    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), Self::Error>;
+
+    /// Adds a partner.
+    fn partner_insert(&mut self, partner: &Partner) -> Result<(), Self::Error>;
+
+    /// One partner, held against every other writer until the transaction ends.
+    fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
+
+    /// Writes everything but the id and the time of making.
+    fn partner_update(&mut self, partner: &Partner) -> Result<(), Self::Error>;
+
+    /// Adds an admin key.
+    fn admin_key_insert(&mut self, key: &AdminKey, digest: &KeyDigest) -> Result<(), Self::Error>;
+
+    /// Revokes an admin key; `false` when it was revoked already or is not there.
+    fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime)
+    -> Result<bool, Self::Error>;
+
+    /// Takes a revoked admin key into use again, as of `at`.
+    fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), Self::Error>;
+
+    /// Replaces the pepper's check value, if it still is `expected`; `false` when it is not.
+    ///
+    /// Of two first starts at once, one gets `true`.
+    fn pepper_check_replace(
+        &mut self,
+        expected: Option<&str>,
+        new: &str,
+    ) -> Result<bool, Self::Error>;
+}

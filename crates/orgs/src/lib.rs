@@ -1,0 +1,24 @@
+//! Orgs: their slugs and plans, workspaces and subscriptions, and the states they move through.
+//!
+//! This crate refuses to know how orgs are stored ([`OrgStore`] says what a store must offer), how they
+//! are made real ([`Provisioner`]), what a key is, and what time it is.
+
+mod org;
+mod plan;
+mod provisioner;
+mod slug;
+mod status;
+mod step;
+mod store;
+mod subscription;
+mod workspace;
+
+pub use org::{Failure, Org, OrgSight};
+pub use plan::{EmptyCatalogue, PlanCatalogue};
+pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner};
+pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
+pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
+pub use step::{Step, StepName, StepStatus};
+pub use store::{Lease, LeaseToken, OrgFilter, OrgQueries, OrgStore};
+pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
+pub use workspace::{DEFAULT_WORKSPACE, Workspace};

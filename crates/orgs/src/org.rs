@@ -1,0 +1,103 @@
+//! An org and who may see it.
+
+use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use time::OffsetDateTime;
+
+use crate::{Move, OrgStatus, Slug, WrongMove};
+
+/// Why the last attempt at an org did not succeed, in words that its partner can act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A short name of the cause.
+    pub code: String,
+    /// What happened and what can be done.
+    pub message: String,
+}
+
+/// An org.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Org {
+    /// Its id.
+    pub id: OrgId,
+    /// The partner whose it is.
+    pub partner_id: PartnerId,
+    /// The key that made it.
+    pub created_by_key_id: KeyId,
+    /// Its name.
+    pub name: Name,
+    /// Its slug.
+    pub slug: Slug,
+    /// Its plan.
+    pub plan: PlanName,
+    /// Where it stands.
+    pub status: OrgStatus,
+    /// The partner's own name for it.
+    pub external_id: Option<Name>,
+    /// Labels.
+    pub labels: Labels,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
+    /// When it first became ready.
+    pub ready_at: Option<OffsetDateTime>,
+    /// When it was deleted.
+    pub deleted_at: Option<OffsetDateTime>,
+    /// Why the last attempt failed.
+    pub failure: Option<Failure>,
+    /// How often the reconciler has taken up its present work.
+    pub attempts: u32,
+}
+
+impl Org {
+    /// Moves the org at `now`, keeping its times and its failure true.
+    ///
+    /// # Errors
+    /// When the move does not start at its status; nothing is changed then.
+    pub fn apply(&mut self, step: Move, now: OffsetDateTime) -> Result<(), WrongMove> {
+        self.status = self.status.after(step)?;
+        self.updated_at = now;
+        match step {
+            Move::Provisioned => {
+                self.ready_at = self.ready_at.or(Some(now));
+                self.failure = None;
+            }
+            Move::Retry | Move::Delete => {
+                self.attempts = 0;
+                self.failure = None;
+            }
+            Move::Deprovisioned => {
+                self.deleted_at = Some(now);
+                self.failure = None;
+            }
+            Move::GiveUp | Move::Suspend | Move::Resume => {}
+        }
+        Ok(())
+    }
+}
+
+/// Which orgs a caller can see. A store that is given a sight returns nothing beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrgSight {
+    /// Every org: the operator's sight.
+    All,
+    /// The orgs of one partner.
+    Partner(PartnerId),
+    /// Those that one of the partner's keys made.
+    MadeBy(PartnerId, KeyId),
+    /// One org of one partner.
+    One(PartnerId, OrgId),
+}
+
+impl OrgSight {
+    /// Whether the org is in sight.
+    #[must_use]
+    pub fn includes(self, org: &Org) -> bool {
+        match self {
+            Self::All => true,
+            Self::Partner(partner) => org.partner_id == partner,
+            Self::MadeBy(partner, key) => org.partner_id == partner && org.created_by_key_id == key,
+            Self::One(partner, id) => org.partner_id == partner && org.id == id,
+        }
+    }
+}

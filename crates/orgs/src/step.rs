@@ -1,0 +1,118 @@
+//! The steps in which an org is made and taken away.
+
+use time::OffsetDateTime;
+
+/// One step's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepName {
+    /// The provisioner makes what the org stands on.
+    Provision,
+    /// The default workspace is made.
+    Workspace,
+    /// The provisioner takes away what the org stood on.
+    Deprovision,
+}
+
+impl StepName {
+    /// The steps in which an org is made, in their order.
+    pub const MAKING: [Self; 2] = [Self::Provision, Self::Workspace];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+            Self::Workspace => "workspace",
+            Self::Deprovision => "deprovision",
+        }
+    }
+
+    /// The step of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Provision, Self::Workspace, Self::Deprovision]
+            .into_iter()
+            .find(|name| name.as_str() == text)
+    }
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    /// Nothing has been done yet.
+    Pending,
+    /// It is being worked on.
+    Running,
+    /// It is done.
+    Succeeded,
+    /// The last attempt failed.
+    Failed,
+}
+
+impl StepStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Running, Self::Succeeded, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// One step of an org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which one.
+    pub name: StepName,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// When it was last begun.
+    pub started_at: Option<OffsetDateTime>,
+    /// When it last ended.
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+impl Step {
+    /// A step that has not begun.
+    #[must_use]
+    pub const fn pending(name: StepName) -> Self {
+        Self {
+            name,
+            status: StepStatus::Pending,
+            attempts: 0,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    /// Begins the step, once more if need be.
+    pub const fn begin(&mut self, now: OffsetDateTime) {
+        self.status = StepStatus::Running;
+        self.attempts = self.attempts.saturating_add(1);
+        self.started_at = Some(now);
+        self.finished_at = None;
+    }
+
+    /// Ends the step.
+    pub const fn end(&mut self, succeeded: bool, now: OffsetDateTime) {
+        self.status = if succeeded {
+            StepStatus::Succeeded
+        } else {
+            StepStatus::Failed
+        };
+        self.finished_at = Some(now);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a store of orgs must offer.
+
+use ids::{Name, OrgId, Page, PageRequest, PartnerId, Ulid};
+use time::OffsetDateTime;
+
+use crate::{Org, OrgSight, OrgStatus, Slug, Step, Subscription, Workspace};
+
+/// Which orgs to list.
+#[derive(Clone, Debug)]
+pub struct OrgFilter {
+    /// Those in sight.
+    pub sight: OrgSight,
+    /// Those of this status; without it, those that are not deleted.
+    pub status: Option<OrgStatus>,
+    /// The one with this slug.
+    pub slug: Option<Slug>,
+    /// Those that the partner knows by this name.
+    pub external_id: Option<Name>,
+    /// Those that have all of these labels, each a key and its value.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What proves that a worker holds an org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseToken(pub Ulid);
+
+/// A hold on orgs for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What proves it.
+    pub token: LeaseToken,
+    /// When it ends unless it is renewed.
+    pub until: OffsetDateTime,
+}
+
+/// Questions to a store of orgs.
+pub trait OrgQueries {
+    /// What can go wrong in the store.
+    type Error;
+
+    /// One org, if it is in sight; deleted ones too.
+    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, Self::Error>;
+
+    /// Orgs, newest first.
+    fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, Self::Error>;
+
+    /// How many orgs the partner has that are not deleted.
+    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, Self::Error>;
+
+    /// The steps of an org in their order.
+    fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, Self::Error>;
+
+    /// The workspaces of an org, newest first.
+    fn workspaces(&mut self, org: OrgId, page: PageRequest)
+    -> Result<Page<Workspace>, Self::Error>;
+
+    /// The subscription of an org.
+    fn subscription(&mut self, org: OrgId) -> Result<Option<Subscription>, Self::Error>;
+
+    /// When the next org falls due that nobody holds at `now`, `None` when there is none.
+    fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Self::Error>;
+}
+
+/// Changes to a store of orgs; all within the caller's transaction.
+pub trait OrgStore: OrgQueries {
+    /// Gives a slug to an org. `false` when another org has it, or when it was freed by another
+    /// partner's org at `held_since` or later.
+    fn slug_claim(
+        &mut self,
+        slug: &Slug,
+        org: OrgId,
+        partner: PartnerId,
+        held_since: OffsetDateTime,
+    ) -> Result<bool, Self::Error>;
+
+    /// Frees the slug that an org has.
+    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), Self::Error>;
+
+    /// Adds an org whose slug has been claimed, due at once for the reconciler.
+    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), Self::Error>;
+
+    /// One org if it is in sight, held against every other writer until the transaction ends.
+    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, Self::Error>;
+
+    /// Writes the name, plan, status, times, failure and attempts, and when it is due next for the
+    /// reconciler. A lease stays as it is.
+    fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
+
+    /// Writes all steps of an org, in place of those there are.
+    fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), Self::Error>;
+
+    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first.
+    fn orgs_lease(
+        &mut self,
+        now: OffsetDateTime,
+        lease: Lease,
+        limit: usize,
+    ) -> Result<Vec<Org>, Self::Error>;
+
+    /// Prolongs the holds that this token still has.
+    fn lease_renew(&mut self, lease: Lease) -> Result<(), Self::Error>;
+
+    /// One org if the token still holds it, held against every other writer until the transaction
+    /// ends. Whoever writes as a worker starts with this.
+    fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, Self::Error>;
+
+    /// Ends the token's hold on an org.
+    fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), Self::Error>;
+
+    /// Adds a workspace; `false` when the org has one of this slug.
+    fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, Self::Error>;
+
+    /// Takes away all workspaces of an org.
+    fn workspaces_delete(&mut self, org: OrgId) -> Result<(), Self::Error>;
+
+    /// Sets the subscription of an org.
+    fn subscription_put(
+        &mut self,
+        org: OrgId,
+        subscription: &Subscription,
+    ) -> Result<(), Self::Error>;
+}

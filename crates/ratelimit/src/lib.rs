@@ -1,0 +1,53 @@
+//! How often a key may act: limits, decisions, and the limiter that makes them.
+//!
+//! A [`RateLimit`] of 600 per 60 s allows a burst of 600 calls and refills evenly, ten a second: the
+//! generic cell rate algorithm (GCRA, ITU-T I.371), as the `governor` crate implements it.
+//!
+//! With 3 per 60 s, calls at these seconds are decided so:
+//!
+//! | second | 0 | 0 | 0 | 0 | 20 | 21 | 60 |
+//! |---|---|---|---|---|---|---|---|
+//! | decision | yes | yes | yes | no, 20 s | yes | no, 19 s | yes |
+//! | remaining | 2 | 1 | 0 | 0 | 0 | 0 | 1 |
+//!
+//! The crate reads no clock: whoever makes a [`MemoryLimiter`] brings one.
+
+mod limit;
+mod memory;
+mod subject;
+
+use std::{future::Future, time::Duration};
+
+pub use limit::{InvalidRateLimit, RateLimit};
+pub use memory::MemoryLimiter;
+pub use subject::Subject;
+
+/// What the limiter said to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The limit that was applied.
+    pub limit: RateLimit,
+    /// How many more calls would be allowed at once, after this one.
+    pub remaining: u32,
+    /// How long until the whole burst is there again.
+    pub full_after: Duration,
+    /// `None` when the call is allowed, else how long to wait for the next one that is.
+    pub retry_after: Option<Duration>,
+}
+
+impl Decision {
+    /// Whether the call may go on.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.retry_after.is_none()
+    }
+}
+
+/// Decides call by call, and remembers what it must to do so.
+///
+/// One subject's calls never change the decisions for another.
+/// An implementation never forgets a subject that still has a debt.
+pub trait Limiter: Send + Sync + 'static {
+    /// Counts one call of `subject` against `limit` and decides on it; a refused call costs nothing.
+    fn check(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send;
+}

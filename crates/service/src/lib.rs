@@ -1,0 +1,1 @@
+//! The use cases, and nothing of HTTP

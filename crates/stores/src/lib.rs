@@ -1,0 +1,85 @@
+//! The unit of work over all stores: one door to read, one to write, one to append to the audit log.
+//!
+//! A use case is written against these traits alone and runs on any database that implements them.
+//! This crate refuses to know SQL, HTTP and what any use case does.
+
+use std::future::Future;
+
+use audit::{AuditQueries, AuditStore, Event};
+use keys::{KeyQueries, KeyStore};
+use orgs::{OrgQueries, OrgStore};
+
+mod error;
+
+pub use error::StoreError;
+
+/// All questions that can be asked of a database.
+pub trait Queries:
+    KeyQueries<Error = StoreError> + OrgQueries<Error = StoreError> + AuditQueries<Error = StoreError>
+{
+}
+
+impl<T> Queries for T where
+    T: KeyQueries<Error = StoreError>
+        + OrgQueries<Error = StoreError>
+        + AuditQueries<Error = StoreError>
+{
+}
+
+/// All changes that can be made in one transaction, and all questions.
+pub trait Transaction: Queries + KeyStore + OrgStore + AuditStore {
+    /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
+    /// the transaction goes on.
+    ///
+    /// # Errors
+    /// The part's own, or the store's when the savepoint can't be set or released.
+    fn savepoint<T, E: From<StoreError>>(
+        &mut self,
+        part: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E>;
+}
+
+/// A database. Cloning one gives another handle to the same.
+pub trait Database: Clone + Send + Sync + 'static {
+    /// What a reader is given: questions and no way to change anything.
+    type View: Queries;
+    /// What a writer is given.
+    type Tx: Transaction;
+
+    /// Runs questions on one connection.
+    ///
+    /// # Errors
+    /// The closure's own, or the store's when there is no connection to be had.
+    fn read<T, E>(
+        &self,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static;
+
+    /// Runs one transaction: all of its changes are durable when this returns `Ok`, none of them are
+    /// there when it returns `Err`.
+    ///
+    /// The closure may run more than once and has no effect but on the transaction. Whatever follows
+    /// from a change is done by the caller, afterwards. When the future is dropped, the transaction
+    /// may still be carried out.
+    ///
+    /// # Errors
+    /// The closure's own, or the store's when the transaction can't be carried out.
+    fn write<T, E>(
+        &self,
+        work: impl Fn(&mut Self::Tx) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static;
+
+    /// Adds one audit event, alone; it is durable when this returns.
+    ///
+    /// The same as a [`Database::write`] that does only this, and cheaper.
+    ///
+    /// # Errors
+    /// When the event can't be made durable.
+    fn append(&self, event: Event) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

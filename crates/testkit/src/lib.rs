@@ -1,0 +1,1 @@
+//! What tests share: the in-memory database, throwaway PostgreSQL, the store conformance suite
