@@ -1,2 +1,54 @@
-//! x
-fn main() {}
+//! The workshop: `cargo xtask <verb>`, one file for each verb.
+//!
+//! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
+
+mod ci;
+mod generate;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// The workshop of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run all tests and sum them up.
+    Test {
+        /// Arguments for `cargo test`: a name, `-p CRATE`, or `NAME -- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Check what the compiler can't: who may know whom, paired migrations, stale files.
+    Tidy {
+        /// First record the checksums of new migrations.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Write the files that are generated.
+    Generate,
+    /// Everything that must hold before a change lands.
+    Ci,
+}
+
+fn main() -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match Args::parse().verb {
+        Verb::Test { args } => test::run(&workspace, &args),
+        Verb::Tidy { record } => tidy::run(&workspace, record),
+        Verb::Generate => generate::run(&workspace),
+        Verb::Ci => ci::run(&workspace),
+    }
+}

@@ -1,1 +1,33 @@
-//! The wire: request and answer types, the error table, cursors
+//! The wire: what requests and answers look like, the error table, and cursors.
+//!
+//! Requests are read into the domain's own types, so that what has been read is valid; answers are
+//! made from them. This crate refuses to know how a request travels and what is done with it.
+
+mod code;
+mod cursor;
+mod event;
+mod fields;
+mod key;
+mod list;
+mod org;
+mod partner;
+mod problem;
+mod query;
+mod time;
+mod whoami;
+
+pub use code::ErrorCode;
+pub use cursor::{Cursor, InvalidCursor};
+pub use event::{EventView, event_filter};
+pub use fields::{BodyError, FieldError, Fields};
+pub use key::{KeyView, NewKeyView, key_changes, key_draft, key_filter};
+pub use list::{ListParams, ListView, list_view};
+pub use org::{
+    BillingView, OrgView, StatusView, WorkspaceView, billing_draft, org_draft, org_filter,
+    workspace_draft,
+};
+pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
+pub use problem::Problem;
+pub use query::{Query, QueryError};
+pub use time::{Time, parse_time};
+pub use whoami::{CredentialView, LimitView, WhoamiView};

@@ -27,6 +27,7 @@
 
 mod admin;
 mod digest;
+mod draft;
 mod key;
 mod partner;
 mod secret;
@@ -34,6 +35,7 @@ mod store;
 
 pub use admin::{AdminKey, AdminKeyOrigin};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
+pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
 pub use key::{HeldKey, KeyStatus, PartnerKey, UnknownStatus};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};

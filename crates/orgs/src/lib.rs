@@ -3,6 +3,7 @@
 //! This crate refuses to know how orgs are stored ([`OrgStore`] says what a store must offer), how they
 //! are made real ([`Provisioner`]), what a key is, and what time it is.
 
+mod draft;
 mod org;
 mod plan;
 mod provisioner;
@@ -13,6 +14,7 @@ mod store;
 mod subscription;
 mod workspace;
 
+pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, WorkspaceDraft};
 pub use org::{Failure, Org, OrgSight};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
 pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner};

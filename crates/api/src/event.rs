@@ -1,0 +1,105 @@
+//! Audit events on the wire.
+
+use audit::{Action, Actor, ActorId, AuditSight, Details, Event, EventFilter, Outcome};
+use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
+use serde::Serialize;
+
+use crate::{Query, QueryError, Time, parse_time};
+
+#[derive(Clone, Debug, Serialize)]
+struct ActorView {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: Option<String>,
+    partner_id: Option<PartnerId>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TargetView {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: Option<String>,
+}
+
+/// An audit event on the wire.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventView {
+    id: EventId,
+    occurred_at: Time,
+    actor: ActorView,
+    action: &'static str,
+    target: TargetView,
+    outcome: &'static str,
+    status_code: Option<u16>,
+    method: Option<String>,
+    route: Option<String>,
+    request_id: Option<String>,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    details: Details,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        let (kind, id) = match event.actor {
+            Actor::PartnerKey { id, .. } => ("partner_key", Some(id.to_string())),
+            Actor::Admin { id } => ("admin", Some(id.to_string())),
+            Actor::System { .. } => ("system", None),
+        };
+        let request = event.request;
+        let part = |of: fn(&audit::Request) -> String| request.as_ref().map(of);
+        Self {
+            id: event.id,
+            occurred_at: Time(event.occurred_at),
+            actor: ActorView {
+                kind,
+                id,
+                partner_id: event.actor.partner_id(),
+            },
+            action: event.action.as_str(),
+            target: TargetView {
+                kind: event.target.kind.as_str(),
+                id: event.target.id,
+            },
+            outcome: event.outcome.as_str(),
+            status_code: request.as_ref().map(|request| request.status_code),
+            method: part(|request| request.method.clone()),
+            route: part(|request| request.route.clone()),
+            request_id: part(|request| request.id.clone()),
+            ip: part(|request| request.ip.to_string()),
+            user_agent: request
+                .as_ref()
+                .and_then(|request| request.user_agent.clone()),
+            details: event.details,
+        }
+    }
+}
+
+/// Reads which events to list within a sight. The operator may ask for one partner's.
+///
+/// # Errors
+/// When a value is bad.
+pub fn event_filter(query: &mut Query, sight: AuditSight) -> Result<EventFilter, QueryError> {
+    let actor = query.filter("key_id", |text| {
+        let key = text.parse::<KeyId>().map(ActorId::Key);
+        key.or_else(|error| {
+            text.parse::<AdminKeyId>()
+                .map(ActorId::Admin)
+                .map_err(|_| error)
+        })
+    })?;
+    let partner_id = match sight {
+        AuditSight::All => query.filter("partner_id", str::parse::<PartnerId>)?,
+        AuditSight::Partner(_) | AuditSight::Org(..) => None,
+    };
+    Ok(EventFilter {
+        sight,
+        actor,
+        partner_id,
+        org_id: query.filter("org_id", str::parse::<OrgId>)?,
+        action: query.filter("action", str::parse::<Action>)?,
+        outcome: query.filter("outcome", str::parse::<Outcome>)?,
+        since: query.filter("since", parse_time)?,
+        until: query.filter("until", parse_time)?,
+    })
+}

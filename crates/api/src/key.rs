@@ -1,0 +1,298 @@
+//! Partner keys on the wire.
+
+use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use keys::{KeyChanges, KeyDraft, KeyFilter, KeyStatus, PartnerKey, PlainKey};
+use scopes::{Scope, ScopeSet};
+use serde::Serialize;
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    BodyError, FieldError, Fields, Query, QueryError, RateLimitView, Time,
+    fields::{boolean, list, parsed, whole},
+    parse_time,
+    partner::{label_changes, labels, rate_limit},
+};
+
+/// The most days that `expires_in_days` takes: ten years.
+const MAX_DAYS: u64 = 3650;
+
+/// A partner key on the wire.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyView {
+    id: KeyId,
+    name: Name,
+    partner_id: PartnerId,
+    org_id: Option<OrgId>,
+    scopes: ScopeSet,
+    org_plans: Option<Vec<PlanName>>,
+    rate_limit: RateLimitView,
+    expires_at: Option<Time>,
+    allowed_cidrs: Option<Vec<String>>,
+    max_live_orgs: Option<u64>,
+    on_revoke: &'static str,
+    labels: Labels,
+    key_prefix: String,
+    disabled: bool,
+    status: &'static str,
+    created_at: Time,
+    created_by: AdminKeyId,
+    last_used_at: Option<Time>,
+    revoked_at: Option<Time>,
+}
+
+impl KeyView {
+    /// The key as it stands at `now`.
+    #[must_use]
+    pub fn new(key: PartnerKey, now: OffsetDateTime) -> Self {
+        Self {
+            status: key.status(now).as_str(),
+            rate_limit: key.effective_rate_limit().into(),
+            id: key.id,
+            name: key.name,
+            partner_id: key.partner_id,
+            org_id: key.org_id,
+            scopes: key.scopes,
+            org_plans: key.org_plans,
+            expires_at: key.expires_at.map(Time),
+            // These are not offered yet; what stands here is what holds without them.
+            allowed_cidrs: None,
+            max_live_orgs: None,
+            on_revoke: "keep",
+            labels: key.labels,
+            key_prefix: key.key_prefix,
+            disabled: key.disabled,
+            created_at: Time(key.created_at),
+            created_by: key.created_by,
+            last_used_at: key.last_used_at.map(Time),
+            revoked_at: key.revoked_at.map(Time),
+        }
+    }
+}
+
+/// A key that was just made: the one answer that shows its secret.
+#[derive(Serialize)]
+pub struct NewKeyView<'a> {
+    key: &'a str,
+    #[serde(flatten)]
+    view: KeyView,
+}
+
+impl<'a> NewKeyView<'a> {
+    /// The key with its secret.
+    #[must_use]
+    pub fn new(key: PartnerKey, secret: &'a PlainKey, now: OffsetDateTime) -> Self {
+        Self {
+            key: secret.expose(),
+            view: KeyView::new(key, now),
+        }
+    }
+}
+
+/// Reads the request for a key.
+///
+/// # Errors
+/// When it is not JSON, or values are missing or wrong.
+pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError> {
+    let mut fields = Fields::of_body(body)?;
+    let name = fields.required("name", parsed(Name::new));
+    let scopes = fields.required("scopes", scopes);
+    let org_id = fields.optional("org_id", parsed(|text| text.parse()));
+    let partner_id = fields.optional("partner_id", parsed(|text| text.parse()));
+    let org_plans = fields.optional("org_plans", org_plans);
+    let rate_limit = fields.optional("rate_limit", rate_limit);
+    let expires_at = fields.optional("expires_at", |value| end(value, now));
+    let days = fields.optional("expires_in_days", whole(1, MAX_DAYS));
+    if expires_at.is_some() && days.is_some() {
+        fields.error(
+            "expires_in_days",
+            "stands beside expires_at; give one of the two",
+        );
+    }
+    let in_days = days.and_then(|days| now.checked_add(Duration::days(i64::try_from(days).ok()?)));
+    let labels = fields.optional("labels", labels).unwrap_or_default();
+    not_offered(&mut fields);
+    fields
+        .build(|| {
+            Some(KeyDraft {
+                name: name?,
+                scopes: scopes?,
+                org_id,
+                partner_id,
+                org_plans,
+                rate_limit,
+                expires_at: expires_at.or(in_days),
+                labels,
+            })
+        })
+        .map_err(BodyError::Invalid)
+}
+
+/// Reads a merge patch of a key.
+///
+/// # Errors
+/// When it is not JSON, or values are wrong.
+pub fn key_changes(body: &[u8], now: OffsetDateTime) -> Result<KeyChanges, BodyError> {
+    let mut fields = Fields::of_body(body)?;
+    let changes = KeyChanges {
+        name: fields.replaced("name", parsed(Name::new)),
+        scopes: fields.replaced("scopes", scopes),
+        org_plans: fields.change("org_plans", org_plans),
+        rate_limit: fields.change("rate_limit", rate_limit),
+        expires_at: fields.change("expires_at", |value| end(value, now)),
+        disabled: fields.change("disabled", boolean),
+        labels: label_changes(&mut fields),
+    };
+    not_offered(&mut fields);
+    fields.build(|| Some(changes)).map_err(BodyError::Invalid)
+}
+
+/// Reads which keys to list. The operator may ask for one partner's.
+///
+/// # Errors
+/// When a value is bad.
+pub fn key_filter(
+    query: &mut Query,
+    for_operator: bool,
+    now: OffsetDateTime,
+) -> Result<KeyFilter, QueryError> {
+    let status = query.filter("status", |text| text.parse::<KeyStatus>())?;
+    let partner_id = if for_operator {
+        query.filter("partner_id", str::parse::<PartnerId>)?
+    } else {
+        None
+    };
+    Ok(KeyFilter {
+        partner_id,
+        id: None,
+        status: status.map(|status| (status, now)),
+    })
+}
+
+fn not_offered(fields: &mut Fields) {
+    fields.not_offered("allowed_cidrs", None);
+    fields.not_offered("max_live_orgs", None);
+    fields.not_offered("on_revoke", Some("keep"));
+}
+
+fn scopes(value: Value) -> Result<ScopeSet, Vec<FieldError>> {
+    let scope = |value| parsed(|text| text.parse::<Scope>())(value);
+    Ok(list(scope)(value)?.into_iter().collect())
+}
+
+fn org_plans(value: Value) -> Result<Vec<PlanName>, Vec<FieldError>> {
+    let plans = list(|value| parsed(PlanName::new)(value))(value)?;
+    let mut distinct: Vec<PlanName> = Vec::new();
+    for plan in plans {
+        if !distinct.contains(&plan) {
+            distinct.push(plan);
+        }
+    }
+    if distinct.is_empty() {
+        return Err(FieldError::here(
+            "must name a plan; leave it out to allow all",
+        ));
+    }
+    Ok(distinct)
+}
+
+fn end(value: Value, now: OffsetDateTime) -> Result<OffsetDateTime, Vec<FieldError>> {
+    let end = parsed(|text| parse_time(&text))(value)?;
+    if end > now {
+        Ok(end)
+    } else {
+        Err(FieldError::here("must be in the future"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-04-23 08:00 UTC);
+
+    #[track_caller]
+    fn check(body: &str, pointers: &[&str]) {
+        let told: Vec<_> = match key_draft(body.as_bytes(), NOW) {
+            Ok(_) => Vec::new(),
+            Err(BodyError::Syntax(text)) => panic!("{text}"),
+            Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| e.pointer).collect(),
+        };
+        assert_eq!(told, pointers, "{body}");
+    }
+
+    #[test]
+    fn the_announced_request_is_read() {
+        check(
+            r#"{"name": "acme-ci-pipeline", "scopes": ["orgs:create", "orgs:list"], "org_id": null}"#,
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_at_its_place() {
+        check("{}", &["/name", "/scopes"]);
+        check(
+            r#"{"name": "a", "scopes": ["orgs:list", "orgs:fly", 7]}"#,
+            &["/scopes/1", "/scopes/2"],
+        );
+        check(r#"{"name": "a", "scopes": [], "admin": true}"#, &["/admin"]);
+        check(
+            r#"{"name": "a", "scopes": [], "org_id": "org_1"}"#,
+            &["/org_id"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "org_plans": []}"#,
+            &["/org_plans"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "rate_limit": {"limit": 0}}"#,
+            &["/rate_limit/limit", "/rate_limit/window_seconds"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "expires_at": "2026-04-23T08:00:00Z"}"#,
+            &["/expires_at"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "expires_at": "2027-01-01T00:00:00Z", "expires_in_days": 1}"#,
+            &["/expires_in_days"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "labels": {"A": "x", "b": 1}}"#,
+            &["/labels/b"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "labels": {"A": "x"}}"#,
+            &["/labels/A"],
+        );
+    }
+
+    #[test]
+    fn what_is_not_enforced_yet_is_refused() {
+        check(
+            r#"{"name": "a", "scopes": [], "allowed_cidrs": ["10.0.0.0/8"]}"#,
+            &["/allowed_cidrs"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "max_live_orgs": 3}"#,
+            &["/max_live_orgs"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "on_revoke": "delete"}"#,
+            &["/on_revoke"],
+        );
+        check(
+            r#"{"name": "a", "scopes": [], "on_revoke": "keep", "max_live_orgs": null}"#,
+            &[],
+        );
+    }
+
+    #[test]
+    fn days_are_counted_from_now() {
+        let body = br#"{"name": "a", "scopes": [], "expires_in_days": 30}"#;
+        let draft = key_draft(body, NOW).unwrap();
+        assert_eq!(draft.expires_at, Some(datetime!(2026-05-23 08:00 UTC)));
+    }
+}

@@ -1,0 +1,109 @@
+//! The query of a request: every parameter is known and read once, or the request is refused.
+
+use std::collections::BTreeMap;
+
+/// Why a query was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// A parameter is unknown, repeated or has a bad value; the text says which and what is right.
+    Bad(String),
+    /// The cursor does not belong to this list.
+    Cursor,
+}
+
+/// The parameters of a query, taken out one by one.
+#[derive(Debug, Default)]
+pub struct Query {
+    parameters: BTreeMap<String, Vec<String>>,
+    /// What was taken, in a form that is equal for equal filters.
+    taken: String,
+    known: Vec<&'static str>,
+}
+
+impl Query {
+    /// Takes decoded pairs.
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in pairs {
+            parameters.entry(name).or_default().push(value);
+        }
+        Self {
+            parameters,
+            ..Self::default()
+        }
+    }
+
+    /// The values of a parameter that may be repeated.
+    pub(crate) fn many(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        self.parameters.remove(name).unwrap_or_default()
+    }
+
+    /// The value of a parameter that stands at most once.
+    pub(crate) fn single<T, E: ToString>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, QueryError> {
+        let values = self.many(name);
+        match values.as_slice() {
+            [] => Ok(None),
+            [value] => parse(value)
+                .map(Some)
+                .map_err(|error| QueryError::Bad(format!("{name}: {}", error.to_string()))),
+            [_, _, ..] => Err(QueryError::Bad(format!(
+                "{name} stands more than once; give it once"
+            ))),
+        }
+    }
+
+    /// A filter: like [`Query::single`], and a cursor is bound to its value.
+    pub(crate) fn filter<T, E: ToString>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, QueryError> {
+        let mut text = None;
+        let value = self.single(name, |value| {
+            text = Some(value.to_owned());
+            parse(value)
+        })?;
+        if let Some(text) = text {
+            self.bind(name, &text);
+        }
+        Ok(value)
+    }
+
+    /// Binds cursors to a value.
+    pub(crate) fn bind(&mut self, name: &str, value: &str) {
+        // Lengths keep two filters from running into one another.
+        self.taken
+            .push_str(&format!("{name}={}:{value};", value.len()));
+    }
+
+    /// What cursors are bound to.
+    pub(crate) fn binding(&self) -> &str {
+        &self.taken
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// When a parameter is left that nobody asked for.
+    pub fn finish(self) -> Result<(), QueryError> {
+        match self.parameters.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let name: String = name.chars().take(100).collect();
+                Err(QueryError::Bad(if self.known.is_empty() {
+                    format!("the parameter {name:?} is unknown; this route takes none")
+                } else {
+                    format!(
+                        "the parameter {name:?} is unknown; there are {}",
+                        self.known.join(", ")
+                    )
+                }))
+            }
+        }
+    }
+}

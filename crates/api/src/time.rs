@@ -1,0 +1,60 @@
+//! Times on the wire: RFC 3339, UTC, ending in `Z`.
+
+use serde::{Serialize, Serializer, ser::Error};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+/// A time on the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub OffsetDateTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let utc = self.0.to_offset(UtcOffset::UTC);
+        serializer.serialize_str(&utc.format(&Rfc3339).map_err(S::Error::custom)?)
+    }
+}
+
+/// Reads an RFC 3339 time; it comes back in UTC and in whole microseconds, as stores keep it.
+///
+/// # Errors
+/// When the text has another form; the message says what form is meant.
+pub fn parse_time(text: &str) -> Result<OffsetDateTime, &'static str> {
+    const FORM: &str = "must be a time such as 2026-04-23T08:00:00Z (RFC 3339)";
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| FORM)?;
+    let utc = time.checked_to_offset(UtcOffset::UTC).ok_or(FORM)?;
+    if utc.year() < 1 {
+        return Err(FORM);
+    }
+    utc.replace_nanosecond(utc.microsecond() * 1000)
+        .map_err(|_| FORM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Option<&str>) {
+        let told = parse_time(text)
+            .ok()
+            .map(|time| serde_json::to_value(Time(time)).unwrap());
+        assert_eq!(
+            told.as_ref().and_then(|value| value.as_str()),
+            expect,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn times_come_back_in_utc_and_microseconds() {
+        check("2026-04-23T08:00:00Z", Some("2026-04-23T08:00:00Z"));
+        check(
+            "2026-04-23T10:00:00.1234567+02:00",
+            Some("2026-04-23T08:00:00.123456Z"),
+        );
+        check("2026-04-23", None);
+        check("2026-04-23T08:00:00", None);
+        check("0000-01-01T00:00:00+23:59", None);
+        check("1", None);
+    }
+}

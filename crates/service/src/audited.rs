@@ -1,0 +1,235 @@
+//! The one way in which a use case runs: with its event, durable before the answer.
+
+use api::ErrorCode;
+use audit::{AuditStore as _, Details, Event, Target};
+use ids::{EventId, OrgId};
+use keys::KeyStatus;
+use ratelimit::{Decision, Limiter};
+use serde_json::Value;
+use stores::{Database, Queries, StoreError, Transaction};
+
+use crate::{Caller, Context, Error, LimitName, Service, authorize};
+
+/// What a use case has done, and what its event says beside the call.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    value: T,
+    status: u16,
+    target: Option<Target>,
+    org_id: Option<OrgId>,
+    details: Details,
+}
+
+impl<T> Done<T> {
+    /// Done, answered with this HTTP status.
+    pub(crate) fn new(status: u16, value: T) -> Self {
+        Self {
+            value,
+            status,
+            target: None,
+            org_id: None,
+            details: Details::new(),
+        }
+    }
+
+    /// To this, which the call could not name.
+    pub(crate) fn on(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// In this org.
+    pub(crate) fn in_org(mut self, org: OrgId) -> Self {
+        self.org_id = Some(org);
+        self
+    }
+
+    /// With this worth knowing.
+    pub(crate) fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn complete(&self, event: &mut Event) {
+        if let Some(target) = &self.target {
+            event.target = target.clone();
+        }
+        event.org_id = event.org_id.or(self.org_id);
+        event.details.clone_from(&self.details);
+    }
+}
+
+/// What a call gets, with its event on record.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// The HTTP status that the event tells of.
+    pub status: u16,
+    /// The event.
+    pub event: EventId,
+}
+
+/// Why a call gets nothing, with its event on record.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub error: Error,
+    /// The event; `None` when nobody is known to have called, or storage can't take it.
+    pub event: Option<EventId>,
+    /// The limits that the call counted against.
+    pub limits: Vec<(LimitName, Decision)>,
+}
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Runs a change: the credential is looked at again beside it, and the event commits with it.
+    ///
+    /// When the change is refused, what it did is undone and the event of the refusal is written in
+    /// the same transaction.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        context: &Context,
+        work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
+    ) -> Result<Answer<T>, Refusal> {
+        let id: EventId = self.world.id();
+        let asked = context.clone();
+        let outcome = self.db.write(move |tx| {
+            let changed = tx.savepoint(|tx| {
+                let caller = current(tx, &asked)?;
+                work(tx, &caller)
+            });
+            let actor = asked.caller.actor();
+            match changed {
+                Ok(done) => {
+                    let mut event = asked.call.event(id, actor, done.status);
+                    done.complete(&mut event);
+                    tx.event_insert(&event)?;
+                    Ok(Ok(done))
+                }
+                Err(Error::Store(error)) => Err(error),
+                Err(refused) => {
+                    tx.event_insert(&refused_event(&asked, id, refused.code()))?;
+                    Ok(Err(refused))
+                }
+            }
+        });
+        match outcome.await {
+            Ok(Ok(Done { value, status, .. })) => Ok(Answer {
+                value,
+                status,
+                event: id,
+            }),
+            Ok(Err(error)) => Err(refusal(context, error, Some(id))),
+            Err(error) => Err(self.refuse_fault(context, error).await),
+        }
+    }
+
+    /// Runs a question; its event is durable before the answer.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        context: &Context,
+        work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
+    ) -> Result<Answer<T>, Refusal> {
+        match self.db.read(work).await {
+            Ok(done) => self.looked(context, done).await,
+            Err(Error::Store(error)) => Err(self.refuse_fault(context, error).await),
+            Err(error) => Err(self.refuse(context, error).await),
+        }
+    }
+
+    /// Records a question that needed no look into the database.
+    pub(crate) async fn looked<T>(
+        &self,
+        context: &Context,
+        done: Done<T>,
+    ) -> Result<Answer<T>, Refusal> {
+        let id: EventId = self.world.id();
+        let mut event = context.call.event(id, context.caller.actor(), done.status);
+        done.complete(&mut event);
+        match self.db.append(event).await {
+            Ok(()) => Ok(Answer {
+                value: done.value,
+                status: done.status,
+                event: id,
+            }),
+            Err(error) => Err(refusal(context, error.into(), None)),
+        }
+    }
+
+    /// Records that a call was refused.
+    pub async fn refuse(&self, context: &Context, error: Error) -> Refusal {
+        match self.refuse_as(context, error.code()).await {
+            Ok(id) => refusal(context, error, Some(id)),
+            Err(fault) => refusal(context, fault.into(), None),
+        }
+    }
+
+    /// Records that a call was refused for a reason that only its transport knows.
+    ///
+    /// # Errors
+    /// When storage can't take the event; the call must then be answered with that.
+    pub async fn refuse_as(
+        &self,
+        context: &Context,
+        code: ErrorCode,
+    ) -> Result<EventId, StoreError> {
+        let id: EventId = self.world.id();
+        self.db.append(refused_event(context, id, code)).await?;
+        Ok(id)
+    }
+
+    /// Records that storage failed, if storage can take that.
+    async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
+        tracing::error!(
+            error = &fault as &dyn std::error::Error,
+            request_id = context.call.request_id,
+            "the database did not do what was asked"
+        );
+        let error = Error::from(fault);
+        let event = self.refuse_as(context, error.code()).await.ok();
+        refusal(context, error, event)
+    }
+}
+
+pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> Event {
+    let mut event = context
+        .call
+        .event(id, context.caller.actor(), code.status());
+    event
+        .details
+        .insert("code".to_owned(), code.as_str().into());
+    event
+}
+
+fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Refusal {
+    Refusal {
+        error,
+        event,
+        limits: context.limits.clone(),
+    }
+}
+
+/// The caller as it stands within this transaction, if it still may do what it asks.
+fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
+    let now = context.call.at;
+    let caller = match &context.caller {
+        Caller::Admin(key) => {
+            let key = tx.admin_key(key.id)?.ok_or(Error::InvalidKey)?;
+            if key.revoked_at.is_some() {
+                return Err(Error::KeyRevoked);
+            }
+            Caller::Admin(key)
+        }
+        Caller::Partner(held) => {
+            let held = tx.key(held.key.id)?.ok_or(Error::InvalidKey)?;
+            match held.key.status(now) {
+                KeyStatus::Active => Caller::Partner(Box::new(held)),
+                KeyStatus::Disabled => return Err(Error::KeyDisabled),
+                KeyStatus::Expired => return Err(Error::KeyExpired),
+                KeyStatus::Revoked => return Err(Error::KeyRevoked),
+            }
+        }
+    };
+    authorize::permit(&caller, &context.call)?;
+    Ok(caller)
+}

@@ -1,0 +1,55 @@
+//! Whether a credential may ask for an operation at all; what it may see is for the use case to say.
+
+use audit::Action;
+use ratelimit::Limiter;
+use stores::Database;
+
+use crate::{Access, Call, Caller, Context, Error, Refusal, Service};
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Whether the caller may ask for this, as far as it is known without the request's body.
+    ///
+    /// A change asks the same again within its transaction.
+    ///
+    /// # Errors
+    /// When it may not; the refusal is on record.
+    pub async fn authorize(&self, context: &Context) -> Result<(), Refusal> {
+        match permit(&context.caller, &context.call) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refuse(context, error).await),
+        }
+    }
+}
+
+/// The same as a plain question.
+pub(crate) fn permit(caller: &Caller, call: &Call) -> Result<(), Error> {
+    let operation = call.operation;
+    match (caller, operation.access) {
+        (Caller::Admin(_), Access::Admin | Access::Any) => Ok(()),
+        (Caller::Admin(_), Access::Partner(_)) => Err(Error::NotPermitted(
+            "this route is for partner keys; use one of them",
+        )),
+        (Caller::Partner(held), access) => {
+            let own_revocation = operation.action == Action::KeyRevoke
+                && call.subject.as_deref() == Some(held.key.id.to_string().as_str());
+            if !held.partner.plan.includes_keys() && !own_revocation {
+                return Err(Error::PartnerPlanRequired);
+            }
+            match access {
+                Access::Admin => Err(Error::NotPermitted("this route is for admin keys")),
+                Access::Any => Ok(()),
+                Access::Partner(scopes) => {
+                    if !scopes.iter().any(|&scope| held.key.scopes.contains(scope)) {
+                        return Err(Error::InsufficientScope(scopes));
+                    }
+                    if operation.action == Action::OrgCreate && held.key.org_id.is_some() {
+                        return Err(Error::NotPermitted(
+                            "this key acts within one org and can't create others",
+                        ));
+                    }
+                    Ok(())
+                }
+            }
+        }
+    }
+}

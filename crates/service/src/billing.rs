@@ -1,0 +1,71 @@
+//! The billing state of an org.
+
+use ids::OrgId;
+use orgs::{BillingDraft, Org, OrgQueries as _, OrgStore as _, Subscription};
+use ratelimit::Limiter;
+use stores::{Database, StoreError};
+
+use crate::{Answer, Context, Error, Refusal, Service, audited::Done, orgs::sight};
+
+/// Every org has a subscription from its first moment.
+const NO_SUBSCRIPTION: StoreError = StoreError::Corrupt {
+    what: "the subscription",
+};
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Reads an org's billing state.
+    ///
+    /// # Errors
+    /// When the org is not in sight.
+    pub async fn billing_read(
+        &self,
+        context: &Context,
+        id: OrgId,
+    ) -> Result<Answer<(Org, Subscription)>, Refusal> {
+        let sight = sight(&context.caller);
+        self.look(context, move |view| {
+            let org = view.org(sight, id)?.ok_or(Error::NotFound)?;
+            let subscription = view.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
+            Ok(Done::new(200, (org, subscription)))
+        })
+        .await
+    }
+
+    /// Sets an org's billing state, as the operator's billing system has it.
+    ///
+    /// # Errors
+    /// When there is no such org, or a value does not fit.
+    pub async fn billing_update(
+        &self,
+        context: &Context,
+        id: OrgId,
+        draft: BillingDraft,
+    ) -> Result<Answer<(Org, Subscription)>, Refusal> {
+        if let Some(error) = draft.plan.as_ref().and_then(|plan| self.unknown_plan(plan)) {
+            return Err(self.refuse(context, Error::Validation(vec![error])).await);
+        }
+        let now = context.call.at;
+        self.change(context, move |tx, caller| {
+            let mut org = tx
+                .org_for_update(sight(caller), id)?
+                .ok_or(Error::NotFound)?;
+            let before = tx.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
+            let after = draft
+                .applied_to(&before)
+                .map_err(|error| Error::at("/subscription/current_period_end", error))?;
+            tx.subscription_put(id, &after)?;
+            if let Some(plan) = &draft.plan
+                && *plan != org.plan
+            {
+                org.plan.clone_from(plan);
+                org.updated_at = now;
+                tx.org_update(&org, org.status.is_pending().then_some(now))?;
+            }
+            let (plan, status) = (org.plan.to_string(), after.status.as_str());
+            Ok(Done::new(200, (org, after))
+                .detail("status", status)
+                .detail("plan", plan))
+        })
+        .await
+    }
+}

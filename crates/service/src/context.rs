@@ -1,0 +1,131 @@
+//! One call and who makes it.
+
+use std::net::IpAddr;
+
+use audit::{Actor, Event, Outcome, Request, Target};
+use ids::{EventId, OrgId};
+use keys::{AdminKey, HeldKey};
+use ratelimit::Decision;
+use time::OffsetDateTime;
+
+use crate::Operation;
+
+/// One call, as far as it is known before anything is done about it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it came.
+    pub at: OffsetDateTime,
+    /// Its id, the client's own or ours.
+    pub request_id: String,
+    /// Its method.
+    pub method: String,
+    /// The route that it fits, with names for the parts that vary.
+    pub route: String,
+    /// What it asks for.
+    pub operation: Operation,
+    /// The id of what it is about, where the route names one in its right form.
+    pub subject: Option<String>,
+    /// The org that it is about, likewise.
+    pub org_id: Option<OrgId>,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What the client says it is.
+    pub user_agent: Option<String>,
+}
+
+impl Call {
+    /// What the call is about as a whole.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target {
+            kind: self.operation.target,
+            id: self.subject.clone(),
+        }
+    }
+
+    /// The event of this call; more may be said of it before it is written.
+    #[must_use]
+    pub(crate) fn event(&self, id: EventId, actor: Actor, status_code: u16) -> Event {
+        Event {
+            id,
+            occurred_at: self.at,
+            actor,
+            action: self.operation.action,
+            target: self.target(),
+            org_id: self.org_id,
+            outcome: Outcome::of_status(status_code),
+            request: Some(Request {
+                id: self.request_id.clone(),
+                method: self.method.clone(),
+                route: self.route.clone(),
+                ip: self.ip,
+                user_agent: self.user_agent.clone(),
+                status_code,
+            }),
+            details: audit::Details::new(),
+        }
+    }
+}
+
+/// The credential behind a call.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// An admin key.
+    Admin(AdminKey),
+    /// A partner key and its partner.
+    Partner(Box<HeldKey>),
+}
+
+impl Caller {
+    /// The credential as the audit log names it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Admin(key) => Actor::Admin { id: key.id },
+            Self::Partner(held) => Actor::PartnerKey {
+                id: held.key.id,
+                partner_id: held.partner.id,
+            },
+        }
+    }
+}
+
+/// The name of a limit, as in the `RateLimit` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitName {
+    /// The key's own.
+    Key,
+    /// The one that the partner's keys share.
+    Partner,
+    /// An admin key's.
+    Admin,
+    /// The one for a key's own revocation.
+    Revocation,
+    /// The one for unknown tokens from one address.
+    Address,
+}
+
+impl LimitName {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Partner => "partner",
+            Self::Admin => "admin",
+            Self::Revocation => "revocation",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// A call by a known credential that may act.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The call.
+    pub call: Call,
+    /// Who makes it.
+    pub caller: Caller,
+    /// The limits that it counted against.
+    pub limits: Vec<(LimitName, Decision)>,
+}

@@ -1,0 +1,116 @@
+//! Why a call was not answered as it wished.
+
+use std::time::Duration;
+
+use api::{ErrorCode, FieldError};
+use ids::PlanName;
+use orgs::{OrgStatus, WrongMove};
+use scopes::Scope;
+use stores::StoreError;
+
+use crate::LimitName;
+
+/// Why an org's state does not allow what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrgConflict {
+    /// It can't move so.
+    #[error(transparent)]
+    Move(#[from] WrongMove),
+    /// It must be ready for this.
+    #[error("the org is {0}; this needs one that is ready")]
+    NotReady(OrgStatus),
+}
+
+/// Why a call was refused, or could not be carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody knows the key.
+    #[error("the key is unknown, or was mistyped")]
+    InvalidKey,
+    /// The key's time is over.
+    #[error("the key has expired")]
+    KeyExpired,
+    /// The key is revoked.
+    #[error("the key has been revoked")]
+    KeyRevoked,
+    /// The key is switched off.
+    #[error("the key is disabled")]
+    KeyDisabled,
+    /// A limit is used up.
+    #[error("the limit {limit} is used up", limit = .limit.as_str())]
+    RateLimited {
+        /// Which one.
+        limit: LimitName,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// This kind of credential can't do this; the text says what can.
+    #[error("{0}")]
+    NotPermitted(&'static str),
+    /// The partner's plan does not include keys.
+    #[error("keys are for partners on plan partner or enterprise")]
+    PartnerPlanRequired,
+    /// The key has none of the scopes of which one is needed.
+    #[error("the key lacks a scope")]
+    InsufficientScope(&'static [Scope]),
+    /// The key is held to other plans.
+    #[error("the key creates orgs of other plans")]
+    OrgPlanNotAllowed {
+        /// The plan that was asked for.
+        plan: PlanName,
+        /// Those that are allowed.
+        allowed: Vec<PlanName>,
+    },
+    /// Values are wrong.
+    #[error("values in the request are wrong")]
+    Validation(Vec<FieldError>),
+    /// There is no such thing, or not for this caller.
+    #[error("there is no such resource")]
+    NotFound,
+    /// The slug is in use, or kept from others for a while.
+    #[error("the slug is taken")]
+    SlugTaken,
+    /// The org's state does not allow it.
+    #[error(transparent)]
+    Org(#[from] OrgConflict),
+    /// The key is revoked and can't be changed.
+    #[error("the key has been revoked and can't be changed any more")]
+    KeyState,
+    /// The partner has as many orgs as it may.
+    #[error("the partner may have {0} orgs and has them")]
+    OrgQuota(u64),
+    /// The database did not do what was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Error {
+    /// Where the error stands in the error table.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidKey => ErrorCode::InvalidKey,
+            Self::KeyExpired => ErrorCode::KeyExpired,
+            Self::KeyRevoked => ErrorCode::KeyRevoked,
+            Self::KeyDisabled => ErrorCode::KeyDisabled,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::NotPermitted(_) => ErrorCode::NotPermitted,
+            Self::PartnerPlanRequired => ErrorCode::PartnerPlanRequired,
+            Self::InsufficientScope(_) => ErrorCode::InsufficientScope,
+            Self::OrgPlanNotAllowed { .. } => ErrorCode::OrgPlanNotAllowed,
+            Self::Validation(_) => ErrorCode::ValidationFailed,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::SlugTaken => ErrorCode::SlugTaken,
+            Self::Org(_) => ErrorCode::OrgStateConflict,
+            Self::KeyState => ErrorCode::KeyStateConflict,
+            Self::OrgQuota(_) => ErrorCode::OrgQuotaExceeded,
+            Self::Store(error) if error.is_temporary() => ErrorCode::Unavailable,
+            Self::Store(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// An error of one value of the request.
+    pub(crate) fn at(pointer: &str, detail: impl ToString) -> Self {
+        Self::Validation(vec![FieldError::new(pointer, detail.to_string())])
+    }
+}

@@ -1,0 +1,236 @@
+//! Partner keys: issued, changed and revoked by the operator; a key sees its partner's and ends itself.
+
+use audit::{Target, TargetKind};
+use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
+use keys::{
+    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, Partner,
+    PartnerDraft, PartnerKey, PlainKey,
+};
+use orgs::{OrgSight, OrgStatus, PlanCatalogue};
+use ratelimit::Limiter;
+use stores::{Database, Transaction};
+
+use crate::{Answer, Caller, Context, Error, Refusal, Service, audited::Done, partners::changed};
+
+/// A key and its secret, which is shown once.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// The key.
+    pub key: PartnerKey,
+    /// The secret.
+    pub secret: PlainKey,
+}
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Issues a key. Without a partner and an org it gets a partner of its own.
+    ///
+    /// # Errors
+    /// When the partner or the org is not there, or the partner's plan does not include keys.
+    pub async fn key_create(
+        &self,
+        context: &Context,
+        draft: KeyDraft,
+    ) -> Result<Answer<IssuedKey>, Refusal> {
+        if let Some(error) = unknown_plan(draft.org_plans.as_deref(), &self.settings.plans) {
+            return Err(self.refuse(context, error).await);
+        }
+        let Caller::Admin(admin) = &context.caller else {
+            let error = Error::NotPermitted("only an admin key issues keys");
+            return Err(self.refuse(context, error).await);
+        };
+        let secret = self.world.key(KeyKind::Partner);
+        let digest = self.settings.peppers.digest(&secret);
+        let now = context.call.at;
+        let own = PartnerDraft::for_one_key(draft.name.clone()).into_partner(self.world.id(), now);
+        let key = PartnerKey {
+            id: self.world.id(),
+            partner_id: own.id,
+            name: draft.name,
+            scopes: draft.scopes,
+            org_id: draft.org_id,
+            org_plans: draft.org_plans,
+            rate_limit: draft.rate_limit,
+            expires_at: draft.expires_at,
+            disabled: false,
+            labels: draft.labels,
+            key_prefix: secret.shown_prefix().to_owned(),
+            created_at: now,
+            created_by: admin.id,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let named = draft.partner_id;
+        let answer = self
+            .change(context, move |tx, _| {
+                let mut key = key.clone();
+                let partner = match (named, key.org_id) {
+                    (None, None) => {
+                        tx.partner_insert(&own)?;
+                        own.clone()
+                    }
+                    (Some(id), None) => tx
+                        .partner(id)?
+                        .ok_or_else(|| Error::at("/partner_id", "there is no such partner"))?,
+                    (named, Some(org)) => org_partner(tx, org)?
+                        .filter(|partner| named.is_none_or(|id| id == partner.id))
+                        .ok_or_else(|| {
+                            Error::at(
+                                "/org_id",
+                                "there is no such org, or it is another partner's",
+                            )
+                        })?,
+                };
+                if !partner.plan.includes_keys() {
+                    return Err(Error::PartnerPlanRequired);
+                }
+                key.partner_id = partner.id;
+                tx.key_insert(&key, &digest)?;
+                Ok(Done::new(201, key.clone())
+                    .on(Target::one(TargetKind::PartnerKey, key.id))
+                    .detail("name", key.name.as_str())
+                    .detail("partner_id", partner.id.to_string())
+                    .detail("scopes", key.scopes.to_string()))
+            })
+            .await?;
+        let Answer {
+            value: key,
+            status,
+            event,
+        } = answer;
+        Ok(Answer {
+            value: IssuedKey { key, secret },
+            status,
+            event,
+        })
+    }
+
+    /// Lists keys: for the operator as asked, for a key its partner's, for one bound to an org itself.
+    ///
+    /// # Errors
+    /// As for every use case.
+    pub async fn key_list(
+        &self,
+        context: &Context,
+        asked: KeyFilter,
+        page: PageRequest,
+    ) -> Result<Answer<Page<PartnerKey>>, Refusal> {
+        let filter = match &context.caller {
+            Caller::Admin(_) => asked,
+            Caller::Partner(held) => KeyFilter {
+                partner_id: Some(held.partner.id),
+                id: held.key.org_id.map(|_| held.key.id),
+                ..asked
+            },
+        };
+        self.look(context, move |view| {
+            Ok(Done::new(200, view.keys(&filter, page)?))
+        })
+        .await
+    }
+
+    /// Reads a key: the operator any, a key itself alone.
+    ///
+    /// # Errors
+    /// When there is none of this id, or it is not the caller's to read.
+    pub async fn key_read(
+        &self,
+        context: &Context,
+        id: KeyId,
+    ) -> Result<Answer<PartnerKey>, Refusal> {
+        let caller = context.caller.clone();
+        self.look(context, move |view| {
+            let held = view.key(id)?.ok_or(Error::NotFound)?;
+            itself(&caller, &held.key)?;
+            Ok(Done::new(200, held.key))
+        })
+        .await
+    }
+
+    /// Changes a key that is not revoked.
+    ///
+    /// # Errors
+    /// When there is none of this id, it is revoked, or a value does not fit.
+    pub async fn key_update(
+        &self,
+        context: &Context,
+        id: KeyId,
+        changes: KeyChanges,
+    ) -> Result<Answer<PartnerKey>, Refusal> {
+        let plans = match &changes.org_plans {
+            Change::Set(plans) => Some(plans.as_slice()),
+            Change::Keep | Change::Clear => None,
+        };
+        if let Some(error) = unknown_plan(plans, &self.settings.plans) {
+            return Err(self.refuse(context, error).await);
+        }
+        self.change(context, move |tx, _| {
+            let before = tx.key_for_update(id)?.ok_or(Error::NotFound)?.key;
+            if before.revoked_at.is_some() {
+                return Err(Error::KeyState);
+            }
+            let mut key = before.clone();
+            key.apply(changes.clone())
+                .map_err(|error| Error::at("/labels", error))?;
+            tx.key_update(&key)?;
+            let changed = changed(&[
+                ("name", before.name != key.name),
+                ("scopes", before.scopes != key.scopes),
+                ("org_plans", before.org_plans != key.org_plans),
+                ("rate_limit", before.rate_limit != key.rate_limit),
+                ("expires_at", before.expires_at != key.expires_at),
+                ("disabled", before.disabled != key.disabled),
+                ("labels", before.labels != key.labels),
+            ]);
+            Ok(Done::new(200, key).detail("changed", changed))
+        })
+        .await
+    }
+
+    /// Revokes a key: the operator any, however often; a key itself alone. The orgs stay.
+    ///
+    /// # Errors
+    /// When there is none of this id, or it is not the caller's to revoke.
+    pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Answer<()>, Refusal> {
+        let at = context.call.at;
+        self.change(context, move |tx, caller| {
+            let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
+            itself(caller, &held.key)?;
+            let first = tx.key_revoke(id, at)?;
+            Ok(Done::new(204, ())
+                .detail("name", held.key.name.as_str())
+                .detail("already_revoked", !first))
+        })
+        .await
+    }
+}
+
+/// A partner key deals with itself alone: another of its partner's is not permitted, one of another
+/// partner does not exist for it.
+fn itself(caller: &Caller, key: &PartnerKey) -> Result<(), Error> {
+    match caller {
+        Caller::Admin(_) => Ok(()),
+        Caller::Partner(held) if held.key.id == key.id => Ok(()),
+        Caller::Partner(held) if held.partner.id == key.partner_id => Err(Error::NotPermitted(
+            "a partner key can read and revoke itself alone; ask an admin",
+        )),
+        Caller::Partner(_) => Err(Error::NotFound),
+    }
+}
+
+fn org_partner<T: Transaction>(tx: &mut T, id: OrgId) -> Result<Option<Partner>, Error> {
+    let org = tx
+        .org(OrgSight::All, id)?
+        .filter(|org| org.status != OrgStatus::Deleted);
+    Ok(match org {
+        Some(org) => tx.partner(org.partner_id)?,
+        None => None,
+    })
+}
+
+fn unknown_plan(plans: Option<&[PlanName]>, catalogue: &PlanCatalogue) -> Option<Error> {
+    let position = plans?.iter().position(|plan| !catalogue.contains(plan))?;
+    Some(Error::at(
+        &format!("/org_plans/{position}"),
+        format!("the plans are {catalogue}"),
+    ))
+}

@@ -1,0 +1,115 @@
+//! What can be asked for, and who may ask.
+
+use audit::{Action, TargetKind};
+use scopes::Scope;
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// An admin key.
+    Admin,
+    /// A partner key that has one of these scopes.
+    Partner(&'static [Scope]),
+    /// Any credential; the use case tells them apart.
+    Any,
+}
+
+/// One thing that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// How it stands in the audit log.
+    pub action: Action,
+    /// What it is done to.
+    pub target: TargetKind,
+    /// Who may ask.
+    pub access: Access,
+}
+
+const fn operation(action: Action, target: TargetKind, access: Access) -> Operation {
+    Operation {
+        action,
+        target,
+        access,
+    }
+}
+
+/// Everything that can be asked for.
+pub mod operations {
+    use audit::{Action, TargetKind};
+    use scopes::Scope;
+
+    use super::{
+        Access::{Admin, Any, Partner},
+        Operation, operation,
+    };
+
+    /// Reading an org: all of the partner's, or those that the key itself made.
+    const READ_ORG: &[Scope] = &[Scope::OrgsList, Scope::OrgsCreate];
+
+    macro_rules! table {
+        ($($(#[$doc:meta])* $name:ident = $action:ident on $target:ident by $access:expr;)*) => {
+            $(
+                $(#[$doc])*
+                pub const $name: Operation =
+                    operation(Action::$action, TargetKind::$target, $access);
+            )*
+        };
+    }
+
+    table! {
+        /// Make a partner.
+        PARTNER_CREATE = PartnerCreate on Partner by Admin;
+        /// List partners.
+        PARTNER_LIST = PartnerList on Partner by Admin;
+        /// Read a partner.
+        PARTNER_READ = PartnerRead on Partner by Admin;
+        /// Change a partner.
+        PARTNER_UPDATE = PartnerUpdate on Partner by Admin;
+        /// Issue a key.
+        KEY_CREATE = KeyCreate on PartnerKey by Admin;
+        /// List keys: all, or those of the caller's partner.
+        KEY_LIST = KeyList on PartnerKey by Any;
+        /// Read a key: any, or the caller itself.
+        KEY_READ = KeyRead on PartnerKey by Any;
+        /// Change a key.
+        KEY_UPDATE = KeyUpdate on PartnerKey by Admin;
+        /// Revoke a key: any, or the caller itself.
+        KEY_REVOKE = KeyRevoke on PartnerKey by Any;
+        /// List all partners' orgs.
+        ADMIN_ORG_LIST = OrgList on Org by Admin;
+        /// Read any org.
+        ADMIN_ORG_READ = OrgRead on Org by Admin;
+        /// Set an org's billing state.
+        BILLING_UPDATE = BillingUpdate on Org by Admin;
+        /// Pause an org.
+        ORG_SUSPEND = OrgSuspend on Org by Admin;
+        /// End an org's pause.
+        ORG_RESUME = OrgResume on Org by Admin;
+        /// Try a failed org again.
+        ORG_RETRY = OrgRetry on Org by Admin;
+        /// List all events.
+        ADMIN_AUDIT_LIST = AuditList on AuditLog by Admin;
+        /// Create an org.
+        ORG_CREATE = OrgCreate on Org by Partner(&[Scope::OrgsCreate]);
+        /// List the partner's orgs.
+        ORG_LIST = OrgList on Org by Partner(&[Scope::OrgsList]);
+        /// Read an org.
+        ORG_READ = OrgRead on Org by Partner(READ_ORG);
+        /// Poll an org.
+        ORG_STATUS = OrgStatus on Org by Partner(READ_ORG);
+        /// Delete an org.
+        ORG_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
+        /// Create a workspace.
+        WORKSPACE_CREATE = WorkspaceCreate on Workspace by Partner(&[Scope::WorkspacesCreate]);
+        /// List an org's workspaces.
+        WORKSPACE_LIST = WorkspaceList on Workspace by Partner(&[Scope::OrgsList]);
+        /// Read an org's billing state.
+        BILLING_READ = BillingRead on Org by Partner(&[Scope::BillingRead]);
+        /// List the partner's events.
+        AUDIT_LIST = AuditList on AuditLog by Partner(&[Scope::AuditRead]);
+        /// Ask what the credential is.
+        WHOAMI = Whoami on PartnerKey by Any;
+        /// A call that fits no route.
+        UNROUTED = Unrouted on Route by Any;
+    }
+}

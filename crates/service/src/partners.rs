@@ -1,0 +1,99 @@
+//! Partners, which only the operator handles.
+
+use audit::{Target, TargetKind};
+use ids::{Page, PageRequest, PartnerId};
+use keys::{KeyQueries as _, KeyStore as _, Partner, PartnerChanges, PartnerDraft};
+use ratelimit::Limiter;
+use stores::Database;
+
+use crate::{Answer, Context, Error, Refusal, Service, audited::Done};
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Makes a partner.
+    ///
+    /// # Errors
+    /// As for every use case.
+    pub async fn partner_create(
+        &self,
+        context: &Context,
+        draft: PartnerDraft,
+    ) -> Result<Answer<Partner>, Refusal> {
+        let partner = draft.into_partner(self.world.id(), context.call.at);
+        self.change(context, move |tx, _| {
+            tx.partner_insert(&partner)?;
+            Ok(Done::new(201, partner.clone())
+                .on(Target::one(TargetKind::Partner, partner.id))
+                .detail("name", partner.name.as_str())
+                .detail("plan", partner.plan.as_str()))
+        })
+        .await
+    }
+
+    /// Lists partners.
+    ///
+    /// # Errors
+    /// As for every use case.
+    pub async fn partner_list(
+        &self,
+        context: &Context,
+        page: PageRequest,
+    ) -> Result<Answer<Page<Partner>>, Refusal> {
+        self.look(context, move |view| {
+            Ok(Done::new(200, view.partners(page)?))
+        })
+        .await
+    }
+
+    /// Reads a partner.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn partner_read(
+        &self,
+        context: &Context,
+        id: PartnerId,
+    ) -> Result<Answer<Partner>, Refusal> {
+        self.look(context, move |view| {
+            Ok(Done::new(200, view.partner(id)?.ok_or(Error::NotFound)?))
+        })
+        .await
+    }
+
+    /// Changes a partner.
+    ///
+    /// # Errors
+    /// When there is none of this id, or it would have too many labels.
+    pub async fn partner_update(
+        &self,
+        context: &Context,
+        id: PartnerId,
+        changes: PartnerChanges,
+    ) -> Result<Answer<Partner>, Refusal> {
+        self.change(context, move |tx, _| {
+            let mut partner = tx.partner_for_update(id)?.ok_or(Error::NotFound)?;
+            let before = partner.clone();
+            partner
+                .apply(changes.clone())
+                .map_err(|error| Error::at("/labels", error))?;
+            tx.partner_update(&partner)?;
+            let changed = changed(&[
+                ("name", before.name != partner.name),
+                ("plan", before.plan != partner.plan),
+                ("rate_limit", before.rate_limit != partner.rate_limit),
+                ("max_orgs", before.max_orgs != partner.max_orgs),
+                ("labels", before.labels != partner.labels),
+            ]);
+            Ok(Done::new(200, partner).detail("changed", changed))
+        })
+        .await
+    }
+}
+
+/// The names of what is different.
+pub(crate) fn changed(members: &[(&str, bool)]) -> Vec<String> {
+    members
+        .iter()
+        .filter(|member| member.1)
+        .map(|member| member.0.to_owned())
+        .collect()
+}

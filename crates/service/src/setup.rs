@@ -1,0 +1,232 @@
+//! What a server and the command line do to a database before and beside serving.
+
+use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
+use ids::{AdminKeyId, Name};
+use keys::{AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, Peppers, PlainKey};
+use stores::{Database, StoreError, Transaction};
+
+use crate::World;
+
+/// Why a server can't start on this database.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The pepper is not the one that the stored digests were made with.
+    #[error(
+        "the pepper is not the one that this database was made with: no key would verify; put the \
+         right pepper back, or name it among the retired ones"
+    )]
+    ForeignPepper,
+    /// The database did not do what was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a first start has made.
+#[derive(Debug, Default)]
+pub struct FirstStart {
+    /// The first admin key, shown once.
+    pub admin_key: Option<PlainKey>,
+}
+
+/// Gets a migrated database ready to serve: the pepper is checked or noted, the operator's own admin
+/// key is put in force, and where there is no admin key at all, one is made.
+///
+/// # Errors
+/// When the pepper is another one, or the database fails.
+pub async fn prepare<D: Database>(
+    db: &D,
+    world: &World,
+    peppers: &Peppers,
+    operator_key: Option<&PlainKey>,
+) -> Result<FirstStart, SetupError> {
+    let checks: Vec<String> = peppers.check_values().collect();
+    let fresh = world.key(KeyKind::Admin);
+    let generated = Prepared {
+        key: admin_key(world, AdminKeyOrigin::Generated, first_name()?),
+        digest: peppers.digest(&fresh),
+    };
+    let operator = match operator_key {
+        None => None,
+        Some(key) => Some(Operator {
+            candidates: peppers.candidates(key).collect(),
+            new: Prepared {
+                key: admin_key(world, AdminKeyOrigin::Settings, settings_name()?),
+                digest: peppers.digest(key),
+            },
+        }),
+    };
+    let scribe = Scribe(world.clone());
+    let made = db
+        .write(move |tx| -> Result<bool, SetupError> {
+            check_pepper(tx, &checks)?;
+            match &operator {
+                Some(operator) => operator.put_in_force(tx, &scribe)?,
+                None => end_settings_keys(tx, &scribe, None)?,
+            }
+            let first = operator.is_none() && tx.admin_keys()?.is_empty();
+            if first {
+                generated.insert(tx, &scribe)?;
+            }
+            Ok(first)
+        })
+        .await?;
+    Ok(FirstStart {
+        admin_key: made.then_some(fresh),
+    })
+}
+
+/// Makes an admin key; the secret is shown once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn admin_key_create<D: Database>(
+    db: &D,
+    world: &World,
+    peppers: &Peppers,
+    name: Name,
+) -> Result<(AdminKey, PlainKey), StoreError> {
+    let secret = world.key(KeyKind::Admin);
+    let prepared = Prepared {
+        key: admin_key(world, AdminKeyOrigin::Generated, name),
+        digest: peppers.digest(&secret),
+    };
+    let key = prepared.key.clone();
+    let scribe = Scribe(world.clone());
+    db.write(move |tx| prepared.insert(tx, &scribe)).await?;
+    Ok((key, secret))
+}
+
+/// Revokes an admin key; `false` when it was revoked already or is not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn admin_key_revoke<D: Database>(
+    db: &D,
+    world: &World,
+    id: AdminKeyId,
+) -> Result<bool, StoreError> {
+    let scribe = Scribe(world.clone());
+    db.write(move |tx| scribe.revoke(tx, id)).await
+}
+
+fn check_pepper<T: Transaction>(tx: &mut T, checks: &[String]) -> Result<(), SetupError> {
+    let Some(current) = checks.first() else {
+        return Err(SetupError::ForeignPepper);
+    };
+    let stored = tx.pepper_check()?;
+    let known = stored.as_ref().is_none_or(|stored| checks.contains(stored));
+    if !known {
+        return Err(SetupError::ForeignPepper);
+    }
+    let settled =
+        stored.as_ref() == Some(current) || tx.pepper_check_replace(stored.as_deref(), current)?;
+    // Another first start was quicker, with a pepper of its own.
+    if settled {
+        Ok(())
+    } else {
+        Err(SetupError::ForeignPepper)
+    }
+}
+
+fn first_name() -> Result<Name, StoreError> {
+    Name::new("first admin key").map_err(|_| StoreError::Corrupt { what: "the name" })
+}
+
+fn settings_name() -> Result<Name, StoreError> {
+    Name::new("admin key of the settings").map_err(|_| StoreError::Corrupt { what: "the name" })
+}
+
+fn admin_key(world: &World, origin: AdminKeyOrigin, name: Name) -> AdminKey {
+    AdminKey {
+        id: world.id(),
+        name,
+        origin,
+        created_at: world.now(),
+        revoked_at: None,
+    }
+}
+
+/// An admin key that may be added.
+struct Prepared {
+    key: AdminKey,
+    digest: KeyDigest,
+}
+
+impl Prepared {
+    fn insert<T: Transaction>(&self, tx: &mut T, scribe: &Scribe) -> Result<(), StoreError> {
+        tx.admin_key_insert(&self.key, &self.digest)?;
+        scribe.note(tx, Action::AdminKeyCreate, self.key.id)
+    }
+}
+
+/// The admin key that the settings name.
+struct Operator {
+    candidates: Vec<KeyDigest>,
+    new: Prepared,
+}
+
+impl Operator {
+    fn put_in_force<T: Transaction>(&self, tx: &mut T, scribe: &Scribe) -> Result<(), StoreError> {
+        let known = tx.admin_key_by_digest(&self.candidates)?;
+        match &known {
+            None => self.new.insert(tx, scribe)?,
+            Some(key) if key.revoked_at.is_some() => {
+                tx.admin_key_restore(key.id)?;
+                scribe.note(tx, Action::AdminKeyCreate, key.id)?;
+            }
+            Some(_) => {}
+        }
+        end_settings_keys(
+            tx,
+            scribe,
+            Some(known.map_or(self.new.key.id, |key| key.id)),
+        )
+    }
+}
+
+/// Ends every admin key that came from settings which no longer name it.
+fn end_settings_keys<T: Transaction>(
+    tx: &mut T,
+    scribe: &Scribe,
+    but: Option<AdminKeyId>,
+) -> Result<(), StoreError> {
+    for key in tx.admin_keys()? {
+        if key.origin == AdminKeyOrigin::Settings && Some(key.id) != but && key.revoked_at.is_none()
+        {
+            scribe.revoke(tx, key.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the events of what the program itself does to admin keys.
+struct Scribe(World);
+
+impl Scribe {
+    fn revoke<T: Transaction>(&self, tx: &mut T, id: AdminKeyId) -> Result<bool, StoreError> {
+        let changed = tx.admin_key_revoke(id, self.0.now())?;
+        if changed {
+            self.note(tx, Action::AdminKeyRevoke, id)?;
+        }
+        Ok(changed)
+    }
+
+    fn note<T: Transaction>(
+        &self,
+        tx: &mut T,
+        action: Action,
+        id: AdminKeyId,
+    ) -> Result<(), StoreError> {
+        tx.event_insert(&Event {
+            id: self.0.id(),
+            occurred_at: self.0.now(),
+            actor: Actor::System { partner_id: None },
+            action,
+            target: Target::one(TargetKind::AdminKey, id),
+            org_id: None,
+            outcome: Outcome::Success,
+            request: None,
+            details: Details::new(),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Workspaces within an org.
+
+use audit::{Target, TargetKind};
+use ids::{OrgId, Page, PageRequest};
+use orgs::{OrgQueries as _, OrgStatus, OrgStore as _, Workspace, WorkspaceDraft};
+use ratelimit::Limiter;
+use stores::Database;
+
+use crate::{
+    Answer, Context, Error, OrgConflict, Refusal, Service,
+    audited::Done,
+    orgs::{reading_sight, sight},
+};
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Creates a workspace in an org that is ready.
+    ///
+    /// # Errors
+    /// When the org is not in sight or not ready, or has a workspace of this slug.
+    pub async fn workspace_create(
+        &self,
+        context: &Context,
+        org_id: OrgId,
+        draft: WorkspaceDraft,
+    ) -> Result<Answer<Workspace>, Refusal> {
+        let workspace = Workspace {
+            id: self.world.id(),
+            org_id,
+            name: draft.name,
+            slug: draft.slug,
+            created_at: context.call.at,
+        };
+        self.change(context, move |tx, caller| {
+            // The org's row is held, so that it can't be deleted beside this.
+            let org = tx
+                .org_for_update(sight(caller), org_id)?
+                .ok_or(Error::NotFound)?;
+            if org.status != OrgStatus::Ready {
+                return Err(OrgConflict::NotReady(org.status).into());
+            }
+            if !tx.workspace_insert(&workspace)? {
+                return Err(Error::SlugTaken);
+            }
+            Ok(Done::new(201, workspace.clone())
+                .on(Target::one(TargetKind::Workspace, workspace.id))
+                .detail("name", workspace.name.as_str())
+                .detail("slug", workspace.slug.as_str()))
+        })
+        .await
+    }
+
+    /// Lists the workspaces of an org.
+    ///
+    /// # Errors
+    /// When the org is not in sight.
+    pub async fn workspace_list(
+        &self,
+        context: &Context,
+        org_id: OrgId,
+        page: PageRequest,
+    ) -> Result<Answer<Page<Workspace>>, Refusal> {
+        let sight = reading_sight(&context.caller);
+        self.look(context, move |view| {
+            view.org(sight, org_id)?.ok_or(Error::NotFound)?;
+            Ok(Done::new(200, view.workspaces(org_id, page)?)
+                .on(Target::all(TargetKind::Workspace)))
+        })
+        .await
+    }
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask generate`: files that are made from the code, and kept beside it.
+
+use std::{fs, process::ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+
+/// A file that is made, never written by hand.
+pub(crate) struct Generated {
+    /// Its path from the root.
+    pub(crate) path: &'static str,
+    /// Where its text comes from.
+    from: Origin,
+}
+
+enum Origin {
+    /// What the server's program prints when it is called like this.
+    ControlPlane(&'static [&'static str]),
+}
+
+/// All files that are generated. A new one gets its line here.
+pub(crate) fn generated() -> Vec<Generated> {
+    vec![Generated {
+        path: "docs/routes.md",
+        from: Origin::ControlPlane(&["routes", "--markdown"]),
+    }]
+}
+
+impl Generated {
+    /// What the file should say.
+    pub(crate) fn text(&self, workspace: &Workspace) -> Result<String> {
+        match self.from {
+            Origin::ControlPlane(args) => {
+                let mut call = vec!["run", "--quiet", "--package", "molecule-cp", "--"];
+                call.extend(args);
+                workspace.cargo_output(&call)
+            }
+        }
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    for file in generated() {
+        let text = file.text(workspace).context(file.path)?;
+        let path = workspace.root().join(file.path);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            println!("{} is up to date", file.path);
+        } else {
+            fs::write(&path, text).context(file.path)?;
+            println!("{} is written", file.path);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
