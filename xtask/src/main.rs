@@ -3,6 +3,7 @@
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
 mod ci;
+mod docs;
 mod generate;
 mod test;
 mod tidy;
@@ -37,6 +38,8 @@ enum Verb {
         #[arg(long)]
         record: bool,
     },
+    /// Run the commands that the documents tell their readers to run.
+    Docs,
     /// Write the files that are generated.
     Generate,
     /// Everything that must hold before a change lands.
@@ -48,6 +51,7 @@ fn main() -> Result<ExitCode> {
     match Args::parse().verb {
         Verb::Test { args } => test::run(&workspace, &args),
         Verb::Tidy { record } => tidy::run(&workspace, record),
+        Verb::Docs => docs::run(&workspace),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }

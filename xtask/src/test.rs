@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-use crate::workspace::Workspace;
+use crate::{docs, workspace::Workspace};
 
 /// Names the file to which a test adds a line for each thing that it had to skip.
 const SKIPS: &str = "MOLECULE_TEST_SKIPS";
@@ -25,6 +25,7 @@ struct Sum {
 }
 
 /// What came of all tests.
+#[derive(Default)]
 pub(crate) struct Outcome {
     sum: Sum,
     /// Each distinct thing that was not tested.
@@ -39,14 +40,12 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
     Ok(outcome.print())
 }
 
-/// Runs unit and integration tests, then those in documentation.
+/// Runs unit and integration tests, then those in documentation, and unless the run was narrowed the
+/// commands of the documents.
 pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
     let skips = NamedTempFile::new()?;
-    let mut outcome = Outcome {
-        sum: Sum::default(),
-        skipped: BTreeSet::new(),
-        code: 0,
-    };
+    let mut outcome = Outcome::default();
+    let mut compiled = true;
     for kind in ["--all-targets", "--doc"] {
         let (sum, status) = cargo_test(workspace, kind, args, &skips)?;
         outcome.sum.add(sum);
@@ -58,11 +57,15 @@ pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
                 .unwrap_or(1);
         }
         if !status.success() && sum == Sum::default() {
-            // It did not compile; the other half would say so again.
+            // It did not compile; whatever comes next would say so again.
+            compiled = false;
             break;
         }
     }
     outcome.skipped = distinct_lines(&fs::read_to_string(skips.path())?);
+    if compiled && args.is_empty() {
+        docs::check(workspace, &mut outcome)?;
+    }
     Ok(outcome)
 }
 
@@ -139,6 +142,19 @@ impl Sum {
 }
 
 impl Outcome {
+    /// Counts one more test.
+    pub(crate) fn count(&mut self, passed: bool) {
+        self.sum.add(Sum {
+            passed: passed.into(),
+            failed: (!passed).into(),
+        });
+    }
+
+    /// Notes one thing that was not tested.
+    pub(crate) fn skip(&mut self, what: String) {
+        self.skipped.insert(what);
+    }
+
     /// Prints what was skipped, why the run failed, and as the last line the sum.
     pub(crate) fn print(&self) -> ExitCode {
         // An empty `CI` is as good as none.

@@ -1,2 +1,27 @@
-//! x
-fn main() {}
+//! `molecule-cp`: the partner control plane, its HTTP API and its command line.
+
+mod background;
+mod commands;
+mod handlers;
+mod http;
+mod logging;
+mod metrics;
+mod pepper;
+mod routes;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let command_line = commands::CommandLine::parse();
+    logging::start();
+    match commands::run(command_line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -257,33 +257,16 @@ pub fn org_filter(query: &mut Query, sight: OrgSight) -> Result<OrgFilter, Query
     })
 }
 
-/// Reads the request for a workspace. Without a slug, the name suggests one.
+/// Reads the request for a workspace.
 ///
 /// # Errors
 /// When it is not JSON, or values are missing or wrong.
 pub fn workspace_draft(body: &[u8]) -> Result<WorkspaceDraft, BodyError> {
     let mut fields = Fields::of_body(body)?;
     let name = fields.required("name", parsed(Name::new));
-    let asked = fields.has("slug");
-    let mut slug = fields.optional("slug", parsed(Slug::new));
-    if slug.is_none()
-        && let Some(name) = &name
-    {
-        slug = Slug::from_name(name.as_str()).ok();
-        if slug.is_none() && !asked {
-            fields.error(
-                "slug",
-                "is needed, since the name has too few letters to make one of",
-            );
-        }
-    }
+    let slug = fields.optional("slug", parsed(Slug::new));
     fields
-        .build(|| {
-            Some(WorkspaceDraft {
-                name: name?,
-                slug: slug?,
-            })
-        })
+        .build(|| Some(WorkspaceDraft { name: name?, slug }))
         .map_err(BodyError::Invalid)
 }
 
@@ -379,17 +362,11 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_takes_its_slug_from_its_name() {
-        assert_eq!(
-            workspace_draft(br#"{"name": "QA 2"}"#)
-                .unwrap()
-                .slug
-                .as_str(),
-            "qa-2"
-        );
-        workspace(r#"{"name": "日本"}"#, &["/slug"]);
+    fn what_is_wrong_with_a_workspace_is_told_at_its_place() {
+        workspace(r#"{"name": "QA"}"#, &[]);
         workspace(r#"{"name": "日本", "slug": "nihon"}"#, &[]);
         workspace(r#"{"name": "ok name", "slug": "NO"}"#, &["/slug"]);
+        workspace(r#"{"slug": "qa-2"}"#, &["/name"]);
     }
 
     #[test]

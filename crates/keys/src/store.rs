@@ -90,7 +90,7 @@ pub trait KeyStore: KeyQueries {
     fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime)
     -> Result<bool, Self::Error>;
 
-    /// Takes a revoked admin key into use again, as of `at`.
+    /// Takes a revoked admin key into use again.
     fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), Self::Error>;
 
     /// Replaces the pepper's check value, if it still is `expected`; `false` when it is not.

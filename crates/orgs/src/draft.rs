@@ -1,9 +1,9 @@
 //! What is asked for: new orgs and workspaces, and changes to a subscription.
 
-use ids::{Labels, Name, PlanName};
+use ids::{Labels, Name, PlanName, WorkspaceId};
 use time::OffsetDateTime;
 
-use crate::{Slug, Subscription, SubscriptionStatus};
+use crate::{InvalidSlug, Slug, Subscription, SubscriptionStatus};
 
 /// An org that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,26 @@ pub struct OrgDraft {
 pub struct WorkspaceDraft {
     /// Its name.
     pub name: Name,
-    /// Its slug.
-    pub slug: Slug,
+    /// Its slug; without it, one is made of the name.
+    pub slug: Option<Slug>,
+}
+
+impl WorkspaceDraft {
+    /// The slug that was asked for, or the one that the name suggests; where it suggests none, as a
+    /// name in another script, `ws-` and the end of the workspace's id.
+    ///
+    /// # Errors
+    /// Never in practice: the end of an id always makes a slug.
+    pub fn slug_for(&self, id: WorkspaceId) -> Result<Slug, InvalidSlug> {
+        if let Some(slug) = &self.slug {
+            return Ok(slug.clone());
+        }
+        Slug::from_name(self.name.as_str()).or_else(|_| {
+            let id = id.to_string().to_lowercase();
+            let end = id.len().saturating_sub(10);
+            Slug::new(format!("ws-{}", id.get(end..).unwrap_or_default()))
+        })
+    }
 }
 
 /// A new state of an org's billing.
@@ -68,5 +86,31 @@ impl BillingDraft {
         } else {
             Err(EmptyPeriod)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{TypedId as _, Ulid};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, slug: Option<&str>, expect: &str) {
+        let name = Name::new(name).unwrap();
+        let draft = WorkspaceDraft {
+            name,
+            slug: slug.map(|text| Slug::new(text).unwrap()),
+        };
+        let id = WorkspaceId::from_ulid(Ulid::from(0xabc));
+        assert_eq!(draft.slug_for(id).unwrap().as_str(), expect);
+    }
+
+    #[test]
+    fn a_workspace_has_a_slug_whatever_its_name() {
+        check("Quality", Some("qa-1"), "qa-1");
+        check("QA 2", None, "qa-2");
+        check("QA", None, "ws-00000002nw");
+        check("日本", None, "ws-00000002nw");
     }
 }

@@ -181,7 +181,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Records that storage failed, if storage can take that.
     async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
         tracing::error!(
-            error = &fault as &dyn std::error::Error,
+            error = fault.as_dyn(),
             request_id = context.call.request_id,
             "the database did not do what was asked"
         );

@@ -135,7 +135,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if let Err(error) = noted {
             // The call itself will meet the same database and say so.
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error.as_dyn(),
                 key_id = %id,
                 "a use of a key was not noted"
             );

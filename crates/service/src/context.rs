@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use audit::{Actor, Event, Outcome, Request, Target};
+use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use ids::{EventId, OrgId};
 use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
@@ -34,12 +34,19 @@ pub struct Call {
 }
 
 impl Call {
-    /// What the call is about as a whole.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        Target {
-            kind: self.operation.target,
-            id: self.subject.clone(),
+    /// What the call is about: who asks for itself, else what the route names.
+    fn target(&self, actor: &Actor) -> Target {
+        match actor {
+            Actor::PartnerKey { id, .. } if self.operation.action == Action::Whoami => {
+                Target::one(TargetKind::PartnerKey, id)
+            }
+            Actor::Admin { id } if self.operation.action == Action::Whoami => {
+                Target::one(TargetKind::AdminKey, id)
+            }
+            Actor::PartnerKey { .. } | Actor::Admin { .. } | Actor::System { .. } => Target {
+                kind: self.operation.target,
+                id: self.subject.clone(),
+            },
         }
     }
 
@@ -51,7 +58,7 @@ impl Call {
             occurred_at: self.at,
             actor,
             action: self.operation.action,
-            target: self.target(),
+            target: self.target(&actor),
             org_id: self.org_id,
             outcome: Outcome::of_status(status_code),
             request: Some(Request {

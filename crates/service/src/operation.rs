@@ -100,9 +100,9 @@ pub mod operations {
         /// Delete an org.
         ORG_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
         /// Create a workspace.
-        WORKSPACE_CREATE = WorkspaceCreate on Workspace by Partner(&[Scope::WorkspacesCreate]);
+        WORKSPACE_CREATE = WorkspaceCreate on Org by Partner(&[Scope::WorkspacesCreate]);
         /// List an org's workspaces.
-        WORKSPACE_LIST = WorkspaceList on Workspace by Partner(&[Scope::OrgsList]);
+        WORKSPACE_LIST = WorkspaceList on Org by Partner(&[Scope::OrgsList]);
         /// Read an org's billing state.
         BILLING_READ = BillingRead on Org by Partner(&[Scope::BillingRead]);
         /// List the partner's events.

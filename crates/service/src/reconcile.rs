@@ -40,7 +40,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 Ok(_) => StdDuration::ZERO,
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = error.as_dyn(),
                         "orgs that are due can't be worked on; trying again"
                     );
                     NAP
@@ -116,10 +116,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             .write(move |tx| tx.lease_renew(Lease { token, until }))
             .await;
         if let Err(error) = renewed {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a lease was not prolonged"
-            );
+            tracing::warn!(error = error.as_dyn(), "a lease was not prolonged");
         }
     }
 
@@ -167,7 +164,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             Ok(None) => tracing::warn!(org_id = %id, "the lease was lost; another worker goes on"),
             Err(error) => {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = error.as_dyn(),
                     org_id = %id,
                     "an org's progress was not recorded; it is tried again when its lease ends"
                 );

@@ -23,12 +23,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         org_id: OrgId,
         draft: WorkspaceDraft,
     ) -> Result<Answer<Workspace>, Refusal> {
+        let id = self.world.id();
+        let slug = match draft.slug_for(id) {
+            Ok(slug) => slug,
+            Err(error) => return Err(self.refuse(context, Error::at("/slug", error)).await),
+        };
+        let created_at = context.call.at;
         let workspace = Workspace {
-            id: self.world.id(),
+            id,
             org_id,
             name: draft.name,
-            slug: draft.slug,
-            created_at: context.call.at,
+            slug,
+            created_at,
         };
         self.change(context, move |tx, caller| {
             // The org's row is held, so that it can't be deleted beside this.
@@ -62,8 +68,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let sight = reading_sight(&context.caller);
         self.look(context, move |view| {
             view.org(sight, org_id)?.ok_or(Error::NotFound)?;
-            Ok(Done::new(200, view.workspaces(org_id, page)?)
-                .on(Target::all(TargetKind::Workspace)))
+            Ok(Done::new(200, view.workspaces(org_id, page)?))
         })
         .await
     }

@@ -1,1 +1,43 @@
-//! The stores on SQLite and PostgreSQL, by diesel
+//! The stores on SQLite and PostgreSQL, by diesel.
+//!
+//! This crate owns the connections, the rows, the transactions and the migrations, and is the only one
+//! that knows SQL. It refuses to know what any use case does, and HTTP: it implements the traits of
+//! `stores`, and nothing outside of it opens a transaction.
+//!
+//! Both engines run the same queries. Where they differ, the difference is in `dialect`.
+
+// The build scripts of these make the engines part of the program; nothing calls them by name.
+use libsqlite3_sys as _;
+use openssl_sys as _;
+use pq_sys as _;
+
+mod admin_keys;
+mod connection;
+mod database;
+mod dialect;
+mod error;
+mod events;
+mod gate;
+mod key_store;
+mod keys;
+mod migrations;
+mod org_store;
+mod org_work;
+mod orgs;
+mod partners;
+mod pool;
+mod postgres;
+mod schema;
+mod session;
+mod slugs;
+mod sqlite;
+mod subscriptions;
+mod url;
+mod values;
+mod workspaces;
+
+pub use database::SqlDatabase;
+pub use error::OpenError;
+pub use migrations::{migrate, revert_all};
+pub use session::{Reading, Session, Writing};
+pub use url::{DatabaseUrl, InvalidDatabaseUrl};

@@ -37,4 +37,10 @@ impl StoreError {
             Self::Engine(_) | Self::Corrupt { .. } | Self::Panicked => false,
         }
     }
+
+    /// The error as a log takes it, with its sources.
+    #[must_use]
+    pub fn as_dyn(&self) -> &(dyn Error + 'static) {
+        self
+    }
 }

@@ -1,0 +1,111 @@
+//! What a server does beside answering: the reconciler, folded refusals, tidying the limiter.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use crate::http::App;
+
+/// Well below the second within which a folded refusal must be on record.
+const RECORD_REFUSALS: Duration = Duration::from_millis(200);
+/// How often the limiter forgets whoever has refilled.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How often calls without a known credential are told in the log.
+const TELL_UNKNOWN: Duration = Duration::from_secs(10);
+/// How long the end of the background work may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The background work of one server.
+pub struct Background {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    app: Arc<App>,
+}
+
+impl Background {
+    /// Starts it all.
+    pub fn start(app: &Arc<App>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
+            tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
+            tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
+            tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
+        ];
+        Self {
+            stop,
+            tasks,
+            app: Arc::clone(app),
+        }
+    }
+
+    /// Ends it all: what was begun is finished, what was counted is written.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            if tokio::time::timeout(FAREWELL, task).await.is_err() {
+                tracing::warn!("background work did not end in time; it goes on at the next start");
+            }
+        }
+        if let Err(error) = self.app.service.record_refusals().await {
+            tracing::error!("refusals by the limit were not recorded: {error}");
+        }
+    }
+}
+
+/// The beats of one task, until the server stops.
+struct Beats {
+    ticks: Interval,
+    stop: watch::Receiver<bool>,
+}
+
+impl Beats {
+    fn new(period: Duration, stop: watch::Receiver<bool>) -> Self {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, stop }
+    }
+
+    /// Waits for the next beat; `false` when the server stops.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.ticks.tick() => true,
+            _ = self.stop.changed() => false,
+        }
+    }
+}
+
+async fn record_refusals(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(RECORD_REFUSALS, stop);
+    while beats.next().await {
+        if let Err(error) = app.service.record_refusals().await {
+            tracing::error!("refusals by the limit wait to be recorded: {error}");
+        }
+    }
+}
+
+async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(SWEEP, stop);
+    while beats.next().await {
+        app.service.limiter().sweep();
+    }
+}
+
+async fn tell_unknown(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(TELL_UNKNOWN, stop);
+    let mut told = 0;
+    while beats.next().await {
+        let count = app.metrics.unknown_credentials.get();
+        if count > told {
+            tracing::info!(
+                calls = count - told,
+                "calls without a known credential were refused"
+            );
+        }
+        told = count;
+    }
+}

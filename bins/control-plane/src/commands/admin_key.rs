@@ -1,0 +1,93 @@
+//! Admin keys by the command line: for the day when nobody has one any more.
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Subcommand;
+use ids::{AdminKeyId, Name};
+use keys::KeyQueries as _;
+use storage::SqlDatabase;
+use stores::{Database as _, StoreError};
+use time::format_description::well_known::Rfc3339;
+
+use super::{print, world};
+use crate::{pepper, settings::Settings};
+
+#[derive(Subcommand)]
+pub enum AdminKeyCommand {
+    /// Create an admin key and show it once
+    Create {
+        /// A name to tell it by
+        #[arg(long, default_value = "made by the command line")]
+        name: String,
+    },
+    /// List the admin keys, without their secrets
+    List,
+    /// Revoke an admin key
+    Revoke {
+        /// Its id, adm_…
+        id: String,
+    },
+}
+
+/// Runs on the same database as the server, also while it serves.
+pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    runtime.block_on(async {
+        let db = SqlDatabase::open(&settings.database_url)?;
+        match command {
+            AdminKeyCommand::Create { name } => create(settings, &db, name).await,
+            AdminKeyCommand::List => list(&db).await,
+            AdminKeyCommand::Revoke { id } => revoke(&db, &id).await,
+        }
+    })
+}
+
+async fn create(settings: &Settings, db: &SqlDatabase, name: String) -> anyhow::Result<()> {
+    let name = Name::new(name).context("--name")?;
+    let stored = db.read(|view| view.pepper_check()).await?;
+    let peppers = pepper::load(settings, false)?;
+    // Under another pepper than the server's the key would never verify.
+    ensure!(
+        stored == peppers.check_values().next(),
+        "the pepper is not the one that this database is in use with; start the server first, or give \
+         the same settings as it has"
+    );
+    let (key, secret) = service::admin_key_create(db, &world(), &peppers, name).await?;
+    print(&format!(
+        "{}  {}\n\nIt is shown this once.\n",
+        key.id,
+        secret.expose()
+    ))
+}
+
+async fn list(db: &SqlDatabase) -> anyhow::Result<()> {
+    let keys = db.read(|view| view.admin_keys()).await?;
+    let mut text = String::new();
+    for key in keys {
+        let state = match key.revoked_at {
+            None => "active".to_owned(),
+            Some(at) => format!("revoked {}", at.format(&Rfc3339)?),
+        };
+        let made = key.created_at.format(&Rfc3339)?;
+        text += &format!(
+            "{}  {made}  {:9}  {state}  {}\n",
+            key.id,
+            key.origin.as_str(),
+            key.name
+        );
+    }
+    print(&text)
+}
+
+async fn revoke(db: &SqlDatabase, id: &str) -> anyhow::Result<()> {
+    let id: AdminKeyId = id.parse()?;
+    if service::admin_key_revoke(db, &world(), id).await? {
+        return print(&format!("{id} is revoked\n"));
+    }
+    match db
+        .read(move |view| Ok::<_, StoreError>(view.admin_key(id)?))
+        .await?
+    {
+        Some(_) => print(&format!("{id} was revoked already\n")),
+        None => bail!("there is no admin key {id}; `molecule-cp admin-key list` shows them"),
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line.
+
+mod admin_key;
+mod serve;
+
+use std::io::{Write as _, stdout};
+
+use clap::{Parser, Subcommand};
+use rand_core::UnwrapErr;
+use service::World;
+use time::OffsetDateTime;
+
+use crate::{
+    routes,
+    settings::{Settings, Sources},
+};
+
+/// The partner control plane: keys, orgs and their audit log, by API.
+#[derive(Parser)]
+#[command(name = "molecule-cp", version)]
+pub struct CommandLine {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default)
+    Serve,
+    /// Bring the database up to date
+    Migrate,
+    /// Create, list and revoke admin keys
+    #[command(subcommand)]
+    AdminKey(admin_key::AdminKeyCommand),
+    /// Show the settings in force, secrets masked
+    Config,
+    /// List the routes of the API
+    Routes {
+        /// As a Markdown table
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+/// Does what the command line asks for.
+pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
+    let CommandLine { sources, command } = command_line;
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&sources.load()?),
+        Command::Migrate => migrate(&sources.load()?),
+        Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
+        Command::Config => print(&sources.load()?.to_string()),
+        Command::Routes { markdown } => print(&routes::inventory(markdown)),
+    }
+}
+
+fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let done = storage::migrate(&settings.database_url)?;
+    if done.is_empty() {
+        return print("The database is up to date.\n");
+    }
+    print(
+        &done
+            .iter()
+            .map(|name| format!("applied {name}\n"))
+            .collect::<String>(),
+    )
+}
+
+/// Writes to standard output; a reader that has gone away is not an error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// The real clock and the system's random source.
+fn world() -> World {
+    World::new(OffsetDateTime::now_utc, UnwrapErr(getrandom::SysRng))
+}

@@ -1,0 +1,111 @@
+//! Serving: from settings to a running server, and its end.
+
+use std::{
+    io::{Write as _, stdout},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{App as ActixApp, HttpServer, web};
+use anyhow::Context as _;
+use keys::KeyQueries as _;
+use orgs::LocalProvisioner;
+use ratelimit::MemoryLimiter;
+use service::{FirstStart, Service};
+use storage::SqlDatabase;
+use stores::Database as _;
+
+use super::world;
+use crate::{
+    background::Background, http::App, metrics::Metrics, pepper, routes, settings::Settings,
+};
+
+/// How long what runs may go on after the signal to stop, in seconds.
+const GRACE_SECONDS: u64 = 20;
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
+    actix_web::rt::System::new().block_on(serve(settings))
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    // The port is taken first: a key that is shown once must not be lost to a port in use.
+    let listener = TcpListener::bind(settings.listen)
+        .with_context(|| format!("can't listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("the socket has no address")?;
+    for name in storage::migrate(&settings.database_url)? {
+        tracing::info!(migration = name, "the database was brought up to date");
+    }
+    let db = SqlDatabase::open(&settings.database_url)?;
+    let known = db.read(|view| view.pepper_check()).await?;
+    let peppers = pepper::load(settings, known.is_none())?;
+    let world = world();
+    let first = service::prepare(&db, &world, &peppers, settings.admin_key.as_ref()).await?;
+    let public_url = settings
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    let started = Instant::now();
+    let service = Service::new(
+        db,
+        MemoryLimiter::new(move || started.elapsed()),
+        LocalProvisioner,
+        service::Settings {
+            peppers,
+            plans: settings.plans.clone(),
+            reserved_slugs: settings.reserved_slugs.clone(),
+            admin_rate_limit: settings.admin_rate_limit,
+            auth_failure_limit: settings.auth_failure_limit,
+        },
+        world,
+    );
+    let app = Arc::new(App {
+        service,
+        metrics: Metrics::new()?,
+        public_url,
+        login_url: settings.login_url.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+    });
+    let background = Background::start(&app);
+    let data = web::Data::from(Arc::clone(&app));
+    let server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(data.clone())
+            .configure(routes::configure)
+    })
+    .client_request_timeout(HEAD_TIMEOUT)
+    .shutdown_timeout(GRACE_SECONDS)
+    .listen(listener)
+    .context("can't serve on the socket")?
+    .run();
+    tracing::info!(%address, database = %settings.database_url, "listening on http://{address}");
+    greet(&first, address);
+    let ended = server.await;
+    background.stop().await;
+    tracing::info!("stopped");
+    ended.context("the server broke down")
+}
+
+/// Shows the first admin key, with a line that can be pasted as it is.
+fn greet(first: &FirstStart, address: SocketAddr) {
+    let Some(key) = &first.admin_key else { return };
+    let text = format!(
+        "\nAdmin key, shown this once. Keep it safe:\n\n  {key}\n\nIssue a partner key with it:\n\n  \
+         curl -X POST http://{address}/cp/admin/partner-keys \\\n    -H 'Authorization: Bearer {key}' \
+         \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"name\": \"acme-ci-pipeline\", \
+         \"scopes\": [\"orgs:create\", \"orgs:list\"]}}'\n\n",
+        key = key.expose(),
+    );
+    if let Err(error) = stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout().flush())
+    {
+        tracing::error!(
+            "the first admin key could not be shown ({error}); make another with \
+             `molecule-cp admin-key create`"
+        );
+    }
+}

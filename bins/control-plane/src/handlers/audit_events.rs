@@ -1,0 +1,19 @@
+//! `/cp/audit-events` and `/cp/admin/audit-events`.
+
+use api::{EventView, ListParams, event_filter};
+use ids::TypedId as _;
+
+use super::page;
+use crate::http::{Failure, Http, Reply};
+
+pub async fn list(http: Http) -> Result<Reply, Failure> {
+    let sight = http.service().audit_sight(&http.context);
+    let mut query = http.query();
+    let filter = event_filter(&mut query, sight)?;
+    let params = ListParams::finish(query, &format!("events in {sight:?}"))?;
+    let answer = http
+        .service()
+        .audit_list(&http.context, filter, params.page)
+        .await?;
+    page(answer, &params, |event| event.id.ulid(), EventView::from)
+}

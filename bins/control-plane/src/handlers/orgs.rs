@@ -1,0 +1,96 @@
+//! `/cp/orgs` and `/cp/admin/orgs`.
+
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use api::{ListParams, OrgView, StatusView, org_draft, org_filter};
+use ids::TypedId as _;
+use orgs::Org;
+use service::{Answer, OrgWithSteps};
+
+use super::{json, page};
+use crate::http::{Failure, Http, RETRY_AFTER_PENDING, Reply};
+
+pub async fn create(http: Http) -> Result<Reply, Failure> {
+    let draft = http.json(org_draft)?;
+    let answer = http.service().org_create(&http.context, draft).await?;
+    let location = format!("/cp/orgs/{}", answer.value.id);
+    Ok(org(&http, answer)?.header(LOCATION, location))
+}
+
+pub async fn list(http: Http) -> Result<Reply, Failure> {
+    let sight = http.service().org_list_sight(&http.context);
+    let mut query = http.query();
+    let filter = org_filter(&mut query, sight)?;
+    let params = ListParams::finish(query, &format!("orgs in {sight:?}"))?;
+    let answer = http
+        .service()
+        .org_list(&http.context, filter, params.page)
+        .await?;
+    page(
+        answer,
+        &params,
+        |org| org.id.ulid(),
+        |org| OrgView::new(org, http.login_url()),
+    )
+}
+
+pub async fn read(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    org(
+        &http,
+        http.service().org_read(&http.context, http.id()?).await?,
+    )
+}
+
+pub async fn status(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    let answer = http.service().org_status(&http.context, http.id()?).await?;
+    let pending = answer.value.org.status.is_pending();
+    let reply = json(answer, |OrgWithSteps { org, steps }| {
+        StatusView::new(org, steps, http.login_url())
+    })?;
+    Ok(if pending {
+        reply.header(RETRY_AFTER, RETRY_AFTER_PENDING)
+    } else {
+        reply
+    })
+}
+
+pub async fn delete(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    let answer = http.service().org_delete(&http.context, http.id()?).await?;
+    if answer.status == 204 {
+        Ok(Reply::empty(&answer))
+    } else {
+        org(&http, answer)
+    }
+}
+
+pub async fn suspend(http: Http) -> Result<Reply, Failure> {
+    http.no_body()?;
+    org(
+        &http,
+        http.service()
+            .org_suspend(&http.context, http.id()?)
+            .await?,
+    )
+}
+
+pub async fn resume(http: Http) -> Result<Reply, Failure> {
+    http.no_body()?;
+    org(
+        &http,
+        http.service().org_resume(&http.context, http.id()?).await?,
+    )
+}
+
+pub async fn retry(http: Http) -> Result<Reply, Failure> {
+    http.no_body()?;
+    org(
+        &http,
+        http.service().org_retry(&http.context, http.id()?).await?,
+    )
+}
+
+fn org(http: &Http, answer: Answer<Org>) -> Result<Reply, Failure> {
+    json(answer, |org| OrgView::new(org, http.login_url()))
+}

@@ -1,0 +1,48 @@
+//! `/cp/admin/partners`.
+
+use api::{ListParams, PartnerView, partner_changes, partner_draft};
+use ids::TypedId as _;
+
+use super::{json, page};
+use crate::http::{Failure, Http, Reply};
+
+pub async fn create(http: Http) -> Result<Reply, Failure> {
+    let draft = http.json(partner_draft)?;
+    json(
+        http.service().partner_create(&http.context, draft).await?,
+        PartnerView::from,
+    )
+}
+
+pub async fn list(http: Http) -> Result<Reply, Failure> {
+    let params = ListParams::finish(http.query(), "partners")?;
+    let answer = http
+        .service()
+        .partner_list(&http.context, params.page)
+        .await?;
+    page(
+        answer,
+        &params,
+        |partner| partner.id.ulid(),
+        PartnerView::from,
+    )
+}
+
+pub async fn read(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    json(
+        http.service()
+            .partner_read(&http.context, http.id()?)
+            .await?,
+        PartnerView::from,
+    )
+}
+
+pub async fn update(http: Http) -> Result<Reply, Failure> {
+    let changes = http.json(partner_changes)?;
+    let answer = http
+        .service()
+        .partner_update(&http.context, http.id()?, changes)
+        .await?;
+    json(answer, PartnerView::from)
+}

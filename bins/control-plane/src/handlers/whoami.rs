@@ -1,0 +1,57 @@
+//! `/cp/whoami`.
+
+use api::{CredentialView, LimitView, PartnerView, Time, WhoamiView};
+use service::Caller;
+
+use super::json;
+use crate::http::{Failure, Http, Reply};
+
+pub async fn read(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    let limits = http
+        .context
+        .limits
+        .iter()
+        .map(|(name, decision)| LimitView {
+            name: name.as_str(),
+            limit: decision.limit.limit().get(),
+            window_seconds: decision.limit.window_seconds().get(),
+            remaining: decision.remaining,
+        });
+    let limits = limits.collect();
+    json(http.service().whoami(&http.context).await?, |caller| {
+        let (credential, partner) = view(caller);
+        WhoamiView {
+            credential,
+            partner,
+            limits,
+        }
+    })
+}
+
+fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
+    match caller {
+        Caller::Admin(key) => {
+            let credential = CredentialView {
+                kind: "admin",
+                id: key.id.to_string(),
+                name: key.name.to_string(),
+                scopes: None,
+                org_id: None,
+                expires_at: None,
+            };
+            (credential, None)
+        }
+        Caller::Partner(held) => {
+            let credential = CredentialView {
+                kind: "partner_key",
+                id: held.key.id.to_string(),
+                name: held.key.name.to_string(),
+                scopes: Some(held.key.scopes),
+                org_id: held.key.org_id,
+                expires_at: held.key.expires_at.map(Time),
+            };
+            (credential, Some(held.partner.into()))
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `/cp/orgs/{id}/workspaces`.
+
+use api::{ListParams, WorkspaceView, workspace_draft};
+use ids::{OrgId, TypedId as _};
+
+use super::{json, page};
+use crate::http::{Failure, Http, Reply};
+
+pub async fn create(http: Http) -> Result<Reply, Failure> {
+    let draft = http.json(workspace_draft)?;
+    let answer = http
+        .service()
+        .workspace_create(&http.context, http.id()?, draft)
+        .await?;
+    json(answer, WorkspaceView::from)
+}
+
+pub async fn list(http: Http) -> Result<Reply, Failure> {
+    let of = http
+        .id::<OrgId>()
+        .map_or_else(|_| String::new(), |id| id.to_string());
+    let params = ListParams::finish(http.query(), &format!("workspaces of {of}"))?;
+    let answer = http
+        .service()
+        .workspace_list(&http.context, http.id()?, params.page)
+        .await?;
+    page(
+        answer,
+        &params,
+        |workspace| workspace.id.ulid(),
+        WorkspaceView::from,
+    )
+}

@@ -1,0 +1,107 @@
+//! The credential of a request: one bearer token in one `Authorization` header, RFC 6750.
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use keys::PlainKey;
+
+/// Prefixes by which a key of ours is known wherever it stands.
+const KEY_PREFIXES: [&str; 2] = ["mol_pk_", "mol_ak_"];
+
+/// Why a request has no usable credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCredential {
+    /// There is none.
+    Missing,
+    /// There is one, not in the form or the place it must have; the text says what is wrong.
+    Misplaced(&'static str),
+    /// It is a key of ours that was cut short or mistyped.
+    Malformed,
+}
+
+/// Takes the bearer token.
+pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential> {
+    if query_holds_a_token(query) {
+        return Err(NoCredential::Misplaced(
+            "a key stands in the URL, where logs keep it; send it in the Authorization header, and \
+             have this one revoked",
+        ));
+    }
+    let mut values = headers.get_all(AUTHORIZATION);
+    let Some(value) = values.next() else {
+        return Err(NoCredential::Missing);
+    };
+    if values.next().is_some() {
+        return Err(NoCredential::Misplaced(
+            "there are two Authorization headers; send one",
+        ));
+    }
+    let Ok(value) = value.to_str() else {
+        return Err(NoCredential::Misplaced(
+            "the Authorization header holds bytes that no key has",
+        ));
+    };
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let token = token.trim_matches(' ');
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(NoCredential::Missing);
+    }
+    if token.contains([' ', '\t', ',']) {
+        return Err(NoCredential::Misplaced(
+            "the Authorization header must be: Bearer, a space, the key",
+        ));
+    }
+    PlainKey::parse(token).map_err(|_| NoCredential::Malformed)
+}
+
+fn query_holds_a_token(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+        name == "access_token" || KEY_PREFIXES.iter().any(|prefix| value.starts_with(prefix))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(values: &[&str], query: &str, expect: Result<(), &str>) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        let told = match bearer(&headers, query) {
+            Ok(_) => Ok(()),
+            Err(NoCredential::Missing) => Err("missing"),
+            Err(NoCredential::Misplaced(_)) => Err("misplaced"),
+            Err(NoCredential::Malformed) => Err("malformed"),
+        };
+        assert_eq!(told, expect, "{values:?} {query:?}");
+    }
+
+    #[test]
+    fn one_bearer_token_in_one_header() {
+        check(&["Bearer some-token"], "", Ok(()));
+        check(&["bearer  some-token "], "limit=5", Ok(()));
+        check(&[], "", Err("missing"));
+        check(&["Bearer"], "", Err("missing"));
+        check(&["Bearer "], "", Err("missing"));
+        check(&["Basic c29tZQ=="], "", Err("missing"));
+        check(&["Bearer a", "Bearer a"], "", Err("misplaced"));
+        check(&["Bearer a b"], "", Err("misplaced"));
+        check(&["Bearer a,b"], "", Err("misplaced"));
+        check(&["Bearer mol_pk_short"], "", Err("malformed"));
+        check(
+            &[&format!("Bearer {}", "x".repeat(300))],
+            "",
+            Err("malformed"),
+        );
+    }
+
+    #[test]
+    fn a_token_in_the_url_is_refused_whatever_else_comes() {
+        check(&["Bearer some-token"], "access_token=x", Err("misplaced"));
+        check(&[], "key=mol%5Fpk_abc", Err("misplaced"));
+        check(&[], "cursor=mol_ak_abc", Err("misplaced"));
+    }
+}

@@ -1,0 +1,362 @@
+//! The one door to every handler: nobody gets past it without a known credential and a limit that
+//! holds, and whatever comes out has its event on record.
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use actix_web::{
+    HttpRequest, HttpResponse, Route,
+    http::Method,
+    web::{self, Bytes, Data, Payload},
+};
+use api::{BodyError, ErrorCode, FieldError, Query};
+use ids::{KeyId, OrgId, RequestId, TypedId};
+use keys::PlainKey;
+use ratelimit::Decision;
+use service::{Call, Context, Error, LimitName, Operation, Presented, operations};
+
+use super::{
+    App, ControlPlane, Failure, Reply,
+    address::client_address,
+    body::{self, Body},
+    credentials::bearer,
+    headers::{not_offered, request_id, user_agent},
+    problem::Complaint,
+};
+
+/// A request that has passed the door.
+pub struct Http {
+    /// The call and who makes it.
+    pub context: Context,
+    app: Arc<App>,
+    request: HttpRequest,
+    body: Bytes,
+}
+
+impl Http {
+    /// The use cases.
+    pub fn service(&self) -> &ControlPlane {
+        &self.app.service
+    }
+
+    /// The page that customers log in on.
+    pub fn login_url(&self) -> &str {
+        &self.app.login_url
+    }
+
+    /// The id that the path names.
+    pub fn id<I: TypedId>(&self) -> Result<I, Failure> {
+        path_id(&self.request).ok_or(Failure::Form(Complaint::no_route()))
+    }
+
+    /// The body, as `read` takes it.
+    pub fn json<T>(&self, read: impl FnOnce(&[u8]) -> Result<T, BodyError>) -> Result<T, Failure> {
+        self.no_query()?;
+        Ok(read(&self.body)?)
+    }
+
+    /// Sees that there is no body, or an empty object, and no query.
+    pub fn no_body(&self) -> Result<(), Failure> {
+        self.no_query()?;
+        if self.body.is_empty() {
+            return Ok(());
+        }
+        Ok(api::Fields::of_body(&self.body)?
+            .build(|| Some(()))
+            .map_err(BodyError::Invalid)?)
+    }
+
+    /// The query.
+    pub fn query(&self) -> Query {
+        let pairs = form_urlencoded::parse(self.request.query_string().as_bytes());
+        Query::new(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())))
+    }
+
+    /// Sees that there is no query.
+    pub fn no_query(&self) -> Result<(), Failure> {
+        Ok(self.query().finish()?)
+    }
+}
+
+fn path_id<I: TypedId>(request: &HttpRequest) -> Option<I> {
+    request.match_info().get("id")?.parse().ok()
+}
+
+/// A route to a handler for one operation.
+pub fn entry<H, F>(method: Method, operation: Operation, handler: H) -> Route
+where
+    H: Fn(Http) -> F + Clone + 'static,
+    F: Future<Output = Result<Reply, Failure>> + 'static,
+{
+    guarded(web::method(method), operation, handler)
+}
+
+/// Where a request goes that fits no route, or no method of its route.
+pub fn unrouted(allowed: &'static [&'static str]) -> Route {
+    guarded(web::route(), operations::UNROUTED, move |_| async move {
+        Err(Failure::Form(match allowed {
+            [] => Complaint::no_route(),
+            allowed => Complaint::method(allowed),
+        }))
+    })
+}
+
+fn guarded<H, F>(route: Route, operation: Operation, handler: H) -> Route
+where
+    H: Fn(Http) -> F + Clone + 'static,
+    F: Future<Output = Result<Reply, Failure>> + 'static,
+{
+    route.to(
+        move |request: HttpRequest, payload: Payload, app: Data<App>| {
+            let handler = handler.clone();
+            async move {
+                let visit = Visit::new(request, app.into_inner(), operation);
+                visit.answer(payload, handler).await
+            }
+        },
+    )
+}
+
+/// A route that asks for no credential and leaves no event.
+pub fn open<H, F>(method: Method, handler: H) -> Route
+where
+    H: Fn(Arc<App>, String) -> F + Clone + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    web::method(method).to(move |request: HttpRequest, app: Data<App>| {
+        let handler = handler.clone();
+        async move {
+            let app = app.into_inner();
+            let id = request_id(request.headers())
+                .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+            let mut response = handler(app, id.clone()).await;
+            if let Ok(value) = id.parse() {
+                response
+                    .headers_mut()
+                    .insert(super::headers::X_REQUEST_ID, value);
+            }
+            response
+        }
+    })
+}
+
+/// Where a request goes that is not the API's.
+pub fn outside(allowed: &'static [&'static str]) -> Route {
+    web::route().to(
+        move |request: HttpRequest, payload: Payload, app: Data<App>| async move {
+            body::drain(payload).await;
+            let id = request_id(request.headers())
+                .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+            let complaint = match allowed {
+                [] => Complaint::new(
+                    ErrorCode::NotFound,
+                    "there is nothing here; the API is under /cp",
+                ),
+                allowed => Complaint::method(allowed),
+            };
+            complaint.respond(&app.public_url, &id, None, &[])
+        },
+    )
+}
+
+/// One request on its way.
+struct Visit {
+    request: HttpRequest,
+    app: Arc<App>,
+    call: Call,
+    began: Instant,
+}
+
+impl Visit {
+    fn new(request: HttpRequest, app: Arc<App>, operation: Operation) -> Self {
+        let headers = request.headers();
+        let world = app.service.world();
+        let pattern = request.match_pattern();
+        let call = Call {
+            at: world.now(),
+            request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().to_string()),
+            method: method_name(request.method()).to_owned(),
+            route: pattern
+                .filter(|pattern| pattern != "/cp")
+                .unwrap_or_else(|| "unrouted".to_owned()),
+            operation,
+            subject: request
+                .match_info()
+                .get("id")
+                .filter(|id| is_an_id(id))
+                .map(str::to_owned),
+            org_id: path_id::<OrgId>(&request),
+            ip: client_address(request.peer_addr(), headers, &app.trusted_proxies),
+            user_agent: user_agent(headers),
+        };
+        Self {
+            request,
+            app,
+            call,
+            began: Instant::now(),
+        }
+    }
+
+    async fn answer<H, F>(self, payload: Payload, handler: H) -> HttpResponse
+    where
+        H: Fn(Http) -> F,
+        F: Future<Output = Result<Reply, Failure>>,
+    {
+        let Self {
+            request,
+            app,
+            call,
+            began,
+        } = self;
+        let (method, route, id) = (
+            call.method.clone(),
+            call.route.clone(),
+            call.request_id.clone(),
+        );
+        let response = match bearer(request.headers(), request.query_string()) {
+            Err(error) => {
+                app.metrics.unknown_credentials.inc();
+                body::drain(payload).await;
+                Complaint::credential(error).respond(&app.public_url, &id, None, &[])
+            }
+            Ok(key) => pass(&app, request, call, key, payload, handler).await,
+        };
+        app.metrics
+            .answered(&method, &route, response.status().as_u16(), began.elapsed());
+        tracing::debug!(
+            request_id = id,
+            method,
+            route,
+            status = response.status().as_u16(),
+            took_us = began.elapsed().as_micros(),
+            "answered"
+        );
+        response
+    }
+}
+
+/// From a well-formed token to the answer.
+async fn pass<H, F>(
+    app: &Arc<App>,
+    request: HttpRequest,
+    call: Call,
+    key: PlainKey,
+    payload: Payload,
+    handler: H,
+) -> HttpResponse
+where
+    H: Fn(Http) -> F,
+    F: Future<Output = Result<Reply, Failure>>,
+{
+    let revokes = (call.operation == operations::KEY_REVOKE)
+        .then(|| path_id::<KeyId>(&request))
+        .flatten();
+    let id = call.request_id.clone();
+    let context = match app.service.admit(call, Presented { key, revokes }).await {
+        Ok(context) => context,
+        Err(refusal) => {
+            body::drain(payload).await;
+            if let Error::InvalidKey = refusal.error {
+                app.metrics.unknown_credentials.inc();
+            }
+            if let Error::RateLimited { limit, .. } = refusal.error {
+                app.metrics.rate_limited(limit.as_str());
+            }
+            let complaint = Complaint::of_error(&refusal.error);
+            return complaint.respond(&app.public_url, &id, refusal.event, &refusal.limits);
+        }
+    };
+    let body = body::read(payload).await;
+    match handle(app, request, &context, body, handler).await {
+        Ok(reply) => reply.respond(&context),
+        Err(failure) => refuse(app, &context, failure).await,
+    }
+}
+
+async fn handle<H, F>(
+    app: &Arc<App>,
+    request: HttpRequest,
+    context: &Context,
+    body: Body,
+    handler: H,
+) -> Result<Reply, Failure>
+where
+    H: Fn(Http) -> F,
+    F: Future<Output = Result<Reply, Failure>>,
+{
+    let mut whole = Bytes::new();
+    // A route that is not there is said so before anything is asked of the caller or the body.
+    if context.call.operation != operations::UNROUTED {
+        app.service.authorize(context).await?;
+        whole = acceptable(&request, body)?;
+    }
+    let http = Http {
+        context: context.clone(),
+        app: Arc::clone(app),
+        request,
+        body: whole,
+    };
+    handler(http).await
+}
+
+fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
+    let complain = |code, detail: &str| Err(Failure::Form(Complaint::new(code, detail)));
+    if let Err(code) = body::check_type(request.method(), request.headers()) {
+        return complain(
+            code,
+            "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \
+             one of its own; use --json)",
+        );
+    }
+    if let Some(detail) = not_offered(request.headers()) {
+        let errors = vec![FieldError::new("", detail)];
+        return Err(Failure::Form(Complaint::validation(errors)));
+    }
+    match body {
+        Body::Whole(bytes) => Ok(bytes),
+        Body::TooLarge => complain(ErrorCode::PayloadTooLarge, "a body has at most 64 KiB"),
+        Body::Broken => complain(
+            ErrorCode::InvalidRequest,
+            "the body broke off or did not come in time; send the request again",
+        ),
+    }
+}
+
+async fn refuse(app: &Arc<App>, context: &Context, failure: Failure) -> HttpResponse {
+    let respond = |complaint: Complaint, event, limits: &[(LimitName, Decision)]| {
+        complaint.respond(&app.public_url, &context.call.request_id, event, limits)
+    };
+    match failure {
+        Failure::Refused(refusal) => respond(
+            Complaint::of_error(&refusal.error),
+            refusal.event,
+            &refusal.limits,
+        ),
+        Failure::Form(complaint) => match app.service.refuse_as(context, complaint.code).await {
+            Ok(event) => respond(complaint, Some(event), &context.limits),
+            Err(fault) => respond(
+                Complaint::of_error(&Error::Store(fault)),
+                None,
+                &context.limits,
+            ),
+        },
+    }
+}
+
+/// Whether a part of a path has the form of an id at all; anything else is not put on record.
+fn is_an_id(text: &str) -> bool {
+    text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The methods there are; a made-up one would be a label and a row that clients choose.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,43 @@
+//! The way of a request: credential, limit, permission, body, one use case, one answer.
+
+mod address;
+mod body;
+mod credentials;
+mod entry;
+mod headers;
+mod problem;
+mod reply;
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use orgs::LocalProvisioner;
+use ratelimit::MemoryLimiter;
+use service::Service;
+use storage::SqlDatabase;
+
+use crate::metrics::Metrics;
+
+pub use self::{
+    entry::{Http, entry, open, outside, unrouted},
+    headers::RETRY_AFTER_PENDING,
+    problem::{Complaint, Failure},
+    reply::Reply,
+};
+
+/// The control plane of this server.
+pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, LocalProvisioner>;
+
+/// What every request can reach.
+pub struct App {
+    /// The use cases.
+    pub service: Arc<ControlPlane>,
+    /// The numbers.
+    pub metrics: Metrics,
+    /// Under which URL clients reach this server, without a slash at its end.
+    pub public_url: String,
+    /// The page that customers log in on.
+    pub login_url: String,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}

@@ -1,0 +1,81 @@
+//! An answer, which can only be made of one whose event is on record.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, HeaderName},
+    },
+};
+use ids::EventId;
+use serde::Serialize;
+use service::{Answer, Context};
+
+use super::headers::{AUDIT_EVENT_ID, X_REQUEST_ID, add_limits};
+
+/// What a handler gives back.
+#[derive(Debug)]
+pub struct Reply {
+    status: u16,
+    event: EventId,
+    body: Option<Vec<u8>>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Reply {
+    /// An answer with a JSON body.
+    ///
+    /// # Errors
+    /// When the body can't be written as JSON, which none of the wire types refuses.
+    pub fn json<T, V: Serialize>(
+        answer: Answer<T>,
+        view: impl FnOnce(T) -> V,
+    ) -> serde_json::Result<Self> {
+        let Answer {
+            value,
+            status,
+            event,
+        } = answer;
+        let body = Some(serde_json::to_vec(&view(value))?);
+        Ok(Self {
+            status,
+            event,
+            body,
+            headers: Vec::new(),
+        })
+    }
+
+    /// An answer without a body.
+    pub fn empty<T>(answer: &Answer<T>) -> Self {
+        Self {
+            status: answer.status,
+            event: answer.event,
+            body: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The HTTP answer to a call.
+    pub fn respond(self, context: &Context) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut builder = HttpResponseBuilder::new(status);
+        builder.insert_header((X_REQUEST_ID, context.call.request_id.as_str()));
+        builder.insert_header((AUDIT_EVENT_ID, self.event.to_string()));
+        // Answers are one credential's own, and one of them holds a secret.
+        builder.insert_header((CACHE_CONTROL, "no-store"));
+        add_limits(&mut builder, &context.limits);
+        for header in self.headers {
+            builder.insert_header(header);
+        }
+        match self.body {
+            Some(body) => builder.content_type("application/json").body(body),
+            None => builder.finish(),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Logs on standard error: for people on a terminal, as JSON lines elsewhere.
+
+use std::io::{IsTerminal as _, stderr};
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Starts logging. `RUST_LOG` chooses what is logged; without it, `info` and above.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=error"));
+    let builder = fmt().with_env_filter(filter).with_writer(stderr);
+    if stderr().is_terminal() {
+        builder.compact().with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}

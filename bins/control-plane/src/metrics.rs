@@ -1,0 +1,81 @@
+//! Numbers for the operator, in Prometheus' text format. No key, partner, org or address is a label.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Upper bounds of the histogram of durations, in seconds.
+const BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// The numbers of one process.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    rate_limited: IntCounterVec,
+    /// Calls that no known credential made.
+    pub unknown_credentials: IntCounter,
+}
+
+impl Metrics {
+    /// All numbers at zero.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new("molecule_http_requests_total", "Requests answered"),
+            &["method", "route", "status"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new("molecule_http_request_duration_seconds", "Time to answer")
+                .buckets(BUCKETS.to_vec()),
+            &["method", "route"],
+        )?;
+        let rate_limited = IntCounterVec::new(
+            Opts::new("molecule_rate_limited_total", "Requests refused by a limit"),
+            &["limit"],
+        )?;
+        let unknown_credentials = IntCounter::new(
+            "molecule_unknown_credentials_total",
+            "Requests without a credential that is known",
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(rate_limited.clone()))?;
+        registry.register(Box::new(unknown_credentials.clone()))?;
+        Ok(Self {
+            registry,
+            requests,
+            durations,
+            rate_limited,
+            unknown_credentials,
+        })
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        self.requests
+            .with_label_values(&[method, route, &status.to_string()])
+            .inc();
+        self.durations
+            .with_label_values(&[method, route])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts one refusal by a limit.
+    pub fn rate_limited(&self, limit: &str) {
+        self.rate_limited.with_label_values(&[limit]).inc();
+    }
+
+    /// The numbers as Prometheus reads them.
+    pub fn text(&self) -> prometheus::Result<(String, Vec<u8>)> {
+        let encoder = TextEncoder::new();
+        let mut text = Vec::new();
+        encoder.encode(&self.registry.gather(), &mut text)?;
+        Ok((encoder.format_type().to_owned(), text))
+    }
+}

@@ -1,0 +1,168 @@
+//! A control plane in memory and callers for it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
+use ids::{KeyId, OrgId, PageRequest, PlanName};
+use keys::{KeyDraft, Pepper, Peppers, PlainKey};
+use orgs::{
+    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, Provisioner,
+    ReservedSlugs, Step,
+};
+use ratelimit::{MemoryLimiter, RateLimit};
+use scopes::Scope;
+use service::{
+    Call, Context, Operation, Presented, Refusal, Service, Settings, World, operations, prepare,
+};
+use stores::{Database as _, StoreError};
+use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
+
+pub type ControlPlane<P> = Service<MemoryDatabase, MemoryLimiter, P>;
+
+/// A control plane with one admin key.
+pub struct Bench<P> {
+    pub service: Arc<ControlPlane<P>>,
+    pub db: MemoryDatabase,
+    pub clock: FakeClock,
+    pub admin: PlainKey,
+}
+
+pub fn peppers() -> Peppers {
+    Peppers::new(Pepper::new("p".repeat(32)).unwrap(), [])
+}
+
+/// A process of its own: two with one seed would make the same ids.
+pub fn world(clock: &FakeClock, seed: u64) -> World {
+    let clock = clock.clone();
+    World::new(move || clock.now(), SeededRandom::new(seed))
+}
+
+pub async fn bench() -> Bench<LocalProvisioner> {
+    bench_with(LocalProvisioner).await
+}
+
+pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
+    let (db, clock) = (MemoryDatabase::new(), FakeClock::new());
+    let world = world(&clock, 1);
+    let admin = prepare(&db, &world, &peppers(), None)
+        .await
+        .unwrap()
+        .admin_key
+        .unwrap();
+    let plans = ["free", "standard"].map(|name| PlanName::new(name).unwrap());
+    let settings = Settings {
+        peppers: peppers(),
+        plans: PlanCatalogue::new(plans).unwrap(),
+        reserved_slugs: ReservedSlugs::default(),
+        admin_rate_limit: RateLimit::literal(1000, 60),
+        auth_failure_limit: RateLimit::literal(2, 60),
+    };
+    let ticks = clock.clone();
+    let limiter = MemoryLimiter::new(move || ticks.monotonic());
+    let service = Service::new(db.clone(), limiter, provisioner, settings, world);
+    Bench {
+        service,
+        db,
+        clock,
+        admin,
+    }
+}
+
+impl<P: Provisioner> Bench<P> {
+    pub fn call(&self, operation: Operation) -> Call {
+        Call {
+            at: self.clock.now(),
+            request_id: "req".to_owned(),
+            method: "GET".to_owned(),
+            route: "/test".to_owned(),
+            operation,
+            subject: None,
+            org_id: None,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+        }
+    }
+
+    pub async fn admit(&self, key: &PlainKey, operation: Operation) -> Result<Context, Refusal> {
+        let presented = Presented {
+            key: key.clone(),
+            revokes: None,
+        };
+        self.service.admit(self.call(operation), presented).await
+    }
+
+    pub async fn key(&self, limit: Option<RateLimit>) -> (KeyId, PlainKey) {
+        let context = self
+            .admit(&self.admin, operations::KEY_CREATE)
+            .await
+            .unwrap();
+        let draft = KeyDraft {
+            name: build::name("acme"),
+            scopes: Scope::ALL.iter().copied().collect(),
+            org_id: None,
+            partner_id: None,
+            org_plans: None,
+            rate_limit: limit,
+            expires_at: None,
+            labels: build::labels(&[]),
+        };
+        let issued = self
+            .service
+            .key_create(&context, draft)
+            .await
+            .unwrap()
+            .value;
+        (issued.key.id, issued.secret)
+    }
+
+    pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Refusal> {
+        let context = self.admit(key, operations::ORG_CREATE).await?;
+        let draft = OrgDraft {
+            name: build::name(slug),
+            slug: build::slug(slug),
+            plan: build::plan("standard"),
+            external_id: None,
+            labels: build::labels(&[]),
+        };
+        Ok(self.service.org_create(&context, draft).await?.value.id)
+    }
+
+    pub async fn delete_org(&self, key: &PlainKey, id: OrgId) -> Org {
+        let context = self.admit(key, operations::ORG_DELETE).await.unwrap();
+        self.service.org_delete(&context, id).await.unwrap().value
+    }
+
+    pub async fn org(&self, id: OrgId) -> Org {
+        let read = self.db.read(move |view| view.org(OrgSight::All, id));
+        read.await.unwrap().unwrap()
+    }
+
+    pub async fn steps(&self, id: OrgId) -> Vec<Step> {
+        let read = self.db.read(move |view| view.org_steps(id));
+        read.await.unwrap()
+    }
+
+    /// All events, oldest first.
+    pub async fn events(&self) -> Vec<Event> {
+        let all = EventFilter::all(AuditSight::All);
+        let page = PageRequest {
+            limit: 1000,
+            after: None,
+        };
+        let read = self.db.read(move |view| view.events(&all, page));
+        let mut events: Vec<Event> = read.await.map_err(|error: StoreError| error).unwrap().items;
+        events.reverse();
+        events
+    }
+
+    pub async fn actions(&self) -> Vec<&'static str> {
+        self.events()
+            .await
+            .into_iter()
+            .map(|event| event.action.as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,9 @@
+//! The use cases on the database in memory, with a clock that the test moves.
+
+#![expect(clippy::unwrap_used, reason = "this is test code")]
+
+mod kit;
+mod limits;
+mod provisioning;
+mod recording;
+mod setup;

@@ -1,0 +1,76 @@
+//! No answer without its event, no change without its event.
+
+use audit::Outcome;
+use service::{Error, operations};
+
+use crate::kit::bench;
+
+#[tokio::test]
+async fn what_storage_can_not_record_is_not_answered_and_not_done() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    bench.admit(&key, operations::WHOAMI).await.unwrap();
+    let before = bench.events().await.len();
+    let context = bench.admit(&key, operations::WHOAMI).await.unwrap();
+    bench.db.fail_writes(true);
+    let refusal = bench.service.whoami(&context).await.unwrap_err();
+    assert!(matches!(refusal.error, Error::Store(_)));
+    assert_eq!(refusal.event, None);
+    let refusal = bench.create_org(&key, "acme-corp").await.unwrap_err();
+    assert!(matches!(refusal.error, Error::Store(_)));
+    bench.db.fail_writes(false);
+    assert_eq!(bench.events().await.len(), before);
+    bench.create_org(&key, "acme-corp").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_its_event_and_nothing_else() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let (_, other) = bench.key(None).await;
+    bench.create_org(&key, "acme-corp").await.unwrap();
+    let refusal = bench.create_org(&other, "acme-corp").await.unwrap_err();
+    assert!(matches!(refusal.error, Error::SlugTaken));
+    let event = bench.events().await.pop().unwrap();
+    assert_eq!(Some(event.id), refusal.event);
+    assert_eq!(event.outcome, Outcome::Denied);
+    assert_eq!(event.request.map(|request| request.status_code), Some(409));
+    assert_eq!(
+        event.details.get("code").and_then(|code| code.as_str()),
+        Some("slug-taken")
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_between_admission_and_change_is_seen() {
+    let bench = bench().await;
+    let (id, key) = bench.key(None).await;
+    let admitted = bench.admit(&key, operations::ORG_DELETE).await.unwrap();
+    let admin = bench
+        .admit(&bench.admin, operations::KEY_REVOKE)
+        .await
+        .unwrap();
+    let org = bench.create_org(&key, "acme-corp").await.unwrap();
+    bench.service.key_revoke(&admin, id).await.unwrap();
+    let refusal = bench.service.org_delete(&admitted, org).await.unwrap_err();
+    assert!(matches!(refusal.error, Error::KeyRevoked));
+    assert!(
+        bench.org(org).await.status.is_pending(),
+        "it was not deleted"
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_keys_calls_are_on_record() {
+    let bench = bench().await;
+    let (id, key) = bench.key(None).await;
+    let admin = bench
+        .admit(&bench.admin, operations::KEY_REVOKE)
+        .await
+        .unwrap();
+    bench.service.key_revoke(&admin, id).await.unwrap();
+    let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    let event = bench.events().await.pop().unwrap();
+    assert_eq!(Some(event.id), refusal.event);
+    assert_eq!(event.request.map(|request| request.status_code), Some(401));
+}

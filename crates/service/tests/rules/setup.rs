@@ -1,0 +1,75 @@
+//! The first start, peppers and the operator's own key.
+
+use keys::{Pepper, Peppers, PlainKey};
+use service::{Error, SetupError, operations, prepare};
+
+use crate::kit::{bench, peppers, world};
+
+fn pepper(letter: &str) -> Pepper {
+    Pepper::new(letter.repeat(32)).unwrap()
+}
+
+#[tokio::test]
+async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
+    let db = testkit::memory::MemoryDatabase::new();
+    let world = world(&testkit::clock::FakeClock::new(), 1);
+    let peppers = peppers();
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            let (db, world, peppers) = (db.clone(), world.clone(), peppers.clone());
+            tokio::spawn(async move { prepare(&db, &world, &peppers, None).await })
+        })
+        .collect();
+    let mut made = 0;
+    for start in starts {
+        made += usize::from(start.await.unwrap().unwrap().admin_key.is_some());
+    }
+    assert_eq!(made, 1);
+}
+
+#[tokio::test]
+async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
+    let bench = bench().await;
+    let world = world(&bench.clock, 2);
+    let start = async |peppers: Peppers| prepare(&bench.db, &world, &peppers, None).await;
+    let refused = start(Peppers::new(pepper("x"), [])).await;
+    assert!(matches!(refused, Err(SetupError::ForeignPepper)));
+    start(Peppers::new(pepper("x"), [pepper("p")]))
+        .await
+        .unwrap();
+    start(Peppers::new(pepper("x"), [])).await.unwrap();
+    let old = start(peppers()).await;
+    assert!(
+        matches!(old, Err(SetupError::ForeignPepper)),
+        "the old pepper is no longer enough"
+    );
+}
+
+#[tokio::test]
+async fn changing_the_operators_key_ends_the_old_one() {
+    let bench = bench().await;
+    let world = world(&bench.clock, 2);
+    let [first, second] = ["a", "b"].map(|letter| PlainKey::operator(&letter.repeat(40)).unwrap());
+    let start = async |key: Option<&PlainKey>| {
+        prepare(&bench.db, &world, &peppers(), key).await.unwrap();
+    };
+    let works = async |key: &PlainKey| match bench.admit(key, operations::WHOAMI).await {
+        Ok(_) => true,
+        Err(refusal) => {
+            assert!(matches!(refusal.error, Error::KeyRevoked));
+            false
+        }
+    };
+    start(Some(&first)).await;
+    assert!(works(&first).await);
+    start(Some(&second)).await;
+    assert!(works(&second).await && !works(&first).await);
+    start(Some(&first)).await;
+    assert!(works(&first).await && !works(&second).await);
+    start(None).await;
+    assert!(!works(&first).await && !works(&second).await);
+    assert!(
+        works(&bench.admin).await,
+        "a generated key does not depend on the settings"
+    );
+}

@@ -1,0 +1,55 @@
+//! A connection to either engine.
+
+use diesel::{
+    Connection, PgConnection, SqliteConnection,
+    connection::{SimpleConnection, TransactionManager},
+};
+use stores::StoreError;
+
+use crate::{
+    dialect, error,
+    url::{DatabaseUrl, Engine},
+};
+
+/// A connection to either engine, on which the same queries run.
+#[derive(diesel::MultiConnection)]
+pub(crate) enum AnyConnection {
+    /// To a PostgreSQL server.
+    Postgres(PgConnection),
+    /// To an SQLite file.
+    Sqlite(SqliteConnection),
+}
+
+/// Both engines' common backend, in whose terms the migrations are run.
+pub(crate) type AnyBackend = <AnyConnection as Connection>::Backend;
+
+impl AnyConnection {
+    /// Connects to the engine that the URL's scheme names, and settles how the session behaves.
+    ///
+    /// The enum's own `establish` would try one engine after the other: with the server down it makes
+    /// an SQLite file of the server's name.
+    pub(crate) fn connect(url: &DatabaseUrl, read_only: bool) -> Result<Self, StoreError> {
+        let connected = match &url.0 {
+            Engine::Sqlite(path) => SqliteConnection::establish(path).map(Self::Sqlite),
+            Engine::Postgres(libpq) => {
+                PgConnection::establish(&dialect::with_timeouts(libpq)).map(Self::Postgres)
+            }
+        };
+        let mut connection = connected
+            .map_err(|error| error::unavailable(url.without_secrets(&error.to_string())))?;
+        connection
+            .batch_execute(&dialect::settings(&connection, read_only))
+            .map_err(|error| error::store_error(&error))?;
+        Ok(connection)
+    }
+
+    /// How many transactions and savepoints are open; none when the connection is broken, for then
+    /// the engine has none.
+    pub(crate) fn depth(&mut self) -> u32 {
+        Self::transaction_manager_status_mut(self)
+            .transaction_depth()
+            .ok()
+            .flatten()
+            .map_or(0, std::num::NonZeroU32::get)
+    }
+}

@@ -1,0 +1,122 @@
+//! The database: one door to read, one to write, one to append to the audit log.
+
+use std::{sync::Arc, thread};
+
+use audit::Event;
+use stores::{Database, StoreError, Transaction};
+
+use crate::{
+    error::OpenError,
+    events::EventRow,
+    migrations,
+    pool::Pool,
+    postgres::PostgresWriter,
+    session::{Reading, Session, Writing},
+    sqlite::SqliteWriter,
+    url::{DatabaseUrl, Engine},
+};
+
+/// How many readers a PostgreSQL server has from us at the most.
+const POSTGRES_READERS: u8 = 8;
+/// How many readers an SQLite file has at the least, however few processors there are.
+const SQLITE_READERS: u8 = 4;
+
+/// A database on SQLite or PostgreSQL. A clone is another handle to the same; when the last one is
+/// dropped, what waits is still written, and then the connections close.
+#[derive(Clone)]
+pub struct SqlDatabase(Arc<Handle>);
+
+struct Handle {
+    readers: Pool<Reading>,
+    writer: Writer,
+}
+
+enum Writer {
+    Sqlite(SqliteWriter),
+    Postgres(PostgresWriter),
+}
+
+impl SqlDatabase {
+    /// Opens a database that has been migrated.
+    ///
+    /// # Errors
+    /// When it can't be reached, or its migrations are not exactly those of this program.
+    pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        migrations::check::<Reading>(url)?;
+        let handle = match &url.0 {
+            Engine::Sqlite(_) => {
+                let processors = thread::available_parallelism().map_or(1, |n| n.get());
+                let readers = u8::try_from(processors).unwrap_or(u8::MAX);
+                Handle {
+                    readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
+                    writer: Writer::Sqlite(SqliteWriter::open(url)?),
+                }
+            }
+            // A question has no transaction whose beginning would tell that the connection is dead.
+            Engine::Postgres(_) => Handle {
+                readers: Pool::open(url, POSTGRES_READERS, true),
+                writer: Writer::Postgres(PostgresWriter::open(url)?),
+            },
+        };
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// How many transactions the SQLite writer has committed.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.commits(),
+            Writer::Postgres(_) => 0,
+        }
+    }
+}
+
+impl Database for SqlDatabase {
+    type View = Session<Reading>;
+    type Tx = Session<Writing>;
+
+    async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.0
+            .readers
+            .run(|sessions| work(&mut *sessions.get()?))
+            .await
+    }
+
+    async fn write<T, E>(
+        &self,
+        work: impl Fn(&mut Self::Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.write(work).await,
+            Writer::Postgres(writer) => writer.write(work).await,
+        }
+    }
+
+    async fn append(&self, event: Event) -> Result<(), StoreError> {
+        let row = EventRow::from(&event);
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.append(row).await,
+            Writer::Postgres(writer) => writer.append(row).await,
+        }
+    }
+}
+
+impl Transaction for Session<Writing> {
+    fn savepoint<T, E: From<StoreError>>(
+        &mut self,
+        part: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.nested(part)
+    }
+}

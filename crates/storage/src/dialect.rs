@@ -1,0 +1,289 @@
+//! Everything in which the engines differ.
+//!
+//! The enum of both engines can't express upserts, row locks and the insertion of many rows, so these
+//! are written once for each engine, side by side.
+
+use diesel::{
+    QueryResult,
+    connection::{AnsiTransactionManager, TransactionManager},
+    prelude::*,
+    upsert::excluded,
+};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+use crate::{
+    connection::AnyConnection,
+    events::EventRow,
+    schema::{
+        applied_migrations, audit_events, meta, orgs, partner_keys, partners, slugs, subscriptions,
+        workspaces,
+    },
+    slugs::SlugRow,
+    subscriptions::SubscriptionRow,
+    workspaces::WorkspaceRow,
+};
+
+const FOR_POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+const FOR_SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// The migrations of the connection's engine; they have the same names on both.
+pub(crate) const fn migrations(connection: &AnyConnection) -> EmbeddedMigrations {
+    match connection {
+        AnyConnection::Postgres(_) => FOR_POSTGRES,
+        AnyConnection::Sqlite(_) => FOR_SQLITE,
+    }
+}
+
+/// The statements that settle how a session behaves.
+pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
+    match connection {
+        // A server that is set to wait for its replicas goes on doing so; one that is set to wait for
+        // nothing waits for its disk in our sessions.
+        AnyConnection::Postgres(_) => format!(
+            "SET default_transaction_isolation = 'read committed';
+             SET default_transaction_read_only = {};
+             SET lock_timeout = '5s';
+             SET statement_timeout = '30s';
+             SET idle_in_transaction_session_timeout = '30s';
+             SELECT set_config('synchronous_commit', 'on', false)
+             WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');",
+            if read_only { "on" } else { "off" },
+        ),
+        // The wait for locks comes first, for the change to WAL needs one.
+        AnyConnection::Sqlite(_) => format!(
+            "PRAGMA busy_timeout = 5000;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA journal_size_limit = 67108864;
+             PRAGMA query_only = {};",
+            if read_only { "ON" } else { "OFF" },
+        ),
+    }
+}
+
+/// A URL of libpq's with bounds on how long it waits for a server that is silent, unless it has its
+/// own.
+pub(crate) fn with_timeouts(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in [("connect_timeout", "5"), ("tcp_user_timeout", "15000")] {
+        if !url.contains(name) {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(name);
+            url.push('=');
+            url.push_str(value);
+        }
+    }
+    url
+}
+
+/// Begins a transaction, or sets a savepoint when one is open.
+///
+/// On SQLite a transaction that reads before it writes fails when another process has written in
+/// between, however long it may wait; one that takes the lock at its start does not.
+pub(crate) fn begin(connection: &mut AnyConnection) -> QueryResult<()> {
+    if connection.depth() == 0
+        && let AnyConnection::Sqlite(sqlite) = connection
+    {
+        return AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE");
+    }
+    AnyConnection::begin_transaction(connection)
+}
+
+/// Keeps other processes from migrating until the transaction ends.
+pub(crate) fn lock_migrations(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => {
+            diesel::sql_query("LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE")
+                .execute(postgres)
+                .map(drop)
+        }
+        // The transaction itself keeps all other writers out.
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
+}
+
+/// The versions of the migrations that have been applied; none when the database is empty.
+pub(crate) fn applied_migrations(connection: &mut AnyConnection) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Tables {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let question = match connection {
+        AnyConnection::Postgres(_) => {
+            "SELECT count(to_regclass('__diesel_schema_migrations')) AS count"
+        }
+        AnyConnection::Sqlite(_) => {
+            "SELECT count(*) AS count FROM sqlite_master WHERE name = '__diesel_schema_migrations'"
+        }
+    };
+    let tables: Tables = diesel::sql_query(question).get_result(connection)?;
+    if tables.count == 0 {
+        return Ok(Vec::new());
+    }
+    applied_migrations::table
+        .select(applied_migrations::version)
+        .order(applied_migrations::version)
+        .load(connection)
+}
+
+/// Holds a row until the transaction ends. On SQLite its writer is alone already.
+macro_rules! row_lock {
+    ($(#[$doc:meta])* $name:ident, $table:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $name(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
+            match connection {
+                AnyConnection::Postgres(postgres) => $table::table
+                    .find(id)
+                    .select($table::id)
+                    .for_update()
+                    .load::<String>(postgres)
+                    .map(drop),
+                AnyConnection::Sqlite(_) => Ok(()),
+            }
+        }
+    };
+}
+
+row_lock!(
+    /// Holds a partner key.
+    lock_key, partner_keys
+);
+row_lock!(
+    /// Holds a partner.
+    lock_partner, partners
+);
+row_lock!(
+    /// Holds an org.
+    lock_org, orgs
+);
+
+/// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
+/// locked, and those that another transaction has locked are passed over.
+pub(crate) fn due_orgs(
+    connection: &mut AnyConnection,
+    now: i64,
+    limit: i64,
+) -> QueryResult<Vec<String>> {
+    let due = orgs::table
+        .filter(orgs::due_at.le(now))
+        .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
+        .order((orgs::due_at, orgs::id))
+        .limit(limit)
+        .select(orgs::id);
+    match connection {
+        AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
+        AnyConnection::Sqlite(sqlite) => due.load(sqlite),
+    }
+}
+
+/// Runs the same statement on either engine's own connection.
+macro_rules! on_both {
+    ($connection:expr, |$inner:ident| $statement:expr) => {
+        match $connection {
+            AnyConnection::Postgres($inner) => $statement,
+            AnyConnection::Sqlite($inner) => $statement,
+        }
+    };
+}
+
+/// Adds a slug unless it is there; whether it was added.
+///
+/// On PostgreSQL it waits for whoever adds the same one at the same time.
+pub(crate) fn slug_insert(connection: &mut AnyConnection, row: &SlugRow) -> QueryResult<bool> {
+    on_both!(connection, |inner| diesel::insert_into(slugs::table)
+        .values(row)
+        .on_conflict(slugs::slug)
+        .do_nothing()
+        .execute(inner))
+    .map(|rows| rows > 0)
+}
+
+/// Adds a workspace unless its org has one of its slug; whether it was added.
+pub(crate) fn workspace_insert(
+    connection: &mut AnyConnection,
+    row: &WorkspaceRow,
+) -> QueryResult<bool> {
+    on_both!(connection, |inner| diesel::insert_into(workspaces::table)
+        .values(row)
+        .on_conflict((workspaces::org_id, workspaces::slug))
+        .do_nothing()
+        .execute(inner))
+    .map(|rows| rows > 0)
+}
+
+/// Adds a value unless there is one of its name; whether it was added.
+pub(crate) fn meta_insert(
+    connection: &mut AnyConnection,
+    name: &str,
+    value: &str,
+) -> QueryResult<bool> {
+    on_both!(connection, |inner| diesel::insert_into(meta::table)
+        .values((meta::name.eq(name), meta::value.eq(value)))
+        .on_conflict(meta::name)
+        .do_nothing()
+        .execute(inner))
+    .map(|rows| rows > 0)
+}
+
+/// Sets an org's subscription, whether it has one or not.
+pub(crate) fn subscription_put(
+    connection: &mut AnyConnection,
+    row: &SubscriptionRow,
+) -> QueryResult<()> {
+    on_both!(connection, |inner| diesel::insert_into(
+        subscriptions::table
+    )
+    .values(row)
+    .on_conflict(subscriptions::org_id)
+    .do_update()
+    .set(row)
+    .execute(inner))
+    .map(drop)
+}
+
+/// Adds an event, or replaces the details of the one of its id.
+pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> QueryResult<()> {
+    on_both!(connection, |inner| diesel::insert_into(audit_events::table)
+        .values(row)
+        .on_conflict(audit_events::id)
+        .do_update()
+        .set(audit_events::details.eq(excluded(audit_events::details)))
+        .execute(inner))
+    .map(drop)
+}
+
+/// Adds events: on PostgreSQL by one statement for one way over the network, on SQLite by one
+/// prepared statement again and again.
+pub(crate) fn events_insert(connection: &mut AnyConnection, rows: &[EventRow]) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => diesel::insert_into(audit_events::table)
+            .values(rows)
+            .execute(postgres)
+            .map(drop),
+        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
+            diesel::insert_into(audit_events::table)
+                .values(row)
+                .execute(sqlite)
+                .map(drop)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_added_unless_they_are_given() {
+        assert_eq!(
+            with_timeouts("postgres://db/cp"),
+            "postgres://db/cp?connect_timeout=5&tcp_user_timeout=15000"
+        );
+        assert_eq!(
+            with_timeouts("postgres://db/cp?connect_timeout=1"),
+            "postgres://db/cp?connect_timeout=1&tcp_user_timeout=15000"
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! Rows of audit events.
+
+use audit::{
+    Action, Actor, ActorId, AuditQueries, AuditSight, AuditStore, Event, EventFilter, Outcome,
+    Request, Target, TargetKind,
+};
+use diesel::prelude::*;
+use ids::{EventId, Page, PageRequest, TypedId, Ulid};
+use stores::StoreError;
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    connection::AnyBackend,
+    dialect,
+    schema::audit_events,
+    session::{Session, Writing},
+    values,
+};
+
+const PARTNER_KEY: &str = "partner_key";
+const ADMIN: &str = "admin";
+const SYSTEM: &str = "system";
+
+/// How far the time in an event's id may be from the time at which it happened: ids only ever rise,
+/// so after the clock was set back they run ahead of it.
+const ID_SLACK: Duration = Duration::hours(1);
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = audit_events)]
+pub(crate) struct EventRow {
+    id: String,
+    occurred_at: i64,
+    actor_type: String,
+    actor_id: Option<String>,
+    partner_id: Option<String>,
+    action: String,
+    target_type: String,
+    target_id: Option<String>,
+    org_id: Option<String>,
+    outcome: String,
+    status_code: Option<i64>,
+    method: Option<String>,
+    route: Option<String>,
+    request_id: Option<String>,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    details: String,
+}
+
+impl From<&Event> for EventRow {
+    fn from(event: &Event) -> Self {
+        let (actor_type, actor_id) = match event.actor {
+            Actor::PartnerKey { id, .. } => (PARTNER_KEY, Some(id.to_string())),
+            Actor::Admin { id } => (ADMIN, Some(id.to_string())),
+            Actor::System { .. } => (SYSTEM, None),
+        };
+        let request = event.request.as_ref();
+        Self {
+            id: event.id.to_string(),
+            occurred_at: values::micros(event.occurred_at),
+            actor_type: actor_type.to_owned(),
+            actor_id,
+            partner_id: event.actor.partner_id().map(|id| id.to_string()),
+            action: event.action.to_string(),
+            target_type: event.target.kind.as_str().to_owned(),
+            target_id: event.target.id.clone(),
+            org_id: event.org_id.map(|id| id.to_string()),
+            outcome: event.outcome.as_str().to_owned(),
+            status_code: request.map(|request| request.status_code.into()),
+            method: request.map(|request| request.method.clone()),
+            route: request.map(|request| request.route.clone()),
+            request_id: request.map(|request| request.id.clone()),
+            ip: request.map(|request| request.ip.to_string()),
+            user_agent: request.and_then(|request| request.user_agent.clone()),
+            details: details_text(event),
+        }
+    }
+}
+
+fn details_text(event: &Event) -> String {
+    serde_json::Value::Object(event.details.clone()).to_string()
+}
+
+impl TryFrom<EventRow> for Event {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        let actor = row.actor()?;
+        let request = row.request()?;
+        Ok(Self {
+            id: values::id(&row.id, "the id of an event")?,
+            occurred_at: values::time(row.occurred_at, "the time of an event")?,
+            actor,
+            action: row
+                .action
+                .parse::<Action>()
+                .map_err(|_| values::corrupt("the action of an event"))?,
+            target: Target {
+                kind: TargetKind::parse(&row.target_type)
+                    .ok_or(values::corrupt("the target of an event"))?,
+                id: row.target_id,
+            },
+            org_id: values::optional_id(row.org_id.as_deref(), "the org of an event")?,
+            outcome: row
+                .outcome
+                .parse::<Outcome>()
+                .map_err(|_| values::corrupt("the outcome of an event"))?,
+            request,
+            details: serde_json::from_str(&row.details)
+                .map_err(|_| values::corrupt("the details of an event"))?,
+        })
+    }
+}
+
+impl EventRow {
+    fn actor(&self) -> Result<Actor, StoreError> {
+        const WHAT: &str = "the actor of an event";
+        let partner_id = values::optional_id(self.partner_id.as_deref(), WHAT)?;
+        match (self.actor_type.as_str(), &self.actor_id, partner_id) {
+            (PARTNER_KEY, Some(id), Some(partner_id)) => Ok(Actor::PartnerKey {
+                id: values::id(id, WHAT)?,
+                partner_id,
+            }),
+            (ADMIN, Some(id), None) => Ok(Actor::Admin {
+                id: values::id(id, WHAT)?,
+            }),
+            (SYSTEM, None, partner_id) => Ok(Actor::System { partner_id }),
+            _ => Err(values::corrupt(WHAT)),
+        }
+    }
+
+    fn request(&self) -> Result<Option<Request>, StoreError> {
+        const WHAT: &str = "the request of an event";
+        match (
+            &self.request_id,
+            &self.method,
+            &self.route,
+            &self.ip,
+            self.status_code,
+        ) {
+            (None, None, None, None, None) => Ok(None),
+            (Some(id), Some(method), Some(route), Some(ip), Some(status_code)) => {
+                Ok(Some(Request {
+                    id: id.clone(),
+                    method: method.clone(),
+                    route: route.clone(),
+                    ip: ip.parse().map_err(|_| values::corrupt(WHAT))?,
+                    user_agent: self.user_agent.clone(),
+                    status_code: values::number(status_code, WHAT)?,
+                }))
+            }
+            _ => Err(values::corrupt(WHAT)),
+        }
+    }
+}
+
+type Query<'a> = audit_events::BoxedQuery<'a, AnyBackend>;
+
+/// The events in sight, and no others.
+fn in_sight<'a>(sight: AuditSight) -> Query<'a> {
+    let query = audit_events::table.into_boxed::<AnyBackend>();
+    // An admin acts on behalf of no partner, so a partner's rows have none of an admin's.
+    match sight {
+        AuditSight::All => query,
+        AuditSight::Partner(partner) => {
+            query.filter(audit_events::partner_id.eq(partner.to_string()))
+        }
+        AuditSight::Org(partner, org) => query
+            .filter(audit_events::partner_id.eq(partner.to_string()))
+            .filter(audit_events::org_id.eq(org.to_string())),
+    }
+}
+
+/// The lowest id that an event of this time can have.
+fn lowest_id(at: OffsetDateTime) -> String {
+    let milliseconds = at.unix_timestamp_nanos().div_euclid(1_000_000);
+    let milliseconds = u64::try_from(milliseconds).unwrap_or(0);
+    EventId::from_ulid(Ulid::from_parts(milliseconds, 0)).to_string()
+}
+
+fn list<M>(
+    session: &mut Session<M>,
+    filter: &EventFilter,
+    page: PageRequest,
+) -> Result<Page<Event>, StoreError> {
+    let mut query = in_sight(filter.sight);
+    match filter.actor {
+        Some(ActorId::Key(id)) => query = query.filter(audit_events::actor_id.eq(id.to_string())),
+        Some(ActorId::Admin(id)) => query = query.filter(audit_events::actor_id.eq(id.to_string())),
+        None => {}
+    }
+    if let Some(partner) = filter.partner_id {
+        query = query.filter(audit_events::partner_id.eq(partner.to_string()));
+    }
+    if let Some(org) = filter.org_id {
+        query = query.filter(audit_events::org_id.eq(org.to_string()));
+    }
+    if let Some(action) = filter.action {
+        query = query.filter(audit_events::action.eq(action.as_str()));
+    }
+    if let Some(outcome) = filter.outcome {
+        query = query.filter(audit_events::outcome.eq(outcome.as_str()));
+    }
+    // The order of the ids bounds what is scanned, the time itself decides.
+    if let Some(since) = filter.since {
+        query = query
+            .filter(audit_events::occurred_at.ge(values::micros(since)))
+            .filter(audit_events::id.ge(lowest_id(since.saturating_sub(ID_SLACK))));
+    }
+    if let Some(until) = filter.until {
+        query = query
+            .filter(audit_events::occurred_at.lt(values::micros(until)))
+            .filter(audit_events::id.lt(lowest_id(until.saturating_add(ID_SLACK))));
+    }
+    if let Some(after) = values::after::<EventId>(page) {
+        query = query.filter(audit_events::id.lt(after));
+    }
+    let rows: Vec<EventRow> = session.run(|connection| {
+        query
+            .order(audit_events::id.desc())
+            .limit(values::rows_for(page))
+            .select(EventRow::as_select())
+            .load(connection)
+    })?;
+    let items = rows
+        .into_iter()
+        .map(Event::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page.limit))
+}
+
+/// Adds all of the events or none.
+pub(crate) fn insert(session: &mut Session<Writing>, rows: &[EventRow]) -> Result<(), StoreError> {
+    session.run(|connection| dialect::events_insert(connection, rows))
+}
+
+/// Adds events, each by itself when they can't all be added at once; what became of each.
+pub(crate) fn append(
+    session: &mut Session<Writing>,
+    rows: &[EventRow],
+) -> Vec<Result<(), StoreError>> {
+    match session.nested(|session| insert(session, rows)) {
+        Ok(()) => rows.iter().map(|_| Ok(())).collect(),
+        Err(error) if rows.len() == 1 || error.is_temporary() => {
+            rows.iter().map(|_| Err(error.clone())).collect()
+        }
+        // One row is to blame; the others have done nothing wrong.
+        Err(_) => rows
+            .iter()
+            .map(|row| session.nested(|session| insert(session, std::slice::from_ref(row))))
+            .collect(),
+    }
+}
+
+impl<M> AuditQueries for Session<M> {
+    type Error = StoreError;
+
+    fn events(
+        &mut self,
+        filter: &EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<Event>, StoreError> {
+        list(self, filter, page)
+    }
+}
+
+impl AuditStore for Session<Writing> {
+    fn event_insert(&mut self, event: &Event) -> Result<(), StoreError> {
+        insert(self, &[EventRow::from(event)])
+    }
+
+    fn event_fold(&mut self, event: &Event) -> Result<(), StoreError> {
+        let row = EventRow::from(event);
+        self.run(|connection| dialect::event_fold(connection, &row))
+    }
+}

@@ -1,0 +1,112 @@
+//! The store of keys: where each question and each change is found.
+
+use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
+use keys::{AdminKey, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner, PartnerKey};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use crate::{
+    admin_keys, keys as partner_keys, partners,
+    session::{Session, Writing},
+};
+
+impl<M> KeyQueries for Session<M> {
+    type Error = StoreError;
+
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, StoreError> {
+        partner_keys::by_digest(self, digests)
+    }
+
+    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        partner_keys::by_id(self, id)
+    }
+
+    fn keys(
+        &mut self,
+        filter: &KeyFilter,
+        page: PageRequest,
+    ) -> Result<Page<PartnerKey>, StoreError> {
+        partner_keys::list(self, filter, page)
+    }
+
+    fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        partners::by_id(self, id)
+    }
+
+    fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
+        partners::list(self, page)
+    }
+
+    fn admin_key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<AdminKey>, StoreError> {
+        admin_keys::by_digest(self, digests)
+    }
+
+    fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, StoreError> {
+        admin_keys::by_id(self, id)
+    }
+
+    fn admin_keys(&mut self) -> Result<Vec<AdminKey>, StoreError> {
+        admin_keys::all(self)
+    }
+
+    fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
+        admin_keys::pepper_check(self)
+    }
+}
+
+impl KeyStore for Session<Writing> {
+    fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        partner_keys::insert(self, key, digest)
+    }
+
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        partner_keys::lock(self, id)
+    }
+
+    fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
+        partner_keys::update(self, key)
+    }
+
+    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
+        partner_keys::revoke(self, id, at)
+    }
+
+    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        partner_keys::touch(self, id, at)
+    }
+
+    fn partner_insert(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        partners::insert(self, partner)
+    }
+
+    fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        partners::lock(self, id)
+    }
+
+    fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        partners::update(self, partner)
+    }
+
+    fn admin_key_insert(&mut self, key: &AdminKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        admin_keys::insert(self, key, digest)
+    }
+
+    fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
+        admin_keys::revoke(self, id, at)
+    }
+
+    fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), StoreError> {
+        admin_keys::restore(self, id)
+    }
+
+    fn pepper_check_replace(
+        &mut self,
+        expected: Option<&str>,
+        new: &str,
+    ) -> Result<bool, StoreError> {
+        admin_keys::pepper_check_replace(self, expected, new)
+    }
+}

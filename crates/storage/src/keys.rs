@@ -1,0 +1,255 @@
+//! Rows of partner keys.
+
+use diesel::prelude::*;
+use ids::{KeyId, Page, PageRequest};
+use keys::{HeldKey, KeyDigest, KeyFilter, KeyStatus, PartnerKey};
+use scopes::ScopeSet;
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use crate::{
+    connection::AnyBackend,
+    dialect,
+    partners::PartnerRow,
+    schema::{partner_keys, partners},
+    session::{Session, Writing},
+    values,
+};
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = partner_keys)]
+struct KeyRow {
+    id: String,
+    partner_id: String,
+    name: String,
+    scopes: String,
+    org_id: Option<String>,
+    org_plans: Option<String>,
+    rate_limit: Option<i64>,
+    rate_window: Option<i64>,
+    expires_at: Option<i64>,
+    disabled: bool,
+    labels: String,
+    key_prefix: String,
+    created_at: i64,
+    created_by: String,
+    last_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+impl From<&PartnerKey> for KeyRow {
+    fn from(key: &PartnerKey) -> Self {
+        let (rate_limit, rate_window) = values::limit_columns(key.rate_limit);
+        Self {
+            id: key.id.to_string(),
+            partner_id: key.partner_id.to_string(),
+            name: key.name.to_string(),
+            scopes: key.scopes.to_string(),
+            org_id: key.org_id.map(|id| id.to_string()),
+            org_plans: key.org_plans.as_deref().map(values::plans_text),
+            rate_limit,
+            rate_window,
+            expires_at: key.expires_at.map(values::micros),
+            disabled: key.disabled,
+            labels: values::labels_text(&key.labels),
+            key_prefix: key.key_prefix.clone(),
+            created_at: values::micros(key.created_at),
+            created_by: key.created_by.to_string(),
+            last_used_at: key.last_used_at.map(values::micros),
+            revoked_at: key.revoked_at.map(values::micros),
+        }
+    }
+}
+
+impl TryFrom<KeyRow> for PartnerKey {
+    type Error = StoreError;
+
+    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: values::id(&row.id, "the id of a key")?,
+            partner_id: values::id(&row.partner_id, "the partner of a key")?,
+            name: values::name(row.name, "the name of a key")?,
+            scopes: ScopeSet::parse_list(&row.scopes)
+                .map_err(|_| values::corrupt("the scopes of a key"))?,
+            org_id: values::optional_id(row.org_id.as_deref(), "the org of a key")?,
+            org_plans: row
+                .org_plans
+                .map(|text| values::plans(&text, "the plans of a key"))
+                .transpose()?,
+            rate_limit: values::limit((row.rate_limit, row.rate_window), "the limit of a key")?,
+            expires_at: values::optional_time(row.expires_at, "the end of a key")?,
+            disabled: row.disabled,
+            labels: values::labels(&row.labels, "the labels of a key")?,
+            key_prefix: row.key_prefix,
+            created_at: values::time(row.created_at, "the time of a key")?,
+            created_by: values::id(&row.created_by, "the maker of a key")?,
+            last_used_at: values::optional_time(row.last_used_at, "the last use of a key")?,
+            revoked_at: values::optional_time(row.revoked_at, "the revocation of a key")?,
+        })
+    }
+}
+
+fn held((key, partner): (KeyRow, PartnerRow)) -> Result<HeldKey, StoreError> {
+    Ok(HeldKey {
+        key: key.try_into()?,
+        partner: partner.try_into()?,
+    })
+}
+
+pub(crate) fn by_digest<M>(
+    session: &mut Session<M>,
+    digests: &[KeyDigest],
+) -> Result<Option<HeldKey>, StoreError> {
+    // One prepared statement, asked once for each pepper; the current one's digest is the first.
+    for digest in digests {
+        let row = session.run(|connection| {
+            partner_keys::table
+                .inner_join(partners::table)
+                .filter(partner_keys::digest.eq(digest.as_bytes().as_slice()))
+                .select((KeyRow::as_select(), PartnerRow::as_select()))
+                .first(connection)
+                .optional()
+        })?;
+        if let Some(row) = row {
+            return held(row).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn by_id<M>(session: &mut Session<M>, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    session
+        .run(|connection| {
+            partner_keys::table
+                .inner_join(partners::table)
+                .filter(partner_keys::id.eq(id.to_string()))
+                .select((KeyRow::as_select(), PartnerRow::as_select()))
+                .first(connection)
+                .optional()
+        })?
+        .map(held)
+        .transpose()
+}
+
+pub(crate) fn list<M>(
+    session: &mut Session<M>,
+    filter: &KeyFilter,
+    page: PageRequest,
+) -> Result<Page<PartnerKey>, StoreError> {
+    let mut query = partner_keys::table
+        .order(partner_keys::id.desc())
+        .limit(values::rows_for(page))
+        .select(KeyRow::as_select())
+        .into_boxed::<AnyBackend>();
+    if let Some(partner) = filter.partner_id {
+        query = query.filter(partner_keys::partner_id.eq(partner.to_string()));
+    }
+    if let Some(id) = filter.id {
+        query = query.filter(partner_keys::id.eq(id.to_string()));
+    }
+    if let Some(after) = values::after::<KeyId>(page) {
+        query = query.filter(partner_keys::id.lt(after));
+    }
+    if let Some((status, now)) = filter.status {
+        let now = values::micros(now);
+        let live = partner_keys::revoked_at.is_null();
+        let unexpired = partner_keys::expires_at
+            .is_null()
+            .or(partner_keys::expires_at.gt(now).assume_not_null());
+        // In the order of `PartnerKey::status`: what can't be undone outweighs what can.
+        query = match status {
+            KeyStatus::Revoked => query.filter(partner_keys::revoked_at.is_not_null()),
+            KeyStatus::Expired => query.filter(live).filter(partner_keys::expires_at.le(now)),
+            KeyStatus::Disabled => query
+                .filter(live)
+                .filter(unexpired)
+                .filter(partner_keys::disabled.eq(true)),
+            KeyStatus::Active => query
+                .filter(live)
+                .filter(unexpired)
+                .filter(partner_keys::disabled.eq(false)),
+        };
+    }
+    let rows = session.run(|connection| query.load(connection))?;
+    let items = rows
+        .into_iter()
+        .map(PartnerKey::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page.limit))
+}
+
+pub(crate) fn lock(
+    session: &mut Session<Writing>,
+    id: KeyId,
+) -> Result<Option<HeldKey>, StoreError> {
+    session.run(|connection| dialect::lock_key(connection, &id.to_string()))?;
+    by_id(session, id)
+}
+
+pub(crate) fn insert(
+    session: &mut Session<Writing>,
+    key: &PartnerKey,
+    digest: &KeyDigest,
+) -> Result<(), StoreError> {
+    let row = KeyRow::from(key);
+    session.run(|connection| {
+        diesel::insert_into(partner_keys::table)
+            .values((&row, partner_keys::digest.eq(digest.as_bytes().as_slice())))
+            .execute(connection)
+    })?;
+    Ok(())
+}
+
+pub(crate) fn update(session: &mut Session<Writing>, key: &PartnerKey) -> Result<(), StoreError> {
+    let row = KeyRow::from(key);
+    session.run(|connection| {
+        diesel::update(partner_keys::table.find(row.id))
+            .set((
+                partner_keys::name.eq(row.name),
+                partner_keys::scopes.eq(row.scopes),
+                partner_keys::org_plans.eq(row.org_plans),
+                partner_keys::rate_limit.eq(row.rate_limit),
+                partner_keys::rate_window.eq(row.rate_window),
+                partner_keys::expires_at.eq(row.expires_at),
+                partner_keys::disabled.eq(row.disabled),
+                partner_keys::labels.eq(row.labels),
+            ))
+            .execute(connection)
+    })?;
+    Ok(())
+}
+
+pub(crate) fn revoke(
+    session: &mut Session<Writing>,
+    id: KeyId,
+    at: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let live = partner_keys::table
+        .find(id.to_string())
+        .filter(partner_keys::revoked_at.is_null());
+    let rows = session.run(|connection| {
+        diesel::update(live)
+            .set(partner_keys::revoked_at.eq(values::micros(at)))
+            .execute(connection)
+    })?;
+    Ok(rows > 0)
+}
+
+pub(crate) fn touch(
+    session: &mut Session<Writing>,
+    id: KeyId,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let at = values::micros(at);
+    let used_before = partner_keys::table.find(id.to_string()).filter(
+        partner_keys::last_used_at
+            .is_null()
+            .or(partner_keys::last_used_at.lt(at).assume_not_null()),
+    );
+    session.run(|connection| {
+        diesel::update(used_before)
+            .set(partner_keys::last_used_at.eq(at))
+            .execute(connection)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Bringing a database up to this program, and back.
+
+use std::collections::BTreeSet;
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel_migrations::MigrationHarness;
+use stores::StoreError;
+
+use crate::{
+    connection::{AnyBackend, AnyConnection},
+    dialect,
+    error::{self, OpenError},
+    session::{Mode, Session, Writing},
+    url::{DatabaseUrl, Engine},
+};
+
+type Migrations = Vec<Box<dyn Migration<AnyBackend>>>;
+
+/// Applies the migrations that the database lacks and returns their names. An SQLite file and its
+/// folder are made when they are missing.
+///
+/// Two processes may do this at once: one of them applies them, the other waits.
+///
+/// # Errors
+/// When the database can't be reached, a migration fails, or the database is newer than this program.
+pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    if let Some(folder) = url.sqlite_path().and_then(|path| path.parent()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut session = connect::<Writing>(url)?;
+    make_table_of_versions(&mut session)?;
+    locked(&mut session, |connection| {
+        let (pending, newer) = compare(connection)?;
+        if !newer.is_empty() {
+            return Err(OpenError::Newer(newer));
+        }
+        for migration in &pending {
+            connection.run_migration(migration).map_err(failed)?;
+        }
+        Ok(names(&pending))
+    })
+}
+
+/// Takes all migrations back, and with them everything that is stored.
+///
+/// # Errors
+/// When the database can't be reached or a migration can't be taken back.
+pub fn revert_all(url: &DatabaseUrl) -> Result<(), OpenError> {
+    let mut session = connect::<Writing>(url)?;
+    make_table_of_versions(&mut session)?;
+    locked(&mut session, |connection| {
+        let migrations = dialect::migrations(connection);
+        connection
+            .revert_all_migrations(migrations)
+            .map(drop)
+            .map_err(failed)
+    })
+}
+
+/// Refuses a database that is older or newer than this program.
+pub(crate) fn check<M: Mode>(url: &DatabaseUrl) -> Result<(), OpenError> {
+    if let Engine::Sqlite(path) = &url.0
+        && !std::path::Path::new(path).exists()
+    {
+        // SQLite would make an empty file.
+        return Err(OpenError::Missing {
+            url: url.to_string(),
+        });
+    }
+    let mut session = connect::<M>(url)?;
+    let (pending, newer) = session
+        .run(|connection| Ok(compare(connection)))
+        .map_err(OpenError::Migration)??;
+    if !newer.is_empty() {
+        Err(OpenError::Newer(newer))
+    } else if !pending.is_empty() {
+        Err(OpenError::Pending(names(&pending)))
+    } else {
+        Ok(())
+    }
+}
+
+fn connect<M: Mode>(url: &DatabaseUrl) -> Result<Session<M>, OpenError> {
+    Session::connect(url).map_err(|source| OpenError::Unreachable {
+        url: url.to_string(),
+        source,
+    })
+}
+
+/// Makes the table that the lock is taken on.
+fn make_table_of_versions(session: &mut Session<Writing>) -> Result<(), OpenError> {
+    let mut attempts = 0;
+    loop {
+        let made = session.nested(|session| {
+            session.run(|connection| {
+                diesel::migration::MigrationConnection::setup(connection).map(drop)
+            })
+        });
+        match made {
+            Ok(()) => return Ok(()),
+            // PostgreSQL refuses the second of two that make a table at once, "if not exists" or not.
+            Err(_) if attempts < 5 => attempts += 1,
+            Err(error) => return Err(OpenError::Migration(error)),
+        }
+    }
+}
+
+/// Runs work in one transaction in which no other process can migrate.
+fn locked<T>(
+    session: &mut Session<Writing>,
+    work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    session.nested(|session| {
+        session.run(dialect::lock_migrations)?;
+        session.run(|connection| Ok(work(connection)))?
+    })
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Migration(error)
+    }
+}
+
+/// The migrations that the database lacks, in their order, and the versions that we don't know.
+fn compare(connection: &mut AnyConnection) -> Result<(Migrations, Vec<String>), OpenError> {
+    let mut pending: Migrations = dialect::migrations(connection)
+        .migrations()
+        .map_err(failed)?;
+    pending.sort_by_key(|migration| migration.name().version().as_owned());
+    let mut applied: BTreeSet<String> = dialect::applied_migrations(connection)
+        .map_err(|error| error::store_error(&error))?
+        .into_iter()
+        .collect();
+    pending.retain(|migration| !applied.remove(&migration.name().version().to_string()));
+    Ok((pending, applied.into_iter().collect()))
+}
+
+fn names(migrations: &Migrations) -> Vec<String> {
+    migrations
+        .iter()
+        .map(|migration| migration.name().to_string())
+        .collect()
+}
+
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
+    OpenError::Migration(StoreError::Engine(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+
+    use super::*;
+    use crate::session::Reading;
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        check::<Reading>(&url).unwrap();
+        let mut session = connect::<Writing>(&url).unwrap();
+        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101')";
+        session
+            .run(|connection| connection.batch_execute(newer))
+            .unwrap();
+        let is_newer = |outcome| matches!(outcome, Err(OpenError::Newer(v)) if v == ["20990101"]);
+        assert!(is_newer(check::<Reading>(&url)));
+        assert!(is_newer(migrate(&url).map(drop)));
+    }
+
+    #[test]
+    fn both_engines_have_the_same_migrations() {
+        let of = |folder: &str| {
+            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/");
+            let mut names: Vec<_> = std::fs::read_dir(format!("{root}{folder}"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(of("sqlite"), of("postgres"));
+    }
+}

@@ -1,0 +1,116 @@
+//! The store of orgs: where each question and each change is found.
+
+use ids::{OrgId, Page, PageRequest, PartnerId};
+use orgs::{
+    Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug, Step, Subscription,
+    Workspace,
+};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use crate::{
+    org_work, orgs as rows,
+    session::{Session, Writing},
+    slugs, subscriptions, workspaces,
+};
+
+impl<M> OrgQueries for Session<M> {
+    type Error = StoreError;
+
+    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
+        rows::by_id(self, sight, id)
+    }
+
+    fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
+        rows::list(self, filter, page)
+    }
+
+    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, StoreError> {
+        rows::live_count(self, partner)
+    }
+
+    fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
+        org_work::steps(self, id)
+    }
+
+    fn workspaces(&mut self, org: OrgId, page: PageRequest) -> Result<Page<Workspace>, StoreError> {
+        workspaces::list(self, org, page)
+    }
+
+    fn subscription(&mut self, org: OrgId) -> Result<Option<Subscription>, StoreError> {
+        subscriptions::by_org(self, org)
+    }
+
+    fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
+        org_work::next_due(self, now)
+    }
+}
+
+impl OrgStore for Session<Writing> {
+    fn slug_claim(
+        &mut self,
+        slug: &Slug,
+        org: OrgId,
+        partner: PartnerId,
+        held_since: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        slugs::claim(self, slug, org, partner, held_since)
+    }
+
+    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
+        slugs::free(self, org, at)
+    }
+
+    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), StoreError> {
+        rows::insert(self, org, steps)
+    }
+
+    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
+        rows::lock(self, sight, id)
+    }
+
+    fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        rows::update(self, org, due_at)
+    }
+
+    fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), StoreError> {
+        org_work::steps_replace(self, org, steps)
+    }
+
+    fn orgs_lease(
+        &mut self,
+        now: OffsetDateTime,
+        lease: Lease,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
+        org_work::lease(self, now, lease, limit)
+    }
+
+    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
+        org_work::lease_renew(self, lease)
+    }
+
+    fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, StoreError> {
+        org_work::leased(self, id, token)
+    }
+
+    fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {
+        org_work::lease_release(self, id, token)
+    }
+
+    fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, StoreError> {
+        workspaces::insert(self, workspace)
+    }
+
+    fn workspaces_delete(&mut self, org: OrgId) -> Result<(), StoreError> {
+        workspaces::delete_all(self, org)
+    }
+
+    fn subscription_put(
+        &mut self,
+        org: OrgId,
+        subscription: &Subscription,
+    ) -> Result<(), StoreError> {
+        subscriptions::put(self, org, subscription)
+    }
+}

@@ -1,0 +1,252 @@
+//! Rows of orgs.
+
+use diesel::prelude::*;
+use ids::{OrgId, Page, PageRequest, PartnerId};
+use orgs::{Failure, Org, OrgFilter, OrgSight, OrgStatus, Slug, Step};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use crate::{
+    connection::AnyBackend,
+    dialect, org_work,
+    schema::{org_labels, orgs as table},
+    session::{Session, Writing},
+    values,
+};
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = table)]
+pub(crate) struct OrgRow {
+    pub(crate) id: String,
+    partner_id: String,
+    created_by_key_id: String,
+    name: String,
+    slug: String,
+    plan: String,
+    status: String,
+    external_id: Option<String>,
+    labels: String,
+    created_at: i64,
+    updated_at: i64,
+    ready_at: Option<i64>,
+    deleted_at: Option<i64>,
+    failure_code: Option<String>,
+    failure_message: Option<String>,
+    attempts: i64,
+}
+
+impl From<&Org> for OrgRow {
+    fn from(org: &Org) -> Self {
+        let failure = org.failure.as_ref();
+        Self {
+            id: org.id.to_string(),
+            partner_id: org.partner_id.to_string(),
+            created_by_key_id: org.created_by_key_id.to_string(),
+            name: org.name.to_string(),
+            slug: org.slug.to_string(),
+            plan: org.plan.to_string(),
+            status: org.status.to_string(),
+            external_id: org.external_id.as_ref().map(ToString::to_string),
+            labels: values::labels_text(&org.labels),
+            created_at: values::micros(org.created_at),
+            updated_at: values::micros(org.updated_at),
+            ready_at: org.ready_at.map(values::micros),
+            deleted_at: org.deleted_at.map(values::micros),
+            failure_code: failure.map(|failure| failure.code.clone()),
+            failure_message: failure.map(|failure| failure.message.clone()),
+            attempts: org.attempts.into(),
+        }
+    }
+}
+
+impl TryFrom<OrgRow> for Org {
+    type Error = StoreError;
+
+    fn try_from(row: OrgRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: values::id(&row.id, "the id of an org")?,
+            partner_id: values::id(&row.partner_id, "the partner of an org")?,
+            created_by_key_id: values::id(&row.created_by_key_id, "the maker of an org")?,
+            name: values::name(row.name, "the name of an org")?,
+            slug: Slug::new(row.slug).map_err(|_| values::corrupt("the slug of an org"))?,
+            plan: ids::PlanName::new(row.plan)
+                .map_err(|_| values::corrupt("the plan of an org"))?,
+            status: row
+                .status
+                .parse()
+                .map_err(|_| values::corrupt("the status of an org"))?,
+            external_id: row
+                .external_id
+                .map(|text| values::name(text, "the external id of an org"))
+                .transpose()?,
+            labels: values::labels(&row.labels, "the labels of an org")?,
+            created_at: values::time(row.created_at, "the time of an org")?,
+            updated_at: values::time(row.updated_at, "the last change of an org")?,
+            ready_at: values::optional_time(row.ready_at, "the readiness of an org")?,
+            deleted_at: values::optional_time(row.deleted_at, "the deletion of an org")?,
+            failure: row
+                .failure_code
+                .zip(row.failure_message)
+                .map(|(code, message)| Failure { code, message }),
+            attempts: values::number(row.attempts, "the attempts at an org")?,
+        })
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn is_live() -> _ {
+    let deleted: &'static str = OrgStatus::Deleted.as_str();
+    table::status.ne(deleted)
+}
+
+type Query<'a> = table::BoxedQuery<'a, AnyBackend>;
+
+/// The orgs in sight, and no others.
+fn in_sight<'a>(sight: OrgSight) -> Query<'a> {
+    let query = table::table.into_boxed::<AnyBackend>();
+    let of = |query: Query<'a>, partner: PartnerId| {
+        query.filter(table::partner_id.eq(partner.to_string()))
+    };
+    match sight {
+        OrgSight::All => query,
+        OrgSight::Partner(partner) => of(query, partner),
+        OrgSight::MadeBy(partner, key) => {
+            of(query, partner).filter(table::created_by_key_id.eq(key.to_string()))
+        }
+        OrgSight::One(partner, id) => of(query, partner).filter(table::id.eq(id.to_string())),
+    }
+}
+
+pub(crate) fn by_id<M>(
+    session: &mut Session<M>,
+    sight: OrgSight,
+    id: OrgId,
+) -> Result<Option<Org>, StoreError> {
+    session
+        .run(|connection| {
+            in_sight(sight)
+                .filter(table::id.eq(id.to_string()))
+                .select(OrgRow::as_select())
+                .first(connection)
+                .optional()
+        })?
+        .map(Org::try_from)
+        .transpose()
+}
+
+pub(crate) fn list<M>(
+    session: &mut Session<M>,
+    filter: &OrgFilter,
+    page: PageRequest,
+) -> Result<Page<Org>, StoreError> {
+    let mut query = in_sight(filter.sight);
+    query = match filter.status {
+        Some(status) => query.filter(table::status.eq(status.as_str())),
+        None => query.filter(is_live()),
+    };
+    if let Some(slug) = &filter.slug {
+        query = query.filter(table::slug.eq(slug.as_str()));
+    }
+    if let Some(external_id) = &filter.external_id {
+        query = query.filter(table::external_id.eq(external_id.as_str()));
+    }
+    for (key, value) in &filter.labels {
+        // Within one partner's rows both sides have an index that begins with the partner.
+        query = query.filter(diesel::dsl::exists(
+            org_labels::table
+                .filter(org_labels::partner_id.eq(table::partner_id))
+                .filter(org_labels::org_id.eq(table::id))
+                .filter(org_labels::label_key.eq(key))
+                .filter(org_labels::label_value.eq(value)),
+        ));
+    }
+    if let Some(after) = values::after::<OrgId>(page) {
+        query = query.filter(table::id.lt(after));
+    }
+    let rows: Vec<OrgRow> = session.run(|connection| {
+        query
+            .order(table::id.desc())
+            .limit(values::rows_for(page))
+            .select(OrgRow::as_select())
+            .load(connection)
+    })?;
+    let items = rows
+        .into_iter()
+        .map(Org::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page.limit))
+}
+
+pub(crate) fn live_count<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+) -> Result<u64, StoreError> {
+    let count: i64 = session.run(|connection| {
+        table::table
+            .filter(table::partner_id.eq(partner.to_string()))
+            .filter(is_live())
+            .count()
+            .get_result(connection)
+    })?;
+    values::number(count, "a number of orgs")
+}
+
+pub(crate) fn insert(
+    session: &mut Session<Writing>,
+    org: &Org,
+    steps: &[Step],
+) -> Result<(), StoreError> {
+    let row = OrgRow::from(org);
+    session.run(|connection| {
+        diesel::insert_into(table::table)
+            .values((&row, table::due_at.eq(row.created_at)))
+            .execute(connection)
+    })?;
+    for (key, value) in org.labels.iter() {
+        session.run(|connection| {
+            diesel::insert_into(org_labels::table)
+                .values((
+                    org_labels::org_id.eq(&row.id),
+                    org_labels::partner_id.eq(&row.partner_id),
+                    org_labels::label_key.eq(key),
+                    org_labels::label_value.eq(value),
+                ))
+                .execute(connection)
+        })?;
+    }
+    org_work::steps_insert(session, org.id, steps)
+}
+
+pub(crate) fn lock(
+    session: &mut Session<Writing>,
+    sight: OrgSight,
+    id: OrgId,
+) -> Result<Option<Org>, StoreError> {
+    session.run(|connection| dialect::lock_org(connection, &id.to_string()))?;
+    by_id(session, sight, id)
+}
+
+pub(crate) fn update(
+    session: &mut Session<Writing>,
+    org: &Org,
+    due_at: Option<OffsetDateTime>,
+) -> Result<(), StoreError> {
+    let row = OrgRow::from(org);
+    session.run(|connection| {
+        diesel::update(table::table.find(row.id))
+            .set((
+                table::name.eq(row.name),
+                table::plan.eq(row.plan),
+                table::status.eq(row.status),
+                table::updated_at.eq(row.updated_at),
+                table::ready_at.eq(row.ready_at),
+                table::deleted_at.eq(row.deleted_at),
+                table::failure_code.eq(row.failure_code),
+                table::failure_message.eq(row.failure_message),
+                table::attempts.eq(row.attempts),
+                table::due_at.eq(due_at.map(values::micros)),
+            ))
+            .execute(connection)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The tables, as the migrations make them on both engines.
+
+diesel::table! {
+    meta (name) {
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    partners (id) {
+        id -> Text,
+        name -> Text,
+        plan -> Text,
+        rate_limit -> Nullable<BigInt>,
+        rate_window -> Nullable<BigInt>,
+        max_orgs -> Nullable<BigInt>,
+        labels -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    admin_keys (id) {
+        id -> Text,
+        name -> Text,
+        digest -> Binary,
+        origin -> Text,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    partner_keys (id) {
+        id -> Text,
+        partner_id -> Text,
+        name -> Text,
+        digest -> Binary,
+        scopes -> Text,
+        org_id -> Nullable<Text>,
+        org_plans -> Nullable<Text>,
+        rate_limit -> Nullable<BigInt>,
+        rate_window -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
+        disabled -> Bool,
+        labels -> Text,
+        key_prefix -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    orgs (id) {
+        id -> Text,
+        partner_id -> Text,
+        created_by_key_id -> Text,
+        name -> Text,
+        slug -> Text,
+        plan -> Text,
+        status -> Text,
+        external_id -> Nullable<Text>,
+        labels -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        ready_at -> Nullable<BigInt>,
+        deleted_at -> Nullable<BigInt>,
+        failure_code -> Nullable<Text>,
+        failure_message -> Nullable<Text>,
+        attempts -> BigInt,
+        due_at -> Nullable<BigInt>,
+        lease_token -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    org_labels (org_id, label_key) {
+        org_id -> Text,
+        partner_id -> Text,
+        label_key -> Text,
+        label_value -> Text,
+    }
+}
+
+diesel::table! {
+    slugs (slug) {
+        slug -> Text,
+        org_id -> Text,
+        partner_id -> Text,
+        freed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    org_steps (org_id, position) {
+        org_id -> Text,
+        position -> BigInt,
+        name -> Text,
+        status -> Text,
+        attempts -> BigInt,
+        started_at -> Nullable<BigInt>,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    workspaces (id) {
+        id -> Text,
+        org_id -> Text,
+        name -> Text,
+        slug -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    subscriptions (org_id) {
+        org_id -> Text,
+        status -> Text,
+        current_period_start -> BigInt,
+        current_period_end -> BigInt,
+        cancel_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    audit_events (id) {
+        id -> Text,
+        occurred_at -> BigInt,
+        actor_type -> Text,
+        actor_id -> Nullable<Text>,
+        partner_id -> Nullable<Text>,
+        action -> Text,
+        target_type -> Text,
+        target_id -> Nullable<Text>,
+        org_id -> Nullable<Text>,
+        outcome -> Text,
+        status_code -> Nullable<BigInt>,
+        method -> Nullable<Text>,
+        route -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        ip -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        details -> Text,
+    }
+}
+
+diesel::table! {
+    /// What `diesel_migrations` has applied.
+    #[sql_name = "__diesel_schema_migrations"]
+    applied_migrations (version) {
+        version -> Text,
+    }
+}
+
+diesel::joinable!(partner_keys -> partners (partner_id));
+diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
+diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);

@@ -1,0 +1,168 @@
+//! A connection as a reader or a writer sees it.
+
+use std::{
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
+use stores::StoreError;
+
+use crate::{connection::AnyConnection, dialect, error, url::DatabaseUrl};
+
+/// The mode of a session that only asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Reading {}
+
+/// The mode of a session that also changes, within a transaction.
+#[derive(Clone, Copy, Debug)]
+pub enum Writing {}
+
+/// What a session may do.
+pub(crate) trait Mode: 'static {
+    /// Whether the engine itself is to refuse every change.
+    const READ_ONLY: bool;
+}
+
+impl Mode for Reading {
+    const READ_ONLY: bool = true;
+}
+
+impl Mode for Writing {
+    const READ_ONLY: bool = false;
+}
+
+/// A connection on which every question can be asked and, when it is [`Writing`], every change made.
+pub struct Session<M> {
+    connection: AnyConnection,
+    /// The error that has spoiled the innermost transaction or savepoint.
+    ///
+    /// After a failed statement PostgreSQL refuses all others until a rollback, SQLite goes on. Here
+    /// both refuse, so that what was caught and forgotten can't be committed in part.
+    spoiled: Option<StoreError>,
+    /// Whether another transaction was in the way since [`Session::forget_conflict`].
+    conflict: bool,
+    mode: PhantomData<fn() -> M>,
+}
+
+impl<M> Session<M> {
+    pub(crate) fn connect(url: &DatabaseUrl) -> Result<Self, StoreError>
+    where
+        M: Mode,
+    {
+        Ok(Self {
+            connection: AnyConnection::connect(url, M::READ_ONLY)?,
+            spoiled: None,
+            conflict: false,
+            mode: PhantomData,
+        })
+    }
+
+    /// Runs one statement.
+    pub(crate) fn run<T>(
+        &mut self,
+        statement: impl FnOnce(&mut AnyConnection) -> QueryResult<T>,
+    ) -> Result<T, StoreError> {
+        if let Some(error) = &self.spoiled {
+            return Err(error.clone());
+        }
+        statement(&mut self.connection).map_err(|error| self.note(&error))
+    }
+
+    /// Whether the connection still answers.
+    pub(crate) fn ping(&mut self) -> Result<(), StoreError> {
+        self.connection.ping().map_err(|error| self.note(&error))
+    }
+
+    /// Whether the connection is of no more use: lost, or left within a transaction.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        self.connection.is_broken()
+    }
+
+    fn note(&mut self, error: &diesel::result::Error) -> StoreError {
+        self.conflict |= error::is_conflict(error);
+        let error = error::store_error(error);
+        if self.connection.depth() > 0 {
+            self.spoiled = Some(error.clone());
+        }
+        error
+    }
+}
+
+impl Session<Writing> {
+    /// Begins a transaction, or sets a savepoint when one is open.
+    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        self.run(dialect::begin)
+    }
+
+    /// Runs work in a transaction, or in a savepoint when one is open: all of it is kept, or nothing.
+    ///
+    /// A panic passes through and leaves it open; [`Session::guarded`] sees to that.
+    pub(crate) fn nested<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin()?;
+        self.complete(work)
+    }
+
+    /// As [`Session::nested`] once the transaction has begun, and a panic is this work's error and
+    /// nobody else's.
+    pub(crate) fn guarded<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let outer = self.outer_depth();
+        // Whatever state the panic leaves behind in the session is undone by the rollback below.
+        catch_unwind(AssertUnwindSafe(|| self.complete(work))).unwrap_or_else(|_| {
+            tracing::error!("the closure of a transaction panicked");
+            self.roll_back_to(outer)?;
+            Err(StoreError::Panicked.into())
+        })
+    }
+
+    /// Does the work of a transaction or savepoint that has begun, and ends it.
+    fn complete<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let outer = self.outer_depth();
+        let result = work(self).and_then(|value| {
+            self.run(AnyConnection::commit_transaction)?;
+            Ok(value)
+        });
+        if result.is_err() {
+            self.roll_back_to(outer)?;
+        }
+        result
+    }
+
+    /// How many are open around the innermost.
+    fn outer_depth(&mut self) -> u32 {
+        self.connection.depth().saturating_sub(1)
+    }
+
+    /// Whether another transaction was in the way since the last call.
+    pub(crate) fn forget_conflict(&mut self) -> bool {
+        std::mem::take(&mut self.conflict)
+    }
+
+    /// Rolls back until `depth` transactions and savepoints are open.
+    fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        // Each turn takes one away, or finds the connection broken, and then there are none.
+        while self.connection.depth() > depth {
+            self.spoiled = None;
+            let undone = AnyConnection::rollback_transaction(&mut self.connection);
+            outcome = outcome.and(undone.map_err(|error| self.note(&error)));
+        }
+        if self.connection.depth() < depth {
+            // SQLite gives up the whole transaction when the disk is full. What follows must not start
+            // one of its own in its place.
+            self.spoiled = Some(outcome.clone().err().unwrap_or_else(error::lost));
+        } else if depth == 0 {
+            self.spoiled = None;
+        }
+        outcome
+    }
+}

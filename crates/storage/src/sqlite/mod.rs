@@ -1,0 +1,211 @@
+//! Writing to SQLite: everything goes through one thread, which commits in groups.
+
+use std::thread;
+
+use stores::StoreError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    error::OpenError,
+    events::EventRow,
+    session::{Session, Writing},
+    url::DatabaseUrl,
+};
+
+mod work;
+mod writer;
+
+use work::{Job, Pending};
+
+/// How many jobs may wait.
+const QUEUE: usize = 4096;
+
+/// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
+pub(crate) struct SqliteWriter {
+    jobs: mpsc::Sender<Job>,
+    #[cfg(test)]
+    commits: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl SqliteWriter {
+    pub(crate) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let writer = writer::Writer::open(url)?;
+        #[cfg(test)]
+        let commits = std::sync::Arc::clone(&writer.commits);
+        thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || writer.run(waiting))?;
+        Ok(Self {
+            jobs,
+            #[cfg(test)]
+            commits,
+        })
+    }
+
+    pub(crate) async fn write<T, E>(
+        &self,
+        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (caller, answered) = oneshot::channel();
+        self.send(Job::Work(Box::new(Pending::new(work, caller))))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
+    }
+
+    pub(crate) async fn append(&self, row: EventRow) -> Result<(), StoreError> {
+        let (caller, answered) = oneshot::channel();
+        self.send(Job::Event(Box::new(row), caller))?;
+        answered.await.unwrap_or(Err(StoreError::Unavailable(None)))
+    }
+
+    fn send(&self, job: Job) -> Result<(), StoreError> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable(None),
+        })
+    }
+
+    /// How many transactions have been committed.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use ids::PageRequest;
+    use keys::{KeyQueries as _, KeyStore as _};
+    use stores::{Database as _, StoreError};
+    use testkit::build::Build;
+
+    use crate::{DatabaseUrl, SqlDatabase, migrate};
+
+    /// Keeps the writer busy until the sender is dropped, so that what follows gathers in the queue.
+    async fn hold(database: &SqlDatabase) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let once = std::sync::Mutex::new(Some((released, begun)));
+        let database = database.clone();
+        tokio::spawn(async move {
+            let held = database.write(move |_| {
+                if let Some((released, begun)) = once.lock().unwrap().take() {
+                    begun.send(()).unwrap();
+                    assert!(released.recv().is_err());
+                }
+                Ok::<_, StoreError>(())
+            });
+            held.await.unwrap();
+        });
+        has_begun.await.unwrap();
+        release
+    }
+
+    fn open(folder: &tempfile::TempDir) -> SqlDatabase {
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        SqlDatabase::open(&url).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_shares_a_commit_and_a_failure_hurts_no_other() {
+        const EACH: usize = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let (database, build) = (open(&folder), Build::new());
+        let key = build.key(&build.partner());
+        let release = hold(&database).await;
+        let before = database.commits();
+
+        let (mut kept, mut failed, mut panicked, mut events) = (vec![], vec![], vec![], vec![]);
+        let twin = build.event(&key);
+        for n in 0..EACH {
+            let (one, two, three) = (build.partner(), build.partner(), build.partner());
+            let [a, b, c, d, e] = [(); 5].map(|()| database.clone());
+            kept.push(tokio::spawn(async move {
+                a.write(move |tx| tx.partner_insert(&one)).await
+            }));
+            failed.push(tokio::spawn(async move {
+                b.write(move |tx| {
+                    tx.partner_insert(&two)?;
+                    Err::<(), _>(StoreError::Corrupt { what: "a test" })
+                })
+                .await
+            }));
+            if n == 0 {
+                panicked.push(tokio::spawn(async move {
+                    c.write(move |tx| -> Result<(), StoreError> {
+                        tx.partner_insert(&three)?;
+                        panic!("a panic that this test is about");
+                    })
+                    .await
+                }));
+                // Two events of one id can't both be written, and are all that can't.
+                let twin = twin.clone();
+                events.push(tokio::spawn(async move { d.append(twin).await }));
+            }
+            let event = if n == 1 {
+                twin.clone()
+            } else {
+                build.event(&key)
+            };
+            events.push(tokio::spawn(async move { e.append(event).await }));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(release);
+
+        for task in kept {
+            task.await.unwrap().unwrap();
+        }
+        for task in failed {
+            let outcome = task.await.unwrap();
+            assert!(matches!(outcome, Err(StoreError::Corrupt { .. })));
+        }
+        for task in panicked {
+            assert!(matches!(task.await.unwrap(), Err(StoreError::Panicked)));
+        }
+        let mut refused = 0;
+        for task in events {
+            refused += usize::from(task.await.unwrap().is_err());
+        }
+        assert_eq!(refused, 1);
+
+        let page = PageRequest {
+            limit: 1000,
+            after: None,
+        };
+        let partners = database.read(move |view| view.partners(page)).await;
+        assert_eq!(partners.unwrap().items.len(), EACH);
+        let commits = database.commits() - before;
+        assert!(commits <= 5, "{commits} commits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_queue_refuses_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, build) = (open(&folder), Build::new());
+        let key = build.key(&build.partner());
+        let release = hold(&database).await;
+        let waiting: Vec<_> = (0..super::QUEUE)
+            .map(|_| {
+                let (database, event) = (database.clone(), build.event(&key));
+                tokio::spawn(async move { database.append(event).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let outcome = database.append(build.event(&key)).await;
+        assert!(matches!(outcome, Err(StoreError::Overloaded)));
+        drop(release);
+        for task in waiting {
+            task.await.unwrap().unwrap();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What waits for the writer.
+
+use stores::StoreError;
+use tokio::sync::oneshot;
+
+use crate::{
+    events::EventRow,
+    session::{Session, Writing},
+};
+
+/// Where an answer goes.
+pub(super) type Caller<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// Something that waits for the writer.
+pub(super) enum Job {
+    /// The closure of a transaction.
+    Work(Box<dyn Work>),
+    /// An event to be added by itself.
+    Event(Box<EventRow>, Caller<(), StoreError>),
+}
+
+/// The closure of a transaction, whatever it returns.
+pub(super) trait Work: Send {
+    /// Runs it under a savepoint and keeps what it returned.
+    fn run(&mut self, session: &mut Session<Writing>);
+
+    /// Answers its caller, once it is known what became of the batch.
+    fn answer(self: Box<Self>, batch: &Result<(), StoreError>);
+}
+
+/// A closure, what it returned, and who waits for that.
+pub(super) struct Pending<F, T, E> {
+    work: F,
+    result: Option<Result<T, E>>,
+    caller: Caller<T, E>,
+}
+
+impl<F, T, E> Pending<F, T, E> {
+    pub(super) const fn new(work: F, caller: Caller<T, E>) -> Self {
+        Self {
+            work,
+            result: None,
+            caller,
+        }
+    }
+}
+
+impl<F, T, E> Work for Pending<F, T, E>
+where
+    F: Fn(&mut Session<Writing>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, session: &mut Session<Writing>) {
+        // Nobody waits for it any more, and nothing of it has been done.
+        if self.caller.is_closed() {
+            return;
+        }
+        let begun = session.begin().map_err(E::from);
+        self.result = Some(begun.and_then(|()| session.guarded(&self.work)));
+    }
+
+    fn answer(self: Box<Self>, batch: &Result<(), StoreError>) {
+        let answer = match (self.result, batch) {
+            // Its own error, and its changes are undone either way.
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(_)) | None, Err(error)) => Err(error.clone().into()),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => return,
+        };
+        // Whoever has gone away needs no answer.
+        drop(self.caller.send(answer));
+    }
+}

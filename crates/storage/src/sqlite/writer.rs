@@ -1,0 +1,208 @@
+//! The thread that owns the write connection.
+//!
+//! A commit waits for the disk, and that takes longer than all else. So the writer takes whatever waits,
+//! does all of it in one transaction, and commits once. Each closure has a savepoint of its own: one
+//! that fails or panics is undone and hurts no other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(test)]
+use std::sync::{Arc, atomic::AtomicU64};
+
+use stores::StoreError;
+use tokio::sync::mpsc;
+
+use super::work::{Caller, Job, Work};
+use crate::{
+    error::OpenError,
+    events::{self, EventRow},
+    session::{Session, Writing},
+    url::DatabaseUrl,
+};
+
+/// How many jobs share a commit at the most, so that none waits long for it.
+const BATCH: usize = 512;
+
+/// The owner of the write connection.
+pub(super) struct Writer {
+    url: DatabaseUrl,
+    session: Session<Writing>,
+    #[cfg(test)]
+    pub(super) commits: Arc<AtomicU64>,
+}
+
+/// What is done in one transaction.
+#[derive(Default)]
+struct Batch {
+    work: Vec<Box<dyn Work>>,
+    rows: Vec<EventRow>,
+    callers: Vec<Caller<(), StoreError>>,
+    outcomes: Vec<Result<(), StoreError>>,
+}
+
+impl Writer {
+    pub(super) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let session = Session::connect(url).map_err(|source| OpenError::Unreachable {
+            url: url.to_string(),
+            source,
+        })?;
+        Ok(Self {
+            url: url.clone(),
+            session,
+            #[cfg(test)]
+            commits: Arc::default(),
+        })
+    }
+
+    /// Works until nobody can send any more and all that was sent is done.
+    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            let batch = Batch::from_iter(jobs.drain(..));
+            // Closures are guarded one by one. Should all the same something panic, its callers learn
+            // it from the answers that never come, and the thread lives on.
+            if catch_unwind(AssertUnwindSafe(|| self.write(batch))).is_err() {
+                tracing::error!("the writer panicked");
+                self.reconnect();
+            }
+        }
+    }
+
+    fn write(&mut self, mut batch: Batch) {
+        if self.session.is_broken() {
+            self.reconnect();
+        }
+        let outcome: Result<(), StoreError> = self.session.nested(|session| {
+            for work in &mut batch.work {
+                work.run(session);
+            }
+            if !batch.rows.is_empty() {
+                batch.outcomes = events::append(session, &batch.rows);
+            }
+            Ok(())
+        });
+        match &outcome {
+            Ok(()) => {
+                #[cfg(test)]
+                self.commits
+                    .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(%error, cause, jobs = batch.len(), "a batch was not written");
+            }
+        }
+        batch.answer(&outcome);
+    }
+
+    /// Replaces a connection of no more use. When that fails, it fails again with the next batch.
+    fn reconnect(&mut self) {
+        match Session::connect(&self.url) {
+            Ok(session) => self.session = session,
+            Err(error) => tracing::error!(%error, "the writer can't open the database again"),
+        }
+    }
+}
+
+impl FromIterator<Job> for Batch {
+    fn from_iter<I: IntoIterator<Item = Job>>(jobs: I) -> Self {
+        let mut batch = Self::default();
+        for job in jobs {
+            match job {
+                Job::Work(work) => batch.work.push(work),
+                Job::Event(row, caller) => {
+                    batch.rows.push(*row);
+                    batch.callers.push(caller);
+                }
+            }
+        }
+        batch
+    }
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.work.len().saturating_add(self.rows.len())
+    }
+
+    fn answer(self, outcome: &Result<(), StoreError>) {
+        for work in self.work {
+            work.answer(outcome);
+        }
+        // When the transaction did not even begin, there are no outcomes.
+        let outcomes = self.outcomes.into_iter().chain(std::iter::repeat(Ok(())));
+        for (caller, own) in self.callers.into_iter().zip(outcomes) {
+            // Whoever has gone away needs no answer.
+            drop(caller.send(own.and_then(|()| outcome.clone())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+    use keys::{KeyQueries as _, KeyStore as _};
+    use testkit::build::Build;
+    use tokio::sync::oneshot;
+
+    use super::{super::work::Pending, *};
+    use crate::migrate;
+
+    /// A disk that is full makes SQLite give up the whole transaction in the middle of a batch. Nothing
+    /// of the batch may be kept, for its callers are told so, and the writer must live on.
+    #[test]
+    fn a_full_disk_fails_a_batch_as_a_whole_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        let mut writer = Writer::open(&url).unwrap();
+        let limit = |writer: &mut Writer, pages: u32| {
+            let pragma = format!("PRAGMA max_page_count = {pages}");
+            writer.session.run(|c| c.batch_execute(&pragma)).unwrap();
+        };
+        limit(&mut writer, 1);
+
+        let build = Build::new();
+        let key = build.key(&build.partner());
+        let write = |writer: &mut Writer, partners: usize, events: usize| {
+            let (mut jobs, mut answers, mut ids) = (vec![], vec![], vec![]);
+            for n in 0..partners.max(events) {
+                if n < partners {
+                    let partner = build.partner();
+                    ids.push(partner.id);
+                    let (caller, answer) = oneshot::channel();
+                    let work = move |tx: &mut Session<Writing>| tx.partner_insert(&partner);
+                    jobs.push(Job::Work(Box::new(Pending::new(work, caller))));
+                    answers.push(answer);
+                }
+                if n < events {
+                    let (caller, answer) = oneshot::channel();
+                    let row = EventRow::from(&build.event(&key));
+                    jobs.push(Job::Event(Box::new(row), caller));
+                    answers.push(answer);
+                }
+            }
+            writer.write(jobs.into_iter().collect());
+            let outcomes: Vec<_> = answers
+                .into_iter()
+                .map(|answer| answer.blocking_recv().unwrap().is_ok())
+                .collect();
+            (outcomes, ids)
+        };
+
+        let (outcomes, ids) = write(&mut writer, 400, 100);
+        assert_eq!(outcomes, [false; 500]);
+        for id in ids {
+            assert!(writer.session.partner(id).unwrap().is_none());
+        }
+        let (outcomes, _) = write(&mut writer, 0, 400);
+        assert_eq!(outcomes, [false; 400]);
+
+        limit(&mut writer, 1_000_000);
+        let (outcomes, ids) = write(&mut writer, 2, 2);
+        assert_eq!(outcomes, [true; 4]);
+        for id in ids {
+            assert!(writer.session.partner(id).unwrap().is_some());
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is true of SQLite's files alone; the rules of every store are in `conformance`.
+
+use std::{path::Path, thread};
+
+use audit::AuditQueries as _;
+use ids::PageRequest;
+use keys::{KeyQueries as _, KeyStore as _};
+use storage::{DatabaseUrl, OpenError, SqlDatabase, migrate, revert_all};
+use stores::{Database as _, StoreError};
+use tempfile::TempDir;
+use testkit::build::Build;
+
+/// The names of all migrations.
+const MIGRATIONS: [&str; 3] = [
+    "2026-11-23-000001_keys",
+    "2026-11-23-000002_orgs",
+    "2026-11-23-000003_audit",
+];
+
+#[expect(clippy::unwrap_used, reason = "test code")]
+fn url_in(folder: &Path) -> DatabaseUrl {
+    format!("sqlite:{}/data/cp.db", folder.display())
+        .parse()
+        .unwrap()
+}
+
+/// A folder with a database that has been migrated.
+struct Fresh(TempDir);
+
+#[expect(clippy::unwrap_used, reason = "test code")]
+impl Fresh {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        migrate(&url_in(folder.path())).unwrap();
+        Self(folder)
+    }
+
+    fn url(&self) -> DatabaseUrl {
+        url_in(self.0.path())
+    }
+
+    fn open(&self) -> SqlDatabase {
+        SqlDatabase::open(&self.url()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn migrations_go_up_down_and_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url_in(folder.path());
+    assert_eq!(migrate(&url).unwrap(), MIGRATIONS);
+    assert_eq!(migrate(&url).unwrap(), [""; 0]);
+
+    let database = SqlDatabase::open(&url).unwrap();
+    let build = Build::new();
+    let partner = build.partner();
+    let (key, digest) = (build.key(&partner), build.digest());
+    let org = build.org(&key);
+    database
+        .write(move |tx| {
+            use orgs::OrgStore as _;
+            tx.partner_insert(&partner)?;
+            tx.key_insert(&key, &digest)?;
+            tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
+            tx.org_insert(&org, &[])?;
+            let mut bound = build.key(&partner);
+            bound.org_id = Some(org.id);
+            tx.key_insert(&bound, &build.digest())
+        })
+        .await
+        .unwrap();
+    drop(database);
+
+    revert_all(&url).unwrap();
+    assert!(
+        matches!(SqlDatabase::open(&url), Err(OpenError::Pending(names)) if names == MIGRATIONS)
+    );
+    assert_eq!(migrate(&url).unwrap(), MIGRATIONS);
+}
+
+#[test]
+fn migrations_at_once_are_applied_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url_in(folder.path());
+    let mut applied: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| migrate(&url))).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap().unwrap())
+            .collect()
+    });
+    applied.sort();
+    assert_eq!(applied, MIGRATIONS);
+}
+
+#[test]
+fn a_database_that_is_not_migrated_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url_in(folder.path());
+    assert!(matches!(
+        SqlDatabase::open(&url),
+        Err(OpenError::Missing { .. })
+    ));
+    assert!(!folder.path().join("data").exists());
+
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(url.sqlite_path().unwrap(), "").unwrap();
+    let Err(error) = SqlDatabase::open(&url) else {
+        panic!("an empty database was opened");
+    };
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the database lacks migrations ({}); run them first",
+            MIGRATIONS.join(", ")
+        )
+    );
+}
+
+#[tokio::test]
+async fn what_is_written_survives_a_reopen() {
+    let fresh = Fresh::new();
+    let build = Build::new();
+    let partner = build.partner();
+    let event = build.event(&build.key(&partner));
+    let stored = partner.clone();
+    let database = fresh.open();
+    database
+        .write(move |tx| tx.partner_insert(&stored))
+        .await
+        .unwrap();
+    database.append(event.clone()).await.unwrap();
+    drop(database);
+
+    let id = partner.id;
+    let (told, events) = fresh
+        .open()
+        .read(move |view| {
+            let filter = audit::EventFilter::all(audit::AuditSight::All);
+            let page = PageRequest {
+                limit: 10,
+                after: None,
+            };
+            Ok::<_, StoreError>((view.partner(id)?, view.events(&filter, page)?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(told, Some(partner));
+    assert_eq!(events.items, [event]);
+}
+
+/// As the server and the command line do.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_handles_write_to_one_file() {
+    const EACH: usize = 50;
+    let fresh = Fresh::new();
+    let build = Build::new();
+    let handles = [fresh.open(), fresh.open()];
+    let mut tasks = Vec::new();
+    for _ in 0..EACH {
+        for database in &handles {
+            let (database, partner) = (database.clone(), build.partner());
+            tasks.push(tokio::spawn(async move {
+                database
+                    .write(move |tx| {
+                        // A read before the write is what a transaction that began late would fail on.
+                        tx.partner(partner.id)?;
+                        tx.partner_insert(&partner)
+                    })
+                    .await
+            }));
+        }
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let page = PageRequest {
+        limit: 1000,
+        after: None,
+    };
+    for database in handles {
+        let partners = database.read(move |view| view.partners(page)).await;
+        assert_eq!(partners.unwrap().items.len(), 2 * EACH);
+    }
+}

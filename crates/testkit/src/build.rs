@@ -1,0 +1,225 @@
+//! Valid values of the domain, each with an id of its own and nothing that a test must know.
+//!
+//! A test changes what it is about and leaves the rest:
+//!
+//! ```
+//! use testkit::build::Build;
+//!
+//! let build = Build::new();
+//! let partner = build.partner();
+//! let key = keys::PartnerKey { disabled: true, ..build.key(&partner) };
+//! assert_eq!(key.partner_id, partner.id);
+//! ```
+
+use std::sync::Mutex;
+
+use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
+use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
+use keys::{AdminKey, AdminKeyOrigin, KeyDigest, Partner, PartnerKey, PartnerPlan};
+use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
+use rand_core::Rng;
+use scopes::{Scope, ScopeSet};
+
+use crate::{clock::START, random::SeededRandom};
+
+/// A name that fits.
+///
+/// # Panics
+/// When it does not.
+#[must_use]
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A slug that fits.
+///
+/// # Panics
+/// When it does not.
+#[must_use]
+pub fn slug(text: &str) -> Slug {
+    Slug::new(text).unwrap()
+}
+
+/// The name of a plan that fits.
+///
+/// # Panics
+/// When it does not.
+#[must_use]
+pub fn plan(text: &str) -> PlanName {
+    PlanName::new(text).unwrap()
+}
+
+/// Labels that fit.
+///
+/// # Panics
+/// When they do not.
+#[must_use]
+pub fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Labels::new(pairs.iter().map(owned)).unwrap()
+}
+
+/// Makes values; what it makes later has the higher id.
+#[derive(Debug)]
+pub struct Build {
+    source: Mutex<(Sequence, SeededRandom)>,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Build {
+    /// A builder that has made nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            source: Mutex::new((Sequence::new(), SeededRandom::new(7))),
+        }
+    }
+
+    /// A fresh id of any kind.
+    pub fn id<I: TypedId>(&self) -> I {
+        let mut source = self.source.lock().unwrap();
+        let (sequence, random) = &mut *source;
+        let unix_ms = START.unix_timestamp() * 1000;
+        sequence.next(unix_ms.try_into().unwrap(), random)
+    }
+
+    /// A digest that no other key has.
+    pub fn digest(&self) -> KeyDigest {
+        let mut bytes = [0; 32];
+        self.source.lock().unwrap().1.fill_bytes(&mut bytes);
+        KeyDigest::from_bytes(bytes)
+    }
+
+    /// A token that no other worker has.
+    pub fn lease_token(&self) -> LeaseToken {
+        LeaseToken(self.id::<AdminKeyId>().ulid())
+    }
+
+    /// A partner that may have keys and as many orgs as it likes.
+    pub fn partner(&self) -> Partner {
+        Partner {
+            id: self.id(),
+            name: name("Acme"),
+            plan: PartnerPlan::Partner,
+            rate_limit: None,
+            max_orgs: None,
+            labels: Labels::default(),
+            created_at: START,
+        }
+    }
+
+    /// An active key with all scopes, bound to nothing.
+    pub fn key(&self, partner: &Partner) -> PartnerKey {
+        PartnerKey {
+            id: self.id(),
+            partner_id: partner.id,
+            name: name("acme-ci"),
+            scopes: Scope::ALL.iter().copied().collect(),
+            org_id: None,
+            org_plans: None,
+            rate_limit: None,
+            expires_at: None,
+            disabled: false,
+            labels: Labels::default(),
+            key_prefix: "mol_pk_7n42d".to_owned(),
+            created_at: START,
+            created_by: AdminKeyId::from_ulid(Ulid::from(1)),
+            last_used_at: None,
+            revoked_at: None,
+        }
+    }
+
+    /// An active key with these scopes alone.
+    pub fn key_with(&self, partner: &Partner, scopes: &[Scope]) -> PartnerKey {
+        let scopes: ScopeSet = scopes.iter().copied().collect();
+        PartnerKey {
+            scopes,
+            ..self.key(partner)
+        }
+    }
+
+    /// A generated admin key in use.
+    pub fn admin_key(&self) -> AdminKey {
+        AdminKey {
+            id: self.id(),
+            name: name("root"),
+            origin: AdminKeyOrigin::Generated,
+            created_at: START,
+            revoked_at: None,
+        }
+    }
+
+    /// A new org that this key asked for, with a slug of its own.
+    pub fn org(&self, key: &PartnerKey) -> Org {
+        let id: ids::OrgId = self.id();
+        Org {
+            id,
+            partner_id: key.partner_id,
+            created_by_key_id: key.id,
+            name: name("Acme Lab"),
+            slug: slug(&format!("acme-{}", id.ulid().to_string().to_lowercase())),
+            plan: plan("standard"),
+            status: OrgStatus::Provisioning,
+            external_id: None,
+            labels: Labels::default(),
+            created_at: START,
+            updated_at: START,
+            ready_at: None,
+            deleted_at: None,
+            failure: None,
+            attempts: 0,
+        }
+    }
+
+    /// A workspace of an org.
+    pub fn workspace(&self, org: &Org, text: &str) -> Workspace {
+        Workspace {
+            id: self.id(),
+            org_id: org.id,
+            name: name(text),
+            slug: slug(text),
+            created_at: START,
+        }
+    }
+
+    /// A call by this key that succeeded: a list of orgs.
+    pub fn event(&self, key: &PartnerKey) -> Event {
+        let actor = Actor::PartnerKey {
+            id: key.id,
+            partner_id: key.partner_id,
+        };
+        self.event_by(actor)
+    }
+
+    /// A call by this actor that succeeded: a list of orgs.
+    pub fn event_by(&self, actor: Actor) -> Event {
+        Event {
+            id: self.id(),
+            occurred_at: START,
+            actor,
+            action: Action::OrgList,
+            target: Target::all(TargetKind::Org),
+            org_id: None,
+            outcome: Outcome::Success,
+            request: Some(self.request()),
+            details: Details::new(),
+        }
+    }
+
+    /// A request from a client on the same machine.
+    pub fn request(&self) -> Request {
+        Request {
+            id: self.id::<ids::RequestId>().to_string(),
+            method: "GET".to_owned(),
+            route: "/v1/orgs".to_owned(),
+            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            user_agent: Some("molctl/1.0".to_owned()),
+            status_code: 200,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Audit events: written once, kept as they are.
+
+use audit::{Action, Actor, AuditSight, Details, Event, EventFilter, Outcome, Request, Target};
+use ids::EventId;
+use serde_json::json;
+use stores::{Database, StoreError};
+
+use super::world::{ALL, World, at, at_once, ids_of, traits::*};
+use crate::build::Build;
+
+async fn all_events<D: Database>(world: &World<D>) -> Vec<Event> {
+    let filter = EventFilter::all(AuditSight::All);
+    let page = world.read(move |view| view.events(&filter, ALL)).await;
+    assert!(!page.has_more);
+    page.items
+}
+
+fn details(value: &serde_json::Value) -> Details {
+    value.as_object().unwrap().clone()
+}
+
+fn events_with_all_fields(build: &Build) -> Vec<Event> {
+    let partner_id = build.id();
+    let bare = Event {
+        request: None,
+        ..build.event_by(Actor::System { partner_id: None })
+    };
+    let of_system = Actor::System {
+        partner_id: Some(partner_id),
+    };
+    let of_key = Actor::PartnerKey {
+        id: build.id(),
+        partner_id,
+    };
+    let org_id = Some(build.id());
+    let system = Event {
+        occurred_at: at(1),
+        action: Action::OrgFailed,
+        target: Target::one(audit::TargetKind::Org, build.id::<ids::OrgId>()),
+        org_id,
+        outcome: Outcome::Failed,
+        request: None,
+        ..build.event_by(of_system)
+    };
+    let full = Event {
+        occurred_at: at(-123_456),
+        target: Target::one(audit::TargetKind::Route, "日本/%_'\""),
+        org_id,
+        outcome: Outcome::Denied,
+        request: Some(Request {
+            id: "the client's own ✓".to_owned(),
+            method: "PATCH".to_owned(),
+            route: "/v1/orgs/{org_id}".to_owned(),
+            ip: "2001:db8::7".parse().unwrap(),
+            user_agent: Some("Ünï \"agent\"/1.0".to_owned()),
+            status_code: 599,
+        }),
+        details: details(&json!({
+            "count": 9_007_199_254_740_993_u64,
+            "ratio": 1.5,
+            "nested": {"list": [1, null, true, "日本"], "empty": {}},
+            "quote": "\"'\\ %",
+        })),
+        ..build.event_by(of_key)
+    };
+    let admin = Event {
+        request: Some(Request {
+            user_agent: None,
+            ip: "203.0.113.7".parse().unwrap(),
+            ..build.request()
+        }),
+        ..build.event_by(Actor::Admin { id: build.id() })
+    };
+    vec![bare, system, full, admin]
+}
+
+/// Every kind of actor, and every field set and left out, by both ways of writing.
+pub async fn an_event_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut expect = Vec::new();
+    for event in events_with_all_fields(&world.build) {
+        world.add_event(&event).await;
+        expect.insert(0, event);
+    }
+    for event in events_with_all_fields(&world.build) {
+        world.db.append(event.clone()).await.unwrap();
+        expect.insert(0, event);
+    }
+    assert_eq!(all_events(&world).await, expect);
+}
+
+/// No name is lost between here and there.
+pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db: D) {
+    use audit::TargetKind::{AdminKey, AuditLog, Org, Partner, PartnerKey, Route, Workspace};
+    let world = World::new(db);
+    let system = Actor::System { partner_id: None };
+    let mut events = Vec::new();
+    for &action in Action::ALL {
+        let event = world.build.event_by(system);
+        events.insert(0, Event { action, ..event });
+    }
+    for kind in [
+        Partner, PartnerKey, AdminKey, Org, Workspace, AuditLog, Route,
+    ] {
+        for target in [Target::all(kind), Target::one(kind, "x")] {
+            let event = world.build.event_by(system);
+            events.insert(0, Event { target, ..event });
+        }
+    }
+    for outcome in [Outcome::Success, Outcome::Denied, Outcome::Failed] {
+        let event = world.build.event_by(system);
+        events.insert(0, Event { outcome, ..event });
+    }
+    let expect = events.clone();
+    world
+        .write(move |tx| events.iter().try_for_each(|event| tx.event_insert(event)))
+        .await;
+    assert_eq!(all_events(&world).await, expect);
+}
+
+/// The same event with a higher count takes the place of the one before, in its details alone.
+pub async fn a_folded_event_is_counted_on_and_not_doubled<D: Database>(db: D) {
+    let world = World::new(db);
+    let first = world.build.event_by(Actor::System { partner_id: None });
+    let other = world.build.event_by(Actor::System { partner_id: None });
+    for count in 1..=3 {
+        for event in [&first, &other] {
+            let counted = Event {
+                occurred_at: at(count),
+                details: details(&json!({"count": count, format!("only {count}"): true})),
+                ..event.clone()
+            };
+            world.write(move |tx| tx.event_fold(&counted)).await;
+        }
+    }
+    let expect = |event: &Event| Event {
+        occurred_at: at(1),
+        details: details(&json!({"count": 3, "only 3": true})),
+        ..event.clone()
+    };
+    let told = all_events(&world).await;
+    assert_eq!(told, [expect(&other), expect(&first)]);
+}
+
+/// The answer leaves when the event is there, so whoever asks next sees it.
+pub async fn an_appended_event_is_seen_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    for count in 1..=5 {
+        let event = world.build.event(&key);
+        world.db.append(event.clone()).await.unwrap();
+        let told = all_events(&world).await;
+        assert_eq!((told.first(), told.len()), (Some(&event), count));
+    }
+}
+
+/// None is lost in a batch.
+pub async fn many_events_appended_at_once_are_all_there<D: Database>(db: D) {
+    let world = World::new(db);
+    let events: Vec<Event> = (0..200)
+        .map(|_| world.build.event_by(Actor::System { partner_id: None }))
+        .collect();
+    let results = at_once(events.len(), |n| {
+        let (db, event) = (world.db.clone(), events.get(n).unwrap().clone());
+        async move { db.append(event).await }
+    });
+    for result in results.await {
+        result.unwrap();
+    }
+    let mut expect: Vec<EventId> = ids_of(&events, |event| event.id);
+    expect.reverse();
+    let told = all_events(&world).await;
+    assert_eq!(ids_of(&told, |event| event.id), expect);
+}
+
+/// No event without its change.
+pub async fn an_event_of_a_rolled_back_transaction_is_gone<D: Database>(db: D) {
+    let world = World::new(db);
+    let event = world.build.event_by(Actor::System { partner_id: None });
+    let refused = world.db.write(move |tx| {
+        tx.event_insert(&event)?;
+        Err::<(), _>(StoreError::Overloaded)
+    });
+    assert!(refused.await.is_err());
+    assert_eq!(all_events(&world).await, []);
+}

@@ -1,0 +1,330 @@
+//! Partner keys.
+
+use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
+use keys::{KeyFilter, KeyStatus, PartnerKey};
+use ratelimit::RateLimit;
+use scopes::{Scope, ScopeSet};
+use stores::{Database, StoreError};
+use time::OffsetDateTime;
+
+use super::world::{ALL, World, at, at_once, ids_of, traits::*};
+use crate::build::{labels, name, plan};
+
+/// Both a key with every field set and one with every field left out come back as they went in.
+pub async fn a_key_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let partner = world.read(move |view| view.partner(org.partner_id)).await;
+    let partner = partner.unwrap();
+    let bare = PartnerKey {
+        scopes: ScopeSet::EMPTY,
+        ..world.build.key(&partner)
+    };
+    let no_plans = PartnerKey {
+        org_plans: Some(Vec::new()),
+        ..world.build.key(&partner)
+    };
+    let full = full_key(world.build.key(&partner), org.id);
+    for key in [bare, no_plans, full] {
+        let digest = world.add_key(&key).await;
+        let id = key.id;
+        let by_id = world.read(move |view| view.key(id)).await.unwrap();
+        assert_eq!((&by_id.key, &by_id.partner), (&key, &partner));
+        let by_digest = world.read(move |view| view.key_by_digest(&[digest])).await;
+        assert_eq!(by_digest, Some(by_id.clone()));
+        let for_update = world.write(move |tx| tx.key_for_update(id)).await;
+        assert_eq!(for_update, Some(by_id));
+        let filter = KeyFilter {
+            id: Some(id),
+            ..KeyFilter::default()
+        };
+        let listed = world.read(move |view| view.keys(&filter, ALL)).await;
+        assert_eq!(listed.items, [key]);
+    }
+}
+
+fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
+    PartnerKey {
+        name: name(&"日é".repeat(100)),
+        scopes: ScopeSet::EMPTY.with(Scope::OrgsList).with(Scope::AuditRead),
+        org_id: Some(org),
+        org_plans: Some(vec![plan("zeta"), plan("alpha")]),
+        rate_limit: Some(RateLimit::literal(100_000_000, 86_400)),
+        expires_at: Some(at(1)),
+        disabled: true,
+        labels: labels(&[("team", "Zürich \"1\""), ("empty", "")]),
+        key_prefix: "mol_pk_'%_\"x".to_owned(),
+        created_at: at(-876_544),
+        created_by: AdminKeyId::from_ulid(Ulid::from(u128::MAX)),
+        last_used_at: Some(at(2)),
+        revoked_at: Some(at(999_999)),
+        ..key
+    }
+}
+
+/// With a retired pepper a presented key has two digests, and it may be stored under either.
+pub async fn a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.build.key(&partner);
+    let digest = world.add_key(&key).await;
+    let other = world.key(&partner).await;
+    let stranger = world.build.digest();
+    let find = |digests: Vec<keys::KeyDigest>| {
+        let found = world.read(move |view| view.key_by_digest(&digests));
+        async move { found.await.map(|held| held.key.id) }
+    };
+    assert_eq!(find(vec![digest]).await, Some(key.id));
+    assert_eq!(find(vec![stranger, digest]).await, Some(key.id));
+    assert_eq!(find(vec![digest, stranger]).await, Some(key.id));
+    assert_eq!(find(vec![stranger]).await, None);
+    assert_eq!(find(vec![]).await, None);
+    let unknown: KeyId = world.build.id();
+    assert_eq!(world.read(move |view| view.key(unknown)).await, None);
+    assert_ne!(key.id, other.id);
+}
+
+/// Of two keys with one digest nobody could tell whose call it is.
+pub async fn a_duplicate_digest_is_an_error_and_changes_nothing<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let first = world.build.key(&partner);
+    let digest = world.add_key(&first).await;
+    let second = world.build.key(&partner);
+    let id = second.id;
+    let refused = world.db.write(move |tx| tx.key_insert(&second, &digest));
+    let error: StoreError = refused.await.unwrap_err();
+    assert!(!error.is_temporary(), "{error:?}");
+    assert_eq!(world.read(move |view| view.key(id)).await, None);
+    let found = world.read(move |view| view.key_by_digest(&[digest])).await;
+    assert_eq!(found.unwrap().key, first);
+}
+
+/// A partner's plan and limit decide on the next call of its keys.
+pub async fn a_key_is_held_with_its_partner_as_it_is_now<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut partner = world.partner().await;
+    let key = world.build.key(&partner);
+    let digest = world.add_key(&key).await;
+    partner.plan = keys::PartnerPlan::Free;
+    partner.rate_limit = Some(RateLimit::literal(5, 60));
+    let changed = partner.clone();
+    world.write(move |tx| tx.partner_update(&changed)).await;
+    let held = world.read(move |view| view.key_by_digest(&[digest])).await;
+    assert_eq!(held.unwrap().partner, partner);
+}
+
+/// What an admin may change is in the doc of `key_update`.
+pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let partner = world.partner().await;
+    let before = PartnerKey {
+        last_used_at: Some(at(5)),
+        ..world.build.key(&partner)
+    };
+    let digest = world.add_key(&before).await;
+    let bystander = world.key(&partner).await;
+    let change = PartnerKey {
+        partner_id: org.partner_id,
+        last_used_at: Some(at(9)),
+        revoked_at: Some(at(9)),
+        ..full_key(before.clone(), org.id)
+    };
+    let expect = PartnerKey {
+        name: change.name.clone(),
+        scopes: change.scopes,
+        org_plans: change.org_plans.clone(),
+        rate_limit: change.rate_limit,
+        expires_at: change.expires_at,
+        labels: change.labels.clone(),
+        disabled: true,
+        ..before.clone()
+    };
+    world.write(move |tx| tx.key_update(&change)).await;
+    let found = world.read(move |view| view.key_by_digest(&[digest])).await;
+    assert_eq!(found.unwrap().key, expect);
+    assert_eq!(world.stored_key(bystander.id).await, bystander);
+
+    // What was set can be taken back.
+    let cleared = before.clone();
+    world.write(move |tx| tx.key_update(&cleared)).await;
+    assert_eq!(world.stored_key(before.id).await, before);
+}
+
+/// A PATCH that read the key before it was revoked must not bring it back.
+pub async fn a_stale_key_update_does_not_undo_a_revocation<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let stale = world.key(&partner).await;
+    let id = stale.id;
+    world.write(move |tx| tx.key_revoke(id, at(1))).await;
+    world.write(move |tx| tx.key_update(&stale)).await;
+    assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
+}
+
+/// The second revocation says that it was not the first.
+pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (id, other) = (world.key(&partner).await.id, world.key(&partner).await.id);
+    assert!(world.write(move |tx| tx.key_revoke(id, at(1))).await);
+    assert!(!world.write(move |tx| tx.key_revoke(id, at(2))).await);
+    assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
+    assert_eq!(world.stored_key(other).await.revoked_at, None);
+    let unknown: KeyId = world.build.id();
+    assert!(!world.write(move |tx| tx.key_revoke(unknown, at(1))).await);
+}
+
+/// One event of a revocation, not many.
+pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let id = world.key(&partner).await.id;
+    let firsts = at_once(16, |_| {
+        let db = world.db.clone();
+        async move {
+            let revoked = db.write(move |tx| tx.key_revoke(id, at(1)));
+            Result::<bool, StoreError>::unwrap(revoked.await)
+        }
+    });
+    let firsts = firsts.await.into_iter().filter(|&first| first).count();
+    assert_eq!(firsts, 1);
+}
+
+/// Notes of uses may come late and out of order.
+pub async fn a_use_is_only_ever_noted_forward<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let id = world.key(&partner).await.id;
+    let other = world.key(&partner).await;
+    for (micros, expect) in [(0, 0), (60_000_001, 60_000_001), (5, 60_000_001)] {
+        world.write(move |tx| tx.key_touch(id, at(micros))).await;
+        assert_eq!(world.stored_key(id).await.last_used_at, Some(at(expect)));
+    }
+    assert_eq!(world.stored_key(other.id).await, other);
+}
+
+async fn listed<D: Database>(world: &World<D>, filter: KeyFilter) -> Vec<KeyId> {
+    let page = world.read(move |view| view.keys(&filter, ALL)).await;
+    ids_of(&page.items, |key| key.id)
+}
+
+/// A partner's list has its own keys alone, and one key is found only with its own partner.
+pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
+    let world = World::new(db);
+    let (partner, other) = (world.partner().await, world.partner().await);
+    let (a, b) = (world.key(&partner).await.id, world.key(&other).await.id);
+    let list = |partner_id, id| {
+        let status = None;
+        let filter = KeyFilter {
+            partner_id,
+            id,
+            status,
+        };
+        listed(&world, filter)
+    };
+    assert_eq!(list(None, None).await, [b, a]);
+    assert_eq!(list(Some(partner.id), None).await, [a]);
+    assert_eq!(list(None, Some(b)).await, [b]);
+    assert_eq!(list(Some(other.id), Some(b)).await, [b]);
+    assert_eq!(list(Some(partner.id), Some(b)).await, []);
+}
+
+async fn with_status<D: Database>(
+    world: &World<D>,
+    status: KeyStatus,
+    now: OffsetDateTime,
+) -> Vec<KeyId> {
+    let filter = KeyFilter {
+        status: Some((status, now)),
+        ..KeyFilter::default()
+    };
+    listed(world, filter).await
+}
+
+/// Every key has exactly one status, the one that [`PartnerKey::status`] tells.
+pub async fn keys_are_filtered_by_status<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let mut keys = Vec::new();
+    for bits in 0..8_u8 {
+        let key = PartnerKey {
+            disabled: bits & 1 != 0,
+            expires_at: (bits & 2 != 0).then_some(at(-1)),
+            revoked_at: (bits & 4 != 0).then_some(at(-5)),
+            ..world.build.key(&partner)
+        };
+        world.add_key(&key).await;
+        keys.push(key);
+    }
+    let unexpired = PartnerKey {
+        expires_at: Some(at(1)),
+        ..world.build.key(&partner)
+    };
+    world.add_key(&unexpired).await;
+    keys.push(unexpired);
+    for status in [
+        KeyStatus::Active,
+        KeyStatus::Disabled,
+        KeyStatus::Expired,
+        KeyStatus::Revoked,
+    ] {
+        let mut expect: Vec<KeyId> = keys
+            .iter()
+            .filter(|key| key.status(at(0)) == status)
+            .map(|key| key.id)
+            .collect();
+        expect.reverse();
+        assert!(!expect.is_empty());
+        let told = with_status(&world, status, at(0)).await;
+        assert_eq!(told, expect, "{status}");
+    }
+}
+
+/// The list agrees with the decision on a call, to the microsecond, whole seconds too.
+pub async fn a_key_is_listed_as_expired_from_the_very_moment<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let whole_second = at(0).replace_microsecond(0).unwrap();
+    for end in [at(0), whole_second] {
+        let key = PartnerKey {
+            expires_at: Some(end),
+            ..world.build.key(&partner)
+        };
+        world.add_key(&key).await;
+        let one = time::Duration::MICROSECOND;
+        for (now, status) in [
+            (end - one, KeyStatus::Active),
+            (end, KeyStatus::Expired),
+            (end + one, KeyStatus::Expired),
+        ] {
+            let told = with_status(&world, status, now).await;
+            assert!(told.contains(&key.id), "{status} at {now}");
+        }
+        let active = with_status(&world, KeyStatus::Active, end).await;
+        assert!(!active.contains(&key.id));
+    }
+}
+
+/// No key is listed twice or lost between pages.
+pub async fn keys_are_paged_newest_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let (partner, other) = (world.partner().await, world.partner().await);
+    let mut expect = Vec::new();
+    for _ in 0..6 {
+        expect.insert(0, world.key(&partner).await.id);
+        world.key(&other).await;
+    }
+    let filter = KeyFilter {
+        partner_id: Some(partner.id),
+        ..KeyFilter::default()
+    };
+    world
+        .check_pages(
+            &expect,
+            |key: &PartnerKey| key.id,
+            move |view, page| view.keys(&filter, page),
+        )
+        .await;
+}

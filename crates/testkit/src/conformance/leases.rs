@@ -1,0 +1,214 @@
+//! Leases: how the reconciler's workers share the orgs that are due.
+
+use std::collections::BTreeSet;
+
+use ids::OrgId;
+use orgs::{Lease, LeaseToken, Org, OrgStatus};
+use stores::{Database, StoreError};
+use time::OffsetDateTime;
+
+use super::world::{World, at, at_once, ids_of, traits::*};
+
+/// Takes orgs at a time, with a token, until a time; all times in microseconds after the start.
+async fn lease<D: Database>(
+    world: &World<D>,
+    now: i64,
+    token: LeaseToken,
+    until: i64,
+    limit: usize,
+) -> Vec<OrgId> {
+    let lease = Lease {
+        token,
+        until: at(until),
+    };
+    let taken = world.write(move |tx| tx.orgs_lease(at(now), lease, limit));
+    ids_of(&taken.await, |org| org.id)
+}
+
+async fn set_due<D: Database>(world: &World<D>, org: &Org, due: Option<i64>) {
+    let org = org.clone();
+    world
+        .write(move |tx| tx.org_update(&org, due.map(at)))
+        .await;
+}
+
+async fn holds<D: Database>(world: &World<D>, org: &Org, token: LeaseToken) -> bool {
+    let id = org.id;
+    let told = world.write(move |tx| tx.org_leased(id, token)).await;
+    told.is_some()
+}
+
+async fn next_due<D: Database>(world: &World<D>, now: i64) -> Option<OffsetDateTime> {
+    world.read(move |view| view.next_org_due(at(now))).await
+}
+
+/// At the time of its making, and the worker is given it as it is stored.
+pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    assert_eq!(next_due(&world, 0).await, None);
+    let org = world.any_org().await;
+    assert!(next_due(&world, 0).await.unwrap() <= org.created_at);
+    let hold = Lease {
+        token: world.build.lease_token(),
+        until: at(100),
+    };
+    let taken = world.write(move |tx| tx.orgs_lease(at(0), hold, 10)).await;
+    assert_eq!(taken, std::slice::from_ref(&org));
+    let id = org.id;
+    let held = world.write(move |tx| tx.org_leased(id, hold.token)).await;
+    assert_eq!(held, Some(org));
+}
+
+/// Up to the limit, in the order in which they fell due, whole seconds among them.
+pub async fn only_what_is_due_and_not_held_is_leased_the_longest_due_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut orgs = Vec::new();
+    // The start is at 123456 µs of its second, so the third falls due at a whole second.
+    for due in [Some(30), Some(10), Some(-123_456), Some(31), None, Some(20)] {
+        let org = world.any_org().await;
+        set_due(&world, &org, due).await;
+        orgs.push(org.id);
+    }
+    let [d30, d10, whole_second, _, _, d20] = *orgs.as_slice() else {
+        panic!("six orgs");
+    };
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 30, one, 90, 2).await, [whole_second, d10]);
+    assert_eq!(lease(&world, 30, two, 90, 9).await, [d20, d30]);
+    assert_eq!(lease(&world, 30, one, 90, 9).await, []);
+}
+
+/// Twenty orgs and eight workers: each org has one worker, and none is left over.
+pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut expect = BTreeSet::new();
+    for _ in 0..20 {
+        expect.insert(world.any_org().await.id);
+    }
+    let mut taken = Vec::new();
+    while taken.len() < expect.len() {
+        let before = taken.len();
+        let tokens: Vec<_> = (0..8).map(|_| world.build.lease_token()).collect();
+        let told = at_once(tokens.len(), |n| {
+            let db = world.db.clone();
+            let hold = Lease {
+                token: *tokens.get(n).unwrap(),
+                until: at(100),
+            };
+            async move {
+                let orgs = db.write(move |tx| tx.orgs_lease(at(0), hold, 4));
+                Result::<Vec<Org>, StoreError>::unwrap(orgs.await)
+            }
+        });
+        taken.extend(told.await.into_iter().flatten().map(|org| org.id));
+        assert!(taken.len() > before, "nobody got what is due");
+    }
+    assert_eq!(taken.len(), expect.len(), "an org has two workers");
+    assert_eq!(BTreeSet::from_iter(taken), expect);
+}
+
+/// At `until` another worker can take the org.
+pub async fn a_lease_ends_at_its_time_and_not_before<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 1).await, [org.id]);
+    assert!(holds(&world, &org, one).await);
+    assert_eq!(lease(&world, 49, two, 99, 1).await, []);
+    assert_eq!(lease(&world, 50, two, 99, 1).await, [org.id]);
+    assert!(holds(&world, &org, two).await);
+}
+
+/// All orgs that the token holds, and those of no other.
+pub async fn a_renewed_lease_lasts_longer<D: Database>(db: D) {
+    let world = World::new(db);
+    let (a, b) = (world.any_org().await, world.any_org().await);
+    let other = world.any_org().await;
+    set_due(&world, &other, Some(1)).await;
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
+    assert_eq!(lease(&world, 1, two, 50, 9).await, [other.id]);
+    let renewed = Lease {
+        token: one,
+        until: at(80),
+    };
+    world.write(move |tx| tx.lease_renew(renewed)).await;
+    let three = world.build.lease_token();
+    assert_eq!(lease(&world, 79, three, 200, 9).await, [other.id]);
+    assert!(holds(&world, &a, one).await);
+    assert!(holds(&world, &b, one).await);
+    assert_eq!(lease(&world, 80, three, 200, 9).await.len(), 2);
+}
+
+/// A worker that slept too long finds that another has its org.
+pub async fn a_lost_token_can_neither_work_nor_renew_nor_release<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let (lost, new) = (world.build.lease_token(), world.build.lease_token());
+    let stranger = world.build.lease_token();
+    assert!(!holds(&world, &org, lost).await);
+    assert_eq!(lease(&world, 0, lost, 10, 1).await, [org.id]);
+    assert!(!holds(&world, &org, stranger).await);
+    assert_eq!(lease(&world, 10, new, 20, 1).await, [org.id]);
+    assert!(!holds(&world, &org, lost).await);
+
+    let renewed = Lease {
+        token: lost,
+        until: at(999),
+    };
+    world.write(move |tx| tx.lease_renew(renewed)).await;
+    let id = org.id;
+    world.write(move |tx| tx.lease_release(id, lost)).await;
+    assert!(holds(&world, &org, new).await);
+    assert!(!holds(&world, &org, lost).await);
+    assert_eq!(lease(&world, 19, stranger, 99, 1).await, []);
+    assert_eq!(lease(&world, 20, stranger, 99, 1).await, [org.id]);
+}
+
+/// And it stays due; what else the worker holds stays held.
+pub async fn a_released_org_is_free_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, kept) = (world.any_org().await, world.any_org().await);
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 9).await, [org.id, kept.id]);
+    let id = org.id;
+    world.write(move |tx| tx.lease_release(id, one)).await;
+    assert!(!holds(&world, &org, one).await);
+    assert!(holds(&world, &kept, one).await);
+    assert_eq!(lease(&world, 0, two, 50, 9).await, [org.id]);
+}
+
+/// A partner's deletion while a worker is at it changes when the org is due, not who holds it.
+pub async fn an_org_update_leaves_the_lease<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut org = world.any_org().await;
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 1).await, [org.id]);
+    org.status = OrgStatus::Deprovisioning;
+    set_due(&world, &org, Some(5)).await;
+    assert!(holds(&world, &org, one).await);
+    assert_eq!(lease(&world, 49, two, 99, 1).await, []);
+    assert_eq!(lease(&world, 50, two, 99, 1).await, [org.id]);
+    set_due(&world, &org, None).await;
+    assert!(holds(&world, &org, two).await);
+    assert_eq!(lease(&world, 500, one, 999, 1).await, []);
+}
+
+/// It may be in the past or yet to come; what is held counts again when its hold ends.
+pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db: D) {
+    let world = World::new(db);
+    let (soon, later) = (world.any_org().await, world.any_org().await);
+    let never = world.any_org().await;
+    set_due(&world, &soon, Some(10)).await;
+    set_due(&world, &later, Some(70)).await;
+    set_due(&world, &never, None).await;
+    assert_eq!(next_due(&world, 0).await, Some(at(10)));
+    assert_eq!(next_due(&world, 30).await, Some(at(10)));
+    let token = world.build.lease_token();
+    assert_eq!(lease(&world, 30, token, 40, 9).await, [soon.id]);
+    assert_eq!(next_due(&world, 39).await, Some(at(70)));
+    assert_eq!(next_due(&world, 40).await, Some(at(10)));
+    set_due(&world, &soon, None).await;
+    set_due(&world, &later, None).await;
+    assert_eq!(next_due(&world, 99).await, None);
+}

@@ -1,0 +1,192 @@
+//! What every store must do, as tests that run on each of them: in memory, SQLite, PostgreSQL.
+//!
+//! [`conformance_tests!`](crate::conformance_tests) makes one test of each rule. A rule is an async
+//! function that takes a fresh empty database and panics where it is broken; its name is the rule.
+
+pub mod admin_keys;
+pub mod audit;
+pub mod audit_lists;
+pub mod keys;
+pub mod leases;
+pub mod org_lists;
+pub mod orgs;
+pub mod partners;
+pub mod slugs;
+pub mod transactions;
+mod world;
+
+/// The registry of rules; a rule is run when it has a line here, and a test checks that all have.
+///
+/// Calls the macro `$then` with `$head` and then the rules by their modules.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_rules {
+    ([$($then:tt)*] $head:tt) => {
+        $($then)* ! {
+            $head
+            admin_keys {
+                an_admin_key_keeps_all_its_fields
+                an_admin_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
+                two_admin_keys_can_not_have_one_digest
+                the_digest_of_a_partner_key_finds_no_admin_key
+                an_admin_key_is_revoked_once_and_can_be_restored
+                admin_keys_are_listed_newest_first
+                the_pepper_check_is_replaced_only_when_it_is_as_expected
+                of_many_first_starts_at_once_one_sets_the_pepper_check
+            }
+            audit {
+                an_event_keeps_all_its_fields
+                an_event_of_every_action_target_and_outcome_is_kept
+                a_folded_event_is_counted_on_and_not_doubled
+                an_appended_event_is_seen_at_once
+                many_events_appended_at_once_are_all_there
+                an_event_of_a_rolled_back_transaction_is_gone
+            }
+            audit_lists {
+                a_sight_shows_its_own_events_alone
+                each_filter_of_events_holds_alone
+                filters_of_events_hold_together
+                no_filter_of_events_reaches_beyond_the_sight
+                since_is_inclusive_and_until_exclusive
+                events_are_paged_newest_first
+            }
+            keys {
+                a_key_keeps_all_its_fields
+                a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
+                a_duplicate_digest_is_an_error_and_changes_nothing
+                a_key_is_held_with_its_partner_as_it_is_now
+                a_key_update_writes_what_an_admin_may_change_and_nothing_else
+                a_stale_key_update_does_not_undo_a_revocation
+                a_key_is_revoked_once_and_its_time_stays
+                of_many_revocations_at_once_one_is_the_first
+                a_use_is_only_ever_noted_forward
+                keys_are_filtered_by_partner_and_id
+                keys_are_filtered_by_status
+                a_key_is_listed_as_expired_from_the_very_moment
+                keys_are_paged_newest_first
+            }
+            leases {
+                a_new_org_is_due_at_once
+                only_what_is_due_and_not_held_is_leased_the_longest_due_first
+                workers_at_once_never_get_the_same_org
+                a_lease_ends_at_its_time_and_not_before
+                a_renewed_lease_lasts_longer
+                a_lost_token_can_neither_work_nor_renew_nor_release
+                a_released_org_is_free_at_once
+                an_org_update_leaves_the_lease
+                the_next_due_org_is_the_earliest_that_nobody_holds
+            }
+            org_lists {
+                a_sight_shows_its_own_orgs_alone
+                deleted_orgs_are_listed_only_when_asked_for
+                orgs_are_filtered_by_status
+                orgs_are_filtered_by_slug_and_external_id
+                orgs_are_filtered_by_all_of_the_labels
+                filters_of_orgs_hold_together
+                no_filter_of_orgs_reaches_beyond_the_sight
+                orgs_are_paged_newest_first
+                orgs_that_a_filter_drops_leave_no_gap_between_pages
+            }
+            orgs {
+                an_org_keeps_all_its_fields
+                an_org_update_writes_its_state_and_nothing_else
+                the_orgs_of_a_partner_are_counted_until_they_are_deleted
+                steps_keep_their_order_and_are_replaced_as_a_whole
+                a_workspace_keeps_all_its_fields
+                the_slug_of_a_workspace_is_unique_within_its_org_alone
+                workspaces_are_taken_away_from_one_org_alone
+                workspaces_are_paged_newest_first
+                a_subscription_is_replaced_by_the_next
+            }
+            partners {
+                a_partner_keeps_all_its_fields
+                a_partner_update_writes_everything_but_the_id_and_the_time_of_making
+                an_unknown_partner_is_not_found_and_not_made_by_an_update
+                partners_are_paged_newest_first
+            }
+            slugs {
+                a_slug_that_an_org_has_is_taken
+                a_freed_slug_is_free_at_once_for_the_same_partner
+                a_freed_slug_is_held_from_other_partners_to_the_very_moment
+                a_deleted_org_does_not_free_the_slug_of_its_successor
+                a_slug_is_freed_once_and_its_time_stays
+                of_many_claims_of_one_slug_at_once_one_succeeds
+            }
+            transactions {
+                an_error_rolls_everything_back
+                a_panic_changes_nothing_and_the_database_goes_on
+                a_writer_sees_its_own_changes
+                a_failed_savepoint_is_undone_and_the_rest_is_kept
+                a_violated_constraint_in_a_savepoint_leaves_the_rest_of_the_transaction
+                a_kept_savepoint_is_rolled_back_with_its_transaction
+                savepoints_nest
+                changes_of_one_partner_at_once_lose_none
+                changes_of_one_key_at_once_lose_none
+                changes_of_one_org_at_once_lose_none
+            }
+        }
+    };
+}
+
+/// Makes one test of each rule, in a module for each subject within a module `conformance`.
+///
+/// The argument is evaluated in each test, within an async function: it gives a fresh empty database in
+/// an `Option`, where `None` skips the test.
+///
+/// ```text
+/// testkit::conformance_tests!(fresh_database().await);
+/// ```
+#[macro_export]
+macro_rules! conformance_tests {
+    ($make:expr) => {
+        $crate::conformance_rules!([$crate::conformance_tests_of]($make));
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests_of {
+    (($make:expr) $($module:ident { $($rule:ident)* })*) => {
+        mod conformance {
+            $(
+                mod $module {
+                    #[allow(unused_imports, reason = "the expression may need none of them")]
+                    use super::super::*;
+
+                    $(
+                        #[tokio::test(flavor = "multi_thread")]
+                        async fn $rule() {
+                            if let Some(database) = $make {
+                                $crate::conformance::$module::$rule(database).await;
+                            }
+                        }
+                    )*
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    macro_rules! check_registry {
+        (() $($module:ident { $($rule:ident)* })*) => {
+            $({
+                let source = include_str!(concat!(stringify!($module), ".rs"));
+                let listed: &[&str] = &[$(stringify!($rule)),*];
+                for line in source.lines() {
+                    let Some(rest) = line.strip_prefix("pub async fn ") else {
+                        continue;
+                    };
+                    let (name, _) = rest.split_once('<').unwrap();
+                    assert!(listed.contains(&name), "{name} has no line in the registry");
+                }
+            })*
+        };
+    }
+
+    #[test]
+    fn every_rule_is_in_the_registry() {
+        crate::conformance_rules!([check_registry]());
+    }
+}

@@ -1,0 +1,276 @@
+//! Orgs and what belongs to them: steps, workspaces, subscriptions.
+
+use ids::{OrgId, WorkspaceId};
+use orgs::{
+    Failure, Org, OrgFilter, OrgSight, OrgStatus, Step, StepName, StepStatus, Subscription,
+    SubscriptionStatus, Workspace,
+};
+use stores::Database;
+
+use super::world::{ALL, World, at, traits::*};
+use crate::build::{labels, name, plan, slug};
+
+/// All states of an org.
+pub(super) const STATUSES: [OrgStatus; 6] = [
+    OrgStatus::Provisioning,
+    OrgStatus::Ready,
+    OrgStatus::Failed,
+    OrgStatus::Suspended,
+    OrgStatus::Deprovisioning,
+    OrgStatus::Deleted,
+];
+
+fn full(org: Org) -> Org {
+    Org {
+        name: name(&"é".repeat(200)),
+        plan: plan("tier_2-eu"),
+        external_id: Some(name("Ünïcode 100% \"_'")),
+        labels: labels(&[
+            ("run_id", "123"),
+            ("team.name", "Zürich \\ \"1\""),
+            ("e", ""),
+        ]),
+        created_at: at(-123_456),
+        updated_at: at(1),
+        ready_at: Some(at(2)),
+        deleted_at: Some(at(3)),
+        failure: Some(Failure {
+            code: "quota".to_owned(),
+            message: "No room — “later”\nperhaps.".to_owned(),
+        }),
+        attempts: 70_000,
+        ..org
+    }
+}
+
+/// Every status, with every field set and with every field left out.
+pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    for status in STATUSES {
+        let bare = Org {
+            status,
+            ..world.build.org(&key)
+        };
+        let full = Org {
+            status,
+            ..full(world.build.org(&key))
+        };
+        for org in [bare, full] {
+            world.add_org(&org).await;
+            let id = org.id;
+            assert_eq!(world.stored_org(id).await, org);
+            let told = world.write(move |tx| tx.org_for_update(OrgSight::All, id));
+            assert_eq!(told.await.as_ref(), Some(&org));
+            let filter = OrgFilter {
+                sight: OrgSight::One(partner.id, id),
+                status: Some(status),
+                slug: None,
+                external_id: None,
+                labels: Vec::new(),
+            };
+            let listed = world.read(move |view| view.orgs(&filter, ALL)).await;
+            assert_eq!(listed.items, [org]);
+        }
+    }
+}
+
+/// Whose it is, its slug, the partner's name for it and the labels stay as they were.
+pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D) {
+    let world = World::new(db);
+    let (before, bystander) = (world.any_org().await, world.any_org().await);
+    let change = Org {
+        partner_id: bystander.partner_id,
+        created_by_key_id: bystander.created_by_key_id,
+        slug: slug("another-slug"),
+        status: OrgStatus::Deleted,
+        created_at: before.created_at,
+        ..full(before.clone())
+    };
+    let expect = Org {
+        partner_id: before.partner_id,
+        created_by_key_id: before.created_by_key_id,
+        slug: before.slug.clone(),
+        external_id: None,
+        labels: before.labels.clone(),
+        ..change.clone()
+    };
+    world.write(move |tx| tx.org_update(&change, None)).await;
+    assert_eq!(world.stored_org(before.id).await, expect);
+    assert_eq!(world.stored_org(bystander.id).await, bystander);
+
+    // What was set can be taken back.
+    let change = before.clone();
+    world.write(move |tx| tx.org_update(&change, None)).await;
+    assert_eq!(world.stored_org(before.id).await, before);
+}
+
+/// Failed and suspended ones count, those of others do not.
+pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Database>(db: D) {
+    let world = World::new(db);
+    let (partner, other) = (world.partner().await, world.partner().await);
+    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
+    for status in STATUSES {
+        let org = world.build.org(&key);
+        world.add_org(&Org { status, ..org }).await;
+    }
+    let last = world.org(&other_key).await;
+    let count = |of| world.read(move |view| view.live_org_count(of));
+    assert_eq!((count(partner.id).await, count(other.id).await), (5, 1));
+    world.delete_org(&last, at(1)).await;
+    assert_eq!((count(partner.id).await, count(other.id).await), (5, 0));
+    let told = world.write(move |tx| tx.live_org_count(partner.id)).await;
+    assert_eq!(told, 5);
+}
+
+/// They come back in the order in which they were given, not in that of their names or times.
+pub async fn steps_keep_their_order_and_are_replaced_as_a_whole<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, bystander) = (world.any_org().await, world.any_org().await);
+    let made = StepName::MAKING.map(Step::pending);
+    let steps_of = |id: OrgId| world.read(move |view| view.org_steps(id));
+    assert_eq!(steps_of(org.id).await, made);
+    let all_fields = Step {
+        name: StepName::Workspace,
+        status: StepStatus::Failed,
+        attempts: 70_000,
+        started_at: Some(at(2)),
+        finished_at: Some(at(3)),
+    };
+    let with = |name, status| Step {
+        status,
+        ..Step::pending(name)
+    };
+    let lists = [
+        vec![
+            all_fields,
+            with(StepName::Provision, StepStatus::Running),
+            with(StepName::Deprovision, StepStatus::Succeeded),
+        ],
+        vec![Step::pending(StepName::Deprovision), all_fields],
+        vec![],
+        made.to_vec(),
+    ];
+    for steps in lists {
+        let (id, new) = (org.id, steps.clone());
+        world.write(move |tx| tx.steps_replace(id, &new)).await;
+        assert_eq!(steps_of(org.id).await, steps);
+    }
+    assert_eq!(steps_of(bystander.id).await, made);
+    assert_eq!(steps_of(world.build.id()).await, []);
+}
+
+async fn add_workspace<D: Database>(world: &World<D>, workspace: &Workspace) -> bool {
+    let workspace = workspace.clone();
+    world.write(move |tx| tx.workspace_insert(&workspace)).await
+}
+
+async fn workspaces<D: Database>(world: &World<D>, org: &Org) -> Vec<Workspace> {
+    let id = org.id;
+    let page = world.read(move |view| view.workspaces(id, ALL)).await;
+    page.items
+}
+
+/// Names in any script.
+pub async fn a_workspace_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let workspace = Workspace {
+        name: name("実験 \"1\""),
+        created_at: at(1),
+        ..world.build.workspace(&org, "lab-1")
+    };
+    assert!(add_workspace(&world, &workspace).await);
+    assert_eq!(workspaces(&world, &org).await, [workspace]);
+}
+
+/// Every org has its own `default`; the refused one leaves no trace, and the transaction goes on.
+pub async fn the_slug_of_a_workspace_is_unique_within_its_org_alone<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, other) = (world.any_org().await, world.any_org().await);
+    let first = world.build.workspace(&org, "default");
+    let elsewhere = world.build.workspace(&other, "default");
+    assert!(add_workspace(&world, &first).await);
+    assert!(add_workspace(&world, &elsewhere).await);
+    let twin = world.build.workspace(&org, "default");
+    let next = world.build.workspace(&org, "next");
+    let expect = [next.clone(), first];
+    let told = world.write(move |tx| {
+        let twin = tx.workspace_insert(&twin)?;
+        Ok((twin, tx.workspace_insert(&next)?))
+    });
+    assert_eq!(told.await, (false, true));
+    assert_eq!(workspaces(&world, &org).await, expect);
+    assert_eq!(workspaces(&world, &other).await, [elsewhere]);
+}
+
+/// The slugs are free again then.
+pub async fn workspaces_are_taken_away_from_one_org_alone<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, other) = (world.any_org().await, world.any_org().await);
+    for org in [&org, &other] {
+        for slug in ["one", "two"] {
+            assert!(add_workspace(&world, &world.build.workspace(org, slug)).await);
+        }
+    }
+    let id = org.id;
+    world.write(move |tx| tx.workspaces_delete(id)).await;
+    assert_eq!(workspaces(&world, &org).await, []);
+    assert_eq!(workspaces(&world, &other).await.len(), 2);
+    assert!(add_workspace(&world, &world.build.workspace(&org, "one")).await);
+}
+
+/// No workspace is listed twice or lost between pages, and none of another org is among them.
+pub async fn workspaces_are_paged_newest_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, other) = (world.any_org().await, world.any_org().await);
+    let mut expect: Vec<WorkspaceId> = Vec::new();
+    for slug in ["w-1", "w-5", "w-3", "w-4", "w-2"] {
+        let workspace = world.build.workspace(&org, slug);
+        expect.insert(0, workspace.id);
+        assert!(add_workspace(&world, &workspace).await);
+        assert!(add_workspace(&world, &world.build.workspace(&other, slug)).await);
+    }
+    let id = org.id;
+    world
+        .check_pages(
+            &expect,
+            |workspace: &Workspace| workspace.id,
+            move |view, page| view.workspaces(id, page),
+        )
+        .await;
+}
+
+/// Every status, and every field.
+pub async fn a_subscription_is_replaced_by_the_next<D: Database>(db: D) {
+    let world = World::new(db);
+    let (org, other) = (world.any_org().await.id, world.any_org().await.id);
+    let of = |org| world.read(move |view| view.subscription(org));
+    assert_eq!(of(org).await, None);
+    let first = Subscription::starting(at(0));
+    for org in [org, other] {
+        world
+            .write(move |tx| tx.subscription_put(org, &first))
+            .await;
+        assert_eq!(of(org).await, Some(first));
+    }
+    for status in [
+        SubscriptionStatus::Trialing,
+        SubscriptionStatus::PastDue,
+        SubscriptionStatus::Canceled,
+        SubscriptionStatus::Active,
+    ] {
+        for cancel_at in [Some(at(9)), None] {
+            let next = Subscription {
+                status,
+                current_period_start: at(7),
+                current_period_end: at(8),
+                cancel_at,
+            };
+            world.write(move |tx| tx.subscription_put(org, &next)).await;
+            assert_eq!(of(org).await, Some(next));
+        }
+    }
+    assert_eq!(of(other).await, Some(first));
+}

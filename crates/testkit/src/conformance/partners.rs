@@ -1,0 +1,107 @@
+//! Partners.
+
+use ids::PartnerId;
+use keys::{Partner, PartnerPlan};
+use ratelimit::RateLimit;
+use stores::Database;
+
+use super::world::{World, at, traits::*};
+use crate::build::{labels, name};
+
+fn full(partner: Partner) -> Partner {
+    // The largest labels there can be: 16 of 63 and 255 characters.
+    let long_key = |n: u8| format!("{n:02}{}", "k".repeat(61));
+    let pairs: Vec<(String, String)> = (0..16).map(|n| (long_key(n), "é".repeat(255))).collect();
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(k, v)| (&**k, &**v)).collect();
+    Partner {
+        name: name(&"日".repeat(200)),
+        rate_limit: Some(RateLimit::literal(1, 1)),
+        // More than 32 bits.
+        max_orgs: Some(5_000_000_000),
+        labels: labels(&pairs),
+        created_at: at(-123_455),
+        ..partner
+    }
+}
+
+/// Every plan, with every field set and with every field left out.
+pub async fn a_partner_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    for plan in [
+        PartnerPlan::Free,
+        PartnerPlan::Standard,
+        PartnerPlan::Partner,
+        PartnerPlan::Enterprise,
+    ] {
+        let bare = Partner {
+            plan,
+            ..world.build.partner()
+        };
+        let none = Partner {
+            max_orgs: Some(0),
+            ..world.build.partner()
+        };
+        let full = Partner {
+            plan,
+            ..full(world.build.partner())
+        };
+        for partner in [bare, none, full] {
+            world.add_partner(&partner).await;
+            let id = partner.id;
+            let told = world.read(move |view| view.partner(id)).await;
+            assert_eq!(told.as_ref(), Some(&partner));
+            let told = world.write(move |tx| tx.partner_for_update(id)).await;
+            assert_eq!(told, Some(partner));
+        }
+    }
+}
+
+/// And it changes no other partner.
+pub async fn a_partner_update_writes_everything_but_the_id_and_the_time_of_making<D: Database>(
+    db: D,
+) {
+    let world = World::new(db);
+    let (before, bystander) = (world.partner().await, world.partner().await);
+    let id = before.id;
+    let mut expect = full(before.clone());
+    expect.plan = PartnerPlan::Enterprise;
+    let change = expect.clone();
+    expect.created_at = before.created_at;
+    world.write(move |tx| tx.partner_update(&change)).await;
+    let told = world.read(move |view| view.partner(id)).await;
+    assert_eq!(told, Some(expect));
+
+    // What was set can be taken back.
+    let change = before.clone();
+    world.write(move |tx| tx.partner_update(&change)).await;
+    assert_eq!(world.read(move |view| view.partner(id)).await, Some(before));
+    let other = world.read(move |view| view.partner(bystander.id)).await;
+    assert_eq!(other, Some(bystander));
+}
+
+/// There is no partner until it is inserted.
+pub async fn an_unknown_partner_is_not_found_and_not_made_by_an_update<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.build.partner();
+    let id: PartnerId = partner.id;
+    world.write(move |tx| tx.partner_update(&partner)).await;
+    assert_eq!(world.read(move |view| view.partner(id)).await, None);
+    let told = world.write(move |tx| tx.partner_for_update(id)).await;
+    assert_eq!(told, None);
+}
+
+/// No partner is listed twice or lost between pages.
+pub async fn partners_are_paged_newest_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut expect: Vec<PartnerId> = Vec::new();
+    let id = |partner: &Partner| partner.id;
+    world
+        .check_pages(&expect, id, |view, page| view.partners(page))
+        .await;
+    for _ in 0..6 {
+        expect.insert(0, world.partner().await.id);
+    }
+    world
+        .check_pages(&expect, id, |view, page| view.partners(page))
+        .await;
+}

@@ -1,0 +1,201 @@
+//! What the rules share: a database with a builder, and lists walked page by page.
+
+use std::future::Future;
+
+use audit::Event;
+use ids::{KeyId, OrgId, Page, PageRequest, TypedId, Ulid};
+use keys::{KeyDigest, Partner, PartnerKey};
+use orgs::{Org, OrgSight, OrgStatus, Step, StepName};
+use stores::{Database, StoreError};
+use time::{Duration, OffsetDateTime};
+
+use self::traits::*;
+use crate::{build::Build, clock::START};
+
+/// The stores' traits, for their methods.
+pub(super) mod traits {
+    pub(in super::super) use audit::{AuditQueries as _, AuditStore as _};
+    pub(in super::super) use keys::{KeyQueries as _, KeyStore as _};
+    pub(in super::super) use orgs::{OrgQueries as _, OrgStore as _};
+}
+
+/// A page that holds all there is in these tests.
+pub(super) const ALL: PageRequest = PageRequest {
+    limit: 1000,
+    after: None,
+};
+
+/// This many microseconds after the start.
+pub(super) fn at(micros: i64) -> OffsetDateTime {
+    START + Duration::microseconds(micros)
+}
+
+/// A database under test and a builder of what goes into it.
+pub(super) struct World<D> {
+    pub(super) db: D,
+    pub(super) build: Build,
+}
+
+impl<D: Database> World<D> {
+    pub(super) const fn new(db: D) -> Self {
+        let build = Build::new();
+        Self { db, build }
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut D::View) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        self.db.read(work).await.unwrap()
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut D::Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        self.db.write(work).await.unwrap()
+    }
+
+    /// A stored partner.
+    pub(super) async fn partner(&self) -> Partner {
+        let partner = self.build.partner();
+        self.add_partner(&partner).await;
+        partner
+    }
+
+    pub(super) async fn add_partner(&self, partner: &Partner) {
+        let partner = partner.clone();
+        self.write(move |tx| tx.partner_insert(&partner)).await;
+    }
+
+    /// A stored key.
+    pub(super) async fn key(&self, partner: &Partner) -> PartnerKey {
+        let key = self.build.key(partner);
+        self.add_key(&key).await;
+        key
+    }
+
+    /// Stores a key under a fresh digest.
+    pub(super) async fn add_key(&self, key: &PartnerKey) -> KeyDigest {
+        let (key, digest) = (key.clone(), self.build.digest());
+        self.write(move |tx| tx.key_insert(&key, &digest)).await;
+        digest
+    }
+
+    pub(super) async fn stored_key(&self, id: KeyId) -> PartnerKey {
+        self.read(move |view| view.key(id)).await.unwrap().key
+    }
+
+    /// A stored org of a stored partner.
+    pub(super) async fn any_org(&self) -> Org {
+        let partner = self.partner().await;
+        let key = self.key(&partner).await;
+        self.org(&key).await
+    }
+
+    /// A stored org.
+    pub(super) async fn org(&self, key: &PartnerKey) -> Org {
+        let org = self.build.org(key);
+        self.add_org(&org).await;
+        org
+    }
+
+    /// Claims the org's slug and stores the org.
+    pub(super) async fn add_org(&self, org: &Org) {
+        assert!(
+            self.try_add_org(org, START).await,
+            "{:?} is taken",
+            org.slug
+        );
+    }
+
+    /// Stores the org if its slug can be had.
+    pub(super) async fn try_add_org(&self, org: &Org, held_since: OffsetDateTime) -> bool {
+        let org = org.clone();
+        self.write(move |tx| claim_and_insert(tx, &org, held_since))
+            .await
+    }
+
+    /// Deletes an org and frees its slug.
+    pub(super) async fn delete_org(&self, org: &Org, when: OffsetDateTime) {
+        let mut org = org.clone();
+        org.status = OrgStatus::Deleted;
+        org.deleted_at = Some(when);
+        self.write(move |tx| {
+            tx.org_update(&org, None)?;
+            tx.slug_free(org.id, when)
+        })
+        .await;
+    }
+
+    pub(super) async fn stored_org(&self, id: OrgId) -> Org {
+        let org = self.read(move |view| view.org(OrgSight::All, id)).await;
+        org.unwrap()
+    }
+
+    /// Stores an event in a transaction.
+    pub(super) async fn add_event(&self, event: &Event) {
+        let event = event.clone();
+        self.write(move |tx| tx.event_insert(&event)).await;
+    }
+
+    /// Checks that a list holds exactly these, newest first, however it is cut into pages.
+    pub(super) async fn check_pages<I: TypedId, T: Send + 'static>(
+        &self,
+        expect: &[I],
+        id: impl Fn(&T) -> I,
+        list: impl Fn(&mut D::View, PageRequest) -> Result<Page<T>, StoreError> + Clone + Send + 'static,
+    ) {
+        let total = expect.len();
+        for limit in [1, 2, 3, total.max(1), total + 1] {
+            let (mut told, mut after) = (Vec::new(), None);
+            loop {
+                let (list, page) = (list.clone(), PageRequest { limit, after });
+                let page = self.read(move |view| list(view, page)).await;
+                told.extend(page.items.iter().map(|item| id(item).ulid()));
+                assert!(told.len() <= total, "too many, {limit} a page");
+                let more_expected = told.len() < total;
+                assert_eq!(page.has_more, more_expected, "has_more, {limit} a page");
+                if !page.has_more {
+                    break;
+                }
+                assert_eq!(page.items.len(), limit, "a page before the last is full");
+                after = told.last().copied();
+            }
+            let expect: Vec<Ulid> = expect.iter().map(|id| id.ulid()).collect();
+            assert_eq!(told, expect, "{limit} a page");
+        }
+    }
+}
+
+/// Claims the org's slug and, if it can be had, stores the org.
+pub(super) fn claim_and_insert(
+    tx: &mut impl stores::Transaction,
+    org: &Org,
+    held_since: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let claimed = tx.slug_claim(&org.slug, org.id, org.partner_id, held_since)?;
+    if claimed {
+        tx.org_insert(org, &StepName::MAKING.map(Step::pending))?;
+    }
+    Ok(claimed)
+}
+
+/// Runs `count` pieces of work at once and gathers what they return.
+pub(super) async fn at_once<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(work(n))).collect();
+    let mut results = Vec::with_capacity(count);
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+/// The ids of a list.
+pub(super) fn ids_of<T, I>(items: &[T], id: impl Fn(&T) -> I) -> Vec<I> {
+    items.iter().map(id).collect()
+}

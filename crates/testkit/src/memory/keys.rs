@@ -1,0 +1,180 @@
+//! Partners and keys in memory.
+
+use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
+use keys::{AdminKey, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner, PartnerKey};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use super::{
+    session::{MemoryTx, Session, State, Stored},
+    table::Violated,
+};
+
+impl State {
+    fn held(&self, row: &Stored<PartnerKey>) -> Option<HeldKey> {
+        let partner = self.partners.get(&row.key.partner_id)?.clone();
+        let key = row.key.clone();
+        Some(HeldKey { key, partner })
+    }
+}
+
+impl<Mode> KeyQueries for Session<Mode> {
+    type Error = StoreError;
+
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, StoreError> {
+        let state = &self.state;
+        let row = state.keys.rows().find(|row| digests.contains(&row.digest));
+        Ok(row.and_then(|row| state.held(row)))
+    }
+
+    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        let state = &self.state;
+        Ok(state.keys.get(&id).and_then(|row| state.held(row)))
+    }
+
+    fn keys(
+        &mut self,
+        filter: &KeyFilter,
+        page: PageRequest,
+    ) -> Result<Page<PartnerKey>, StoreError> {
+        let wanted = |Stored { key, .. }: &Stored<PartnerKey>| {
+            filter.partner_id.is_none_or(|id| key.partner_id == id)
+                && filter.id.is_none_or(|id| key.id == id)
+                && filter.status.is_none_or(|(is, at)| key.status(at) == is)
+        };
+        Ok(self.state.keys.page(page, wanted).map(|row| row.key))
+    }
+
+    fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        Ok(self.state.partners.get(&id).cloned())
+    }
+
+    fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
+        Ok(self.state.partners.page(page, |_| true))
+    }
+
+    fn admin_key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<AdminKey>, StoreError> {
+        let mut rows = self.state.admin_keys.rows();
+        let row = rows.find(|row| digests.contains(&row.digest));
+        Ok(row.map(|row| row.key.clone()))
+    }
+
+    fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, StoreError> {
+        let row = self.state.admin_keys.get(&id);
+        Ok(row.map(|row| row.key.clone()))
+    }
+
+    fn admin_keys(&mut self) -> Result<Vec<AdminKey>, StoreError> {
+        let newest_first = self.state.admin_keys.rows().rev();
+        Ok(newest_first.map(|row| row.key.clone()).collect())
+    }
+
+    fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(self.state.pepper_check.clone())
+    }
+}
+
+impl KeyStore for MemoryTx {
+    fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        if self.state.partners.get(&key.partner_id).is_none() {
+            return Err(Violated("a key's partner must exist").into());
+        }
+        let keys = &mut self.state.keys;
+        if keys.rows().any(|row| row.digest == *digest) {
+            return Err(Violated("two keys have one digest").into());
+        }
+        let (key, digest) = (key.clone(), *digest);
+        keys.insert(key.id, Stored { key, digest })
+    }
+
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        self.key(id)
+    }
+
+    fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
+        if let Some(Stored { key: stored, .. }) = self.state.keys.get_mut(&key.id) {
+            let key = key.clone();
+            stored.name = key.name;
+            stored.scopes = key.scopes;
+            stored.org_plans = key.org_plans;
+            stored.rate_limit = key.rate_limit;
+            stored.expires_at = key.expires_at;
+            stored.labels = key.labels;
+            stored.disabled = key.disabled;
+        }
+        Ok(())
+    }
+
+    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
+        let row = self.state.keys.get_mut(&id);
+        Ok(row.is_some_and(|row| revoke(&mut row.key.revoked_at, at)))
+    }
+
+    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        if let Some(row) = self.state.keys.get_mut(&id) {
+            row.key.last_used_at = row.key.last_used_at.max(Some(at));
+        }
+        Ok(())
+    }
+
+    fn partner_insert(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        self.state.partners.insert(partner.id, partner.clone())
+    }
+
+    fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        self.partner(id)
+    }
+
+    fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        if let Some(stored) = self.state.partners.get_mut(&partner.id) {
+            *stored = Partner {
+                created_at: stored.created_at,
+                ..partner.clone()
+            };
+        }
+        Ok(())
+    }
+
+    fn admin_key_insert(&mut self, key: &AdminKey, digest: &KeyDigest) -> Result<(), StoreError> {
+        let admin_keys = &mut self.state.admin_keys;
+        if admin_keys.rows().any(|row| row.digest == *digest) {
+            return Err(Violated("two admin keys have one digest").into());
+        }
+        let (key, digest) = (key.clone(), *digest);
+        admin_keys.insert(key.id, Stored { key, digest })
+    }
+
+    fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
+        let row = self.state.admin_keys.get_mut(&id);
+        Ok(row.is_some_and(|row| revoke(&mut row.key.revoked_at, at)))
+    }
+
+    fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), StoreError> {
+        if let Some(row) = self.state.admin_keys.get_mut(&id) {
+            row.key.revoked_at = None;
+        }
+        Ok(())
+    }
+
+    fn pepper_check_replace(
+        &mut self,
+        expected: Option<&str>,
+        new: &str,
+    ) -> Result<bool, StoreError> {
+        let as_expected = self.state.pepper_check.as_deref() == expected;
+        if as_expected {
+            self.state.pepper_check = Some(new.to_owned());
+        }
+        Ok(as_expected)
+    }
+}
+
+/// Sets the time once; whether this was the time.
+fn revoke(revoked_at: &mut Option<OffsetDateTime>, at: OffsetDateTime) -> bool {
+    let first = revoked_at.is_none();
+    revoked_at.get_or_insert(at);
+    first
+}

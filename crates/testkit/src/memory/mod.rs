@@ -1,0 +1,122 @@
+//! The database in memory: all stores of the control plane in one value, for tests without an engine.
+//!
+//! It refuses to be durable. In everything else it keeps what [`stores`] promises: a writer works on a
+//! copy of the state that is swapped in at the commit, so that whatever fails leaves nothing behind.
+
+mod audit;
+mod keys;
+mod orgs;
+mod session;
+mod table;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use ::audit::Event;
+use stores::{Database, StoreError};
+
+use session::State;
+pub use session::{MemoryTx, MemoryView, ReadOnly, ReadWrite, Session};
+
+/// A database that lives and dies with its handles. Cloning gives another handle to the same.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDatabase {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for the length of a transaction: writers come one after another.
+    writer: Mutex<()>,
+    committed: Mutex<State>,
+    writes_fail: AtomicBool,
+}
+
+impl MemoryDatabase {
+    /// An empty database.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on writes and appends fail as if the engine were away, or work again.
+    pub fn fail_writes(&self, fail: bool) {
+        self.shared.writes_fail.store(fail, Ordering::SeqCst);
+    }
+
+    fn snapshot(&self) -> State {
+        lock(&self.shared.committed).clone()
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        if self.shared.writes_fail.load(Ordering::SeqCst) {
+            Err(StoreError::Unavailable(None))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        work: impl Fn(&mut MemoryTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _writer = lock(&self.shared.writer);
+        self.check_writable()?;
+        let mut tx = Session::new(self.snapshot());
+        let value = caught(|| work(&mut tx))?;
+        *lock(&self.shared.committed) = tx.into_state();
+        Ok(value)
+    }
+}
+
+impl Database for MemoryDatabase {
+    type View = MemoryView;
+    type Tx = MemoryTx;
+
+    async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&mut MemoryView) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        // As with a real engine, others get their turn before the answer is there.
+        tokio::task::yield_now().await;
+        let mut view = Session::new(self.snapshot());
+        caught(|| work(&mut view))
+    }
+
+    async fn write<T, E>(
+        &self,
+        work: impl Fn(&mut MemoryTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        tokio::task::yield_now().await;
+        self.transact(work)
+    }
+
+    async fn append(&self, event: Event) -> Result<(), StoreError> {
+        tokio::task::yield_now().await;
+        let _writer = lock(&self.shared.writer);
+        self.check_writable()?;
+        // In place, since one insertion succeeds as a whole or not at all; a long log stays cheap.
+        lock(&self.shared.committed).insert_event(event)
+    }
+}
+
+fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,224 @@
+//! Orgs, slugs, leases, workspaces and subscriptions in memory.
+
+use ids::{OrgId, Page, PageRequest, PartnerId};
+use orgs::{
+    Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStatus, OrgStore, Slug, Step,
+    Subscription, Workspace,
+};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use super::{
+    session::{MemoryTx, OrgRow, Session, SlugRow, State},
+    table::Violated,
+};
+
+impl State {
+    fn check_org(&self, id: OrgId) -> Result<(), StoreError> {
+        match self.orgs.get(&id) {
+            Some(_) => Ok(()),
+            None => Err(Violated("the org must exist").into()),
+        }
+    }
+}
+
+impl<Mode> OrgQueries for Session<Mode> {
+    type Error = StoreError;
+
+    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
+        let org = self.state.orgs.get(&id).map(|row| &row.org);
+        Ok(org.filter(|org| sight.includes(org)).cloned())
+    }
+
+    fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
+        let wanted = |row: &OrgRow| matches(filter, &row.org);
+        Ok(self.state.orgs.page(page, wanted).map(|row| row.org))
+    }
+
+    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, StoreError> {
+        let live = |org: &Org| org.partner_id == partner && org.status != OrgStatus::Deleted;
+        let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
+        Ok(count.try_into().unwrap())
+    }
+
+    fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
+        let row = self.state.orgs.get(&id);
+        Ok(row.map(|row| row.steps.clone()).unwrap_or_default())
+    }
+
+    fn workspaces(&mut self, org: OrgId, page: PageRequest) -> Result<Page<Workspace>, StoreError> {
+        let wanted = |workspace: &Workspace| workspace.org_id == org;
+        Ok(self.state.workspaces.page(page, wanted))
+    }
+
+    fn subscription(&mut self, org: OrgId) -> Result<Option<Subscription>, StoreError> {
+        Ok(self.state.subscriptions.get(&org).copied())
+    }
+
+    fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
+        let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
+        Ok(free.filter_map(|row| row.due_at).min())
+    }
+}
+
+fn matches(filter: &OrgFilter, org: &Org) -> bool {
+    let status_fits = match filter.status {
+        Some(status) => org.status == status,
+        None => org.status != OrgStatus::Deleted,
+    };
+    let label_fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
+    filter.sight.includes(org)
+        && status_fits
+        && filter.slug.as_ref().is_none_or(|slug| org.slug == *slug)
+        && (filter.external_id.is_none() || org.external_id == filter.external_id)
+        && filter.labels.iter().all(label_fits)
+}
+
+impl OrgStore for MemoryTx {
+    fn slug_claim(
+        &mut self,
+        slug: &Slug,
+        org: OrgId,
+        partner: PartnerId,
+        held_since: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let can_have = self.state.slugs.get(slug).is_none_or(|row| {
+            row.freed_at.map_or(row.org == org, |freed_at| {
+                row.partner == partner || freed_at < held_since
+            })
+        });
+        if can_have {
+            let freed_at = None;
+            self.state.slugs.put(
+                slug.clone(),
+                SlugRow {
+                    org,
+                    partner,
+                    freed_at,
+                },
+            );
+        }
+        Ok(can_have)
+    }
+
+    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
+        let has = |row: &SlugRow| row.org == org && row.freed_at.is_none();
+        self.state.slugs.change(has, |row| row.freed_at = Some(at));
+        Ok(())
+    }
+
+    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), StoreError> {
+        if self.state.partners.get(&org.partner_id).is_none() {
+            return Err(Violated("an org's partner must exist").into());
+        }
+        let claim = self.state.slugs.get(&org.slug);
+        if claim.is_none_or(|row| row.org != org.id || row.freed_at.is_some()) {
+            return Err(Violated("an org's slug must have been claimed").into());
+        }
+        let row = OrgRow {
+            org: org.clone(),
+            steps: steps.to_vec(),
+            due_at: Some(org.created_at),
+            lease: None,
+        };
+        self.state.orgs.insert(org.id, row)
+    }
+
+    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
+        self.org(sight, id)
+    }
+
+    fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        if let Some(row) = self.state.orgs.get_mut(&org.id) {
+            let (stored, org) = (&mut row.org, org.clone());
+            stored.name = org.name;
+            stored.plan = org.plan;
+            stored.status = org.status;
+            stored.updated_at = org.updated_at;
+            stored.ready_at = org.ready_at;
+            stored.deleted_at = org.deleted_at;
+            stored.failure = org.failure;
+            stored.attempts = org.attempts;
+            row.due_at = due_at;
+        }
+        Ok(())
+    }
+
+    fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), StoreError> {
+        self.state.check_org(org)?;
+        if let Some(row) = self.state.orgs.get_mut(&org) {
+            row.steps = steps.to_vec();
+        }
+        Ok(())
+    }
+
+    fn orgs_lease(
+        &mut self,
+        now: OffsetDateTime,
+        lease: Lease,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
+        let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
+        let mut due: Vec<_> = free
+            .filter_map(|row| Some((row.due_at.filter(|&at| at <= now)?, row.org.id)))
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        let mut taken = Vec::new();
+        for (_, id) in due {
+            if let Some(row) = self.state.orgs.get_mut(&id) {
+                row.lease = Some(lease);
+                taken.push(row.org.clone());
+            }
+        }
+        Ok(taken)
+    }
+
+    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
+        let held = |row: &OrgRow| holds(row, lease.token);
+        self.state.orgs.change(held, |row| row.lease = Some(lease));
+        Ok(())
+    }
+
+    fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, StoreError> {
+        let row = self.state.orgs.get(&id).filter(|row| holds(row, token));
+        Ok(row.map(|row| row.org.clone()))
+    }
+
+    fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {
+        let held = |row: &OrgRow| row.org.id == id && holds(row, token);
+        self.state.orgs.change(held, |row| row.lease = None);
+        Ok(())
+    }
+
+    fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, StoreError> {
+        self.state.check_org(workspace.org_id)?;
+        let same =
+            |other: &Workspace| other.org_id == workspace.org_id && other.slug == workspace.slug;
+        if self.state.workspaces.rows().any(same) {
+            return Ok(false);
+        }
+        let workspaces = &mut self.state.workspaces;
+        workspaces.insert(workspace.id, workspace.clone())?;
+        Ok(true)
+    }
+
+    fn workspaces_delete(&mut self, org: OrgId) -> Result<(), StoreError> {
+        self.state.workspaces.retain(|row| row.org_id != org);
+        Ok(())
+    }
+
+    fn subscription_put(
+        &mut self,
+        org: OrgId,
+        subscription: &Subscription,
+    ) -> Result<(), StoreError> {
+        self.state.check_org(org)?;
+        self.state.subscriptions.put(org, *subscription);
+        Ok(())
+    }
+}
+
+fn holds(row: &OrgRow, token: LeaseToken) -> bool {
+    row.lease.is_some_and(|lease| lease.token == token)
+}

@@ -1,0 +1,106 @@
+//! What a closure works on: a copy of the state, to read or to change.
+
+use std::marker::PhantomData;
+
+use audit::Event;
+use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
+use keys::{AdminKey, KeyDigest, Partner, PartnerKey};
+use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
+use stores::{StoreError, Transaction};
+use time::OffsetDateTime;
+
+use super::table::Table;
+
+/// Everything that is stored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) partners: Table<PartnerId, Partner>,
+    pub(super) keys: Table<KeyId, Stored<PartnerKey>>,
+    pub(super) admin_keys: Table<AdminKeyId, Stored<AdminKey>>,
+    pub(super) pepper_check: Option<String>,
+    pub(super) slugs: Table<Slug, SlugRow>,
+    pub(super) orgs: Table<OrgId, OrgRow>,
+    pub(super) workspaces: Table<WorkspaceId, Workspace>,
+    pub(super) subscriptions: Table<OrgId, Subscription>,
+    pub(super) events: Table<EventId, Event>,
+}
+
+impl State {
+    pub(super) fn insert_event(&mut self, event: Event) -> Result<(), StoreError> {
+        self.events.insert(event.id, event)
+    }
+}
+
+/// A key as it is stored: beside its digest.
+#[derive(Clone, Debug)]
+pub(super) struct Stored<K> {
+    pub(super) key: K,
+    pub(super) digest: KeyDigest,
+}
+
+/// Who has a slug, or had it last.
+#[derive(Clone, Debug)]
+pub(super) struct SlugRow {
+    pub(super) org: OrgId,
+    pub(super) partner: PartnerId,
+    pub(super) freed_at: Option<OffsetDateTime>,
+}
+
+/// An org as it is stored: beside what the reconciler needs.
+#[derive(Clone, Debug)]
+pub(super) struct OrgRow {
+    pub(super) org: Org,
+    pub(super) steps: Vec<Step>,
+    pub(super) due_at: Option<OffsetDateTime>,
+    pub(super) lease: Option<Lease>,
+}
+
+impl OrgRow {
+    pub(super) fn is_held(&self, now: OffsetDateTime) -> bool {
+        self.lease.is_some_and(|lease| lease.until > now)
+    }
+}
+
+/// The mode of a session that can only ask.
+#[derive(Clone, Copy, Debug)]
+pub enum ReadOnly {}
+
+/// The mode of a session that can ask and change.
+#[derive(Clone, Copy, Debug)]
+pub enum ReadWrite {}
+
+/// A copy of the state; what it may be used for is in its mode.
+#[derive(Debug)]
+pub struct Session<Mode> {
+    pub(super) state: State,
+    mode: PhantomData<Mode>,
+}
+
+/// What a reader is given.
+pub type MemoryView = Session<ReadOnly>;
+
+/// What a writer is given.
+pub type MemoryTx = Session<ReadWrite>;
+
+impl<Mode> Session<Mode> {
+    pub(super) const fn new(state: State) -> Self {
+        Self {
+            state,
+            mode: PhantomData,
+        }
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
+}
+
+impl Transaction for MemoryTx {
+    fn savepoint<T, E: From<StoreError>>(
+        &mut self,
+        part: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.state.clone();
+        part(self).inspect_err(|_| self.state = before)
+    }
+}

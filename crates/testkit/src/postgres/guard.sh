@@ -1,0 +1,49 @@
+# Owns one throwaway PostgreSQL: makes its data, starts and stops it on order, and takes all of it
+# away when stdin ends, which the kernel sees to however the test process ends.
+#
+# Arguments: the folder to own, the folder of the binaries, the port.
+# Orders, one a line: start, stop. Each is answered by one line: ok or failed.
+
+folder=$1 binaries=$2 port=$3
+data=$folder/data
+server=
+
+# Ctrl-C is for the test process; the end of stdin then comes here.
+trap '' INT TERM HUP
+cd "$folder" || exit 1
+
+make() {
+    "$binaries/initdb" --pgdata="$data" --username=postgres --auth=trust --encoding=UTF8 \
+        --no-locale --no-sync >>"$folder/log" 2>&1
+}
+
+start() {
+    # No unix sockets: their paths have a small limit and temporary folders may be deep.
+    "$binaries/postgres" -D "$data" -p "$port" -c listen_addresses=127.0.0.1 \
+        -c unix_socket_directories= -c shared_buffers=16MB -c max_connections=200 \
+        </dev/null >>"$folder/log" 2>&1 &
+    server=$!
+    until grep -q '^ready' "$data/postmaster.pid" 2>/dev/null; do
+        kill -0 "$server" 2>/dev/null || return 1
+        sleep 0.05
+    done
+}
+
+stop() {
+    if [ -n "$server" ]; then
+        kill "-$1" "$server" 2>/dev/null
+        wait "$server" 2>/dev/null
+        server=
+    fi
+    return 0
+}
+
+while read -r order; do
+    case $order in
+    start) { [ -d "$data" ] || make; } && start ;;
+    stop) stop INT ;;
+    esac && echo ok || echo failed
+done
+
+stop QUIT
+cd / && rm -rf "$folder"

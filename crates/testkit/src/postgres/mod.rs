@@ -1,0 +1,207 @@
+//! A throwaway PostgreSQL of the installed binaries: its own folder, its own port, gone afterwards.
+//!
+//! It refuses to use a server that happens to run. A small shell script, `guard.sh`, owns the server and
+//! waits on a pipe from the test process; so both vanish also when that process is killed.
+
+mod binaries;
+mod missing;
+mod user;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use std::os::unix::process::CommandExt;
+
+/// How often another port is tried: between finding a free one and using it, somebody may take it.
+const ATTEMPTS: u32 = 5;
+
+/// A running PostgreSQL that ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Server {
+    binaries: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    guard: Mutex<Guard>,
+    databases: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Guard {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// The one server that all tests of this process share, started when first asked for.
+    ///
+    /// `None` when PostgreSQL is not installed, which is said loudly.
+    ///
+    /// # Panics
+    /// When it does not start, or, where `CI` is set, when it is not installed.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// A server for one test alone, to be stopped and started at will.
+    ///
+    /// `None` when PostgreSQL is not installed, which is said loudly.
+    ///
+    /// # Panics
+    /// As for [`Server::shared`].
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let Some(binaries) = binaries::find() else {
+            missing::report();
+            return None;
+        };
+        for _ in 1..ATTEMPTS {
+            if let Ok(server) = Self::try_start(&binaries) {
+                return Some(server);
+            }
+        }
+        match Self::try_start(&binaries) {
+            Ok(server) => Some(server),
+            Err(log) => panic!(
+                "PostgreSQL of {} does not start:\n{log}",
+                binaries.display()
+            ),
+        }
+    }
+
+    fn try_start(binaries: &Path) -> Result<Self, String> {
+        let user = user::for_server();
+        let folder = tempfile::Builder::new()
+            .prefix("testkit-postgres-")
+            .tempdir()
+            .unwrap();
+        if let Some(user) = user {
+            std::os::unix::fs::chown(folder.path(), Some(user.uid), Some(user.gid)).unwrap();
+        }
+        let port = free_port();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", include_str!("guard.sh"), "postgres-guard"])
+            .args([folder.path(), binaries])
+            .arg(port.to_string())
+            // A signal to the tests' process group must not reach the guard before its work is done.
+            .process_group(0)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        if let Some(user) = user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        let mut process = command.spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let server = Self {
+            binaries: binaries.to_owned(),
+            // From here on the folder is the guard's to remove.
+            folder: folder.keep(),
+            port,
+            guard: Mutex::new(Guard { process, answers }),
+            databases: AtomicU32::new(0),
+        };
+        if server.order("start") {
+            Ok(server)
+        } else {
+            Err(std::fs::read_to_string(server.folder.join("log")).unwrap_or_default())
+        }
+    }
+
+    /// Makes a fresh empty database and returns its URL.
+    ///
+    /// # Panics
+    /// When it can't be made, as when the server is stopped.
+    pub fn new_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst) + 1);
+        self.sql(&format!("create database {name}"));
+        self.url(&name)
+    }
+
+    /// Runs statements as the superuser, outside of every test database.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub fn sql(&self, statements: &str) {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
+            .arg(format!("--dbname={}", self.url("postgres")))
+            .arg(format!("--command={statements}"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{statements}: {errors}");
+    }
+
+    /// The port on 127.0.0.1; it stays the same.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder in which all of the server's files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Stops the server as an operator would: connections end, the data stays.
+    ///
+    /// # Panics
+    /// When the guard is gone.
+    pub fn stop(&self) {
+        assert!(self.order("stop"), "PostgreSQL does not stop");
+    }
+
+    /// Starts the server after [`Server::stop`], on the same port and data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&self) {
+        self.stop();
+        assert!(self.order("start"), "PostgreSQL does not start again");
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Gives an order to the guard and waits for its answer.
+    fn order(&self, order: &str) -> bool {
+        let mut guard = self.guard.lock().unwrap();
+        let stdin = guard.process.stdin.as_mut().unwrap();
+        writeln!(stdin, "{order}").unwrap();
+        let mut answer = String::new();
+        guard.answers.read_line(&mut answer).unwrap();
+        answer.trim() == "ok"
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(guard) = self.guard.get_mut() {
+            drop(guard.process.stdin.take());
+            // The guard ends when all is gone; that it is gone already is as well.
+            let _ = guard.process.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}

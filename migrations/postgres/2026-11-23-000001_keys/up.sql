@@ -1,0 +1,48 @@
+-- Times are microseconds since 1970. Ids are texts that sort by time of making.
+
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+CREATE TABLE partners (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    rate_limit BIGINT,
+    rate_window BIGINT,
+    max_orgs BIGINT,
+    labels TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE admin_keys (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest BYTEA NOT NULL UNIQUE,
+    origin TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    revoked_at BIGINT
+);
+
+CREATE TABLE partner_keys (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    partner_id TEXT COLLATE "C" NOT NULL REFERENCES partners (id),
+    name TEXT NOT NULL,
+    digest BYTEA NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    org_id TEXT COLLATE "C",
+    org_plans TEXT,
+    rate_limit BIGINT,
+    rate_window BIGINT,
+    expires_at BIGINT,
+    disabled BOOLEAN NOT NULL,
+    labels TEXT NOT NULL,
+    key_prefix TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT COLLATE "C" NOT NULL,
+    last_used_at BIGINT,
+    revoked_at BIGINT
+);
+
+CREATE INDEX partner_keys_partner ON partner_keys (partner_id, id);
