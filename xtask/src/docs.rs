@@ -113,7 +113,7 @@ fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()
         .spawn()?;
     let result = wait(&mut shell);
     let said = String::from_utf8_lossy(&fs::read(&said)?).into_owned();
-    result.with_context(|| format!("{document}\n{}", said.trim_end()))
+    result.with_context(|| said.trim_end().to_owned())
 }
 
 /// Waits for a script, though not for ever.
@@ -134,7 +134,8 @@ fn wait(shell: &mut Child) -> Result<()> {
 /// A command in the folder that takes nothing of ours from the environment.
 fn quiet(program: impl Into<OsString>, folder: &TempDir) -> Command {
     let mut command = Command::new(program.into());
-    command.current_dir(folder.path()).env("NO_PROXY", "*");
+    command.current_dir(folder.path());
+    command.env("NO_PROXY", "*").env("no_proxy", "*");
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("MOLECULE_CP_") {
             command.env_remove(name);

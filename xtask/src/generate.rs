@@ -21,10 +21,15 @@ enum Origin {
 
 /// All files that are generated. A new one gets its line here.
 pub(crate) fn generated() -> Vec<Generated> {
-    vec![Generated {
-        path: "docs/routes.md",
-        from: Origin::ControlPlane(&["routes", "--markdown"]),
-    }]
+    let made = |path, args| Generated {
+        path,
+        from: Origin::ControlPlane(args),
+    };
+    vec![
+        made("docs/openapi.json", &["openapi"]),
+        made("docs/routes.md", &["routes", "--markdown"]),
+        made("docs/scopes.md", &["routes", "--scopes"]),
+    ]
 }
 
 impl Generated {

@@ -14,6 +14,8 @@ use crate::http::App;
 const RECORD_REFUSALS: Duration = Duration::from_millis(200);
 /// How often the limiter forgets whoever has refilled.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How often answers that were kept for a day are forgotten.
+const FORGET_REPLIES: Duration = Duration::from_secs(60);
 /// How often calls without a known credential are told in the log.
 const TELL_UNKNOWN: Duration = Duration::from_secs(10);
 /// How long the end of the background work may take.
@@ -33,6 +35,7 @@ impl Background {
         let tasks = vec![
             tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
+            tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
             tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
         ];
@@ -85,6 +88,19 @@ async fn record_refusals(app: Arc<App>, stop: watch::Receiver<bool>) {
         if let Err(error) = app.service.record_refusals().await {
             tracing::error!("refusals by the limit wait to be recorded: {error}");
         }
+    }
+}
+
+async fn forget_replies(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(FORGET_REPLIES, stop);
+    while beats.next().await {
+        while match app.service.forget_replies().await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!("outdated answers wait to be forgotten: {error}");
+                false
+            }
+        } {}
     }
 }
 

@@ -4,6 +4,7 @@ mod background;
 mod commands;
 mod handlers;
 mod http;
+mod inventory;
 mod logging;
 mod metrics;
 mod pepper;

@@ -1,27 +1,45 @@
 //! Every route of the server.
 
+use std::{future::Future, sync::Arc};
+
 use actix_web::{
+    HttpResponse,
     http::Method,
     web::{self, ServiceConfig},
+};
+use api::{
+    ErrorCode,
+    openapi::{self, Described, Who, operations as told},
 };
 use service::{Access, Operation, operations as op};
 
 use crate::{
-    handlers::{audit_events, billing, health, keys, orgs, partners, whoami, workspaces},
-    http::{entry, open, outside, unrouted},
+    handlers::{
+        audit_events, billing, health, keys, openapi as document, orgs, partners, problems,
+        reference::{self, Published},
+        whoami, workspaces,
+    },
+    http::{App, entry, open, outside, unrouted},
 };
 
 /// One route that asks for a credential, as the inventory lists it.
 struct Listed {
-    method: &'static str,
+    method: openapi::Method,
     path: &'static str,
     operation: Operation,
+    /// Its description; a line of the table that has none does not compile.
+    told: &'static openapi::Operation,
 }
 
 macro_rules! routes {
     ($($path:literal { $($method:ident $operation:ident $handler:path;)+ })+) => {
         const LISTED: &[Listed] = &[$($(
-            Listed { method: stringify!($method), path: $path, operation: op::$operation },
+            Listed {
+                method: openapi::Method::$method,
+                path: $path,
+                operation: op::$operation,
+                told: &told::$operation,
+            },
         )+)+];
 
         fn guarded(config: &mut ServiceConfig) {
@@ -99,72 +117,71 @@ routes! {
     }
 }
 
-/// Routes that ask for no credential.
-const OPEN: &[&str] = &["/healthz", "/readyz", "/metrics"];
+/// Routes that ask for no credential, all of them `GET` and `HEAD`.
+const OPEN: &[(&str, &openapi::Operation)] = &[
+    ("/healthz", &told::HEALTHZ),
+    ("/readyz", &told::READYZ),
+    ("/metrics", &told::METRICS),
+    ("/cp/openapi.json", &told::OPENAPI),
+    ("/cp/docs", &told::REFERENCE),
+    ("/problems/{code}", &told::PROBLEM_READ),
+];
 
 /// Puts all routes in place.
-pub fn configure(config: &mut ServiceConfig) {
+pub fn configure(config: &mut ServiceConfig, published: &Arc<Published>) {
     guarded(config);
+    serve_open(config, "/healthz", health::alive);
+    serve_open(config, "/readyz", health::ready);
+    serve_open(config, "/metrics", health::metrics);
+    // Under /cp, and open all the same: these two stand before the question who asks.
+    serve_open(config, "/cp/openapi.json", document::read(published));
+    serve_open(config, "/cp/docs", reference::read(published));
+    for &code in ErrorCode::ALL {
+        let path = format!("/problems/{code}");
+        serve_open(config, &path, problems::read(published, code));
+    }
     // Whatever else is under /cp is first of all the question who asks.
     config.service(web::resource(["/cp", "/cp/{rest:.*}"]).default_service(unrouted(&[])));
-    let open_at = |path: &str| web::resource(path).default_service(outside(&["GET", "HEAD"]));
-    config.service(
-        open_at("/healthz")
-            .route(open(Method::GET, health::alive))
-            .route(open(Method::HEAD, health::alive)),
-    );
-    config.service(
-        open_at("/readyz")
-            .route(open(Method::GET, health::ready))
-            .route(open(Method::HEAD, health::ready)),
-    );
-    config.service(
-        open_at("/metrics")
-            .route(open(Method::GET, health::metrics))
-            .route(open(Method::HEAD, health::metrics)),
-    );
     config.default_service(outside(&[]));
 }
 
-/// The routes as text, one a line, or as a page for readers of the documentation.
-pub fn inventory(markdown: bool) -> String {
-    let mut text = String::new();
-    if markdown {
-        text += "# Routes\n\nMade from the server's own table by `cargo xtask generate`; do not edit.\n\n\
-                 | method | path | who | audit action |\n|---|---|---|---|\n";
-    }
-    for Listed {
-        method,
-        path,
-        operation,
-    } in LISTED
-    {
-        let (who, action) = (who(operation.access), operation.action);
-        text += &if markdown {
-            format!("| `{method}` | `{path}` | {who} | `{action}` |\n")
-        } else {
-            format!("{method:6} {path:35} {who}\n")
-        };
-    }
-    for path in OPEN {
-        text += &if markdown {
-            format!("| `GET` | `{path}` | anyone | not audited |\n")
-        } else {
-            format!("{:6} {path:35} anyone\n", "GET")
-        };
-    }
-    text
+fn serve_open<H, F>(config: &mut ServiceConfig, path: &str, handler: H)
+where
+    H: Fn(Arc<App>, String) -> F + Clone + 'static,
+    F: Future<Output = HttpResponse> + 'static,
+{
+    config.service(
+        web::resource(path)
+            .route(open(Method::GET, handler.clone()))
+            .route(open(Method::HEAD, handler))
+            .default_service(outside(&["GET", "HEAD"])),
+    );
 }
 
-fn who(access: Access) -> String {
+/// Every call of the API with its description.
+pub fn described() -> Vec<Described> {
+    let guarded = LISTED.iter().map(|row| Described {
+        method: row.method,
+        path: row.path,
+        who: who(row.operation.access),
+        action: Some(row.operation.action.as_str()),
+        operation: row.told,
+    });
+    let open = OPEN.iter().map(|&(path, operation)| Described {
+        method: openapi::Method::Get,
+        path,
+        who: Who::Anyone,
+        action: None,
+        operation,
+    });
+    guarded.chain(open).collect()
+}
+
+fn who(access: Access) -> Who {
     match access {
-        Access::Admin => "admin".to_owned(),
-        Access::Any => "admin or partner key".to_owned(),
-        Access::Partner(scopes) => scopes
-            .iter()
-            .map(|scope| format!("`{scope}`"))
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Access::Admin => Who::Admin,
+        Access::Partner(scopes) => Who::Partner(scopes),
+        Access::Any => Who::Any,
     }
 }
 
@@ -174,7 +191,10 @@ mod tests {
 
     #[test]
     fn no_route_is_listed_twice() {
-        let mut seen: Vec<_> = LISTED.iter().map(|row| (row.method, row.path)).collect();
+        let mut seen: Vec<_> = LISTED
+            .iter()
+            .map(|row| (row.path, row.method.as_str()))
+            .collect();
         seen.sort_unstable();
         let all = seen.len();
         seen.dedup();

@@ -54,6 +54,8 @@ codes! {
     InsufficientScope = 403 "insufficient-scope", "The key lacks a scope";
     /// This kind of credential can't do this.
     NotPermitted = 403 "not-permitted", "This credential can't do this";
+    /// The key is held to other addresses.
+    IpNotAllowed = 403 "ip-not-allowed", "The key can't be used from this address";
     /// The key is held to other plans.
     OrgPlanNotAllowed = 403 "org-plan-not-allowed", "The key can't create orgs of this plan";
     /// The partner's plan has no keys.
@@ -70,12 +72,16 @@ codes! {
     KeyStateConflict = 409 "key-state-conflict", "The key's state does not allow this";
     /// The partner has as many orgs as it may.
     OrgQuotaExceeded = 409 "org-quota-exceeded", "The partner has as many orgs as it may have";
+    /// The same call is still running.
+    IdempotencyInProgress = 409 "idempotency-in-progress", "The same call is still running";
     /// The body is too large.
     PayloadTooLarge = 413 "payload-too-large", "The body is too large";
     /// The body is not JSON.
     UnsupportedMediaType = 415 "unsupported-media-type", "The body must be JSON";
     /// A value is missing or wrong.
     ValidationFailed = 422 "validation-failed", "A value in the request is missing or wrong";
+    /// The idempotency key was used with another body.
+    IdempotencyKeyReused = 422 "idempotency-key-reused", "The idempotency key was used with another body";
     /// A limit is used up.
     RateLimited = 429 "rate-limited", "Too many requests";
     /// It is our fault.

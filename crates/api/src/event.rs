@@ -3,39 +3,77 @@
 use audit::{Action, Actor, ActorId, AuditSight, Details, Event, EventFilter, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{Query, QueryError, Time, parse_time};
+use crate::{Query, QueryError, Time, openapi::forms::of, parse_time};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Actor)]
 struct ActorView {
+    /// What kind of caller.
     #[serde(rename = "type")]
+    #[schema(schema_with = of::actor_type)]
     kind: &'static str,
+    /// Its id; `null` for the system.
+    #[schema(schema_with = of::maybe_actor_id)]
     id: Option<String>,
+    /// The partner it acted for.
+    #[schema(schema_with = of::maybe_partner_id)]
     partner_id: Option<PartnerId>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Target)]
 struct TargetView {
+    /// What kind of thing.
     #[serde(rename = "type")]
+    #[schema(schema_with = of::target_type)]
     kind: &'static str,
+    /// Which one; `null` for a list.
+    #[schema(schema_with = of::maybe_text)]
     id: Option<String>,
 }
 
 /// An audit event on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
 pub struct EventView {
+    /// Its id.
+    #[schema(schema_with = of::event_id)]
     id: EventId,
+    /// When it happened.
+    #[schema(schema_with = of::time)]
     occurred_at: Time,
+    /// Who did it.
     actor: ActorView,
+    /// What was done or tried.
+    #[schema(schema_with = of::action)]
     action: &'static str,
+    /// To what.
     target: TargetView,
+    /// How it ended.
+    #[schema(schema_with = of::outcome)]
     outcome: &'static str,
+    /// The status of the answer.
+    #[schema(schema_with = of::maybe_status_code)]
     status_code: Option<u16>,
+    /// The method of the request.
+    #[schema(schema_with = of::maybe_text)]
     method: Option<String>,
+    /// The route that it fitted.
+    #[schema(schema_with = of::maybe_text)]
     route: Option<String>,
+    /// The request's id.
+    #[schema(schema_with = of::maybe_text)]
     request_id: Option<String>,
+    /// The client's address.
+    #[schema(schema_with = of::maybe_text)]
     ip: Option<String>,
+    /// What the client says it is.
+    #[schema(schema_with = of::maybe_text)]
     user_agent: Option<String>,
+    /// Whatever else is worth knowing.
+    #[schema(schema_with = of::details)]
     details: Details,
 }
 

@@ -3,13 +3,18 @@
 use keys::Change;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::openapi::forms::of;
 
 /// One thing that is wrong in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where, as a JSON pointer (RFC 6901) into the body; empty for the body as a whole.
+    #[schema(schema_with = of::pointer)]
     pub pointer: String,
     /// What is wrong and what would be right.
+    #[schema(schema_with = of::text)]
     pub detail: String,
 }
 

@@ -1,15 +1,19 @@
 //! Partner keys on the wire.
 
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
-use keys::{KeyChanges, KeyDraft, KeyFilter, KeyStatus, PartnerKey, PlainKey};
+use keys::{
+    InvalidNetworks, KeyChanges, KeyDraft, KeyFilter, KeyStatus, Networks, PartnerKey, PlainKey,
+};
 use scopes::{Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
+use utoipa::ToSchema;
 
 use crate::{
     BodyError, FieldError, Fields, Query, QueryError, RateLimitView, Time,
-    fields::{boolean, list, parsed, whole},
+    fields::{boolean, list, parsed, text, whole},
+    openapi::forms::of,
     parse_time,
     partner::{label_changes, labels, rate_limit},
 };
@@ -18,26 +22,63 @@ use crate::{
 const MAX_DAYS: u64 = 3650;
 
 /// A partner key on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = PartnerKey)]
 pub struct KeyView {
+    /// Its id.
+    #[schema(schema_with = of::key_id)]
     id: KeyId,
+    /// Its name.
+    #[schema(schema_with = of::name)]
     name: Name,
+    /// Whose it is.
+    #[schema(schema_with = of::partner_id)]
     partner_id: PartnerId,
+    /// The org that it is bound to.
+    #[schema(schema_with = of::maybe_org_id)]
     org_id: Option<OrgId>,
+    /// What it may do.
+    #[schema(schema_with = of::scopes)]
     scopes: ScopeSet,
+    /// The plans of the orgs that it may create; `null` for all.
+    #[schema(schema_with = of::maybe_plans)]
     org_plans: Option<Vec<PlanName>>,
+    /// Its own limit.
     rate_limit: RateLimitView,
+    /// When it ends by itself.
+    #[schema(schema_with = of::maybe_time)]
     expires_at: Option<Time>,
+    /// The networks from which it can be used; `null` for all.
+    #[schema(schema_with = of::maybe_networks)]
     allowed_cidrs: Option<Vec<String>>,
+    /// How many orgs it may have at once.
+    #[schema(schema_with = of::maybe_count)]
     max_live_orgs: Option<u64>,
+    /// What becomes of its orgs when it is revoked.
+    #[schema(schema_with = of::on_revoke)]
     on_revoke: &'static str,
+    /// Labels.
+    #[schema(schema_with = of::labels)]
     labels: Labels,
+    /// The beginning of its secret, to tell it by.
+    #[schema(schema_with = of::key_prefix)]
     key_prefix: String,
+    /// Whether an admin has switched it off.
     disabled: bool,
+    /// Where it stands.
+    #[schema(schema_with = of::key_status)]
     status: &'static str,
+    /// When it was made.
+    #[schema(schema_with = of::time)]
     created_at: Time,
+    /// Who made it.
+    #[schema(schema_with = of::admin_key_id)]
     created_by: AdminKeyId,
+    /// When it was last used, true to the minute.
+    #[schema(schema_with = of::maybe_time)]
     last_used_at: Option<Time>,
+    /// When it was revoked.
+    #[schema(schema_with = of::maybe_time)]
     revoked_at: Option<Time>,
 }
 
@@ -55,8 +96,8 @@ impl KeyView {
             scopes: key.scopes,
             org_plans: key.org_plans,
             expires_at: key.expires_at.map(Time),
+            allowed_cidrs: key.allowed_cidrs.map(|networks| networks.iter().collect()),
             // These are not offered yet; what stands here is what holds without them.
-            allowed_cidrs: None,
             max_live_orgs: None,
             on_revoke: "keep",
             labels: key.labels,
@@ -100,6 +141,7 @@ pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError
     let org_id = fields.optional("org_id", parsed(|text| text.parse()));
     let partner_id = fields.optional("partner_id", parsed(|text| text.parse()));
     let org_plans = fields.optional("org_plans", org_plans);
+    let allowed_cidrs = fields.optional("allowed_cidrs", allowed_cidrs);
     let rate_limit = fields.optional("rate_limit", rate_limit);
     let expires_at = fields.optional("expires_at", |value| end(value, now));
     let days = fields.optional("expires_in_days", whole(1, MAX_DAYS));
@@ -120,6 +162,7 @@ pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError
                 org_id,
                 partner_id,
                 org_plans,
+                allowed_cidrs,
                 rate_limit,
                 expires_at: expires_at.or(in_days),
                 labels,
@@ -138,6 +181,7 @@ pub fn key_changes(body: &[u8], now: OffsetDateTime) -> Result<KeyChanges, BodyE
         name: fields.replaced("name", parsed(Name::new)),
         scopes: fields.replaced("scopes", scopes),
         org_plans: fields.change("org_plans", org_plans),
+        allowed_cidrs: fields.change("allowed_cidrs", allowed_cidrs),
         rate_limit: fields.change("rate_limit", rate_limit),
         expires_at: fields.change("expires_at", |value| end(value, now)),
         disabled: fields.change("disabled", boolean),
@@ -170,7 +214,6 @@ pub fn key_filter(
 }
 
 fn not_offered(fields: &mut Fields) {
-    fields.not_offered("allowed_cidrs", None);
     fields.not_offered("max_live_orgs", None);
     fields.not_offered("on_revoke", Some("keep"));
 }
@@ -194,6 +237,17 @@ fn org_plans(value: Value) -> Result<Vec<PlanName>, Vec<FieldError>> {
         ));
     }
     Ok(distinct)
+}
+
+fn allowed_cidrs(value: Value) -> Result<Networks, Vec<FieldError>> {
+    let texts = list(text)(value)?;
+    Networks::parse(texts.iter().map(String::as_str)).map_err(|error| {
+        let pointer = match error {
+            InvalidNetworks::Form(at) | InvalidNetworks::HostBits(at) => format!("/{at}"),
+            InvalidNetworks::Empty | InvalidNetworks::TooMany => String::new(),
+        };
+        vec![FieldError::new(pointer, error.to_string())]
+    })
 }
 
 fn end(value: Value, now: OffsetDateTime) -> Result<OffsetDateTime, Vec<FieldError>> {
@@ -271,10 +325,6 @@ mod tests {
 
     #[test]
     fn what_is_not_enforced_yet_is_refused() {
-        check(
-            r#"{"name": "a", "scopes": [], "allowed_cidrs": ["10.0.0.0/8"]}"#,
-            &["/allowed_cidrs"],
-        );
         check(
             r#"{"name": "a", "scopes": [], "max_live_orgs": 3}"#,
             &["/max_live_orgs"],

@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::{Cursor, Query, QueryError};
 
 /// How many items a page has when nothing is said.
-const DEFAULT_LIMIT: usize = 20;
+pub(crate) const DEFAULT_LIMIT: usize = 20;
 /// How many items a page can have.
-const MAX_LIMIT: usize = 100;
+pub(crate) const MAX_LIMIT: usize = 100;
 
 /// Which page of which list is asked for.
 #[derive(Clone, Debug)]

@@ -1,195 +1,22 @@
-//! Orgs, their status, workspaces and billing on the wire.
+//! Orgs, workspaces and billing as they are asked for.
 
-use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName, WorkspaceId};
+mod views;
+
+use ids::{Labels, Name, PartnerId, PlanName};
 use orgs::{
-    BillingDraft, Failure, Org, OrgDraft, OrgFilter, OrgSight, OrgStatus, Slug, Step, Subscription,
-    SubscriptionStatus, Workspace, WorkspaceDraft,
+    BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, Slug, SubscriptionStatus,
+    WorkspaceDraft,
 };
-use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+pub use self::views::{BillingView, OrgView, StatusView, WorkspaceView};
 use crate::{
-    BodyError, FieldError, Fields, Query, QueryError, Time,
+    BodyError, FieldError, Fields, Query, QueryError,
     fields::{object, parsed},
     parse_time,
     partner::labels,
 };
-
-/// Why the last attempt at an org failed, on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct FailureView {
-    code: String,
-    message: String,
-}
-
-impl From<Failure> for FailureView {
-    fn from(failure: Failure) -> Self {
-        Self {
-            code: failure.code,
-            message: failure.message,
-        }
-    }
-}
-
-/// An org on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct OrgView {
-    id: OrgId,
-    name: Name,
-    slug: String,
-    plan: PlanName,
-    status: &'static str,
-    partner_id: PartnerId,
-    created_by_key_id: KeyId,
-    external_id: Option<Name>,
-    labels: Labels,
-    login_url: String,
-    created_at: Time,
-    ready_at: Option<Time>,
-    expires_at: Option<Time>,
-    deleted_at: Option<Time>,
-    failure: Option<FailureView>,
-}
-
-impl OrgView {
-    /// The org; `login_url` is the page that takes the slug as its parameter `org`.
-    #[must_use]
-    pub fn new(org: Org, login_url: &str) -> Self {
-        Self {
-            id: org.id,
-            name: org.name,
-            login_url: org_login_url(login_url, &org.slug),
-            slug: org.slug.to_string(),
-            plan: org.plan,
-            status: org.status.as_str(),
-            partner_id: org.partner_id,
-            created_by_key_id: org.created_by_key_id,
-            external_id: org.external_id,
-            labels: org.labels,
-            created_at: Time(org.created_at),
-            ready_at: org.ready_at.map(Time),
-            // Leases are not offered yet, so no org ends by itself.
-            expires_at: None,
-            deleted_at: org.deleted_at.map(Time),
-            failure: org.failure.map(FailureView::from),
-        }
-    }
-}
-
-/// Where an org's customer logs in. A slug needs no escaping.
-fn org_login_url(base: &str, slug: &Slug) -> String {
-    let joint = if base.contains('?') { '&' } else { '?' };
-    format!("{base}{joint}org={slug}")
-}
-
-/// A step of an org on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepView {
-    name: &'static str,
-    status: &'static str,
-    attempts: u32,
-    started_at: Option<Time>,
-    finished_at: Option<Time>,
-}
-
-impl From<Step> for StepView {
-    fn from(step: Step) -> Self {
-        Self {
-            name: step.name.as_str(),
-            status: step.status.as_str(),
-            attempts: step.attempts,
-            started_at: step.started_at.map(Time),
-            finished_at: step.finished_at.map(Time),
-        }
-    }
-}
-
-/// An org's status on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct StatusView {
-    id: OrgId,
-    slug: String,
-    status: &'static str,
-    created_at: Time,
-    updated_at: Time,
-    login_url: String,
-    steps: Vec<StepView>,
-    failure: Option<FailureView>,
-}
-
-impl StatusView {
-    /// The org's status.
-    #[must_use]
-    pub fn new(org: Org, steps: Vec<Step>, login_url: &str) -> Self {
-        Self {
-            id: org.id,
-            login_url: org_login_url(login_url, &org.slug),
-            slug: org.slug.to_string(),
-            status: org.status.as_str(),
-            created_at: Time(org.created_at),
-            updated_at: Time(org.updated_at),
-            steps: steps.into_iter().map(StepView::from).collect(),
-            failure: org.failure.map(FailureView::from),
-        }
-    }
-}
-
-/// A workspace on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkspaceView {
-    id: WorkspaceId,
-    org_id: OrgId,
-    name: Name,
-    slug: String,
-    created_at: Time,
-}
-
-impl From<Workspace> for WorkspaceView {
-    fn from(workspace: Workspace) -> Self {
-        Self {
-            id: workspace.id,
-            org_id: workspace.org_id,
-            name: workspace.name,
-            slug: workspace.slug.to_string(),
-            created_at: Time(workspace.created_at),
-        }
-    }
-}
-
-/// A subscription on the wire.
-#[derive(Clone, Debug, Serialize)]
-struct SubscriptionView {
-    status: &'static str,
-    current_period_start: Time,
-    current_period_end: Time,
-    cancel_at: Option<Time>,
-}
-
-/// The billing state of an org on the wire.
-#[derive(Clone, Debug, Serialize)]
-pub struct BillingView {
-    org_id: OrgId,
-    plan: PlanName,
-    subscription: SubscriptionView,
-}
-
-impl BillingView {
-    /// The billing state of an org.
-    #[must_use]
-    pub fn new(org: Org, subscription: &Subscription) -> Self {
-        Self {
-            org_id: org.id,
-            plan: org.plan,
-            subscription: SubscriptionView {
-                status: subscription.status.as_str(),
-                current_period_start: Time(subscription.current_period_start),
-                current_period_end: Time(subscription.current_period_end),
-                cancel_at: subscription.cancel_at.map(Time),
-            },
-        }
-    }
-}
 
 /// Reads the request for an org.
 ///

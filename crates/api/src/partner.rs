@@ -5,18 +5,23 @@ use keys::{Change, LabelChanges, Partner, PartnerChanges, PartnerDraft, PartnerP
 use ratelimit::RateLimit;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
     BodyError, FieldError, Fields, Time,
     fields::{object, pairs, parsed, text, whole},
+    openapi::forms::of,
 };
 
 /// A limit on the wire.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = RateLimit)]
 pub struct RateLimitView {
     /// The burst.
+    #[schema(schema_with = of::limit)]
     pub limit: u32,
     /// The time in which it refills, in seconds.
+    #[schema(schema_with = of::window_seconds)]
     pub window_seconds: u32,
 }
 
@@ -30,21 +35,28 @@ impl From<RateLimit> for RateLimitView {
 }
 
 /// A partner on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Partner)]
 pub struct PartnerView {
     /// Its id.
+    #[schema(schema_with = of::partner_id)]
     pub id: PartnerId,
     /// Its name.
+    #[schema(schema_with = of::name)]
     pub name: Name,
     /// What it has bought.
+    #[schema(schema_with = of::partner_plan)]
     pub plan: &'static str,
     /// A budget shared by all of its keys.
     pub rate_limit: Option<RateLimitView>,
     /// How many orgs it may have.
+    #[schema(schema_with = of::maybe_count)]
     pub max_orgs: Option<u64>,
     /// Labels.
+    #[schema(schema_with = of::labels)]
     pub labels: Labels,
     /// When it was made.
+    #[schema(schema_with = of::time)]
     pub created_at: Time,
 }
 

@@ -1,30 +1,38 @@
 //! Problem documents, RFC 9457.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{ErrorCode, FieldError};
+use crate::{ErrorCode, FieldError, openapi::forms::of};
 
 /// An error as clients see it, `application/problem+json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// A URL that explains the error to a person.
     #[serde(rename = "type")]
+    #[schema(schema_with = of::url)]
     pub kind: String,
     /// What it means, always the same for one code.
+    #[schema(schema_with = of::text)]
     pub title: &'static str,
     /// The HTTP status.
+    #[schema(schema_with = of::problem_status)]
     pub status: u16,
     /// What happened here and what to do next.
+    #[schema(schema_with = of::text)]
     pub detail: String,
     /// The code.
+    #[schema(schema_with = of::code)]
     pub code: &'static str,
     /// The request's id, for a question to the operator.
+    #[schema(schema_with = of::request_id)]
     pub request_id: String,
     /// What is wrong where, for `validation-failed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Which limits are used up, for `rate-limited` (draft-ietf-httpapi-ratelimit-headers).
     #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = of::violated)]
     pub violated_policies: Vec<&'static str>,
 }
 

@@ -67,7 +67,7 @@ impl Pepper {
         }
     }
 
-    fn mac(&self, purpose: &[u8], message: &[u8]) -> [u8; 32] {
+    pub(crate) fn mac(&self, purpose: &[u8], message: &[u8]) -> [u8; 32] {
         // HMAC takes a key of any length, so this arm is never taken; an unkeyed digest would be
         // worse than none, so it would match nothing.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
@@ -113,6 +113,10 @@ impl Peppers {
         }
     }
 
+    pub(crate) const fn current(&self) -> &Pepper {
+        &self.current
+    }
+
     /// The digest to store for a new key.
     #[must_use]
     pub fn digest(&self, key: &PlainKey) -> KeyDigest {
@@ -129,7 +133,7 @@ impl Peppers {
         self.all().map(Pepper::check_value)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Pepper> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Pepper> {
         std::iter::once(&self.current).chain(&self.retired)
     }
 }

@@ -5,7 +5,7 @@ use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
-use crate::{Partner, PartnerKey, PartnerPlan};
+use crate::{Networks, Partner, PartnerKey, PartnerPlan};
 
 /// What a merge patch (RFC 7396) says of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct KeyDraft {
     pub partner_id: Option<PartnerId>,
     /// The plans of the orgs it may create.
     pub org_plans: Option<Vec<PlanName>>,
+    /// The networks from which it may be used.
+    pub allowed_cidrs: Option<Networks>,
     /// How often it may be used.
     pub rate_limit: Option<RateLimit>,
     /// When it ends by itself.
@@ -80,6 +82,8 @@ pub struct KeyChanges {
     pub scopes: Option<ScopeSet>,
     /// The plans of the orgs it may create.
     pub org_plans: Change<Vec<PlanName>>,
+    /// The networks from which it may be used.
+    pub allowed_cidrs: Change<Networks>,
     /// How often it may be used.
     pub rate_limit: Change<RateLimit>,
     /// When it ends by itself.
@@ -103,6 +107,7 @@ impl PartnerKey {
             self.scopes = scopes;
         }
         changes.org_plans.apply(&mut self.org_plans);
+        changes.allowed_cidrs.apply(&mut self.allowed_cidrs);
         changes.rate_limit.apply(&mut self.rate_limit);
         changes.expires_at.apply(&mut self.expires_at);
         match changes.disabled {

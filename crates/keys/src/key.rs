@@ -1,13 +1,13 @@
 //! Partner keys and the states of their life.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
-use crate::Partner;
+use crate::{Networks, Partner};
 
 /// A text that is not the status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +72,8 @@ pub struct PartnerKey {
     pub org_id: Option<OrgId>,
     /// The plans of the orgs it may create, if it is held to some.
     pub org_plans: Option<Vec<PlanName>>,
+    /// The networks from which it may be used, if it is held to some.
+    pub allowed_cidrs: Option<Networks>,
     /// How often it may be used, when not [`RateLimit::KEY_DEFAULT`].
     pub rate_limit: Option<RateLimit>,
     /// When it ends by itself.
@@ -121,6 +123,14 @@ impl PartnerKey {
             .is_none_or(|plans| plans.contains(plan))
     }
 
+    /// Whether it may be used from this address.
+    #[must_use]
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        self.allowed_cidrs
+            .as_ref()
+            .is_none_or(|networks| networks.contain(address))
+    }
+
     /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
     #[must_use]
     pub fn use_is_news(&self, now: OffsetDateTime) -> bool {
@@ -156,6 +166,7 @@ mod tests {
             scopes: ScopeSet::EMPTY,
             org_id: None,
             org_plans: None,
+            allowed_cidrs: None,
             rate_limit: None,
             expires_at: None,
             disabled: false,

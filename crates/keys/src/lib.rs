@@ -29,7 +29,9 @@ mod admin;
 mod digest;
 mod draft;
 mod key;
+mod networks;
 mod partner;
+mod seal;
 mod secret;
 mod store;
 
@@ -37,6 +39,7 @@ pub use admin::{AdminKey, AdminKeyOrigin};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
 pub use key::{HeldKey, KeyStatus, PartnerKey, UnknownStatus};
+pub use networks::{InvalidNetworks, Networks};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{KeyFilter, KeyQueries, KeyStore};

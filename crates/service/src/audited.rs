@@ -50,6 +50,34 @@ impl<T> Done<T> {
         self
     }
 
+    /// The same of another value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Done<U> {
+        let Self {
+            value,
+            status,
+            target,
+            org_id,
+            details,
+        } = self;
+        Done {
+            value: f(value),
+            status,
+            target,
+            org_id,
+            details,
+        }
+    }
+
+    /// The HTTP status of the answer.
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The value, and what it was done to and in which org.
+    pub(crate) const fn parts(&self) -> (&T, Option<&Target>, Option<OrgId>) {
+        (&self.value, self.target.as_ref(), self.org_id)
+    }
+
     fn complete(&self, event: &mut Event) {
         if let Some(target) = &self.target {
             event.target = target.clone();

@@ -39,6 +39,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             call,
             caller,
             limits: Vec::new(),
+            once: None,
         };
         if let Err(error) = usable(&context) {
             return Err(self.refuse(&context, error).await);

@@ -30,6 +30,9 @@ pub(crate) fn permit(caller: &Caller, call: &Call) -> Result<(), Error> {
             "this route is for partner keys; use one of them",
         )),
         (Caller::Partner(held), access) => {
+            if !held.key.allows_address(call.ip) {
+                return Err(Error::IpNotAllowed(call.ip));
+            }
             let own_revocation = operation.action == Action::KeyRevoke
                 && call.subject.as_deref() == Some(held.key.id.to_string().as_str());
             if !held.partner.plan.includes_keys() && !own_revocation {

@@ -8,7 +8,7 @@ use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
 use time::OffsetDateTime;
 
-use crate::Operation;
+use crate::{Once, Operation};
 
 /// One call, as far as it is known before anything is done about it.
 #[derive(Clone, Debug)]
@@ -135,4 +135,6 @@ pub struct Context {
     pub caller: Caller,
     /// The limits that it counted against.
     pub limits: Vec<(LimitName, Decision)>,
+    /// What makes it the same as an earlier call, when the caller says that it may be one.
+    pub once: Option<Once>,
 }

@@ -1,6 +1,6 @@
 //! Why a call was not answered as it wished.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use api::{ErrorCode, FieldError};
 use ids::PlanName;
@@ -47,6 +47,9 @@ pub enum Error {
     /// This kind of credential can't do this; the text says what can.
     #[error("{0}")]
     NotPermitted(&'static str),
+    /// The key is held to other addresses than this one.
+    #[error("the key can't be used from {0}")]
+    IpNotAllowed(IpAddr),
     /// The partner's plan does not include keys.
     #[error("keys are for partners on plan partner or enterprise")]
     PartnerPlanRequired,
@@ -79,6 +82,12 @@ pub enum Error {
     /// The partner has as many orgs as it may.
     #[error("the partner may have {0} orgs and has them")]
     OrgQuota(u64),
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used with another body")]
+    IdempotencyKeyReused,
+    /// A call with this idempotency key is still running.
+    #[error("a call with this idempotency key is still running")]
+    IdempotencyInProgress,
     /// The database did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,6 +104,7 @@ impl Error {
             Self::KeyDisabled => ErrorCode::KeyDisabled,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::NotPermitted(_) => ErrorCode::NotPermitted,
+            Self::IpNotAllowed(_) => ErrorCode::IpNotAllowed,
             Self::PartnerPlanRequired => ErrorCode::PartnerPlanRequired,
             Self::InsufficientScope(_) => ErrorCode::InsufficientScope,
             Self::OrgPlanNotAllowed { .. } => ErrorCode::OrgPlanNotAllowed,
@@ -104,6 +114,8 @@ impl Error {
             Self::Org(_) => ErrorCode::OrgStateConflict,
             Self::KeyState => ErrorCode::KeyStateConflict,
             Self::OrgQuota(_) => ErrorCode::OrgQuotaExceeded,
+            Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::IdempotencyInProgress => ErrorCode::IdempotencyInProgress,
             Self::Store(error) if error.is_temporary() => ErrorCode::Unavailable,
             Self::Store(_) => ErrorCode::Internal,
         }

@@ -8,21 +8,15 @@ use keys::{
 };
 use orgs::{OrgSight, OrgStatus, PlanCatalogue};
 use ratelimit::Limiter;
-use stores::{Database, Transaction};
+use stores::{Database, ReplyStore as _, Transaction};
 
-use crate::{Answer, Caller, Context, Error, Refusal, Service, audited::Done, partners::changed};
-
-/// A key and its secret, which is shown once.
-#[derive(Debug)]
-pub struct IssuedKey {
-    /// The key.
-    pub key: PartnerKey,
-    /// The secret.
-    pub secret: PlainKey,
-}
+use crate::{
+    Answer, Caller, Context, Error, Refusal, Rendered, Service, audited::Done, partners::changed,
+};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Issues a key. Without a partner and an org it gets a partner of its own.
+    /// Issues a key. Without a partner and an org it gets a partner of its own. The secret is given to
+    /// `render` and to nobody else.
     ///
     /// # Errors
     /// When the partner or the org is not there, or the partner's plan does not include keys.
@@ -30,7 +24,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         draft: KeyDraft,
-    ) -> Result<Answer<IssuedKey>, Refusal> {
+        render: impl Fn(&PartnerKey, &PlainKey) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         if let Some(error) = unknown_plan(draft.org_plans.as_deref(), &self.settings.plans) {
             return Err(self.refuse(context, error).await);
         }
@@ -49,6 +44,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             scopes: draft.scopes,
             org_id: draft.org_id,
             org_plans: draft.org_plans,
+            allowed_cidrs: draft.allowed_cidrs,
             rate_limit: draft.rate_limit,
             expires_at: draft.expires_at,
             disabled: false,
@@ -60,48 +56,39 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             revoked_at: None,
         };
         let named = draft.partner_id;
-        let answer = self
-            .change(context, move |tx, _| {
-                let mut key = key.clone();
-                let partner = match (named, key.org_id) {
-                    (None, None) => {
-                        tx.partner_insert(&own)?;
-                        own.clone()
-                    }
-                    (Some(id), None) => tx
-                        .partner(id)?
-                        .ok_or_else(|| Error::at("/partner_id", "there is no such partner"))?,
-                    (named, Some(org)) => org_partner(tx, org)?
-                        .filter(|partner| named.is_none_or(|id| id == partner.id))
-                        .ok_or_else(|| {
-                            Error::at(
-                                "/org_id",
-                                "there is no such org, or it is another partner's",
-                            )
-                        })?,
-                };
-                if !partner.plan.includes_keys() {
-                    return Err(Error::PartnerPlanRequired);
+        let issued = Some(key.id);
+        let render = move |key: &PartnerKey| render(key, &secret);
+        self.change_once(context, issued, render, move |tx, _| {
+            let mut key = key.clone();
+            let partner = match (named, key.org_id) {
+                (None, None) => {
+                    tx.partner_insert(&own)?;
+                    own.clone()
                 }
-                key.partner_id = partner.id;
-                tx.key_insert(&key, &digest)?;
-                Ok(Done::new(201, key.clone())
-                    .on(Target::one(TargetKind::PartnerKey, key.id))
-                    .detail("name", key.name.as_str())
-                    .detail("partner_id", partner.id.to_string())
-                    .detail("scopes", key.scopes.to_string()))
-            })
-            .await?;
-        let Answer {
-            value: key,
-            status,
-            event,
-        } = answer;
-        Ok(Answer {
-            value: IssuedKey { key, secret },
-            status,
-            event,
+                (Some(id), None) => tx
+                    .partner(id)?
+                    .ok_or_else(|| Error::at("/partner_id", "there is no such partner"))?,
+                (named, Some(org)) => org_partner(tx, org)?
+                    .filter(|partner| named.is_none_or(|id| id == partner.id))
+                    .ok_or_else(|| {
+                        Error::at(
+                            "/org_id",
+                            "there is no such org, or it is another partner's",
+                        )
+                    })?,
+            };
+            if !partner.plan.includes_keys() {
+                return Err(Error::PartnerPlanRequired);
+            }
+            key.partner_id = partner.id;
+            tx.key_insert(&key, &digest)?;
+            Ok(Done::new(201, key.clone())
+                .on(Target::one(TargetKind::PartnerKey, key.id))
+                .detail("name", key.name.as_str())
+                .detail("partner_id", partner.id.to_string())
+                .detail("scopes", key.scopes.to_string()))
         })
+        .await
     }
 
     /// Lists keys: for the operator as asked, for a key its partner's, for one bound to an org itself.
@@ -176,6 +163,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 ("name", before.name != key.name),
                 ("scopes", before.scopes != key.scopes),
                 ("org_plans", before.org_plans != key.org_plans),
+                ("allowed_cidrs", before.allowed_cidrs != key.allowed_cidrs),
                 ("rate_limit", before.rate_limit != key.rate_limit),
                 ("expires_at", before.expires_at != key.expires_at),
                 ("disabled", before.disabled != key.disabled),
@@ -196,6 +184,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
             itself(caller, &held.key)?;
             let first = tx.key_revoke(id, at)?;
+            tx.reply_erase(id)?;
             Ok(Done::new(204, ())
                 .detail("name", held.key.name.as_str())
                 .detail("already_revoked", !first))

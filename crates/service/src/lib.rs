@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod events;
 mod keys;
+mod once;
 mod operation;
 mod orgs;
 mod partners;
@@ -34,7 +35,7 @@ pub use self::{
     authenticate::Presented,
     context::{Call, Caller, Context, LimitName},
     error::{Error, OrgConflict},
-    keys::IssuedKey,
+    once::{Once, Rendered},
     operation::{Access, Operation, operations},
     orgs::OrgWithSteps,
     setup::{FirstStart, SetupError, admin_key_create, admin_key_revoke, prepare},
@@ -65,6 +66,7 @@ pub struct Service<D, L, P> {
     settings: Settings,
     world: World,
     refusals: refusals::Refusals,
+    running: once::Running,
     /// Rung when an org has fallen due.
     due: tokio::sync::Notify,
 }
@@ -79,6 +81,7 @@ impl<D, L, P> Service<D, L, P> {
             settings,
             world,
             refusals: refusals::Refusals::default(),
+            running: once::Running::default(),
             due: tokio::sync::Notify::new(),
         })
     }

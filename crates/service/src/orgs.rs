@@ -11,7 +11,9 @@ use ratelimit::Limiter;
 use scopes::Scope;
 use stores::Database;
 
-use crate::{Answer, Caller, Context, Error, OrgConflict, Refusal, Service, audited::Done};
+use crate::{
+    Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
+};
 
 /// An org and the steps in which it is made or taken away.
 #[derive(Debug)]
@@ -52,7 +54,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         draft: OrgDraft,
-    ) -> Result<Answer<Org>, Refusal> {
+        render: impl Fn(&Org) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         let mut wrong = Vec::new();
         if self.settings.reserved_slugs.contains(&draft.slug) {
             wrong.push(api::FieldError::new("/slug", "is reserved; choose another"));
@@ -66,7 +69,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let id: OrgId = self.world.id();
         let now = context.call.at;
         let answer = self
-            .change(context, move |tx, caller| {
+            .change_once(context, None, render, move |tx, caller| {
                 let Caller::Partner(held) = caller else {
                     return Err(Error::NotPermitted("orgs are created with a partner key"));
                 };
@@ -212,24 +215,39 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When there is none of this id, or it is not ready.
-    pub async fn org_suspend(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
-        self.org_move(context, id, Move::Suspend).await
+    pub async fn org_suspend(
+        &self,
+        context: &Context,
+        id: OrgId,
+        render: impl Fn(&Org) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        self.org_move(context, id, Move::Suspend, render).await
     }
 
     /// Ends an org's pause.
     ///
     /// # Errors
     /// When there is none of this id, or it is not paused.
-    pub async fn org_resume(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
-        self.org_move(context, id, Move::Resume).await
+    pub async fn org_resume(
+        &self,
+        context: &Context,
+        id: OrgId,
+        render: impl Fn(&Org) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        self.org_move(context, id, Move::Resume, render).await
     }
 
     /// Has a failed org tried again.
     ///
     /// # Errors
     /// When there is none of this id, or it has not failed.
-    pub async fn org_retry(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
-        let answer = self.org_move(context, id, Move::Retry).await?;
+    pub async fn org_retry(
+        &self,
+        context: &Context,
+        id: OrgId,
+        render: impl Fn(&Org) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let answer = self.org_move(context, id, Move::Retry, render).await?;
         self.due.notify_one();
         Ok(answer)
     }
@@ -239,9 +257,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         step: Move,
-    ) -> Result<Answer<Org>, Refusal> {
+        render: impl Fn(&Org) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         let now = context.call.at;
-        self.change(context, move |tx, caller| {
+        self.change_once(context, None, render, move |tx, caller| {
             let mut org = tx
                 .org_for_update(sight(caller), id)?
                 .ok_or(Error::NotFound)?;

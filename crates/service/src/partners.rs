@@ -6,7 +6,7 @@ use keys::{KeyQueries as _, KeyStore as _, Partner, PartnerChanges, PartnerDraft
 use ratelimit::Limiter;
 use stores::Database;
 
-use crate::{Answer, Context, Error, Refusal, Service, audited::Done};
+use crate::{Answer, Context, Error, Refusal, Rendered, Service, audited::Done};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Makes a partner.
@@ -17,9 +17,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         draft: PartnerDraft,
-    ) -> Result<Answer<Partner>, Refusal> {
+        render: impl Fn(&Partner) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         let partner = draft.into_partner(self.world.id(), context.call.at);
-        self.change(context, move |tx, _| {
+        self.change_once(context, None, render, move |tx, _| {
             tx.partner_insert(&partner)?;
             Ok(Done::new(201, partner.clone())
                 .on(Target::one(TargetKind::Partner, partner.id))

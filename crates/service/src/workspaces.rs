@@ -7,7 +7,7 @@ use ratelimit::Limiter;
 use stores::Database;
 
 use crate::{
-    Answer, Context, Error, OrgConflict, Refusal, Service,
+    Answer, Context, Error, OrgConflict, Refusal, Rendered, Service,
     audited::Done,
     orgs::{reading_sight, sight},
 };
@@ -22,7 +22,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         org_id: OrgId,
         draft: WorkspaceDraft,
-    ) -> Result<Answer<Workspace>, Refusal> {
+        render: impl Fn(&Workspace) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         let id = self.world.id();
         let slug = match draft.slug_for(id) {
             Ok(slug) => slug,
@@ -36,7 +37,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             slug,
             created_at,
         };
-        self.change(context, move |tx, caller| {
+        self.change_once(context, None, render, move |tx, caller| {
             // The org's row is held, so that it can't be deleted beside this.
             let org = tx
                 .org_for_update(sight(caller), org_id)?

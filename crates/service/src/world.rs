@@ -6,7 +6,7 @@ use std::{
 };
 
 use ids::{Sequence, TypedId};
-use keys::{KeyKind, PlainKey};
+use keys::{KeyKind, Peppers, PlainKey};
 use rand_core::CryptoRng;
 use time::OffsetDateTime;
 
@@ -54,6 +54,12 @@ impl World {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let Chance { sequence, random } = &mut *chance;
         sequence.next(ms, random)
+    }
+
+    /// Seals a text, see [`Peppers::seal`].
+    pub(crate) fn seal(&self, peppers: &Peppers, text: &[u8], bound: &[u8]) -> Vec<u8> {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        peppers.seal(text, bound, &mut chance.random)
     }
 
     /// A new secret.

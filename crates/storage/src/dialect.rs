@@ -14,9 +14,10 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use crate::{
     connection::AnyConnection,
     events::EventRow,
+    replies::ReplyRow,
     schema::{
-        applied_migrations, audit_events, meta, orgs, partner_keys, partners, slugs, subscriptions,
-        workspaces,
+        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies, slugs,
+        subscriptions, workspaces,
     },
     slugs::SlugRow,
     subscriptions::SubscriptionRow,
@@ -222,6 +223,18 @@ pub(crate) fn meta_insert(
     on_both!(connection, |inner| diesel::insert_into(meta::table)
         .values((meta::name.eq(name), meta::value.eq(value)))
         .on_conflict(meta::name)
+        .do_nothing()
+        .execute(inner))
+    .map(|rows| rows > 0)
+}
+
+/// Adds the place for an answer unless it is there; whether it was added.
+///
+/// On PostgreSQL it waits for whoever adds the same one at the same time.
+pub(crate) fn reply_insert(connection: &mut AnyConnection, row: &ReplyRow) -> QueryResult<bool> {
+    on_both!(connection, |inner| diesel::insert_into(replies::table)
+        .values(row)
+        .on_conflict((replies::credential, replies::call))
         .do_nothing()
         .execute(inner))
     .map(|rows| rows > 0)

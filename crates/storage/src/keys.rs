@@ -25,6 +25,7 @@ struct KeyRow {
     scopes: String,
     org_id: Option<String>,
     org_plans: Option<String>,
+    allowed_cidrs: Option<String>,
     rate_limit: Option<i64>,
     rate_window: Option<i64>,
     expires_at: Option<i64>,
@@ -47,6 +48,7 @@ impl From<&PartnerKey> for KeyRow {
             scopes: key.scopes.to_string(),
             org_id: key.org_id.map(|id| id.to_string()),
             org_plans: key.org_plans.as_deref().map(values::plans_text),
+            allowed_cidrs: key.allowed_cidrs.as_ref().map(values::networks_text),
             rate_limit,
             rate_window,
             expires_at: key.expires_at.map(values::micros),
@@ -75,6 +77,10 @@ impl TryFrom<KeyRow> for PartnerKey {
             org_plans: row
                 .org_plans
                 .map(|text| values::plans(&text, "the plans of a key"))
+                .transpose()?,
+            allowed_cidrs: row
+                .allowed_cidrs
+                .map(|text| values::networks(&text, "the networks of a key"))
                 .transpose()?,
             rate_limit: values::limit((row.rate_limit, row.rate_window), "the limit of a key")?,
             expires_at: values::optional_time(row.expires_at, "the end of a key")?,
@@ -208,6 +214,7 @@ pub(crate) fn update(session: &mut Session<Writing>, key: &PartnerKey) -> Result
                 partner_keys::name.eq(row.name),
                 partner_keys::scopes.eq(row.scopes),
                 partner_keys::org_plans.eq(row.org_plans),
+                partner_keys::allowed_cidrs.eq(row.allowed_cidrs),
                 partner_keys::rate_limit.eq(row.rate_limit),
                 partner_keys::rate_window.eq(row.rate_window),
                 partner_keys::expires_at.eq(row.expires_at),

@@ -27,6 +27,7 @@ mod orgs;
 mod partners;
 mod pool;
 mod postgres;
+mod replies;
 mod schema;
 mod session;
 mod slugs;

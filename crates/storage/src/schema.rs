@@ -40,6 +40,7 @@ diesel::table! {
         scopes -> Text,
         org_id -> Nullable<Text>,
         org_plans -> Nullable<Text>,
+        allowed_cidrs -> Nullable<Text>,
         rate_limit -> Nullable<BigInt>,
         rate_window -> Nullable<BigInt>,
         expires_at -> Nullable<BigInt>,
@@ -50,6 +51,17 @@ diesel::table! {
         created_by -> Text,
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    replies (credential, call) {
+        credential -> Text,
+        call -> Binary,
+        body -> Binary,
+        sealed -> Nullable<Binary>,
+        issued_key -> Nullable<Text>,
+        begun_at -> BigInt,
     }
 }
 

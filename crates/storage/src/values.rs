@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ids::{Labels, Name, PageRequest, PlanName, TypedId};
+use keys::Networks;
 use ratelimit::RateLimit;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -83,6 +84,16 @@ pub(crate) fn plans(text: &str, what: &'static str) -> Result<Vec<PlanName>, Sto
         .into_iter()
         .map(|name| PlanName::new(name).map_err(|_| corrupt(what)))
         .collect()
+}
+
+/// Networks, separated by commas.
+pub(crate) fn networks_text(networks: &Networks) -> String {
+    networks.iter().collect::<Vec<_>>().join(",")
+}
+
+/// Networks from a text that separates them by commas.
+pub(crate) fn networks(text: &str, what: &'static str) -> Result<Networks, StoreError> {
+    Networks::parse(text.split(',')).map_err(|_| corrupt(what))
 }
 
 /// The two columns of a limit.

@@ -10,8 +10,10 @@ use keys::{KeyQueries, KeyStore};
 use orgs::{OrgQueries, OrgStore};
 
 mod error;
+mod replies;
 
 pub use error::StoreError;
+pub use replies::{KeptReply, ReplyId, ReplyStore};
 
 /// All questions that can be asked of a database.
 pub trait Queries:
@@ -27,7 +29,7 @@ impl<T> Queries for T where
 }
 
 /// All changes that can be made in one transaction, and all questions.
-pub trait Transaction: Queries + KeyStore + OrgStore + AuditStore {
+pub trait Transaction: Queries + KeyStore + OrgStore + AuditStore + ReplyStore {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.
     ///

@@ -122,6 +122,7 @@ impl Build {
             scopes: Scope::ALL.iter().copied().collect(),
             org_id: None,
             org_plans: None,
+            allowed_cidrs: None,
             rate_limit: None,
             expires_at: None,
             disabled: false,

@@ -33,6 +33,7 @@ CREATE TABLE partner_keys (
     scopes TEXT NOT NULL,
     org_id TEXT REFERENCES orgs (id),
     org_plans TEXT,
+    allowed_cidrs TEXT,
     rate_limit BIGINT,
     rate_window BIGINT,
     expires_at BIGINT,

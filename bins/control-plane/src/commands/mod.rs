@@ -11,7 +11,8 @@ use service::World;
 use time::OffsetDateTime;
 
 use crate::{
-    routes,
+    handlers::openapi,
+    inventory, routes,
     settings::{Settings, Sources},
 };
 
@@ -41,7 +42,12 @@ enum Command {
         /// As a Markdown table
         #[arg(long)]
         markdown: bool,
+        /// As a Markdown table of what each scope allows
+        #[arg(long, conflicts_with = "markdown")]
+        scopes: bool,
     },
+    /// Print the description of the API, an OpenAPI 3.1 document
+    Openapi,
 }
 
 /// Does what the command line asks for.
@@ -52,7 +58,11 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
         Command::Migrate => migrate(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
         Command::Config => print(&sources.load()?.to_string()),
-        Command::Routes { markdown } => print(&routes::inventory(markdown)),
+        Command::Routes { scopes: true, .. } => print(&inventory::scopes(&routes::described())),
+        Command::Routes { markdown, .. } => {
+            print(&inventory::routes(&routes::described(), markdown))
+        }
+        Command::Openapi => print(&openapi::text(&routes::described(), openapi::EXAMPLE_URL)?),
     }
 }
 

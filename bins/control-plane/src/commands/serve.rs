@@ -18,7 +18,8 @@ use stores::Database as _;
 
 use super::world;
 use crate::{
-    background::Background, http::App, metrics::Metrics, pepper, routes, settings::Settings,
+    background::Background, handlers::reference::Published, http::App, metrics::Metrics, pepper,
+    routes, settings::Settings,
 };
 
 /// How long what runs may go on after the signal to stop, in seconds.
@@ -48,6 +49,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         .public_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
+    let published = Arc::new(Published::new(&routes::described(), &public_url)?);
     let started = Instant::now();
     let service = Service::new(
         db,
@@ -74,7 +76,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
-            .configure(routes::configure)
+            .configure(|config| routes::configure(config, &published))
     })
     .client_request_timeout(HEAD_TIMEOUT)
     .shutdown_timeout(GRACE_SECONDS)

@@ -2,26 +2,23 @@
 
 use api::{KeyView, ListParams, NewKeyView, key_changes, key_draft, key_filter};
 use ids::TypedId as _;
-use service::{Caller, IssuedKey};
+use keys::{PartnerKey, PlainKey};
+use service::Caller;
 
-use super::{json, page};
+use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let now = http.context.call.at;
     let draft = http.json(|body| key_draft(body, now))?;
-    let answer = http.service().key_create(&http.context, draft).await?;
-    let service::Answer {
-        value: IssuedKey { key, secret },
-        status,
-        event,
-    } = answer;
-    let answer = service::Answer {
-        value: key,
-        status,
-        event,
+    let render = move |key: &PartnerKey, secret: &PlainKey| {
+        rendered(&NewKeyView::new(key.clone(), secret, now))
     };
-    json(answer, |key| NewKeyView::new(key, &secret, now))
+    let answer = http
+        .service()
+        .key_create(&http.context, draft, render)
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {

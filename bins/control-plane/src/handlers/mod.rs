@@ -4,21 +4,30 @@ pub mod audit_events;
 pub mod billing;
 pub mod health;
 pub mod keys;
+pub mod openapi;
 pub mod orgs;
 pub mod partners;
+pub mod problems;
+pub mod reference;
 pub mod whoami;
 pub mod workspaces;
 
 use api::{ListParams, ListView, list_view};
 use ids::{Page, Ulid};
 use serde::Serialize;
-use service::Answer;
+use service::{Answer, Rendered};
 
 use crate::http::{Failure, Reply};
 
 /// An answer with a JSON body.
 fn json<T, V: Serialize>(answer: Answer<T>, view: impl FnOnce(T) -> V) -> Result<Reply, Failure> {
     Reply::json(answer, view).map_err(Failure::from)
+}
+
+/// A body written beside the change that it tells of.
+fn rendered(view: &impl Serialize) -> Rendered {
+    // None of the wire types refuses to be written; an empty object would say so if one did.
+    Rendered::new(serde_json::to_string(view).unwrap_or_else(|_| "{}".to_owned()))
 }
 
 /// An answer with one page of a list.

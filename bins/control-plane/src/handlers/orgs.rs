@@ -1,19 +1,26 @@
 //! `/cp/orgs` and `/cp/admin/orgs`.
 
-use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::http::header::RETRY_AFTER;
 use api::{ListParams, OrgView, StatusView, org_draft, org_filter};
 use ids::TypedId as _;
 use orgs::Org;
-use service::{Answer, OrgWithSteps};
+use service::{Answer, OrgWithSteps, Rendered};
 
-use super::{json, page};
+use super::{json, page, rendered};
 use crate::http::{Failure, Http, RETRY_AFTER_PENDING, Reply};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let draft = http.json(org_draft)?;
-    let answer = http.service().org_create(&http.context, draft).await?;
-    let location = format!("/cp/orgs/{}", answer.value.id);
-    Ok(org(&http, answer)?.header(LOCATION, location))
+    let view = org_view(&http);
+    let render = move |org: &Org| Rendered {
+        location: Some(format!("/cp/orgs/{}", org.id)),
+        ..view(org)
+    };
+    let answer = http
+        .service()
+        .org_create(&http.context, draft, render)
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
@@ -67,28 +74,35 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
 
 pub async fn suspend(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
-    org(
-        &http,
-        http.service()
-            .org_suspend(&http.context, http.id()?)
-            .await?,
-    )
+    let answer = http
+        .service()
+        .org_suspend(&http.context, http.id()?, org_view(&http))
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn resume(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
-    org(
-        &http,
-        http.service().org_resume(&http.context, http.id()?).await?,
-    )
+    let answer = http
+        .service()
+        .org_resume(&http.context, http.id()?, org_view(&http))
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn retry(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
-    org(
-        &http,
-        http.service().org_retry(&http.context, http.id()?).await?,
-    )
+    let answer = http
+        .service()
+        .org_retry(&http.context, http.id()?, org_view(&http))
+        .await?;
+    Ok(Reply::rendered(answer))
+}
+
+/// Writes an org's body beside the change that it tells of.
+fn org_view(http: &Http) -> impl Fn(&Org) -> Rendered + Send + use<> {
+    let login_url = http.login_url().to_owned();
+    move |org| rendered(&OrgView::new(org.clone(), &login_url))
 }
 
 fn org(http: &Http, answer: Answer<Org>) -> Result<Reply, Failure> {

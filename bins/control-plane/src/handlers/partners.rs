@@ -2,16 +2,19 @@
 
 use api::{ListParams, PartnerView, partner_changes, partner_draft};
 use ids::TypedId as _;
+use keys::Partner;
 
-use super::{json, page};
+use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let draft = http.json(partner_draft)?;
-    json(
-        http.service().partner_create(&http.context, draft).await?,
-        PartnerView::from,
-    )
+    let render = |partner: &Partner| rendered(&PartnerView::from(partner.clone()));
+    let answer = http
+        .service()
+        .partner_create(&http.context, draft, render)
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {

@@ -2,17 +2,19 @@
 
 use api::{ListParams, WorkspaceView, workspace_draft};
 use ids::{OrgId, TypedId as _};
+use orgs::Workspace;
 
-use super::{json, page};
+use super::{page, rendered};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let draft = http.json(workspace_draft)?;
+    let render = |workspace: &Workspace| rendered(&WorkspaceView::from(workspace.clone()));
     let answer = http
         .service()
-        .workspace_create(&http.context, http.id()?, draft)
+        .workspace_create(&http.context, http.id()?, draft, render)
         .await?;
-    json(answer, WorkspaceView::from)
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {

@@ -12,14 +12,14 @@ use api::{BodyError, ErrorCode, FieldError, Query};
 use ids::{KeyId, OrgId, RequestId, TypedId};
 use keys::PlainKey;
 use ratelimit::Decision;
-use service::{Call, Context, Error, LimitName, Operation, Presented, operations};
+use service::{Call, Context, Error, LimitName, Once, Operation, Presented, operations};
 
 use super::{
     App, ControlPlane, Failure, Reply,
     address::client_address,
     body::{self, Body},
     credentials::bearer,
-    headers::{not_offered, request_id, user_agent},
+    headers::{idempotency, not_offered, request_id, user_agent},
     problem::Complaint,
 };
 
@@ -289,13 +289,26 @@ where
         app.service.authorize(context).await?;
         whole = acceptable(&request, body)?;
     }
+    let mut context = context.clone();
+    context.once = once(&request, &whole)?;
     let http = Http {
-        context: context.clone(),
+        context,
         app: Arc::clone(app),
         request,
         body: whole,
     };
     handler(http).await
+}
+
+/// What makes a POST the same as an earlier one, when its client says that it may be one.
+fn once(request: &HttpRequest, body: &[u8]) -> Result<Option<Once>, Failure> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
+    let key = idempotency(request.headers()).map_err(|error| {
+        Failure::Form(Complaint::new(ErrorCode::InvalidRequest, error.to_string()))
+    })?;
+    Ok(key.map(|key| Once::new(request.method().as_str(), request.path(), &key, body)))
 }
 
 fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {

@@ -6,6 +6,7 @@ use actix_web::{
     HttpResponseBuilder,
     http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
 };
+use api::{InvalidIdempotencyKey, idempotency_key};
 use ratelimit::Decision;
 use service::LimitName;
 
@@ -16,6 +17,8 @@ pub const RETRY_AFTER_PENDING: &str = "1";
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The audit event of an answer.
 pub const AUDIT_EVENT_ID: HeaderName = HeaderName::from_static("audit-event-id");
+/// Says that an answer is an earlier call's.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -43,13 +46,24 @@ pub fn user_agent(headers: &HeaderMap) -> Option<String> {
     (!plain.is_empty()).then_some(plain)
 }
 
+/// The idempotency key of a request that may be sent again.
+///
+/// # Errors
+/// When the header stands twice or has no form that names a key.
+pub fn idempotency(headers: &HeaderMap) -> Result<Option<String>, InvalidIdempotencyKey> {
+    let mut values = headers.get_all("idempotency-key");
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            let text = value.to_str().map_err(|_| InvalidIdempotencyKey)?;
+            idempotency_key(text).map(Some)
+        }
+        (Some(_), Some(_)) => Err(InvalidIdempotencyKey),
+    }
+}
+
 /// A header of the request that asks for something this server does not offer yet.
 pub fn not_offered(headers: &HeaderMap) -> Option<&'static str> {
-    if headers.contains_key("idempotency-key") {
-        return Some(
-            "Idempotency-Key is not offered by this version of the server; leave the header out",
-        );
-    }
     let waits = |value: &HeaderValue| {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
         text.split([',', ';']).any(|preference| {

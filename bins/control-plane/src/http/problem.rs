@@ -190,6 +190,13 @@ impl Complaint {
                 )
             },
             Error::NotPermitted(detail) => Self::new(code, *detail),
+            Error::IpNotAllowed(address) => Self::new(
+                code,
+                format!(
+                    "the key can't be used from {address}; call from an allowed network, or ask an \
+                     admin to change allowed_cidrs"
+                ),
+            ),
             Error::PartnerPlanRequired => Self::new(
                 code,
                 "keys are for partners on plan partner or enterprise; ask your account team",
@@ -233,6 +240,17 @@ impl Complaint {
                     "the partner may have {max} orgs and has them; delete one, or ask for more"
                 ),
             ),
+            Error::IdempotencyKeyReused => Self::new(
+                code,
+                "this Idempotency-Key was used with another body; send that body, or another key",
+            ),
+            Error::IdempotencyInProgress => Self {
+                retry_after: Some(UNAVAILABLE_RETRY),
+                ..Self::new(
+                    code,
+                    "the same call is still running; send it again a little later",
+                )
+            },
             Error::Store(fault) if fault.is_temporary() => Self {
                 retry_after: Some(UNAVAILABLE_RETRY),
                 ..Self::new(

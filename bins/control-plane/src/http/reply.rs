@@ -4,14 +4,14 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, HeaderName},
+        header::{CACHE_CONTROL, HeaderName, LOCATION},
     },
 };
 use ids::EventId;
 use serde::Serialize;
-use service::{Answer, Context};
+use service::{Answer, Context, Rendered};
 
-use super::headers::{AUDIT_EVENT_ID, X_REQUEST_ID, add_limits};
+use super::headers::{AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, add_limits};
 
 /// What a handler gives back.
 #[derive(Debug)]
@@ -43,6 +43,29 @@ impl Reply {
             body,
             headers: Vec::new(),
         })
+    }
+
+    /// An answer whose body was written beside the change that it tells of.
+    pub fn rendered(answer: Answer<Rendered>) -> Self {
+        let Answer {
+            value,
+            status,
+            event,
+        } = answer;
+        let mut headers = Vec::new();
+        if let Some(location) = value.location {
+            headers.push((LOCATION, location));
+        }
+        if value.replayed {
+            headers.push((IDEMPOTENCY_REPLAYED, "true".to_owned()));
+        }
+        let body = Some(value.body.into_bytes());
+        Self {
+            status,
+            event,
+            body,
+            headers,
+        }
     }
 
     /// An answer without a body.

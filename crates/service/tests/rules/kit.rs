@@ -7,7 +7,7 @@ use std::{
 
 use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
-use keys::{KeyDraft, Pepper, Peppers, PlainKey};
+use keys::{KeyDraft, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
     LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, Provisioner,
     ReservedSlugs, Step,
@@ -15,7 +15,8 @@ use orgs::{
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    Call, Context, Operation, Presented, Refusal, Service, Settings, World, operations, prepare,
+    Call, Context, Operation, Presented, Refusal, Rendered, Service, Settings, World, operations,
+    prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
@@ -71,6 +72,11 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
     }
 }
 
+/// An answer that is the org's id alone.
+pub fn org_body(org: &Org) -> Rendered {
+    Rendered::new(org.id.to_string())
+}
+
 impl<P: Provisioner> Bench<P> {
     pub fn call(&self, operation: Operation) -> Call {
         Call {
@@ -94,40 +100,50 @@ impl<P: Provisioner> Bench<P> {
         self.service.admit(self.call(operation), presented).await
     }
 
-    pub async fn key(&self, limit: Option<RateLimit>) -> (KeyId, PlainKey) {
-        let context = self
-            .admit(&self.admin, operations::KEY_CREATE)
-            .await
-            .unwrap();
-        let draft = KeyDraft {
+    pub fn key_draft(&self, limit: Option<RateLimit>) -> KeyDraft {
+        KeyDraft {
             name: build::name("acme"),
             scopes: Scope::ALL.iter().copied().collect(),
             org_id: None,
             partner_id: None,
             org_plans: None,
+            allowed_cidrs: None,
             rate_limit: limit,
             expires_at: None,
             labels: build::labels(&[]),
-        };
-        let issued = self
-            .service
-            .key_create(&context, draft)
-            .await
-            .unwrap()
-            .value;
-        (issued.key.id, issued.secret)
+        }
     }
 
-    pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Refusal> {
-        let context = self.admit(key, operations::ORG_CREATE).await?;
-        let draft = OrgDraft {
+    pub async fn key(&self, limit: Option<RateLimit>) -> (KeyId, PlainKey) {
+        let context = self
+            .admit(&self.admin, operations::KEY_CREATE)
+            .await
+            .unwrap();
+        let draft = self.key_draft(limit);
+        let render = |key: &PartnerKey, secret: &PlainKey| {
+            Rendered::new(format!("{} {}", key.id, secret.expose()))
+        };
+        let answer = self.service.key_create(&context, draft, render).await;
+        let body = answer.unwrap().value.body;
+        let (id, secret) = body.split_once(' ').unwrap();
+        (id.parse().unwrap(), PlainKey::parse(secret).unwrap())
+    }
+
+    pub fn org_draft(&self, slug: &str) -> OrgDraft {
+        OrgDraft {
             name: build::name(slug),
             slug: build::slug(slug),
             plan: build::plan("standard"),
             external_id: None,
             labels: build::labels(&[]),
-        };
-        Ok(self.service.org_create(&context, draft).await?.value.id)
+        }
+    }
+
+    pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Refusal> {
+        let context = self.admit(key, operations::ORG_CREATE).await?;
+        let draft = self.org_draft(slug);
+        let answer = self.service.org_create(&context, draft, org_body).await?;
+        Ok(answer.value.body.parse().unwrap())
     }
 
     pub async fn delete_org(&self, key: &PlainKey, id: OrgId) -> Org {

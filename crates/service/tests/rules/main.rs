@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is test code")]
 
+mod again;
 mod kit;
 mod limits;
 mod provisioning;

@@ -13,7 +13,7 @@ use stores::{Database as _, StoreError};
 use time::Duration;
 use tokio::sync::Semaphore;
 
-use crate::kit::{bench, bench_with};
+use crate::kit::{bench, bench_with, org_body};
 
 fn failure() -> Failure {
     Failure {
@@ -146,7 +146,7 @@ async fn an_org_that_can_not_be_made_fails_and_can_be_tried_again() {
         .admit(&bench.admin, service::operations::ORG_RETRY)
         .await
         .unwrap();
-    bench.service.org_retry(&admin, id).await.unwrap();
+    bench.service.org_retry(&admin, id, org_body).await.unwrap();
     bench.service.reconcile_due().await.unwrap();
     assert_eq!(bench.org(id).await.status, OrgStatus::Ready);
 }

@@ -1,7 +1,7 @@
 //! Partner keys.
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
-use keys::{KeyFilter, KeyStatus, PartnerKey};
+use keys::{KeyFilter, KeyStatus, Networks, PartnerKey};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
 use stores::{Database, StoreError};
@@ -49,6 +49,7 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
         scopes: ScopeSet::EMPTY.with(Scope::OrgsList).with(Scope::AuditRead),
         org_id: Some(org),
         org_plans: Some(vec![plan("zeta"), plan("alpha")]),
+        allowed_cidrs: Some(Networks::parse(["2001:db8::/32", "192.0.2.7", "0.0.0.0/0"]).unwrap()),
         rate_limit: Some(RateLimit::literal(100_000_000, 86_400)),
         expires_at: Some(at(1)),
         disabled: true,
@@ -135,6 +136,7 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
         name: change.name.clone(),
         scopes: change.scopes,
         org_plans: change.org_plans.clone(),
+        allowed_cidrs: change.allowed_cidrs.clone(),
         rate_limit: change.rate_limit,
         expires_at: change.expires_at,
         labels: change.labels.clone(),

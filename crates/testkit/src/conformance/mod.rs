@@ -11,6 +11,7 @@ pub mod leases;
 pub mod org_lists;
 pub mod orgs;
 pub mod partners;
+pub mod replies;
 pub mod slugs;
 pub mod transactions;
 mod world;
@@ -103,6 +104,14 @@ macro_rules! conformance_rules {
                 a_partner_update_writes_everything_but_the_id_and_the_time_of_making
                 an_unknown_partner_is_not_found_and_not_made_by_an_update
                 partners_are_paged_newest_first
+            }
+            replies {
+                a_kept_answer_comes_back_to_the_same_call_alone
+                an_outdated_answer_makes_room
+                an_erased_answer_keeps_its_place
+                a_rolled_back_call_leaves_no_place_taken
+                of_many_who_take_one_place_one_gets_it
+                outdated_answers_are_forgotten_up_to_the_limit
             }
             slugs {
                 a_slug_that_an_org_has_is_taken

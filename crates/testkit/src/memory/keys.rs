@@ -100,6 +100,7 @@ impl KeyStore for MemoryTx {
             stored.name = key.name;
             stored.scopes = key.scopes;
             stored.org_plans = key.org_plans;
+            stored.allowed_cidrs = key.allowed_cidrs;
             stored.rate_limit = key.rate_limit;
             stored.expires_at = key.expires_at;
             stored.labels = key.labels;

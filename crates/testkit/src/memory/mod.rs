@@ -6,6 +6,7 @@
 mod audit;
 mod keys;
 mod orgs;
+mod replies;
 mod session;
 mod table;
 

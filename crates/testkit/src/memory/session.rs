@@ -6,7 +6,7 @@ use audit::Event;
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
 use keys::{AdminKey, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
-use stores::{StoreError, Transaction};
+use stores::{KeptReply, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use super::table::Table;
@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) workspaces: Table<WorkspaceId, Workspace>,
     pub(super) subscriptions: Table<OrgId, Subscription>,
     pub(super) events: Table<EventId, Event>,
+    pub(super) replies: Table<(String, [u8; 32]), ReplyRow>,
 }
 
 impl State {
@@ -44,6 +45,14 @@ pub(super) struct SlugRow {
     pub(super) org: OrgId,
     pub(super) partner: PartnerId,
     pub(super) freed_at: Option<OffsetDateTime>,
+}
+
+/// An answer that is kept.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyRow {
+    pub(super) kept: KeptReply,
+    pub(super) issued: Option<KeyId>,
+    pub(super) begun_at: OffsetDateTime,
 }
 
 /// An org as it is stored: beside what the reconciler needs.

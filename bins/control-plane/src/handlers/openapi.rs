@@ -1,0 +1,40 @@
+//! `/cp/openapi.json`.
+
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
+
+use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
+use api::openapi::{Described, document};
+
+use super::reference::Published;
+use crate::http::App;
+
+/// Where the server of the document stands in a document that no server gives.
+pub const EXAMPLE_URL: &str = "http://127.0.0.1:8080";
+
+/// The document as text.
+///
+/// # Errors
+/// When it can't be written as JSON, which none of its parts refuses.
+pub fn text(calls: &[Described], public_url: &str) -> serde_json::Result<String> {
+    // Through a value, so that the members always stand in the same order.
+    let document = serde_json::to_value(document(calls, public_url))?;
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// The document, made when the server starts.
+pub fn read(
+    published: &Arc<Published>,
+) -> impl Fn(Arc<App>, String) -> Ready<HttpResponse> + Clone + 'static {
+    let published = Arc::clone(published);
+    move |_app, _id| {
+        ready(
+            HttpResponse::Ok()
+                .insert_header((CACHE_CONTROL, "no-cache"))
+                .content_type("application/json")
+                .body(published.document.clone()),
+        )
+    }
+}

@@ -1,0 +1,210 @@
+//! Credentials that are missing, malformed or misplaced, and who may go where.
+
+use serde_json::json;
+
+use crate::kit::{ADMIN_KEY, ALL_SCOPES, Answer, Server, Store, tokens};
+
+on_both_engines![
+    without_a_credential_there_is_a_plain_challenge,
+    a_token_that_nobody_knows_is_invalid,
+    a_token_of_wrong_form_is_invalid,
+    a_token_stands_in_one_header_only,
+    partner_keys_and_admin_keys_keep_to_their_routes,
+    an_unknown_path_is_first_of_all_the_question_who_asks,
+];
+
+const PLAIN: &str = r#"Bearer realm="cp""#;
+
+#[track_caller]
+fn is_invalid_key(answer: &Answer) {
+    answer.problem(401, "invalid-key");
+    is_invalid_token(answer);
+}
+
+#[track_caller]
+fn is_invalid_token(answer: &Answer) {
+    let challenge = answer.header("www-authenticate");
+    let start = format!(r#"{PLAIN}, error="invalid_token", error_description=""#);
+    assert!(
+        challenge.starts_with(&start) && challenge.ends_with('"'),
+        "{answer:#?}"
+    );
+}
+
+#[track_caller]
+fn is_missing(answer: &Answer) {
+    answer.problem(401, "missing-credentials");
+    assert_eq!(answer.header("www-authenticate"), PLAIN);
+    assert_eq!(answer.header_if_any("audit-event-id"), None);
+}
+
+fn without_a_credential_there_is_a_plain_challenge(store: Store) {
+    let server = store.start();
+    for (method, path) in [
+        ("GET", "/cp/whoami"),
+        ("GET", "/cp/orgs"),
+        ("POST", "/cp/orgs"),
+        ("DELETE", "/cp/orgs/org_01HXKM4000000000000000000A"),
+        ("POST", "/cp/admin/partner-keys"),
+        ("GET", "/cp/admin/audit-events"),
+        ("PUT", "/cp/orgs"),
+    ] {
+        is_missing(&server.anon().send(method, path, &[], b""));
+    }
+    for value in ["Basic b3A6c2VjcmV0", "Bearer", "Bearer "] {
+        let headers = [("authorization", value)];
+        is_missing(&server.anon().send("GET", "/cp/whoami", &headers, b""));
+    }
+    // The scheme's name is not case-sensitive (RFC 9110, section 11.1).
+    let headers = [("authorization", &*format!("bearer {ADMIN_KEY}"))];
+    server
+        .anon()
+        .send("GET", "/cp/whoami", &headers, b"")
+        .expect(200);
+}
+
+fn a_token_that_nobody_knows_is_invalid(store: Store) {
+    let server = store.start();
+    for token in [
+        tokens::well_formed("mol_pk_"),
+        tokens::well_formed("mol_ak_"),
+        format!("{ADMIN_KEY}x"),
+        "nonsense".to_owned(),
+    ] {
+        let answer = server.with_token(&token).get("/cp/whoami");
+        is_invalid_key(&answer);
+        assert_eq!(answer.header_if_any("audit-event-id"), None);
+    }
+}
+
+fn a_token_of_wrong_form_is_invalid(store: Store) {
+    let server = store.start();
+    let key = server.key(&["orgs:list"]);
+    let good = key.token();
+    assert!(tokens::is_well_formed(good, "mol_pk_"), "{good}");
+    for token in [
+        tokens::mistyped(good),
+        good[..good.len() - 1].to_owned(),
+        good[..20].to_owned(),
+        format!("{good}0"),
+        good.replacen("mol_pk_", "mol_ak_", 1),
+        good.replacen("mol_pk_", "MOL_PK_", 1),
+        "mol_pk_".to_owned(),
+    ] {
+        is_invalid_key(&server.with_token(&token).get("/cp/whoami"));
+    }
+    let answer = server.raw(format!(
+        "GET /cp/whoami HTTP/1.1\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer mol_pk_{}\r\n\r\n",
+        "é".repeat(25)
+    ));
+    assert!(
+        answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.1 401"),
+        "{answer}"
+    );
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    key.get("/cp/whoami").expect(200);
+}
+
+fn a_token_stands_in_one_header_only(store: Store) {
+    let server = store.start();
+    let key = server.key(&["orgs:list"]);
+    let twice = [("authorization", &*format!("Bearer {}", key.token()))];
+    let queries = [
+        format!("/cp/orgs?access_token={}", key.token()),
+        format!("/cp/orgs?access_token={ADMIN_KEY}"),
+        format!("/cp/orgs?key={}", key.token()),
+    ];
+    let mut answers = vec![key.send("GET", "/cp/orgs", &twice, b"")];
+    answers.extend(queries.iter().map(|path| key.get(path)));
+    answers.extend(queries.iter().map(|path| server.anon().get(path)));
+    for answer in answers {
+        answer.problem(400, "invalid-request");
+        let challenge = answer.header("www-authenticate");
+        assert!(
+            challenge.starts_with(&format!(r#"{PLAIN}, error="invalid_request""#)),
+            "{answer:#?}"
+        );
+    }
+}
+
+#[track_caller]
+fn walk(server: &Server, token: &str, routes: &[(&str, &str)]) {
+    for (method, path) in routes {
+        let answer = server.with_token(token).call(method, path, json!(null));
+        answer.problem(403, "not-permitted");
+        answer.event();
+    }
+}
+
+fn partner_keys_and_admin_keys_keep_to_their_routes(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let id = org["id"].as_str().unwrap();
+    let partner = format!("/cp/admin/partners/{}", key.partner_id());
+    let admin_org = format!("/cp/admin/orgs/{id}");
+    walk(
+        &server,
+        key.token(),
+        &[
+            ("POST", "/cp/admin/partners"),
+            ("GET", "/cp/admin/partners"),
+            ("GET", &partner),
+            ("PATCH", &partner),
+            ("POST", "/cp/admin/partner-keys"),
+            ("PATCH", &key.path()),
+            ("GET", "/cp/admin/orgs"),
+            ("GET", &admin_org),
+            ("PUT", &format!("{admin_org}/subscription")),
+            ("POST", &format!("{admin_org}/suspend")),
+            ("POST", &format!("{admin_org}/resume")),
+            ("POST", &format!("{admin_org}/retry")),
+            ("GET", "/cp/admin/audit-events"),
+        ],
+    );
+    let own = format!("/cp/orgs/{id}");
+    walk(
+        &server,
+        ADMIN_KEY,
+        &[
+            ("POST", "/cp/orgs"),
+            ("GET", "/cp/orgs"),
+            ("GET", &own),
+            ("DELETE", &own),
+            ("GET", &format!("{own}/status")),
+            ("POST", &format!("{own}/workspaces")),
+            ("GET", &format!("{own}/workspaces")),
+            ("GET", &format!("{own}/billing")),
+            ("GET", "/cp/audit-events"),
+        ],
+    );
+    assert_eq!(key.get(&own).expect(200)["status"], "ready");
+}
+
+fn an_unknown_path_is_first_of_all_the_question_who_asks(store: Store) {
+    let server = store.start();
+    let key = server.key(&["orgs:list"]);
+    for path in [
+        "/cp",
+        "/cp/",
+        "/cp/nothing",
+        "/cp/orgs/",
+        "/cp/orgs/x/y/z",
+        "/cp/admin",
+        "/cp/webhook-endpoints",
+        "/cp/orgs/org_01HXKM4000000000000000000A/renew",
+    ] {
+        is_missing(&server.anon().get(path));
+        is_invalid_key(&server.with_token("nonsense").get(path));
+        let answer = key.get(path);
+        answer.problem(404, "not-found");
+        answer.event();
+        server.admin().get(path).problem(404, "not-found");
+    }
+    for path in ["/", "/nothing", "/cpx", "/favicon.ico"] {
+        server.anon().get(path).problem(404, "not-found");
+        let answer = key.get(path);
+        answer.problem(404, "not-found");
+        assert_eq!(answer.header_if_any("audit-event-id"), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! What anyone may ask, and the id that every answer carries.
+
+use serde_json::{Value, json};
+
+use crate::kit::{ALL_SCOPES, Store, tokens};
+
+on_both_engines![
+    health_routes_answer_anyone,
+    metrics_count_calls_and_hold_no_ids,
+    a_request_id_is_taken_when_it_is_harmless_and_replaced_otherwise,
+    addresses_are_believed_of_trusted_proxies_alone,
+    the_urls_of_answers_can_be_set,
+];
+
+fn health_routes_answer_anyone(store: Store) {
+    let server = store.start();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        for caller in [server.anon(), server.with_token("nonsense"), server.admin()] {
+            let answer = caller.get(path);
+            assert_eq!(answer.status, 200, "{answer:#?}");
+            assert!(answer.header("x-request-id").starts_with("req_"));
+            assert_eq!(answer.header_if_any("audit-event-id"), None);
+        }
+    }
+}
+
+fn metrics_count_calls_and_hold_no_ids(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    key.get(&format!("/cp/orgs/{}", org["id"].as_str().unwrap()))
+        .expect(200);
+    key.get("/cp/a-made-up-path").problem(404, "not-found");
+    key.send("BREW", "/cp/orgs", &[], b"")
+        .problem(405, "method-not-allowed");
+    server
+        .anon()
+        .get("/cp/orgs")
+        .problem(401, "missing-credentials");
+    let text = server.anon().get("/metrics").body;
+    let counts = text.lines().any(|line| {
+        line.contains("/cp/orgs/{id}\"") && line.contains("GET") && line.ends_with("\"200\"} 2")
+    });
+    assert!(counts, "{text}");
+    for id in [
+        key.id(),
+        key.partner_id(),
+        org["id"].as_str().unwrap(),
+        key.token(),
+        "acme-corp",
+        "127.0.0.1",
+        "pak_",
+        "ptn_",
+        "org_0",
+        "evt_",
+        "adm_",
+        "made-up",
+        "BREW",
+    ] {
+        assert!(!text.contains(id), "{id} in\n{text}");
+    }
+}
+
+fn a_request_id_is_taken_when_it_is_harmless_and_replaced_otherwise(store: Store) {
+    let server = store.start();
+    let unknown = server.with_token(&tokens::well_formed("mol_pk_"));
+    for (caller, path) in [
+        (server.admin(), "/cp/whoami"),
+        (server.admin(), "/cp/nothing"),
+        (server.anon(), "/cp/whoami"),
+        (unknown, "/cp/whoami"),
+        (server.anon(), "/healthz"),
+        (server.anon(), "/nothing"),
+    ] {
+        let ask = |id: &str| {
+            let answer = caller.send("GET", path, &[("x-request-id", id)], b"");
+            answer.header("x-request-id").to_owned()
+        };
+        for id in ["run-7.a_B", "x", &"x".repeat(128)] {
+            assert_eq!(ask(id), id, "{path}");
+        }
+        for id in ["", "a b", "a/b", "a\"b", "é", &"x".repeat(129)] {
+            let told = ask(id);
+            assert!(
+                told.starts_with("req_") && told.len() == 30,
+                "{path} {id:?}: {told}"
+            );
+        }
+    }
+}
+
+fn addresses_are_believed_of_trusted_proxies_alone(store: Store) {
+    let forwarded = [("x-forwarded-for", "1.2.3.4, 198.51.100.7")];
+    for (proxies, expect) in [("", "127.0.0.1"), ("127.0.0.0/8", "198.51.100.7")] {
+        let server = store.start_with(&[("MOLECULE_CP_TRUSTED_PROXIES", proxies)]);
+        let key = server.key(&["orgs:list"]);
+        key.send("GET", "/cp/whoami", &forwarded, b"").expect(200);
+        let events = server.events(&format!("key_id={}", key.id()));
+        assert_eq!(events[0]["ip"], expect);
+    }
+}
+
+fn the_urls_of_answers_can_be_set(store: Store) {
+    let server = store.start_with(&[
+        ("MOLECULE_CP_PUBLIC_URL", "https://cp.example.test/"),
+        ("MOLECULE_CP_LOGIN_URL", "https://login.example.test/in"),
+    ]);
+    let problem = server.anon().get("/cp/orgs").json();
+    assert_eq!(
+        problem["type"],
+        "https://cp.example.test/problems/missing-credentials"
+    );
+    let key = server.key(&["orgs:create"]);
+    let org = key.post(
+        "/cp/orgs",
+        json!({"name": "a", "slug": "acme-corp", "plan": "free"}),
+    );
+    let url = "https://login.example.test/in?org=acme-corp";
+    assert_eq!(org.expect(201)["login_url"], Value::from(url));
+}

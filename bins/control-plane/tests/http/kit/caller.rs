@@ -1,0 +1,199 @@
+//! Somebody who calls a server.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::{
+    Agent,
+    http::{self, request},
+};
+
+use super::{Answer, eventually};
+
+/// Every scope there is in this version.
+pub const ALL_SCOPES: &[&str] = &[
+    "orgs:create",
+    "orgs:list",
+    "orgs:delete",
+    "workspaces:create",
+    "billing:read",
+    "audit:read",
+];
+
+/// A caller with one credential, or none.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    agent: Agent,
+    base: String,
+    token: Option<String>,
+    key: Value,
+}
+
+impl Caller {
+    pub(super) fn new(address: &str, token: Option<&str>) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .allow_non_standard_methods(true)
+            .max_redirects(0)
+            .max_idle_age(Duration::from_secs(2))
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        Self {
+            agent: config.into(),
+            base: format!("http://{address}"),
+            token: token.map(str::to_owned),
+            key: Value::Null,
+        }
+    }
+
+    /// The holder of a key that was just issued.
+    pub(super) fn holding(address: &str, key: Value) -> Self {
+        let mut caller = Self::new(address, key["key"].as_str());
+        caller.key = key;
+        caller
+    }
+
+    /// The key's resource, as its creation showed it.
+    pub fn resource(&self) -> &Value {
+        &self.key
+    }
+
+    /// The key's id.
+    pub fn id(&self) -> &str {
+        self.key["id"].as_str().unwrap()
+    }
+
+    /// The id of the key's partner.
+    pub fn partner_id(&self) -> &str {
+        self.key["partner_id"].as_str().unwrap()
+    }
+
+    /// The secret.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap()
+    }
+
+    /// The path of the key's own resource.
+    pub fn path(&self) -> String {
+        format!("/cp/admin/partner-keys/{}", self.id())
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], b"")
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, body)
+    }
+
+    #[track_caller]
+    pub fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call("PATCH", path, body)
+    }
+
+    #[track_caller]
+    pub fn put(&self, path: &str, body: Value) -> Answer {
+        self.call("PUT", path, body)
+    }
+
+    /// A call with a JSON body, or without one where it is `null`.
+    #[track_caller]
+    pub fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        if body.is_null() {
+            return self.send(method, path, &[], b"");
+        }
+        let headers = [("content-type", "application/json")];
+        self.send(method, path, &headers, body.to_string().as_bytes())
+    }
+
+    /// A call with these headers beside the credential, and this body.
+    #[track_caller]
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, path, headers, body).unwrap()
+    }
+
+    /// As [`Caller::send`], of a server that may go away.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = self.run(request, body)?;
+        let headers = answer.headers().iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.to_string(), value.into_owned())
+        });
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            headers: headers.collect(),
+            asked: format!("{method} {path}"),
+            body: answer.body_mut().read_to_string()?,
+        })
+    }
+
+    fn run(
+        &self,
+        request: request::Builder,
+        body: &[u8],
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        if body.is_empty() {
+            self.agent.run(request.body(())?)
+        } else {
+            self.agent.run(request.body(body)?)
+        }
+    }
+
+    /// All items of a list, page by page.
+    #[track_caller]
+    pub fn all(&self, path: &str) -> Vec<Value> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut items = Vec::new();
+        let mut page = self.get(&format!("{path}{joint}limit=100")).expect(200);
+        loop {
+            items.extend(page["data"].as_array().unwrap().clone());
+            let Some(cursor) = page["next_cursor"].as_str() else {
+                return items;
+            };
+            let next = format!("{path}{joint}limit=100&cursor={cursor}");
+            page = self.get(&next).expect(200);
+        }
+    }
+
+    /// Creates an org and waits until it is ready.
+    #[track_caller]
+    pub fn org(&self, slug: &str) -> Value {
+        let request = json!({"name": slug, "slug": slug, "plan": "standard"});
+        let org = self.post("/cp/orgs", request).expect(201);
+        let id = org["id"].as_str().unwrap();
+        self.wait(id, "ready");
+        self.get(&format!("/cp/orgs/{id}")).expect(200)
+    }
+
+    /// Polls an org until it has this status.
+    #[track_caller]
+    pub fn wait(&self, org: &str, status: &str) {
+        let path = format!("/cp/orgs/{org}/status");
+        eventually(&format!("{org} is {status}"), || {
+            (self.get(&path).expect(200)["status"] == status).then_some(())
+        });
+    }
+}

@@ -1,0 +1,32 @@
+//! A server to test: the real program on a database of its own, and callers that speak to it.
+
+mod answer;
+mod caller;
+mod server;
+mod store;
+pub mod tokens;
+mod waiting;
+
+pub use self::{
+    answer::Answer,
+    caller::{ALL_SCOPES, Caller},
+    server::Server,
+    store::{ADMIN_KEY, Store},
+    waiting::{eventually, within},
+};
+
+/// Makes two tests of each function: one on SQLite, one on PostgreSQL where that is installed.
+macro_rules! on_both_engines {
+    ($($rule:ident,)+) => {
+        mod sqlite {
+            $(#[test] fn $rule() { super::$rule($crate::kit::Store::sqlite()) })+
+        }
+        mod postgres {
+            $(#[test] fn $rule() {
+                if let Some(store) = $crate::kit::Store::postgres() {
+                    super::$rule(store)
+                }
+            })+
+        }
+    };
+}

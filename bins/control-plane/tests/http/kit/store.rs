@@ -1,0 +1,83 @@
+//! Where a server keeps its data, from one start to the next.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::Server;
+
+/// The operator's own admin key of every server here.
+pub const ADMIN_KEY: &str = "operators-own-admin-key-of-the-tests-0001";
+
+/// A data folder and a database.
+pub struct Store {
+    folder: TempDir,
+    database_url: Option<String>,
+}
+
+impl Store {
+    /// With SQLite.
+    pub fn sqlite() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            database_url: None,
+        }
+    }
+
+    /// With PostgreSQL, where that is installed.
+    pub fn postgres() -> Option<Self> {
+        let server = testkit::postgres::Server::shared()?;
+        Some(Self {
+            folder: tempfile::tempdir().unwrap(),
+            database_url: Some(server.new_database()),
+        })
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program with these settings, an empty one taking a setting away.
+    pub fn program(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_molecule-cp"));
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("MOLECULE_CP_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove("RUST_LOG")
+            .env("MOLECULE_CP_LISTEN", "127.0.0.1:0")
+            .env("MOLECULE_CP_DATA_DIR", self.folder())
+            .env("MOLECULE_CP_ADMIN_KEY", ADMIN_KEY)
+            .envs(settings.iter().copied());
+        if let Some(url) = &self.database_url {
+            command.env("MOLECULE_CP_DATABASE_URL", url);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+        self.program(arguments, settings).output().unwrap()
+    }
+
+    /// Starts a server.
+    pub fn start(&self) -> Server {
+        self.start_with(&[])
+    }
+
+    /// Starts a server with these settings.
+    pub fn start_with(&self, settings: &[(&str, &str)]) -> Server {
+        Server::start(self.program(&["serve"], settings))
+    }
+}

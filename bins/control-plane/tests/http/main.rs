@@ -1,0 +1,32 @@
+//! The HTTP contract, through the real program on both databases.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code"
+)]
+
+#[macro_use]
+mod kit;
+
+mod announced;
+mod audit;
+mod bound_keys;
+mod challenges;
+mod health;
+mod keys;
+mod kills;
+mod limits;
+mod lists;
+mod not_offered;
+mod orgs;
+mod partners;
+mod peppers;
+mod problems;
+mod program;
+mod resources;
+mod scopes;
+mod secrets;
+mod sight;
+mod values;

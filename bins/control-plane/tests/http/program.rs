@@ -1,0 +1,245 @@
+//! The program: its commands, its start and its end.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::kit::{ADMIN_KEY, ALL_SCOPES, Store, tokens};
+
+on_both_engines![
+    migrate_makes_the_database_and_can_be_repeated,
+    admin_keys_are_made_listed_and_revoked_beside_a_server,
+    data_outlives_the_server,
+    a_signal_ends_the_server_in_good_order,
+    settings_are_shown_with_secrets_masked,
+];
+
+/// Well above what a machine under load needs, well below the contract's 30 s.
+const QUICKLY: Duration = Duration::from_secs(10);
+
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{output:#?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn migrate_makes_the_database_and_can_be_repeated(store: Store) {
+    succeeded(&store.run(&["migrate"], &[]));
+    succeeded(&store.run(&["migrate"], &[]));
+    let server = store.start();
+    let key = server.key(&["orgs:list"]);
+    succeeded(&store.run(&["migrate"], &[]));
+    key.get("/cp/orgs").expect(200);
+}
+
+fn word(text: &str, prefix: &str) -> String {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let found = words.find(|word| word.starts_with(prefix));
+    found
+        .unwrap_or_else(|| panic!("no {prefix} in {text}"))
+        .to_owned()
+}
+
+fn admin_keys_are_made_listed_and_revoked_beside_a_server(store: Store) {
+    let server = store.start();
+    let shown = succeeded(&store.run(&["admin-key", "create", "--name", "second"], &[]));
+    let (id, secret) = (word(&shown, "adm_"), word(&shown, "mol_ak_"));
+    assert!(tokens::is_well_formed(&secret, "mol_ak_"));
+    let second = server.with_token(&secret);
+    assert_eq!(
+        second.get("/cp/whoami").expect(200)["credential"]["id"],
+        *id
+    );
+    let list = succeeded(&store.run(&["admin-key", "list"], &[]));
+    assert!(list.contains(&id) && list.contains("second"), "{list}");
+    assert!(
+        !list.contains(&secret) && !list.contains(ADMIN_KEY),
+        "{list}"
+    );
+    succeeded(&store.run(&["admin-key", "revoke", &id], &[]));
+    let refused = second.get("/cp/whoami");
+    refused.problem(401, "key-revoked");
+    refused.event();
+    server.admin().get("/cp/whoami").expect(200);
+    let unknown = store.run(
+        &["admin-key", "revoke", "adm_01HXKM4000000000000000000A"],
+        &[],
+    );
+    assert!(!unknown.status.success(), "{unknown:#?}");
+    let told: Vec<_> = server.events("action=admin_key.revoke");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["target"]["id"], *id);
+}
+
+fn data_outlives_the_server(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let before = server.events("");
+    drop(server);
+    let server = store.start();
+    let key = server.with_token(key.token());
+    assert_eq!(key.all("/cp/orgs"), [org]);
+    assert!(server.events("").starts_with(&before));
+}
+
+fn a_signal_ends_the_server_in_good_order(store: Store) {
+    let server = store.start();
+    // A client that keeps its connection, and one that has only opened it.
+    let mut kept = TcpStream::connect(server.address()).unwrap();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: cp\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 512];
+    let read = kept.read(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+    let opened = TcpStream::connect(server.address()).unwrap();
+    // Refusals that are only counted so far must be on record at the end.
+    let limit = serde_json::json!({"limit": 1, "window_seconds": 86_400});
+    let key = server.issue(serde_json::json!({"scopes": ["orgs:list"], "rate_limit": limit}));
+    key.get("/cp/orgs").expect(200);
+    for _ in 0..5 {
+        key.get("/cp/orgs").problem(429, "rate-limited");
+    }
+    let began = Instant::now();
+    let (status, log) = server.terminate(QUICKLY);
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "after {:?}:\n{log}",
+        began.elapsed()
+    );
+    drop((kept, opened));
+    let server = store.start();
+    let events = server.events(&format!("key_id={}&outcome=denied", key.id()));
+    let count: u64 = events
+        .iter()
+        .map(|event| event["details"]["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(count, 5);
+}
+
+fn settings_are_shown_with_secrets_masked(store: Store) {
+    let secrets = [
+        (
+            "MOLECULE_CP_ADMIN_KEY",
+            "an-admin-key-that-must-not-be-shown-00001",
+        ),
+        (
+            "MOLECULE_CP_PEPPER",
+            "a-pepper-that-must-not-be-shown-00000002",
+        ),
+        (
+            "MOLECULE_CP_RETIRED_PEPPERS",
+            "a-retired-pepper-that-must-not-show-0003,and-another-one-of-thirty-two-bytes-4",
+        ),
+        (
+            "MOLECULE_CP_DATABASE_URL",
+            "postgres://cp:the-databases-password@localhost/cp",
+        ),
+    ];
+    let shown = succeeded(&store.run(&["config"], &secrets));
+    for secret in ["that-must-not", "and-another", "databases-password"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    for (name, _) in secrets {
+        let name = name.trim_start_matches("MOLECULE_CP_").to_lowercase();
+        assert!(shown.contains(&name), "{name} in {shown}");
+    }
+    let parsed = shown.lines().all(|line| line.contains(" = "));
+    assert!(parsed, "{shown}");
+}
+
+#[test]
+fn a_port_in_use_is_an_error_and_costs_no_first_key() {
+    let one = Store::sqlite();
+    let server = one.start();
+    let other = Store::sqlite();
+    let settings = [
+        ("MOLECULE_CP_LISTEN", server.address()),
+        ("MOLECULE_CP_ADMIN_KEY", ""),
+    ];
+    let output = other.run(&["serve"], &settings);
+    assert!(!output.status.success(), "{output:#?}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains(server.address()), "{log}");
+    assert!(output.stdout.is_empty());
+    server.admin().get("/cp/whoami").expect(200);
+    // The key is made by the start that succeeds.
+    let server = other.start_with(&[("MOLECULE_CP_ADMIN_KEY", "")]);
+    let shown = crate::kit::eventually("the key is shown", || {
+        server
+            .output()
+            .contains("mol_ak_")
+            .then(|| word(&server.output(), "mol_ak_"))
+    });
+    server.with_token(&shown).get("/cp/whoami").expect(200);
+}
+
+#[test]
+fn settings_that_are_wrong_are_named_and_end_the_program() {
+    let store = Store::sqlite();
+    for (name, value) in [
+        ("MOLECULE_CP_ADMIN_KEY", "short"),
+        ("MOLECULE_CP_PEPPER", "short"),
+        ("MOLECULE_CP_LISTEN", "nowhere"),
+        ("MOLECULE_CP_ADMIN_RATE_LIMIT", "many"),
+        ("MOLECULE_CP_DATABASE_URL", "mysql://x"),
+    ] {
+        let output = store.run(&["serve"], &[(name, value)]);
+        assert!(!output.status.success(), "{output:#?}");
+        let log = String::from_utf8(output.stderr).unwrap().to_lowercase();
+        let setting = name.trim_start_matches("MOLECULE_CP_").to_lowercase();
+        assert!(log.contains(&setting), "{setting} in {log}");
+    }
+}
+
+#[test]
+fn servers_that_start_together_make_one_first_key() {
+    let Some(store) = Store::postgres() else {
+        return;
+    };
+    let settings = [
+        ("MOLECULE_CP_ADMIN_KEY", ""),
+        (
+            "MOLECULE_CP_PEPPER",
+            "one-pepper-for-all-servers-of-32-bytes-or-more",
+        ),
+    ];
+    let outputs: Vec<String> = thread::scope(|scope| {
+        let starts: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| store.start_with(&settings)))
+            .collect();
+        let servers: Vec<_> = starts
+            .into_iter()
+            .map(|start| start.join().unwrap())
+            .collect();
+        servers
+            .into_iter()
+            .map(|server| {
+                assert_eq!(
+                    server.anon().get("/readyz").expect(200)["status"],
+                    Value::from("ok")
+                );
+                let (status, log) = server.terminate_with_output(QUICKLY);
+                assert!(status.success());
+                log
+            })
+            .collect()
+    });
+    let shown: Vec<_> = outputs
+        .iter()
+        .filter(|output| output.contains("mol_ak_"))
+        .collect();
+    assert_eq!(shown.len(), 1, "{outputs:#?}");
+    let server = store.start_with(&settings);
+    server
+        .with_token(&word(shown[0], "mol_ak_"))
+        .get("/cp/whoami")
+        .expect(200);
+}

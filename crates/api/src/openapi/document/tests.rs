@@ -1,0 +1,301 @@
+//! The document against OpenAPI's own rules, and its examples against its schemas.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use serde_json::Map;
+
+use super::*;
+use crate::openapi::operations as op;
+
+const URL: &str = "https://cp.example.com";
+
+/// A few calls of each kind; the server's tests look at its whole table.
+fn calls() -> Vec<Described> {
+    let call = |method, path, who, operation| Described {
+        method,
+        path,
+        who,
+        action: None,
+        operation,
+    };
+    let created: &[Scope] = &[Scope::OrgsCreate];
+    vec![
+        call(
+            Method::Post,
+            "/cp/admin/partners",
+            Who::Admin,
+            &op::PARTNER_CREATE,
+        ),
+        call(
+            Method::Get,
+            "/cp/admin/partners",
+            Who::Admin,
+            &op::PARTNER_LIST,
+        ),
+        call(
+            Method::Patch,
+            "/cp/admin/partners/{id}",
+            Who::Admin,
+            &op::PARTNER_UPDATE,
+        ),
+        call(
+            Method::Post,
+            "/cp/admin/partner-keys",
+            Who::Admin,
+            &op::KEY_CREATE,
+        ),
+        call(
+            Method::Get,
+            "/cp/admin/partner-keys",
+            Who::Any,
+            &op::KEY_LIST,
+        ),
+        call(
+            Method::Get,
+            "/cp/admin/partner-keys/{id}",
+            Who::Any,
+            &op::KEY_READ,
+        ),
+        call(
+            Method::Patch,
+            "/cp/admin/partner-keys/{id}",
+            Who::Admin,
+            &op::KEY_UPDATE,
+        ),
+        call(
+            Method::Put,
+            "/cp/admin/orgs/{id}/subscription",
+            Who::Admin,
+            &op::BILLING_UPDATE,
+        ),
+        call(
+            Method::Post,
+            "/cp/admin/orgs/{id}/retry",
+            Who::Admin,
+            &op::ORG_RETRY,
+        ),
+        call(
+            Method::Get,
+            "/cp/admin/orgs",
+            Who::Admin,
+            &op::ADMIN_ORG_LIST,
+        ),
+        call(
+            Method::Get,
+            "/cp/admin/audit-events",
+            Who::Admin,
+            &op::ADMIN_AUDIT_LIST,
+        ),
+        call(
+            Method::Post,
+            "/cp/orgs",
+            Who::Partner(created),
+            &op::ORG_CREATE,
+        ),
+        call(
+            Method::Get,
+            "/cp/orgs/{id}/status",
+            Who::Partner(created),
+            &op::ORG_STATUS,
+        ),
+        call(
+            Method::Delete,
+            "/cp/orgs/{id}",
+            Who::Partner(created),
+            &op::ORG_DELETE,
+        ),
+        call(
+            Method::Post,
+            "/cp/orgs/{id}/workspaces",
+            Who::Partner(created),
+            &op::WORKSPACE_CREATE,
+        ),
+        call(
+            Method::Get,
+            "/cp/orgs/{id}/workspaces",
+            Who::Partner(created),
+            &op::WORKSPACE_LIST,
+        ),
+        call(
+            Method::Get,
+            "/cp/orgs/{id}/billing",
+            Who::Partner(created),
+            &op::BILLING_READ,
+        ),
+        call(Method::Get, "/cp/whoami", Who::Any, &op::WHOAMI),
+        call(Method::Get, "/healthz", Who::Anyone, &op::HEALTHZ),
+        call(Method::Get, "/metrics", Who::Anyone, &op::METRICS),
+        call(
+            Method::Get,
+            "/problems/{code}",
+            Who::Anyone,
+            &op::PROBLEM_READ,
+        ),
+    ]
+}
+
+fn whole() -> Value {
+    serde_json::to_value(document(&calls(), URL)).unwrap()
+}
+
+/// A schema of the document, with the components that it may refer to.
+fn validator(whole: &Value, schema: &Value) -> Validator {
+    let mut schema = schema.as_object().unwrap().clone();
+    schema.insert("components".to_owned(), whole["components"].clone());
+    jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&Value::Object(schema))
+        .unwrap()
+}
+
+/// Every value of the document with the path to it.
+fn walk(value: &Value, at: &str, visit: &mut impl FnMut(&str, &Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            visit(at, members);
+            for (name, value) in members {
+                walk(value, &format!("{at}/{name}"), visit);
+            }
+        }
+        Value::Array(items) => {
+            for (n, value) in items.iter().enumerate() {
+                walk(value, &format!("{at}/{n}"), visit);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let whole = whole();
+    let mut seen = 0;
+    walk(&whole, "", &mut |at, members| {
+        if let Some(Value::String(target)) = members.get("$ref") {
+            let pointer = target.strip_prefix('#').unwrap();
+            assert!(whole.pointer(pointer).is_some(), "{target} at {at}");
+            seen += 1;
+        }
+    });
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn every_component_is_used() {
+    let whole = whole();
+    let text = whole.to_string();
+    for kind in ["schemas", "headers"] {
+        for name in whole["components"][kind].as_object().unwrap().keys() {
+            let reference = format!("\"#/components/{kind}/{name}\"");
+            assert!(text.contains(&reference), "{reference}");
+        }
+    }
+}
+
+#[test]
+fn every_schema_is_one_and_every_example_fits_its_own() {
+    let whole = whole();
+    let mut seen = 0;
+    walk(&whole, "", &mut |at, members| {
+        let Some(schema) = members.get("schema") else {
+            return;
+        };
+        let validator = validator(&whole, schema);
+        let referred = members
+            .get("examples")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::values)
+            .map(|example| {
+                let pointer = example["$ref"].as_str().unwrap().strip_prefix('#').unwrap();
+                &whole.pointer(pointer).unwrap()["value"]
+            });
+        for example in members.get("example").into_iter().chain(referred) {
+            seen += 1;
+            let told: Vec<_> = validator
+                .iter_errors(example)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
+            assert!(told.is_empty(), "{at}: {told:#?}");
+        }
+    });
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn examples_of_answers_show_every_member() {
+    let whole = whole();
+    for &shape in Shape::NAMED {
+        let schema = &whole["components"]["schemas"][shape.name().unwrap()];
+        let Some(properties) = schema["properties"].as_object() else {
+            continue;
+        };
+        let example = examples::example(shape).unwrap();
+        assert_eq!(
+            properties.keys().collect::<BTreeSet<_>>(),
+            example.as_object().unwrap().keys().collect(),
+            "{shape:?}"
+        );
+    }
+}
+
+#[test]
+fn every_parameter_of_a_path_is_declared_and_no_name_stands_twice() {
+    let whole = whole();
+    let mut ids = BTreeSet::new();
+    for (path, item) in whole["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id}");
+            let none = Vec::new();
+            let parameters = operation["parameters"].as_array().unwrap_or(&none);
+            let in_path: Vec<_> = parameters
+                .iter()
+                .filter(|parameter| parameter["in"] == "path")
+                .map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap()))
+                .collect();
+            assert_eq!(in_path.len(), path.matches('{').count(), "{path}");
+            assert!(in_path.iter().all(|name| path.contains(name)), "{path}");
+            assert!(!operation["responses"].as_object().unwrap().is_empty());
+        }
+    }
+}
+
+#[track_caller]
+fn refused(schema: &str, body: &Value) {
+    let whole = whole();
+    let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+    assert!(!validator(&whole, &schema).is_valid(body), "{body}");
+}
+
+#[test]
+fn schemas_refuse_what_the_readers_refuse() {
+    let org = |slug: &str| json!({"name": "a", "slug": slug, "plan": "free"});
+    for slug in ["ab", "a--b", "-ab", "ab-", "1ab", "Abc", &"a".repeat(33)] {
+        refused("NewOrg", &org(slug));
+    }
+    refused("NewOrg", &json!({"name": "a", "slug": "abc"}));
+    refused("NewWorkspace", &json!({"name": ""}));
+    refused("NewWorkspace", &json!({"name": "a\u{7}"}));
+    refused("NewWorkspace", &json!({"name": "a".repeat(201)}));
+    refused("NewPartnerKey", &json!({"name": "a", "scopes": ["all"]}));
+    let key = |member: &str, value: Value| json!({"name": "a", "scopes": [], member: value});
+    refused("NewPartnerKey", &key("max_live_orgs", json!(1)));
+    refused("NewPartnerKey", &key("org_plans", json!([])));
+    refused("NewPartnerKey", &key("labels", json!({"A": "x"})));
+    refused("NewPartnerKey", &key("expires_at", json!("tomorrow")));
+    refused("NewPartnerKey", &key("org_id", json!("org_1")));
+    refused("NewPartnerKey", &key("rate_limit", json!({"limit": 1})));
+    refused("NewBilling", &json!({"plan": "free"}));
+}
+#[test]
+fn every_member_is_explained() {
+    let whole = whole();
+    walk(&whole["components"]["schemas"], "", &mut |at, members| {
+        let properties = members.get("properties").and_then(Value::as_object);
+        for (name, form) in properties.into_iter().flatten() {
+            assert!(form["description"].is_string(), "{at}/{name}");
+        }
+    });
+}

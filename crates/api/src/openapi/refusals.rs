@@ -1,0 +1,184 @@
+//! The problem documents that a call can be answered with.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::openapi::{
+    AllOfBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+    content::ContentBuilder,
+    example::{Example, ExampleBuilder},
+};
+
+use super::{Described, Method, Who, headers::Header};
+use crate::{ErrorCode, FieldError, Problem};
+
+/// The codes that a call can be refused with, by status.
+pub(super) fn codes(route: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
+    let mut codes: Vec<ErrorCode> = route.operation.refusals.to_vec();
+    codes.extend(of_caller(route.who));
+    if route.who != Who::Anyone {
+        codes.extend(of_form(route));
+    }
+    // The table's order is the order of the statuses.
+    let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();
+    for &code in ErrorCode::ALL {
+        if codes.contains(&code) {
+            by_status.entry(code.status()).or_default().push(code);
+        }
+    }
+    by_status
+}
+
+/// What is refused because of who asks.
+fn of_caller(who: Who) -> Vec<ErrorCode> {
+    let mut codes = match who {
+        Who::Anyone => return Vec::new(),
+        Who::Admin => vec![
+            ErrorCode::NotPermitted,
+            ErrorCode::PartnerPlanRequired,
+            ErrorCode::IpNotAllowed,
+        ],
+        Who::Any => vec![ErrorCode::PartnerPlanRequired, ErrorCode::IpNotAllowed],
+        Who::Partner(_) => vec![
+            ErrorCode::InsufficientScope,
+            ErrorCode::NotPermitted,
+            ErrorCode::PartnerPlanRequired,
+            ErrorCode::IpNotAllowed,
+        ],
+    };
+    codes.extend([
+        ErrorCode::MissingCredentials,
+        ErrorCode::InvalidKey,
+        ErrorCode::KeyExpired,
+        ErrorCode::KeyRevoked,
+        ErrorCode::KeyDisabled,
+        ErrorCode::RateLimited,
+        ErrorCode::Internal,
+        ErrorCode::Unavailable,
+    ]);
+    codes
+}
+
+/// What is refused because of the form of the request.
+fn of_form(route: &Described) -> Vec<ErrorCode> {
+    let mut codes = vec![ErrorCode::InvalidRequest];
+    if route.path.contains('{') {
+        codes.push(ErrorCode::NotFound);
+    }
+    if route.operation.is_list() {
+        codes.push(ErrorCode::InvalidCursor);
+    }
+    if route.method.has_body() {
+        codes.extend([
+            ErrorCode::PayloadTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::ValidationFailed,
+        ]);
+    }
+    if route.method == Method::Post {
+        codes.extend([
+            ErrorCode::IdempotencyInProgress,
+            ErrorCode::IdempotencyKeyReused,
+        ]);
+    }
+    codes
+}
+
+/// The answer with one of these codes, all of the same status.
+pub(super) fn response(who: Who, status: u16, codes: &[ErrorCode]) -> Response {
+    let meant = codes
+        .iter()
+        .map(|code| format!("`{code}`: {}.", code.title()))
+        .collect::<Vec<_>>();
+    let mut response = ResponseBuilder::new()
+        .description(meant.join(" "))
+        .content("application/problem+json", content(status, codes));
+    for header in headers(who, status, codes) {
+        response = response.header_ref(header.name(), header.reference());
+    }
+    response.build()
+}
+
+fn headers(who: Who, status: u16, codes: &[ErrorCode]) -> Vec<Header> {
+    let mut headers = vec![Header::RequestId];
+    if who == Who::Anyone {
+        return headers;
+    }
+    headers.extend([
+        Header::AuditEventId,
+        Header::RateLimitPolicy,
+        Header::RateLimit,
+    ]);
+    match status {
+        401 => headers.push(Header::WwwAuthenticate),
+        403 if codes.contains(&ErrorCode::InsufficientScope) => {
+            headers.push(Header::WwwAuthenticate);
+        }
+        429 | 503 => headers.push(Header::RetryAfter),
+        _ => {}
+    }
+    headers
+}
+
+fn content(status: u16, codes: &[ErrorCode]) -> Content {
+    let words = codes.iter().map(|code| code.as_str());
+    let narrowed = ObjectBuilder::new()
+        .property(
+            "status",
+            ObjectBuilder::new()
+                .schema_type(utoipa::openapi::schema::Type::Integer)
+                .enum_values(Some([status])),
+        )
+        .property("code", super::forms::one_of(words));
+    let schema: RefOr<Schema> = AllOfBuilder::new()
+        .item(Ref::from_schema_name("Problem"))
+        .item(narrowed)
+        .into();
+    let examples = codes.iter().map(|code| {
+        (
+            code.as_str(),
+            RefOr::<Example>::Ref(Ref::new(reference(*code))),
+        )
+    });
+    ContentBuilder::new()
+        .schema(Some(schema))
+        .examples_from_iter(examples)
+        .build()
+}
+
+fn reference(code: ErrorCode) -> String {
+    format!("#/components/examples/{code}")
+}
+
+/// The example of each code.
+pub(super) fn examples(public_url: &str) -> impl Iterator<Item = (&'static str, Example)> {
+    ErrorCode::ALL.iter().map(move |&code| {
+        let example = ExampleBuilder::new()
+            .summary(code.title())
+            .value(Some(example(public_url, code)))
+            .build();
+        (code.as_str(), example)
+    })
+}
+
+/// A problem document of this code, as the server may give it.
+#[must_use]
+pub fn example(public_url: &str, code: ErrorCode) -> Value {
+    let mut problem = Problem::new(
+        public_url,
+        code,
+        code.help().detail.to_owned(),
+        "req_01J9ZK6V3QG8W0T5N4R2M7XACD".to_owned(),
+    );
+    if code == ErrorCode::ValidationFailed {
+        problem.errors = vec![
+            FieldError::new("/slug", "is reserved; choose another"),
+            FieldError::new("/plan", "the plans are free, standard, enterprise"),
+        ];
+    }
+    if code == ErrorCode::RateLimited {
+        problem.violated_policies = vec!["key"];
+    }
+    // None of the members can fail to be written.
+    serde_json::to_value(problem).unwrap_or_else(|_| json!({}))
+}

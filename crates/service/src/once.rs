@@ -1,0 +1,207 @@
+//! Calls that may be sent again: the first one's answer is kept, sealed, for a day.
+//!
+//! The answer is kept in the transaction of the change. So there is no moment at which a change is
+//! there and its answer is not, and of many duplicates exactly one is carried out.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use audit::{Target, TargetKind};
+use ids::{KeyId, OrgId};
+use ratelimit::Limiter;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use stores::{Database, ReplyId, ReplyStore as _, StoreError};
+use time::Duration;
+
+use crate::{Answer, Caller, Context, Error, Refusal, Service, audited::Done};
+
+/// How long an answer is kept.
+const KEPT: Duration = Duration::hours(24);
+/// How many outdated answers are forgotten in one transaction.
+const FORGET_AT_ONCE: usize = 500;
+
+/// What makes a call the same as an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    call: [u8; 32],
+    body: [u8; 32],
+}
+
+impl Once {
+    /// A call of this method and path with this idempotency key and body.
+    #[must_use]
+    pub fn new(method: &str, path: &str, key: &str, body: &[u8]) -> Self {
+        let mut call = Sha256::new();
+        for part in [method, path, key] {
+            // Lengths keep one part from running into the next.
+            call.update(part.len().to_be_bytes());
+            call.update(part.as_bytes());
+        }
+        Self {
+            call: call.finalize().into(),
+            body: Sha256::digest(body).into(),
+        }
+    }
+
+    fn reply_id(&self, caller: &Caller) -> ReplyId {
+        match caller {
+            Caller::Admin(key) => ReplyId::of_admin(key.id, self.call),
+            Caller::Partner(held) => ReplyId::of_key(held.key.id, self.call),
+        }
+    }
+}
+
+/// An answer as it goes out, written beside its change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The body, JSON.
+    pub body: String,
+    /// Where what was made can be found.
+    pub location: Option<String>,
+    /// Whether it is an earlier call's answer.
+    pub replayed: bool,
+}
+
+impl Rendered {
+    /// An answer with this body.
+    #[must_use]
+    pub const fn new(body: String) -> Self {
+        Self {
+            body,
+            location: None,
+            replayed: false,
+        }
+    }
+}
+
+/// The calls that are being carried out by this process.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Mutex<HashSet<[u8; 32]>>);
+
+impl Running {
+    /// Takes note of a call, unless it is running already.
+    fn begin(&self, id: &ReplyId) -> Option<RunningCall<'_>> {
+        let mut name = Sha256::new();
+        name.update(id.credential());
+        name.update(id.call());
+        let name = name.finalize().into();
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(name).then(|| RunningCall {
+            running: self,
+            name,
+        })
+    }
+}
+
+/// A note that is taken back when the call ends, however it ends.
+struct RunningCall<'a> {
+    running: &'a Running,
+    name: [u8; 32],
+}
+
+impl Drop for RunningCall<'_> {
+    fn drop(&mut self) {
+        self.running
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+    }
+}
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Runs a change like [`Service::change`]; when the call has an idempotency key, its answer is kept
+    /// and given to whoever sends it again. `issued` is the key whose secret the answer shows.
+    pub(crate) async fn change_once<T: Send + 'static>(
+        &self,
+        context: &Context,
+        issued: Option<KeyId>,
+        render: impl Fn(&T) -> Rendered + Send + 'static,
+        work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let Some(once) = context.once.clone() else {
+            let plain = move |tx: &mut D::Tx, caller: &Caller| {
+                Ok(work(tx, caller)?.map(|value| render(&value)))
+            };
+            return self.change(context, plain).await;
+        };
+        let id = once.reply_id(&context.caller);
+        let Some(_running) = self.running.begin(&id) else {
+            return Err(self.refuse(context, Error::IdempotencyInProgress).await);
+        };
+        let (peppers, world) = (self.settings.peppers.clone(), self.world.clone());
+        let now = context.call.at;
+        self.change(context, move |tx, caller| {
+            if let Some(kept) = tx.reply_begin(&id, &once.body, now, now - KEPT)? {
+                if kept.body != once.body {
+                    return Err(Error::IdempotencyKeyReused);
+                }
+                // What is missing was erased together with the key that it shows.
+                let sealed = kept.sealed.ok_or(Error::KeyState)?;
+                let text = peppers.open(&sealed, id.call()).ok_or(UNREADABLE)?;
+                return replay(&text).ok_or(UNREADABLE.into());
+            }
+            let done = work(tx, caller)?.map(|value| render(&value));
+            let sealed = world.seal(&peppers, &envelope(&done), id.call());
+            tx.reply_keep(&id, &sealed, issued)?;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// Forgets answers that are older than a day, a bounded number at a time; tells whether there may
+    /// be more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_replies(&self) -> Result<bool, StoreError> {
+        let since = self.world.now() - KEPT;
+        let forgotten = self
+            .db
+            .write(move |tx| tx.replies_forget(since, FORGET_AT_ONCE))
+            .await?;
+        Ok(forgotten == FORGET_AT_ONCE)
+    }
+}
+
+const UNREADABLE: StoreError = StoreError::Corrupt {
+    what: "a kept answer",
+};
+
+/// What is sealed: the answer, and what its event says.
+fn envelope(done: &Done<Rendered>) -> Vec<u8> {
+    let (rendered, target, org) = done.parts();
+    let target = target.map(|target| json!({"kind": target.kind.as_str(), "id": target.id}));
+    let value = json!({
+        "status": done.status(),
+        "body": rendered.body,
+        "location": rendered.location,
+        "target": target,
+        "org_id": org.map(|id| id.to_string()),
+    });
+    value.to_string().into_bytes()
+}
+
+fn replay(envelope: &[u8]) -> Option<Done<Rendered>> {
+    let value: Value = serde_json::from_slice(envelope).ok()?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let status = u16::try_from(value.get("status")?.as_u64()?).ok()?;
+    let rendered = Rendered {
+        body: text("body")?,
+        location: text("location"),
+        replayed: true,
+    };
+    let mut done = Done::new(status, rendered).detail("replayed", true);
+    if let Some(target) = value.get("target").filter(|target| !target.is_null()) {
+        let kind = TargetKind::parse(target.get("kind")?.as_str()?)?;
+        let id = target.get("id").and_then(Value::as_str).map(str::to_owned);
+        done = done.on(Target { kind, id });
+    }
+    if let Some(org) = text("org_id") {
+        done = done.in_org(org.parse::<OrgId>().ok()?);
+    }
+    Some(done)
+}

@@ -1,0 +1,118 @@
+//! Rows of kept answers.
+
+use diesel::prelude::*;
+use ids::KeyId;
+use stores::{KeptReply, ReplyId, ReplyStore, StoreError};
+use time::OffsetDateTime;
+
+use crate::{
+    dialect,
+    schema::replies,
+    session::{Session, Writing},
+    values,
+};
+
+#[derive(Insertable)]
+#[diesel(table_name = replies)]
+pub(crate) struct ReplyRow {
+    credential: String,
+    call: Vec<u8>,
+    body: Vec<u8>,
+    begun_at: i64,
+}
+
+fn kept((body, sealed): (Vec<u8>, Option<Vec<u8>>)) -> Result<KeptReply, StoreError> {
+    let body = body
+        .try_into()
+        .map_err(|_| values::corrupt("the body of a kept answer"))?;
+    Ok(KeptReply { body, sealed })
+}
+
+impl ReplyStore for Session<Writing> {
+    fn reply_begin(
+        &mut self,
+        id: &ReplyId,
+        body: &[u8; 32],
+        now: OffsetDateTime,
+        since: OffsetDateTime,
+    ) -> Result<Option<KeptReply>, StoreError> {
+        let row = ReplyRow {
+            credential: id.credential().to_owned(),
+            call: id.call().to_vec(),
+            body: body.to_vec(),
+            begun_at: values::micros(now),
+        };
+        if self.run(|connection| dialect::reply_insert(connection, &row))? {
+            return Ok(None);
+        }
+        let place = replies::table.find((&row.credential, &row.call));
+        let outdated = place.filter(replies::begun_at.lt(values::micros(since)));
+        let taken_over = self.run(|connection| {
+            diesel::update(outdated)
+                .set((
+                    replies::body.eq(&row.body),
+                    replies::sealed.eq(None::<Vec<u8>>),
+                    replies::issued_key.eq(None::<String>),
+                    replies::begun_at.eq(row.begun_at),
+                ))
+                .execute(connection)
+        })?;
+        if taken_over > 0 {
+            return Ok(None);
+        }
+        let found = self.run(|connection| {
+            place
+                .select((replies::body, replies::sealed))
+                .first(connection)
+                .optional()
+        })?;
+        found.map(kept).transpose()
+    }
+
+    fn reply_keep(
+        &mut self,
+        id: &ReplyId,
+        sealed: &[u8],
+        issued: Option<KeyId>,
+    ) -> Result<(), StoreError> {
+        let place = replies::table.find((id.credential(), id.call().as_slice()));
+        self.run(|connection| {
+            diesel::update(place)
+                .set((
+                    replies::sealed.eq(sealed),
+                    replies::issued_key.eq(issued.map(|id| id.to_string())),
+                ))
+                .execute(connection)
+        })?;
+        Ok(())
+    }
+
+    fn reply_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
+        let shown = replies::table.filter(replies::issued_key.eq(issued.to_string()));
+        self.run(|connection| {
+            diesel::update(shown)
+                .set(replies::sealed.eq(None::<Vec<u8>>))
+                .execute(connection)
+        })?;
+        Ok(())
+    }
+
+    fn replies_forget(&mut self, since: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
+        let outdated: Vec<(String, Vec<u8>)> = self.run(|connection| {
+            replies::table
+                .filter(replies::begun_at.lt(values::micros(since)))
+                .order(replies::begun_at)
+                .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+                .select((replies::credential, replies::call))
+                .load(connection)
+        })?;
+        let mut forgotten = 0;
+        for (credential, call) in outdated {
+            let place = replies::table
+                .find((credential, call))
+                .filter(replies::begun_at.lt(values::micros(since)));
+            forgotten += self.run(|connection| diesel::delete(place).execute(connection))?;
+        }
+        Ok(forgotten)
+    }
+}
