@@ -4,10 +4,11 @@ use std::io::{IsTerminal as _, stderr};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Starts logging. `RUST_LOG` chooses what is logged; without it, `info` and above.
+/// Starts logging. `RUST_LOG` chooses what is logged; without it, `info` and above, and nothing of
+/// what strangers send that is no HTTP.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=error"));
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
     let builder = fmt().with_env_filter(filter).with_writer(stderr);
     if stderr().is_terminal() {
         builder.compact().with_target(false).init();

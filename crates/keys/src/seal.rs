@@ -21,9 +21,18 @@ impl Peppers {
     pub fn seal(&self, text: &[u8], bound: &[u8], random: &mut impl CryptoRng) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         random.fill_bytes(&mut nonce);
-        let payload = Payload { msg: text, aad: bound };
-        let sealed = self.current().cipher().encrypt(&XNonce::from(nonce), payload);
-        sealed.map_or_else(|_| Vec::new(), |sealed| [nonce.as_slice(), &sealed].concat())
+        let payload = Payload {
+            msg: text,
+            aad: bound,
+        };
+        let sealed = self
+            .current()
+            .cipher()
+            .encrypt(&XNonce::from(nonce), payload);
+        sealed.map_or_else(
+            |_| Vec::new(),
+            |sealed| [nonce.as_slice(), &sealed].concat(),
+        )
     }
 
     /// Opens what was sealed under the current pepper or a retired one; `None` when it is not that, or
@@ -34,7 +43,16 @@ impl Peppers {
         let nonce = XNonce::from(*nonce);
         self.all()
             .find_map(|pepper| {
-                pepper.cipher().decrypt(&nonce, Payload { msg: sealed, aad: bound }).ok()
+                pepper
+                    .cipher()
+                    .decrypt(
+                        &nonce,
+                        Payload {
+                            msg: sealed,
+                            aad: bound,
+                        },
+                    )
+                    .ok()
             })
             .map(Zeroizing::new)
     }
@@ -109,6 +127,9 @@ mod tests {
     #[test]
     fn no_two_seals_are_alike() {
         let (peppers, mut random) = (Peppers::new(pepper("a"), []), Counter(0));
-        assert_ne!(peppers.seal(b"x", b"", &mut random), peppers.seal(b"x", b"", &mut random));
+        assert_ne!(
+            peppers.seal(b"x", b"", &mut random),
+            peppers.seal(b"x", b"", &mut random)
+        );
     }
 }

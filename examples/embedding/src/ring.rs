@@ -80,6 +80,7 @@ impl KeyRing {
             scopes,
             org_id: None,
             org_plans: None,
+            allowed_cidrs: None,
             rate_limit: Some(limit),
             expires_at: None,
             disabled: false,

@@ -110,7 +110,7 @@ impl MayKnow {
 }
 
 fn rule_of(member: &Member) -> Option<MayKnow> {
-    if member.folder.starts_with("bins/") {
+    if member.folder.starts_with("bins/") || member.folder.starts_with("bench/") {
         Some(MayKnow::All)
     } else if member.folder.starts_with("examples/") {
         Some(MayKnow::Only(EXAMPLES))

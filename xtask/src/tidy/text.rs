@@ -21,7 +21,7 @@ const REGISTRIES: &[&str] = &[
 ];
 
 /// Names of the backends, for which there is one place.
-const BACKENDS: &[&str] = &["AnyConnection::Sqlite", "AnyConnection::Postgresql"];
+const BACKENDS: &[&str] = &["AnyConnection::Sqlite", "AnyConnection::Postgres"];
 /// That place, and the file that defines them.
 const BACKEND_FILES: &[&str] = &[
     "crates/storage/src/dialect.rs",

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use ids::{AdminKeyId, Name};
 use keys::KeyQueries as _;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::Database as _;
 use time::format_description::well_known::Rfc3339;
 
 use super::{print, world};
@@ -83,10 +83,7 @@ async fn revoke(db: &SqlDatabase, id: &str) -> anyhow::Result<()> {
     if service::admin_key_revoke(db, &world(), id).await? {
         return print(&format!("{id} is revoked\n"));
     }
-    match db
-        .read(move |view| Ok::<_, StoreError>(view.admin_key(id)?))
-        .await?
-    {
+    match db.read(move |view| view.admin_key(id)).await? {
         Some(_) => print(&format!("{id} was revoked already\n")),
         None => bail!("there is no admin key {id}; `molecule-cp admin-key list` shows them"),
     }

@@ -45,6 +45,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let peppers = pepper::load(settings, known.is_none())?;
     let world = world();
     let first = service::prepare(&db, &world, &peppers, settings.admin_key.as_ref()).await?;
+    warn_without_admin(&db).await?;
     let public_url = settings
         .public_url
         .clone()
@@ -89,6 +90,15 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     background.stop().await;
     tracing::info!("stopped");
     ended.context("the server broke down")
+}
+
+/// Tells the operator when nobody can administer this server.
+async fn warn_without_admin(db: &SqlDatabase) -> anyhow::Result<()> {
+    let keys = db.read(|view| view.admin_keys()).await?;
+    if keys.iter().all(|key| key.revoked_at.is_some()) {
+        tracing::warn!("no admin key is in force; make one with `molecule-cp admin-key create`");
+    }
+    Ok(())
 }
 
 /// Shows the first admin key, with a line that can be pasted as it is.

@@ -8,7 +8,7 @@ use actix_web::{
     http::Method,
     web::{self, Bytes, Data, Payload},
 };
-use api::{BodyError, ErrorCode, FieldError, Query};
+use api::{BodyError, ErrorCode, Query};
 use ids::{KeyId, OrgId, RequestId, TypedId};
 use keys::PlainKey;
 use ratelimit::Decision;
@@ -45,7 +45,7 @@ impl Http {
 
     /// The id that the path names.
     pub fn id<I: TypedId>(&self) -> Result<I, Failure> {
-        path_id(&self.request).ok_or(Failure::Form(Complaint::no_route()))
+        path_id(&self.request).ok_or(Failure::from(Complaint::no_route()))
     }
 
     /// The body, as `read` takes it.
@@ -93,7 +93,7 @@ where
 /// Where a request goes that fits no route, or no method of its route.
 pub fn unrouted(allowed: &'static [&'static str]) -> Route {
     guarded(web::route(), operations::UNROUTED, move |_| async move {
-        Err(Failure::Form(match allowed {
+        Err(Failure::from(match allowed {
             [] => Complaint::no_route(),
             allowed => Complaint::method(allowed),
         }))
@@ -306,13 +306,13 @@ fn once(request: &HttpRequest, body: &[u8]) -> Result<Option<Once>, Failure> {
         return Ok(None);
     }
     let key = idempotency(request.headers()).map_err(|error| {
-        Failure::Form(Complaint::new(ErrorCode::InvalidRequest, error.to_string()))
+        Failure::from(Complaint::new(ErrorCode::InvalidRequest, error.to_string()))
     })?;
     Ok(key.map(|key| Once::new(request.method().as_str(), request.path(), &key, body)))
 }
 
 fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
-    let complain = |code, detail: &str| Err(Failure::Form(Complaint::new(code, detail)));
+    let complain = |code, detail: &str| Err(Failure::from(Complaint::new(code, detail)));
     if let Err(code) = body::check_type(request.method(), request.headers()) {
         return complain(
             code,
@@ -321,8 +321,7 @@ fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
         );
     }
     if let Some(detail) = not_offered(request.headers()) {
-        let errors = vec![FieldError::new("", detail)];
-        return Err(Failure::Form(Complaint::validation(errors)));
+        return Err(Failure::from(Complaint::header(detail)));
     }
     match body {
         Body::Whole(bytes) => Ok(bytes),
@@ -345,7 +344,7 @@ async fn refuse(app: &Arc<App>, context: &Context, failure: Failure) -> HttpResp
             &refusal.limits,
         ),
         Failure::Form(complaint) => match app.service.refuse_as(context, complaint.code).await {
-            Ok(event) => respond(complaint, Some(event), &context.limits),
+            Ok(event) => respond(*complaint, Some(event), &context.limits),
             Err(fault) => respond(
                 Complaint::of_error(&Error::Store(fault)),
                 None,

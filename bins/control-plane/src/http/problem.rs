@@ -30,7 +30,7 @@ pub enum Failure {
     /// A use case refused it; that is on record, or can't be.
     Refused(Box<Refusal>),
     /// Its form is wrong; that is still to be recorded where the caller is known.
-    Form(Complaint),
+    Form(Box<Complaint>),
 }
 
 impl From<Refusal> for Failure {
@@ -39,9 +39,15 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<Complaint> for Failure {
+    fn from(complaint: Complaint) -> Self {
+        Self::Form(Box::new(complaint))
+    }
+}
+
 impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Self {
-        Self::Form(match error {
+        Self::from(match error {
             BodyError::Syntax(detail) => Complaint::new(ErrorCode::InvalidRequest, detail),
             BodyError::Invalid(errors) => Complaint::validation(errors),
         })
@@ -51,7 +57,7 @@ impl From<BodyError> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         tracing::error!("an answer can't be written as JSON: {error}");
-        Self::Form(Complaint::new(
+        Self::from(Complaint::new(
             ErrorCode::Internal,
             "the answer could not be written",
         ))
@@ -60,7 +66,7 @@ impl From<serde_json::Error> for Failure {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self::Form(match error {
+        Self::from(match error {
             QueryError::Bad(detail) => Complaint::new(ErrorCode::InvalidRequest, detail),
             QueryError::Cursor => Complaint::new(
                 ErrorCode::InvalidCursor,
@@ -109,6 +115,14 @@ impl Complaint {
         );
         Self {
             errors,
+            ..Self::new(ErrorCode::ValidationFailed, detail)
+        }
+    }
+
+    /// A header asks for what this server does not offer.
+    pub fn header(detail: &str) -> Self {
+        Self {
+            errors: FieldError::here(detail),
             ..Self::new(ErrorCode::ValidationFailed, detail)
         }
     }

@@ -49,7 +49,7 @@ pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
         .servers(Some([ServerBuilder::new().url(public_url).build()]))
         .tags(Some(tags))
         .paths(paths)
-        .components(Some(components(public_url)))
+        .components(Some(components(calls, public_url)))
         .build()
 }
 
@@ -79,7 +79,7 @@ const fn http_method(method: Method) -> HttpMethod {
     }
 }
 
-fn components(public_url: &str) -> Components {
+fn components(calls: &[Described], public_url: &str) -> Components {
     let mut components = answers::schemas();
     for body in Body::ALL {
         let schema = body.schema().into();
@@ -92,6 +92,13 @@ fn components(public_url: &str) -> Components {
     }
     for (name, example) in refusals::examples(public_url) {
         components.examples.insert(name.to_owned(), example.into());
+    }
+    for call in calls {
+        for (status, codes) in refusals::codes(call) {
+            let name = refusals::response_name(call.who, &codes);
+            let response = refusals::response(call.who, status, &codes);
+            components.responses.insert(name, response.into());
+        }
     }
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -125,8 +132,8 @@ fn operation(call: &Described) -> path::Operation {
         operation = operation.response(answer.status.to_string(), response(call, answer));
     }
     for (status, codes) in refusals::codes(call) {
-        let response = refusals::response(call.who, status, &codes);
-        operation = operation.response(status.to_string(), response);
+        let name = refusals::response_name(call.who, &codes);
+        operation = operation.response(status.to_string(), Ref::from_response_name(name));
     }
     operation.build()
 }

@@ -151,9 +151,8 @@ pub(super) fn idempotency_key() -> Parameter {
         .required(Required::False)
         .description(Some(
             "Makes the call safe to repeat: within 24 hours the same key with the same body gives \
-             the same answer.",
+             the same answer. A new UUID for each new call is a good key.",
         ))
         .schema(Some(form))
-        .example(Some(json!("8e03978e-40d5-43e8-bc93-6894a57f9324")))
         .build()
 }

@@ -84,6 +84,17 @@ fn of_form(route: &Described) -> Vec<ErrorCode> {
     codes
 }
 
+/// The name of the answer with one of these codes, which many calls share.
+pub(super) fn response_name(who: Who, codes: &[ErrorCode]) -> String {
+    let names = codes.iter().map(|code| code.as_str());
+    let name = names.collect::<Vec<_>>().join(".");
+    if who == Who::Anyone {
+        format!("open.{name}")
+    } else {
+        name
+    }
+}
+
 /// The answer with one of these codes, all of the same status.
 pub(super) fn response(who: Who, status: u16, codes: &[ErrorCode]) -> Response {
     let meant = codes

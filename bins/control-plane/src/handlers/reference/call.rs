@@ -57,7 +57,7 @@ impl Call<'_> {
         html += &self.body(whole);
         html += "<h4>Call</h4>\n";
         html += &code_block(&self.curl(whole));
-        html += &self.answers();
+        html += &self.answers(whole);
         html + "</section>\n"
     }
 
@@ -143,13 +143,14 @@ impl Call<'_> {
             .is_some_and(Vec::is_empty)
     }
 
-    fn answers(&self) -> String {
+    fn answers(&self, whole: &Value) -> String {
         let Some(responses) = self.told.get("responses").and_then(Value::as_object) else {
             return String::new();
         };
         let mut examples = String::new();
         let mut rows = Vec::new();
         for (status, response) in responses {
+            let response = shared(whole, response);
             let content = response
                 .get("content")
                 .and_then(Value::as_object)
@@ -181,6 +182,13 @@ impl Call<'_> {
         let head = ["status", "meaning", "body", "headers"];
         format!("<h4>Answers</h4>\n{}{examples}", table(&head, &rows))
     }
+}
+
+/// The answer itself, where many calls share it.
+fn shared<'a>(whole: &'a Value, response: &'a Value) -> &'a Value {
+    text(response, "$ref")
+        .and_then(|target| whole.pointer(target.strip_prefix('#')?))
+        .unwrap_or(response)
 }
 
 /// A text in which the codes of errors lead to their pages.

@@ -41,7 +41,7 @@ pub fn members(schema: &Value) -> String {
 }
 
 fn described(part: &Value) -> String {
-    text(part, "description").map_or_else(|| kind(part), |says| phrase(says))
+    text(part, "description").map_or_else(|| kind(part), phrase)
 }
 
 fn is_required(schema: &Value, name: &str) -> bool {

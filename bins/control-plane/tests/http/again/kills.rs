@@ -1,0 +1,89 @@
+//! A server that is killed while duplicates run.
+
+use std::{collections::BTreeSet, thread, time::Duration};
+
+use super::org;
+use crate::kit::{ALL_SCOPES, Answer, Caller, Store, tokens::chance};
+
+on_both_engines![after_a_kill_a_call_that_is_sent_again_has_one_effect,];
+
+const KILLS: usize = 5;
+const THREADS: usize = 4;
+
+fn send(key: &Caller, slug: &str) -> Option<Answer> {
+    let headers = [("idempotency-key", slug)];
+    let body = org(slug).to_string();
+    key.try_send("POST", "/cp/orgs", &headers, body.as_bytes())
+        .ok()
+}
+
+/// Sends each call, over and over the same ones as the others do, until the server is gone.
+fn work(key: &Caller, name: &str) -> Vec<(String, Answer)> {
+    let mut said = Vec::new();
+    for n in 0.. {
+        let slug = format!("{name}-{n}");
+        for _ in 0..2 {
+            match send(key, &slug) {
+                Some(answer) if answer.status == 201 => said.push((slug.clone(), answer)),
+                Some(answer) => drop(answer.problem(409, "idempotency-in-progress")),
+                None => return said,
+            }
+        }
+    }
+    said
+}
+
+fn after_a_kill_a_call_that_is_sent_again_has_one_effect(store: Store) {
+    let mut server = store.start();
+    let limit = serde_json::json!({"limit": 100_000_000, "window_seconds": 1});
+    let key = server.issue(serde_json::json!({"scopes": ALL_SCOPES, "rate_limit": limit}));
+    let mut slugs = BTreeSet::new();
+    for kill in 0..KILLS {
+        let caller = server.with_token(key.token());
+        let name = format!("k{kill}");
+        let said: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..THREADS)
+                .map(|_| scope.spawn(|| work(&caller, &name)))
+                .collect();
+            thread::sleep(Duration::from_millis(50 + chance() % 200));
+            server.kill();
+            let all = workers.into_iter().flat_map(|it| it.join().unwrap());
+            all.collect()
+        });
+        server = store.start();
+        let caller = server.with_token(key.token());
+        for (slug, before) in &said {
+            let again = send(&caller, slug).unwrap();
+            assert_eq!(again.status, 201, "{again:#?}");
+            assert_eq!(again.body, before.body, "{slug}");
+            slugs.insert(slug.clone());
+        }
+        // The ones whose answers were lost: made by now or made before, and never twice.
+        for n in said.len()..said.len() + 2 {
+            let slug = format!("k{kill}-{n}");
+            send(&caller, &slug).unwrap().expect(201);
+            slugs.insert(slug);
+        }
+        let cut = (0..)
+            .map(|n| format!("k{kill}-{n}"))
+            .find(|slug| !slugs.contains(slug))
+            .unwrap();
+        send(&caller, &cut).unwrap().expect(201);
+        slugs.insert(cut);
+    }
+    let orgs = server.with_token(key.token()).all("/cp/orgs");
+    let made: BTreeSet<_> = orgs
+        .iter()
+        .map(|org| org["slug"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(made.len(), orgs.len());
+    assert_eq!(made, slugs);
+    assert!(slugs.len() > 4 * KILLS, "too little was done");
+    let events = format!("key_id={}&action=org.create&outcome=success", key.id());
+    let targets: BTreeSet<_> = server
+        .events(&events)
+        .iter()
+        .map(|event| event["target"]["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(targets.len(), orgs.len());
+}

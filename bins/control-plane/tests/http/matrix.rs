@@ -1,0 +1,231 @@
+//! Every operation of the OpenAPI document against every kind of caller.
+
+mod people;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use self::{
+    people::{CELLS, Cell, People},
+    table::{Of, Row, TABLE, Who},
+};
+use crate::kit::{Answer, Store};
+
+on_both_engines![
+    the_table_and_the_document_name_the_same_operations,
+    every_operation_answers_every_caller_as_it_must,
+];
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// The operations of a document: method, path and description by `operationId`.
+fn operations(document: &Value) -> BTreeMap<String, (String, String, Value)> {
+    let mut found = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if METHODS.contains(&method.as_str()) {
+                let id = operation["operationId"].as_str().unwrap().to_owned();
+                let told = (method.to_uppercase(), path.clone(), operation.clone());
+                assert!(found.insert(id, told).is_none(), "{method} {path}");
+            }
+        }
+    }
+    found
+}
+
+fn the_table_and_the_document_name_the_same_operations(store: Store) {
+    let server = store.start();
+    let document = server.anon().get("/cp/openapi.json").expect(200);
+    let operations = operations(&document);
+    let told: BTreeSet<&str> = operations.keys().map(String::as_str).collect();
+    let known: BTreeSet<&str> = TABLE.iter().map(|row| row.id).collect();
+    assert_eq!(known.len(), TABLE.len());
+    assert_eq!(told, known);
+    for row in TABLE {
+        let (method, path, told) = &operations[row.id];
+        let place = format!("{} {method} {path}", row.id);
+        assert_eq!(path.contains('{'), row.of != Of::Nothing, "{place}");
+        let (credential, scopes): (_, &[&str]) = match row.who {
+            Who::Admin => (json!("admin"), &[]),
+            Who::Any => (json!("any"), &[]),
+            Who::Scopes(scopes) => (json!("partner_key"), scopes),
+            Who::Open(_) => (Value::Null, &[]),
+        };
+        assert_eq!(told["x-credential"], credential, "{place}");
+        assert_eq!(told["x-required-scopes"], json!(scopes), "{place}");
+        let action = Some(row.action).filter(|action| !action.is_empty());
+        assert_eq!(told["x-audit-action"], json!(action), "{place}");
+        let parameters = told["parameters"].as_array().cloned().unwrap_or_default();
+        let once = parameters.iter().any(|it| it["name"] == "Idempotency-Key");
+        assert_eq!(once, method == "POST", "{place}");
+    }
+}
+
+/// The status and, of a refusal, the code.
+fn expectation(row: &Row, cell: Cell) -> (u16, &'static str) {
+    const FINE: &str = "";
+    if let Who::Open(_) = row.who {
+        return (200, FINE);
+    }
+    let admits = match row.who {
+        Who::Admin => cell.is_admin(),
+        Who::Scopes(_) => !cell.is_admin(),
+        Who::Any | Who::Open(_) => true,
+    };
+    let revokes = row.id == "revokePartnerKey";
+    match cell {
+        Cell::NoCredential => (401, "missing-credentials"),
+        Cell::Garbage | Cell::WrongChecksum | Cell::Unknown => (401, "invalid-key"),
+        Cell::Revoked => (401, "key-revoked"),
+        Cell::Expired => (401, "key-expired"),
+        Cell::Disabled => (401, "key-disabled"),
+        Cell::AddressNotAllowed => (403, "ip-not-allowed"),
+        // A key that is good for nothing else can still be put out of the way.
+        Cell::PlanLost if revokes => (204, FINE),
+        Cell::PlanLost => (403, "partner-plan-required"),
+        _ if !admits => (403, "not-permitted"),
+        Cell::WrongScope if matches!(row.who, Who::Scopes(_)) => (403, "insufficient-scope"),
+        Cell::Foreign | Cell::Missing | Cell::AdminMissing => (404, "not-found"),
+        Cell::BoundElsewhere if row.of != Of::Nothing => (404, "not-found"),
+        Cell::BoundElsewhere if row.id == "createOrg" => (403, "not-permitted"),
+        _ if row.success == 409 => (409, "org-state-conflict"),
+        _ => (row.success, FINE),
+    }
+}
+
+#[track_caller]
+fn check_challenge(row: &Row, answer: &Answer, code: &str) {
+    let challenge = answer.header_if_any("www-authenticate");
+    let told = challenge.unwrap_or_default();
+    let begins = |start: &str| assert!(told.starts_with(start), "{answer:#?}");
+    match (code, row.who) {
+        ("missing-credentials", _) => assert_eq!(told, r#"Bearer realm="cp""#, "{answer:#?}"),
+        ("insufficient-scope", Who::Scopes(scopes)) => {
+            let start = r#"Bearer realm="cp", error="insufficient_scope", scope=""#;
+            begins(start);
+            let named = told[start.len()..].trim_end_matches('"').split(' ');
+            let named: BTreeSet<_> = named.collect();
+            assert!(named.iter().all(|it| scopes.contains(it)), "{answer:#?}");
+        }
+        _ if answer.status == 401 => {
+            begins(r#"Bearer realm="cp", error="invalid_token", error_description=""#);
+            assert!(told.ends_with('"'), "{answer:#?}");
+        }
+        _ => assert_eq!(challenge, None, "{answer:#?}"),
+    }
+}
+
+#[track_caller]
+fn check_answer(row: &Row, answer: &Answer, (status, code): (u16, &'static str)) {
+    assert_eq!(answer.status, status, "{answer:#?}");
+    check_challenge(row, answer, code);
+    if !code.is_empty() {
+        answer.problem(status, code);
+        return;
+    }
+    match row.who {
+        Who::Open(content) => {
+            let told = answer.header("content-type");
+            assert!(told.starts_with(content), "{answer:#?}");
+            assert_eq!(answer.header_if_any("audit-event-id"), None, "{answer:#?}");
+        }
+        _ if status == 204 => assert_eq!(answer.body, "", "{answer:#?}"),
+        _ => drop(answer.expect(status)),
+    }
+}
+
+/// What must be on record of a call.
+struct Recorded {
+    request: String,
+    method: String,
+    path: String,
+    action: &'static str,
+    actor: Option<String>,
+    answer: Answer,
+}
+
+fn every_operation_answers_every_caller_as_it_must(store: Store) {
+    let server = store.start();
+    let document = server.anon().get("/cp/openapi.json").expect(200);
+    let operations = operations(&document);
+    let people = People::gather(&server);
+    let mut recorded = Vec::new();
+    for row in TABLE {
+        let (method, path, _) = &operations[row.id];
+        let mut not_found = BTreeMap::new();
+        for &cell in CELLS.iter().filter(|cell| cell.fits(row.of)) {
+            let (caller, actor) = people.caller(row, cell);
+            let subject = people.subject(row, cell, &caller);
+            let concrete = path.replace("{id}", &subject).replace("{code}", &subject);
+            let request = format!("{}-{cell:?}", row.id);
+            let body = match (row.body)() {
+                Value::Null => String::new(),
+                body => body.to_string(),
+            };
+            let headers = [("x-request-id", request.as_str())];
+            let mut answer = caller.send(method, &concrete, &headers, body.as_bytes());
+            answer.asked = format!("{} by {cell:?}: {}", row.id, answer.asked);
+            check_answer(row, &answer, expectation(row, cell));
+            if answer.status == 404 {
+                let mut problem = answer.json();
+                problem.as_object_mut().unwrap().remove("request_id");
+                not_found.insert(cell, problem.to_string());
+            }
+            let open = matches!(row.who, Who::Open(_));
+            recorded.push(Recorded {
+                request,
+                method: method.clone(),
+                path: path.clone(),
+                action: row.action,
+                actor: actor.filter(|_| !open),
+                answer,
+            });
+        }
+        let kinds: BTreeSet<_> = not_found.values().collect();
+        assert!(kinds.len() <= 1, "{}: {not_found:#?}", row.id);
+    }
+    check_record(&server.events(""), &recorded);
+}
+
+fn check_record(events: &[Value], recorded: &[Recorded]) {
+    let mut of_request: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for event in events {
+        let request = event["request_id"].as_str().unwrap_or_default();
+        of_request.entry(request).or_default().push(event);
+    }
+    for call in recorded {
+        let Recorded { answer, actor, .. } = call;
+        let found = of_request.remove(call.request.as_str()).unwrap_or_default();
+        let Some(actor) = actor else {
+            assert!(found.is_empty(), "{answer:#?} {found:#?}");
+            assert_eq!(answer.header_if_any("audit-event-id"), None, "{answer:#?}");
+            continue;
+        };
+        assert_eq!(found.len(), 1, "{answer:#?} {found:#?}");
+        let event = found[0];
+        assert_eq!(event["id"], answer.event(), "{answer:#?}");
+        assert_eq!(event["action"], call.action, "{answer:#?} {event:#}");
+        assert_eq!(event["status_code"], answer.status, "{answer:#?} {event:#}");
+        assert_eq!(
+            event["actor"]["id"],
+            actor.as_str(),
+            "{answer:#?} {event:#}"
+        );
+        let kind = if actor.starts_with("adm_") {
+            "admin"
+        } else {
+            "partner_key"
+        };
+        assert_eq!(event["actor"]["type"], kind, "{answer:#?} {event:#}");
+        assert_eq!(event["method"], call.method.as_str(), "{event:#}");
+        assert_eq!(event["route"], call.path.as_str(), "{event:#}");
+        let outcome = if answer.status < 400 {
+            "success"
+        } else {
+            "denied"
+        };
+        assert_eq!(event["outcome"], outcome, "{answer:#?} {event:#}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Who calls in the matrix, and about what.
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    kit::{ALL_SCOPES, Caller, Server, eventually, tokens},
+    matrix::table::{Of, Row, Who},
+};
+
+/// How somebody stands to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cell {
+    NoCredential,
+    Garbage,
+    WrongChecksum,
+    Unknown,
+    Revoked,
+    Expired,
+    Disabled,
+    WrongScope,
+    Foreign,
+    Missing,
+    BoundElsewhere,
+    AddressNotAllowed,
+    PlanLost,
+    AdminMissing,
+    Admin,
+    Right,
+}
+
+/// Every way there is.
+pub const CELLS: &[Cell] = &[
+    Cell::NoCredential,
+    Cell::Garbage,
+    Cell::WrongChecksum,
+    Cell::Unknown,
+    Cell::Revoked,
+    Cell::Expired,
+    Cell::Disabled,
+    Cell::WrongScope,
+    Cell::Foreign,
+    Cell::Missing,
+    Cell::BoundElsewhere,
+    Cell::AddressNotAllowed,
+    Cell::PlanLost,
+    Cell::AdminMissing,
+    Cell::Admin,
+    Cell::Right,
+];
+
+impl Cell {
+    /// Whether the credential is one that the server knows.
+    pub const fn is_known(self) -> bool {
+        !matches!(
+            self,
+            Self::NoCredential | Self::Garbage | Self::WrongChecksum | Self::Unknown
+        )
+    }
+
+    pub const fn is_admin(self) -> bool {
+        matches!(self, Self::Admin | Self::AdminMissing)
+    }
+
+    /// Whether there is such a case of an operation: no id of a foreign thing where there is no id.
+    pub const fn fits(self, of: Of) -> bool {
+        match self {
+            Self::Foreign | Self::Missing | Self::AdminMissing => {
+                matches!(of, Of::Partner | Of::Key | Of::Org)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Keys in every state, and two partners with orgs.
+pub struct People<'a> {
+    server: &'a Server,
+    maker: Caller,
+    stranger: Caller,
+    own_org: String,
+    other_org: String,
+    foreign_org: String,
+    revoked: Caller,
+    expired: Caller,
+    disabled: Caller,
+    away: Caller,
+    fallen: Caller,
+    bound: Caller,
+    admin: Caller,
+    admin_id: String,
+}
+
+fn id(resource: &Value) -> String {
+    resource["id"].as_str().unwrap().to_owned()
+}
+
+impl<'a> People<'a> {
+    pub fn gather(server: &'a Server) -> Self {
+        let admin = server.admin();
+        let soon = (OffsetDateTime::now_utc() + Duration::from_secs(1))
+            .format(&Rfc3339)
+            .unwrap();
+        let expired = server.issue(json!({"scopes": ALL_SCOPES, "expires_at": soon}));
+        let (maker, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+        let (own, other) = (maker.org("acme-own"), maker.org("acme-other"));
+        let foreign = stranger.org("acme-foreign");
+        let revoked = server.key_of(maker.partner_id(), ALL_SCOPES);
+        assert_eq!(admin.delete(&revoked.path()).status, 204);
+        let disabled = server.key_of(maker.partner_id(), ALL_SCOPES);
+        admin
+            .patch(&disabled.path(), json!({"disabled": true}))
+            .expect(200);
+        let fallen = server.key(ALL_SCOPES);
+        let partner = format!("/cp/admin/partners/{}", fallen.partner_id());
+        admin
+            .patch(&partner, json!({"plan": "standard"}))
+            .expect(200);
+        let away = server.issue(json!({
+            "scopes": ALL_SCOPES, "partner_id": maker.partner_id(),
+            "allowed_cidrs": ["10.0.0.0/8", "2001:db8::/32"],
+        }));
+        let bound = server.issue(json!({"scopes": ALL_SCOPES, "org_id": id(&own)}));
+        eventually("the key has expired", || {
+            thread::sleep(Duration::from_millis(100));
+            (admin.get(&expired.path()).expect(200)["status"] == "expired").then_some(())
+        });
+        let admin_id = admin.get("/cp/whoami").expect(200)["credential"]["id"].clone();
+        Self {
+            server,
+            own_org: id(&own),
+            other_org: id(&other),
+            foreign_org: id(&foreign),
+            maker,
+            stranger,
+            revoked,
+            expired,
+            disabled,
+            away,
+            fallen,
+            bound,
+            admin,
+            admin_id: admin_id.as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Who calls, and the id by which the credential is on record.
+    pub fn caller(&self, row: &Row, cell: Cell) -> (Caller, Option<String>) {
+        let known = |caller: Caller| {
+            let id = caller.id().to_owned();
+            (caller, Some(id))
+        };
+        let unknown = |token: &str| (self.server.with_token(token), None);
+        match cell {
+            Cell::NoCredential => (self.server.anon(), None),
+            Cell::Garbage => unknown("nonsense"),
+            Cell::WrongChecksum => unknown(&tokens::mistyped(self.maker.token())),
+            Cell::Unknown => unknown(&tokens::well_formed("mol_pk_")),
+            Cell::Revoked => known(self.revoked.clone()),
+            Cell::Expired => known(self.expired.clone()),
+            Cell::Disabled => known(self.disabled.clone()),
+            Cell::BoundElsewhere => known(self.bound.clone()),
+            Cell::AddressNotAllowed => known(self.away.clone()),
+            Cell::PlanLost => known(self.fallen.clone()),
+            Cell::Admin | Cell::AdminMissing => (self.admin.clone(), Some(self.admin_id.clone())),
+            Cell::Right | Cell::Foreign | Cell::Missing => known(self.holder(&scopes(row, true))),
+            Cell::WrongScope => known(self.holder(&scopes(row, false))),
+        }
+    }
+
+    fn holder(&self, scopes: &[&str]) -> Caller {
+        self.server.key_of(self.maker.partner_id(), scopes)
+    }
+
+    /// The id that stands in the path.
+    pub fn subject(&self, row: &Row, cell: Cell, caller: &Caller) -> String {
+        let missing = |prefix: &str| format!("{prefix}_01HXKM4000000000000000000A");
+        match (row.of, cell) {
+            (Of::Nothing, _) => String::new(),
+            (Of::Problem, _) => "not-found".to_owned(),
+            (Of::Partner, Cell::Missing | Cell::AdminMissing) => missing("ptn"),
+            (Of::Partner, Cell::Foreign) => self.stranger.partner_id().to_owned(),
+            (Of::Partner, _) => self.maker.partner_id().to_owned(),
+            (Of::Key, Cell::Missing | Cell::AdminMissing) => missing("pak"),
+            (Of::Key, Cell::Foreign | Cell::BoundElsewhere) => self.stranger.id().to_owned(),
+            (Of::Key, _) if !cell.is_known() => self.maker.id().to_owned(),
+            (Of::Key, Cell::Admin) => self.holder(&["orgs:list"]).id().to_owned(),
+            (Of::Key, _) => caller.id().to_owned(),
+            (Of::Org, Cell::Missing | Cell::AdminMissing) => missing("org"),
+            (Of::Org, Cell::Foreign) => self.foreign_org.clone(),
+            (Of::Org, Cell::BoundElsewhere) => self.other_org.clone(),
+            (Of::Org, _) => self.own_org.clone(),
+        }
+    }
+}
+
+/// Scopes that allow an operation, or all that do not; a key has one in any case.
+fn scopes(row: &Row, allow: bool) -> Vec<&'static str> {
+    let needed = match row.who {
+        Who::Scopes(needed) => needed,
+        Who::Admin | Who::Any | Who::Open(_) => return vec!["billing:read"],
+    };
+    ALL_SCOPES
+        .iter()
+        .copied()
+        .filter(|scope| needed.contains(scope) == allow)
+        .collect()
+}

@@ -1,0 +1,141 @@
+//! What is expected of each operation, by its `operationId`: written from the contract, not from the
+//! document that it is compared with.
+
+use serde_json::{Value, json};
+
+use crate::kit::tokens::chance;
+
+/// Who may call an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Admin keys.
+    Admin,
+    /// Partner keys with one of these scopes.
+    Scopes(&'static [&'static str]),
+    /// Every credential.
+    Any,
+    /// Everybody, without a credential and unrecorded; the answer is of this content type.
+    Open(&'static str),
+}
+
+/// What the id in the path is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The path has no id.
+    Nothing,
+    Partner,
+    /// For an admin, any key; for a partner key, itself.
+    Key,
+    Org,
+    /// A code of a problem.
+    Problem,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub struct Row {
+    pub id: &'static str,
+    pub who: Who,
+    pub of: Of,
+    /// The action on record; none where nothing is recorded.
+    pub action: &'static str,
+    /// The answer to whoever may call it.
+    pub success: u16,
+    /// A valid request body.
+    pub body: fn() -> Value,
+}
+
+const fn row(
+    id: &'static str,
+    who: Who,
+    of: Of,
+    action: &'static str,
+    success: u16,
+    body: fn() -> Value,
+) -> Row {
+    Row {
+        id,
+        who,
+        of,
+        action,
+        success,
+        body,
+    }
+}
+
+const fn open(id: &'static str, content: &'static str, of: Of) -> Row {
+    row(id, Who::Open(content), of, "", 200, nothing)
+}
+
+fn nothing() -> Value {
+    Value::Null
+}
+
+fn name() -> Value {
+    json!({"name": "another name"})
+}
+
+fn partner() -> Value {
+    json!({"name": "a partner", "plan": "partner"})
+}
+
+fn key() -> Value {
+    json!({"name": "a key", "scopes": ["orgs:list"]})
+}
+
+fn org() -> Value {
+    json!({"name": "an org", "slug": format!("m-{:x}", chance()), "plan": "free"})
+}
+
+fn workspace() -> Value {
+    json!({"name": "QA", "slug": format!("w-{:x}", chance())})
+}
+
+fn subscription() -> Value {
+    json!({"subscription": {"status": "trialing"}})
+}
+
+use Of::{Key, Nothing, Org, Partner, Problem};
+use Who::{Admin, Any, Scopes};
+
+const LIST: Who = Scopes(&["orgs:list"]);
+const READ: Who = Scopes(&["orgs:list", "orgs:create"]);
+const JSON: &str = "application/json";
+
+/// Every operation of the API. Those come last that end what the others need.
+#[rustfmt::skip]
+pub const TABLE: &[Row] = &[
+    open("healthz", JSON, Nothing),
+    open("readyz", JSON, Nothing),
+    open("metrics", "text/plain", Nothing),
+    open("getOpenApi", JSON, Nothing),
+    open("getReference", "text/html", Nothing),
+    open("getProblem", "text/html", Problem),
+    row("createPartner", Admin, Nothing, "partner.create", 201, partner),
+    row("listPartners", Admin, Nothing, "partner.list", 200, nothing),
+    row("getPartner", Admin, Partner, "partner.read", 200, nothing),
+    row("updatePartner", Admin, Partner, "partner.update", 200, name),
+    row("createPartnerKey", Admin, Nothing, "key.create", 201, key),
+    row("listPartnerKeys", Any, Nothing, "key.list", 200, nothing),
+    row("getPartnerKey", Any, Key, "key.read", 200, nothing),
+    row("updatePartnerKey", Admin, Key, "key.update", 200, name),
+    row("listAllOrgs", Admin, Nothing, "org.list", 200, nothing),
+    row("getAnyOrg", Admin, Org, "org.read", 200, nothing),
+    row("setOrgSubscription", Admin, Org, "billing.update", 200, subscription),
+    row("suspendOrg", Admin, Org, "org.suspend", 200, nothing),
+    row("resumeOrg", Admin, Org, "org.resume", 200, nothing),
+    // The org is ready, so there is nothing to try again; whoever may not ask does not learn that.
+    row("retryOrg", Admin, Org, "org.retry", 409, nothing),
+    row("listAllAuditEvents", Admin, Nothing, "audit.list", 200, nothing),
+    row("createOrg", Scopes(&["orgs:create"]), Nothing, "org.create", 201, org),
+    row("listOrgs", LIST, Nothing, "org.list", 200, nothing),
+    row("getOrg", READ, Org, "org.read", 200, nothing),
+    row("getOrgStatus", READ, Org, "org.status", 200, nothing),
+    row("createWorkspace", Scopes(&["workspaces:create"]), Org, "workspace.create", 201, workspace),
+    row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
+    row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),
+    row("listAuditEvents", Scopes(&["audit:read"]), Nothing, "audit.list", 200, nothing),
+    row("whoami", Any, Nothing, "credential.read", 200, nothing),
+    row("deleteOrg", Scopes(&["orgs:delete"]), Org, "org.delete", 202, nothing),
+    row("revokePartnerKey", Any, Key, "key.revoke", 204, nothing),
+];
