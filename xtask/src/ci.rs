@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{test, tidy, workspace::Workspace};
+use crate::{fuzz_api, test, tidy, workspace::Workspace};
 
 /// Runs the verb; it stops at the first step that fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -30,9 +30,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let step = Instant::now();
-    let outcome = test::all(workspace, &[])?;
+    let mut outcome = test::all(workspace, &[])?;
     println!();
     println!("ci: the tests took {}", text(step.elapsed()));
+    let step = Instant::now();
+    fuzz_api::check(workspace, &mut outcome)?;
+    println!("ci: fuzz-api took {}", text(step.elapsed()));
     println!("ci: all of it took {}", text(start.elapsed()));
     // The tests' sum is the last line.
     Ok(outcome.print())

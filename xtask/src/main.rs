@@ -4,6 +4,7 @@
 
 mod ci;
 mod docs;
+mod fuzz_api;
 mod generate;
 mod test;
 mod tidy;
@@ -40,6 +41,8 @@ enum Verb {
     },
     /// Run the commands that the documents tell their readers to run.
     Docs,
+    /// Send schemathesis against the server: what it answers must be what the document says.
+    FuzzApi(fuzz_api::Args),
     /// Write the files that are generated.
     Generate,
     /// Everything that must hold before a change lands.
@@ -52,6 +55,7 @@ fn main() -> Result<ExitCode> {
         Verb::Test { args } => test::run(&workspace, &args),
         Verb::Tidy { record } => tidy::run(&workspace, record),
         Verb::Docs => docs::run(&workspace),
+        Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::openapi::forms::of;
+use crate::{openapi::forms::of, strict::Strict};
 
 /// One thing that is wrong in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -64,7 +64,7 @@ impl Fields {
                 "the body is empty; send a JSON object".to_owned(),
             ));
         }
-        let value = serde_json::from_slice(body)
+        let Strict(value) = serde_json::from_slice(body)
             .map_err(|error| BodyError::Syntax(format!("the body is not JSON: {error}")))?;
         Self::of_value(value).map_err(BodyError::Invalid)
     }

@@ -16,6 +16,7 @@ mod org;
 mod partner;
 mod problem;
 mod query;
+mod strict;
 mod time;
 mod whoami;
 

@@ -82,7 +82,7 @@ fn every_post_is_replayed_byte_for_byte(store: Store) {
         for again in &again {
             is_replay(&first, again);
             let of = |answer: &Answer| {
-                let found = server.events("limit=100");
+                let found = server.events("");
                 let found = found.iter().find(|event| event["id"] == answer.event());
                 found.unwrap().clone()
             };

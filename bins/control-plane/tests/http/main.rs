@@ -10,21 +10,26 @@
 #[macro_use]
 mod kit;
 
+mod addresses;
+mod again;
 mod announced;
 mod audit;
 mod bound_keys;
+mod bounds;
 mod challenges;
 mod health;
 mod keys;
 mod kills;
 mod limits;
 mod lists;
+mod matrix;
 mod not_offered;
 mod orgs;
 mod partners;
 mod peppers;
 mod problems;
 mod program;
+mod quota;
 mod resources;
 mod scopes;
 mod secrets;
