@@ -91,7 +91,7 @@ fn expectation(row: &Row, cell: Cell) -> (u16, &'static str) {
         Cell::BoundElsewhere if row.of != Of::Nothing => (404, "not-found"),
         Cell::BoundElsewhere if row.id == "createOrg" => (403, "not-permitted"),
         _ if row.success == 409 => (409, "org-state-conflict"),
-        _ => (row.success, FINE),
+        Cell::WrongScope | Cell::BoundElsewhere | Cell::Admin | Cell::Right => (row.success, FINE),
     }
 }
 
@@ -132,7 +132,7 @@ fn check_answer(row: &Row, answer: &Answer, (status, code): (u16, &'static str))
             assert_eq!(answer.header_if_any("audit-event-id"), None, "{answer:#?}");
         }
         _ if status == 204 => assert_eq!(answer.body, "", "{answer:#?}"),
-        _ => drop(answer.expect(status)),
+        Who::Admin | Who::Scopes(_) | Who::Any => drop(answer.expect(status)),
     }
 }
 
@@ -160,9 +160,11 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
             let subject = people.subject(row, cell, &caller);
             let concrete = path.replace("{id}", &subject).replace("{code}", &subject);
             let request = format!("{}-{cell:?}", row.id);
-            let body = match (row.body)() {
-                Value::Null => String::new(),
-                body => body.to_string(),
+            let body = (row.body)();
+            let body = if body.is_null() {
+                String::new()
+            } else {
+                body.to_string()
             };
             let headers = [("x-request-id", request.as_str())];
             let mut answer = caller.send(method, &concrete, &headers, body.as_bytes());

@@ -24,10 +24,7 @@ fn members_that_are_not_offered_are_refused(store: Store) {
     let key = server.key(ALL_SCOPES);
     let org = json!({"name": "a", "slug": "acme-corp", "plan": "free", "ttl_seconds": 60});
     assert_eq!(key.post("/cp/orgs", org).pointers(), ["/ttl_seconds"]);
-    for (member, value) in [
-        ("on_revoke", json!("delete")),
-        ("max_live_orgs", json!(3)),
-    ] {
+    for (member, value) in [("on_revoke", json!("delete")), ("max_live_orgs", json!(3))] {
         let pointer = [format!("/{member}")];
         let mut request = json!({"name": "a", "scopes": ["orgs:list"]});
         request[member] = value.clone();

@@ -66,12 +66,8 @@ impl Cell {
 
     /// Whether there is such a case of an operation: no id of a foreign thing where there is no id.
     pub const fn fits(self, of: Of) -> bool {
-        match self {
-            Self::Foreign | Self::Missing | Self::AdminMissing => {
-                matches!(of, Of::Partner | Of::Key | Of::Org)
-            }
-            _ => true,
-        }
+        let asks_for_another = matches!(self, Self::Foreign | Self::Missing | Self::AdminMissing);
+        !asks_for_another || matches!(of, Of::Partner | Of::Key | Of::Org)
     }
 }
 

@@ -1,0 +1,230 @@
+//! Requests at the bounds of what is taken, and far beyond: each has its documented answer, soon.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::kit::{ALL_SCOPES, Caller, Server, Store};
+
+on_both_engines![
+    long_queries_and_paths_are_refused_in_order,
+    odd_paths_are_nowhere,
+    odd_methods_are_refused,
+    labels_are_taken_up_to_their_bounds,
+];
+
+/// The status of a raw answer; what parses as HTTP gets a problem document with an id.
+#[track_caller]
+fn status(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    let status = status.parse().unwrap_or_else(|_| panic!("{answer:?}"));
+    if status >= 400 {
+        let lower = answer.to_ascii_lowercase();
+        for header in ["content-type: application/problem+json", "x-request-id: "] {
+            assert!(lower.contains(header), "{header} in {answer}");
+        }
+    }
+    status
+}
+
+fn raw(server: &Server, key: &Caller, first: &str, rest: &str) -> String {
+    let token = key.token();
+    server.raw(format!(
+        "{first}\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{rest}\r\n"
+    ))
+}
+
+fn long_queries_and_paths_are_refused_in_order(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let (x, many) = ("x".repeat(9000), "limit=5&".repeat(100));
+    let other: String = (0..100).map(|n| format!("p{n}=1&")).collect();
+    for query in [
+        format!("slug={x}"),
+        format!("cursor={x}"),
+        format!("{x}=1"),
+        many.clone(),
+        other,
+        "label=a".to_owned(),
+        format!("label=a:{}", "x".repeat(256)),
+    ] {
+        let answer = key.get(&format!("/cp/orgs?{query}"));
+        assert!(
+            [400, 200].contains(&answer.status),
+            "{} {query:.40}: {}",
+            answer.status,
+            answer.body
+        );
+        if query.starts_with("slug=") || query.starts_with("label=a:") {
+            // A value that no org can have may be refused or find nothing.
+            continue;
+        }
+        let code = answer.json()["code"].clone();
+        assert!(
+            code == "invalid-request" || code == "invalid-cursor",
+            "{query:.40}: {answer:#?}"
+        );
+        answer.event();
+    }
+    let segment = "y".repeat(300);
+    for path in [
+        format!("/cp/orgs/{segment}"),
+        format!("/cp/orgs/{segment}/status"),
+        format!("/cp/{segment}"),
+        format!("/cp/admin/partner-keys/{segment}"),
+        format!("/cp{}", "/a".repeat(500)),
+    ] {
+        let answer = key.get(&path);
+        answer.problem(404, "not-found");
+        answer.event();
+    }
+    for header in [
+        "user-agent",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-anything",
+    ] {
+        let answer = key.send("GET", "/cp/whoami", &[(header, &*x)], b"");
+        answer.expect(200);
+        let id = answer.header("x-request-id");
+        assert!(id.starts_with("req_"), "{id}");
+        let shown = server.events(&format!("key_id={}", key.id()));
+        let event = shown.last().unwrap();
+        let agent = event["user_agent"].as_str().unwrap_or_default();
+        assert!(agent.len() <= 1000, "{}", agent.len());
+    }
+    // So much that no server takes it; whatever is said, it is no fault of the server's.
+    let huge = format!("X-Huge: {}\r\n", "x".repeat(300_000));
+    let answer = raw(&server, &key, "GET /cp/whoami HTTP/1.1", &huge);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+        "{answer}"
+    );
+    let token = "x".repeat(9000);
+    server
+        .with_token(&token)
+        .get("/cp/whoami")
+        .problem(401, "invalid-key");
+    key.get("/cp/whoami").expect(200);
+}
+
+fn odd_paths_are_nowhere(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let id = org["id"].as_str().unwrap();
+    for path in [
+        "/cp/orgs/%00".to_owned(),
+        format!("/cp/orgs/{id}%00"),
+        "/cp/orgs/%2e%2e".to_owned(),
+        "/cp/orgs/%2e%2e%2fwhoami".to_owned(),
+        "/cp/orgs/../whoami".to_owned(),
+        "/cp//orgs".to_owned(),
+        "/cp/orgs/".to_owned(),
+        format!("/cp/orgs/{id}/"),
+        format!("/cp/orgs//{id}"),
+        format!("/cp/orgs/{id}/Status"),
+        format!("/cp/orgs/{}", id.to_lowercase()),
+        format!("/cp/orgs/{id}%20"),
+        format!("/cp/orgs/{id}%0d%0aX-A:%20b"),
+        "/cp/orgs%3Flimit=5".to_owned(),
+        "/cp/".to_owned(),
+        "/cp".to_owned(),
+    ] {
+        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&answer), 404, "{path}: {answer}");
+        assert!(answer.contains("audit-event-id: evt_"), "{path}: {answer}");
+        assert!(!answer.contains("\r\nX-A"), "{path}: {answer}");
+    }
+    // Outside of /cp nobody is asked who they are.
+    for path in ["/CP/orgs", "//cp/orgs", "/./cp/orgs", "/%00", "/"] {
+        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&answer), 404, "{path}: {answer}");
+    }
+    let answer = raw(&server, &key, "GET /cp/whoami HTTP/1.0", "");
+    assert!(answer.starts_with("HTTP/1.") && status(&answer) == 200);
+    assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"));
+    let bare = format!(
+        "GET /cp/orgs/{id} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n",
+        key.token()
+    );
+    let answer = server.raw(bare);
+    assert_eq!(status(&answer), 200, "{answer}");
+}
+
+fn odd_methods_are_refused(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    for method in ["BREW", "TRACE", "OPTIONS", "CONNECTED", "get", "PROPFIND"] {
+        let answer = raw(&server, &key, &format!("{method} /cp/orgs HTTP/1.1"), "");
+        assert_eq!(status(&answer), 405, "{method}: {answer}");
+        assert!(
+            answer.contains("allow: ") && answer.contains("audit-event-id: evt_"),
+            "{method}: {answer}"
+        );
+        let anon = format!("{method} /cp/orgs HTTP/1.1\r\nHost: cp\r\nConnection: close\r\n\r\n");
+        assert_eq!(status(&server.raw(anon)), 401, "{method}");
+    }
+    let long = "M".repeat(300);
+    let answer = raw(&server, &key, &format!("{long} /cp/orgs HTTP/1.1"), "");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+        "{answer}"
+    );
+    key.get("/cp/whoami").expect(200);
+}
+
+fn labels_are_taken_up_to_their_bounds(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let count = |count: usize| -> Value {
+        let labels = (0..count).map(|n| (format!("l{n}"), json!("x")));
+        labels.collect::<serde_json::Map<_, _>>().into()
+    };
+    let one = |name: usize, value: usize| json!({"k".repeat(name): "ä".repeat(value)});
+    for (n, (labels, pointer)) in [
+        (count(16), None),
+        (count(17), Some("/labels".to_owned())),
+        (one(63, 1), None),
+        (one(64, 1), Some(format!("/labels/{}", "k".repeat(64)))),
+        (one(1, 255), None),
+        (one(1, 256), Some("/labels/k".to_owned())),
+        (one(1, 0), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let slug = format!("labels-{n}");
+        let org = json!({"name": "a", "slug": slug, "plan": "free", "labels": labels});
+        let made = key.post("/cp/orgs", org);
+        // A patch merges into what is there, so each is of a key without labels.
+        let fresh = server.key(ALL_SCOPES);
+        let change = server
+            .admin()
+            .patch(&fresh.path(), json!({"labels": labels}));
+        let Some(pointer) = pointer else {
+            assert_eq!(made.expect(201)["labels"], labels);
+            assert_eq!(change.expect(200)["labels"], labels);
+            continue;
+        };
+        assert_eq!(made.pointers(), [pointer.as_str()]);
+        assert_eq!(change.pointers(), [pointer.as_str()]);
+    }
+    // The longest label can be asked for.
+    let label = format!("label=k:{}", "%C3%A4".repeat(255));
+    assert_eq!(key.all(&format!("/cp/orgs?{label}")).len(), 1);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let server = Store::sqlite();
+    let server = server.start();
+    let key = server.key(ALL_SCOPES);
+    let began = Instant::now();
+    let rest = "Content-Length: 100\r\n";
+    let answer = raw(&server, &key, "POST /cp/orgs HTTP/1.1", rest);
+    assert!(began.elapsed() < Duration::from_secs(20), "{answer}");
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(answer.contains("invalid-request"), "{answer}");
+    assert!(answer.contains("audit-event-id: evt_"), "{answer}");
+}

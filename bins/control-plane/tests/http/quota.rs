@@ -1,0 +1,119 @@
+//! What a partner's keys share: the count of its orgs, and its rate limit.
+
+use std::{collections::BTreeMap, sync::Barrier, thread};
+
+use serde_json::{Value, json};
+
+use crate::kit::{ALL_SCOPES, Answer, Server, Store};
+
+on_both_engines![
+    racing_does_not_pass_the_quota,
+    racing_for_one_slug_makes_one_org,
+    a_deleted_org_frees_its_place,
+    the_rate_limit_of_a_partner_holds_its_keys_together,
+];
+
+fn org(slug: &str) -> Value {
+    json!({"name": slug, "slug": slug, "plan": "free"})
+}
+
+/// What all get who ask at the same moment, by turns with two keys of one partner.
+fn race(server: &Server, partner: &str, threads: usize, slug: fn(usize) -> String) -> Vec<Answer> {
+    let keys = [(); 2].map(|()| server.key_of(partner, ALL_SCOPES));
+    let start = Barrier::new(threads);
+    let (keys, start) = (&keys, &start);
+    thread::scope(|scope| {
+        let ask = |n: usize| {
+            move || {
+                start.wait();
+                keys[n % 2].post("/cp/orgs", org(&slug(n)))
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(ask(n))).collect();
+        threads.into_iter().map(|it| it.join().unwrap()).collect()
+    })
+}
+
+fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.status).or_default() += 1;
+    }
+    counts
+}
+
+fn racing_does_not_pass_the_quota(store: Store) {
+    let server = store.start();
+    let partner = server.partner(json!({"max_orgs": 5}));
+    let answers = race(&server, &partner, 32, |n| format!("race-{n}"));
+    assert_eq!(statuses(&answers), BTreeMap::from([(201, 5), (409, 27)]));
+    for answer in answers.iter().filter(|answer| answer.status == 409) {
+        answer.problem(409, "org-quota-exceeded");
+        answer.event();
+    }
+    let path = format!("/cp/admin/orgs?partner_id={partner}");
+    assert_eq!(server.admin().all(&path).len(), 5);
+    let refused = server.events("action=org.create&outcome=denied");
+    assert_eq!(refused.len(), 27);
+}
+
+fn racing_for_one_slug_makes_one_org(store: Store) {
+    let server = store.start();
+    let partner = server.partner(json!({}));
+    let answers = race(&server, &partner, 16, |_| "acme-corp".to_owned());
+    assert_eq!(statuses(&answers), BTreeMap::from([(201, 1), (409, 15)]));
+    for answer in answers.iter().filter(|answer| answer.status == 409) {
+        answer.problem(409, "slug-taken");
+    }
+}
+
+fn a_deleted_org_frees_its_place(store: Store) {
+    let server = store.start();
+    let partner = server.partner(json!({"max_orgs": 1}));
+    let key = server.key_of(&partner, ALL_SCOPES);
+    let sister = server.key_of(&partner, ALL_SCOPES);
+    let first = key.org("acme-one");
+    for caller in [&key, &sister] {
+        let answer = caller.post("/cp/orgs", org("acme-two"));
+        answer.problem(409, "org-quota-exceeded");
+    }
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(key.delete(&format!("/cp/orgs/{id}")).status, 202);
+    key.wait(id, "deleted");
+    sister.post("/cp/orgs", org("acme-two")).expect(201);
+    key.post("/cp/orgs", org("acme-three"))
+        .problem(409, "org-quota-exceeded");
+    let path = format!("/cp/admin/partners/{partner}");
+    server
+        .admin()
+        .patch(&path, json!({"max_orgs": null}))
+        .expect(200);
+    key.post("/cp/orgs", org("acme-three")).expect(201);
+}
+
+fn the_rate_limit_of_a_partner_holds_its_keys_together(store: Store) {
+    let server = store.start();
+    let limit = json!({"limit": 6, "window_seconds": 3600});
+    let partner = server.partner(json!({"rate_limit": limit}));
+    let keys = [(); 2].map(|()| server.key_of(&partner, ALL_SCOPES));
+    let stranger = server.key(ALL_SCOPES);
+    for n in 0..6 {
+        let answer = keys[n % 2].get("/cp/orgs");
+        answer.expect(200);
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy, "\"key\";q=600;w=60, \"partner\";q=6;w=3600");
+        let left = format!("\"partner\";r={};", 5 - n);
+        assert!(answer.header("ratelimit").contains(&left), "{answer:#?}");
+    }
+    for key in &keys {
+        let answer = key.get("/cp/orgs");
+        let problem = answer.problem(429, "rate-limited");
+        assert_eq!(problem["violated-policies"], json!(["partner"]));
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
+    }
+    stranger.get("/cp/orgs").expect(200);
+    // The budget is the partner's: a new key of it has none, and a key can still end itself.
+    let third = server.key_of(&partner, ALL_SCOPES);
+    third.get("/cp/orgs").problem(429, "rate-limited");
+    assert_eq!(keys[0].delete(&keys[0].path()).status, 204);
+}
