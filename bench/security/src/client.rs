@@ -1,0 +1,114 @@
+//! One connection that is kept open, and as much of HTTP/1.1 as our server speaks back.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection on which every call carries one key.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+    host: String,
+    key: String,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// Whether it is marked as the repetition of an earlier answer.
+    pub(crate) replayed: bool,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to `http://host:port`.
+    pub(crate) fn connect(url: &str, key: &str) -> Result<Self> {
+        let host = url
+            .strip_prefix("http://")
+            .context("the URL must begin with http://")?
+            .trim_end_matches('/');
+        let stream = TcpStream::connect(host).with_context(|| format!("no server at {url}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            host: host.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// Reads from a path.
+    pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
+        self.call("GET", path, "", "")
+    }
+
+    /// Posts JSON to a path; `headers` are whole lines.
+    pub(crate) fn post(&mut self, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        self.call("POST", path, headers, body)
+    }
+
+    fn call(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        let Self { host, key, .. } = self;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Answer> {
+        let first = self.line()?;
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .with_context(|| format!("no status in {first:?}"))?;
+        let mut length = None;
+        let mut replayed = false;
+        loop {
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(':') else {
+                ensure!(line.is_empty(), "no header: {line:?}");
+                break;
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = Some(value.trim().parse()?),
+                "idempotency-replayed" => replayed = value.trim() == "true",
+                "transfer-encoding" => bail!("an answer in chunks is more than this client reads"),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer {
+            status,
+            replayed,
+            body,
+        })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.stream.read_line(&mut line)? > 0, "the server hung up");
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Answer {
+    /// The body as JSON, of an answer with the status that was hoped for.
+    pub(crate) fn json(&self, status: u16) -> Result<serde_json::Value> {
+        let text = || String::from_utf8_lossy(&self.body).into_owned();
+        ensure!(self.status == status, "{}: {}", self.status, text());
+        serde_json::from_slice(&self.body).with_context(text)
+    }
+}
