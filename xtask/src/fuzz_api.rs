@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// How many cases to make up for each operation, at most; those of the coverage phase come on top.
     #[arg(long, default_value_t = CASES, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
+    /// Make up other cases than those of every run.
+    #[arg(long)]
+    seed: Option<u32>,
     /// Empty PostgreSQL databases to use instead of SQLite: one for the admin, one for the partner.
     #[arg(long, num_args = 2, value_names = ["ADMIN_URL", "PARTNER_URL"])]
     postgres: Vec<String>,
@@ -41,21 +44,21 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut outcome = Outcome::default();
-    fuzz(workspace, args.cases, &args.postgres, &mut outcome)?;
+    fuzz(workspace, args, &mut outcome)?;
     Ok(outcome.print())
 }
 
 /// The short run on SQLite; each caller counts as one test.
 pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
-    fuzz(workspace, CASES, &[], outcome)
+    let short = Args {
+        cases: CASES,
+        seed: None,
+        postgres: Vec::new(),
+    };
+    fuzz(workspace, &short, outcome)
 }
 
-fn fuzz(
-    workspace: &Workspace,
-    cases: u32,
-    databases: &[String],
-    outcome: &mut Outcome,
-) -> Result<()> {
+fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()> {
     let Some(python) = python(workspace)? else {
         outcome.skip("the API under schemathesis: it needs python3 with venv and pip".to_owned());
         return Ok(());
@@ -70,9 +73,10 @@ fn fuzz(
         let child = Command::new(&python)
             .arg(workspace.root().join(SCRIPT))
             .arg(&program)
-            .args([caller, &cases.to_string()])
+            .args([caller, &args.cases.to_string()])
+            .arg(args.seed.map_or("same".to_owned(), |seed| seed.to_string()))
             .arg(folder.path())
-            .args(databases.get(n))
+            .args(args.postgres.get(n))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -1,7 +1,8 @@
 """Runs schemathesis as one caller against a server of its own.
 
-Called by `cargo xtask fuzz-api` as `run.py PROGRAM CALLER CASES FOLDER [DATABASE_URL]`, CALLER being
-`admin` or `partner`, FOLDER an empty folder. A partner, keys and orgs are made first, so that the
+Called by `cargo xtask fuzz-api` as `run.py PROGRAM CALLER CASES SEED FOLDER [DATABASE_URL]`, CALLER
+being `admin` or `partner`, SEED a number or `same` for the same cases in every run, FOLDER an empty
+folder. A partner, keys and orgs are made first, so that the
 ids in paths can be those of something.
 """
 
@@ -44,7 +45,7 @@ LISTS = [
 EXCLUDED = "use_after_free,object_level_authorization"
 
 
-def main(program, caller, cases, folder, database=None):
+def main(program, caller, cases, seed, folder, database=None):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MOLECULE_CP_")}
     environment |= {
         "NO_PROXY": "*",
@@ -62,8 +63,8 @@ def main(program, caller, cases, folder, database=None):
     )
     try:
         base, admin_key = greeting(server.stdout)
-        key = seed(base, admin_key, caller, folder)
-        return fuzz(base, key, caller, cases, folder, environment)
+        key = make_things(base, admin_key, caller, folder)
+        return fuzz(base, key, cases, seed, folder, environment)
     finally:
         server.kill()
         server.wait()
@@ -82,18 +83,19 @@ def greeting(output):
     raise SystemExit("the server said no address or no admin key; is its database empty?")
 
 
-def fuzz(base, key, caller, cases, folder, environment):
+def fuzz(base, key, cases, seed, folder, environment):
     schemathesis = os.path.join(os.path.dirname(sys.executable), "schemathesis")
     command = [schemathesis, "--config-file", os.path.join(folder, "schemathesis.toml")]
     command += ["run", f"{base}/cp/openapi.json", "-H", f"Authorization: Bearer {key}"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--mode", "all"]
     command += ["--checks", "all", "--exclude-checks", EXCLUDED]
-    command += ["--max-examples", cases, "--generation-deterministic"]
+    command += ["--max-examples", cases]
+    command += ["--generation-deterministic"] if seed == "same" else ["--seed", seed]
     command += ["--continue-on-failure", "--warnings", "off", "--no-color"]
     return subprocess.run(command, cwd=folder, env=environment).returncode
 
 
-def seed(base, admin_key, caller, folder):
+def make_things(base, admin_key, caller, folder):
     """Makes what ids can point to, and tells the key to call with."""
     def post(path, body, key=admin_key):
         answer = requests.post(
