@@ -9,14 +9,13 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cargo_metadata::Message;
 use tempfile::TempDir;
 
 use crate::{test::Outcome, workspace::Workspace};
@@ -52,7 +51,7 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
         outcome.skip(format!("the commands in the documents: there is no {tool}"));
         return Ok(());
     }
-    let program = build(workspace)?;
+    let program = workspace.server()?;
     println!();
     for document in DOCUMENTS {
         let result = check_one(workspace, document, &program);
@@ -73,25 +72,6 @@ fn is_there(tool: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-/// Builds the server and tells where it is.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let output = workspace
-        .cargo()
-        .args(["build", "--quiet", "--package", "molecule-cp"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "the server does not build");
-    for message in Message::parse_stream(&output.stdout[..]) {
-        if let Message::CompilerArtifact(artifact) = message?
-            && let Some(program) = artifact.executable
-        {
-            return Ok(program.into());
-        }
-    }
-    bail!("cargo built no program")
 }
 
 fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()> {

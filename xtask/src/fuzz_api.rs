@@ -12,8 +12,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use cargo_metadata::Message;
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{test::Outcome, workspace::Workspace};
@@ -63,7 +62,7 @@ fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()>
         outcome.skip("the API under schemathesis: it needs python3 with venv and pip".to_owned());
         return Ok(());
     };
-    let program = server(workspace)?;
+    let program = workspace.server()?;
     let start = Instant::now();
     let mut runs = Vec::new();
     for (n, caller) in CALLERS.into_iter().enumerate() {
@@ -135,23 +134,4 @@ fn target(workspace: &Workspace) -> PathBuf {
         Some(folder) => workspace.root().join(folder),
         None => workspace.root().join("target"),
     }
-}
-
-/// Builds the server and tells where it is.
-fn server(workspace: &Workspace) -> Result<PathBuf> {
-    let output = workspace
-        .cargo()
-        .args(["build", "--quiet", "--package", "molecule-cp"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "the server does not build");
-    for message in Message::parse_stream(&output.stdout[..]) {
-        if let Message::CompilerArtifact(artifact) = message?
-            && let Some(program) = artifact.executable
-        {
-            return Ok(program.into());
-        }
-    }
-    bail!("cargo built no program")
 }

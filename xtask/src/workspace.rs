@@ -3,10 +3,11 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::Message;
 
 /// Folders that hold no sources, should git not be there to say so.
 const NO_SOURCES: &[&str] = &[".git", "target", "data"];
@@ -49,6 +50,25 @@ impl Workspace {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
         command.current_dir(&self.root);
         command
+    }
+
+    /// Builds the server and tells where it is.
+    pub(crate) fn server(&self) -> Result<PathBuf> {
+        let output = self
+            .cargo()
+            .args(["build", "--quiet", "--package", "molecule-cp"])
+            .arg("--message-format=json-render-diagnostics")
+            .stderr(Stdio::inherit())
+            .output()?;
+        ensure!(output.status.success(), "the server does not build");
+        for message in Message::parse_stream(&output.stdout[..]) {
+            if let Message::CompilerArtifact(artifact) = message?
+                && let Some(program) = artifact.executable
+            {
+                return Ok(program.into());
+            }
+        }
+        bail!("cargo built no program")
     }
 
     /// What a cargo command says, when it succeeds.
