@@ -127,6 +127,9 @@ const OPEN: &[(&str, &openapi::Operation)] = &[
     ("/problems/{code}", &told::PROBLEM_READ),
 ];
 
+/// What fits no route under `/cp`.
+pub const CATCH_ALL: [&str; 2] = ["/cp", "/cp/{rest:.*}"];
+
 /// Puts all routes in place.
 pub fn configure(config: &mut ServiceConfig, published: &Arc<Published>) {
     guarded(config);
@@ -141,7 +144,7 @@ pub fn configure(config: &mut ServiceConfig, published: &Arc<Published>) {
         serve_open(config, &path, problems::read(published, code));
     }
     // Whatever else is under /cp is first of all the question who asks.
-    config.service(web::resource(["/cp", "/cp/{rest:.*}"]).default_service(unrouted(&[])));
+    config.service(web::resource(CATCH_ALL).default_service(unrouted(&[])));
     config.default_service(outside(&[]));
 }
 

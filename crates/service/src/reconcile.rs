@@ -24,6 +24,8 @@ const LEASE: Duration = Duration::seconds(10);
 const RENEWAL: StdDuration = StdDuration::from_secs(3);
 /// How many orgs are worked on at once.
 const BATCH: usize = 64;
+/// How long to sleep at the least: another worker may be just about to take what is due.
+const BREATH: StdDuration = StdDuration::from_millis(10);
 /// How long to sleep at the most: another process may have made an org due.
 const NAP: StdDuration = StdDuration::from_secs(1);
 /// After how many attempts an org that can't be made is given up.
@@ -61,9 +63,10 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         let now = self.world.now();
         let next = self.db.read(move |view| view.next_org_due(now)).await;
         match next {
-            Ok(Some(at)) => StdDuration::try_from(at - now).unwrap_or_default().min(NAP),
-            Ok(None) | Err(StoreError::Unavailable(_) | StoreError::Overloaded) => NAP,
-            Err(StoreError::Engine(_) | StoreError::Corrupt { .. } | StoreError::Panicked) => NAP,
+            Ok(Some(at)) => StdDuration::try_from(at - now)
+                .unwrap_or_default()
+                .clamp(BREATH, NAP),
+            Ok(None) | Err(_) => NAP,
         }
     }
 
@@ -195,13 +198,11 @@ fn change_step<T: Transaction>(
     tx.steps_replace(org.id, &steps)
 }
 
-type Result_ = Result<(), ProvisionError>;
-
 /// Writes down how making an org went, and tells when it is due again.
 fn made<T: Transaction>(
     tx: &mut T,
     org: &mut Org,
-    result: &Result_,
+    result: &Result<(), ProvisionError>,
     workspace: WorkspaceId,
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, StoreError> {
@@ -237,7 +238,7 @@ fn made<T: Transaction>(
 fn taken_away<T: Transaction>(
     tx: &mut T,
     org: &mut Org,
-    result: &Result_,
+    result: &Result<(), ProvisionError>,
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     change_step(tx, org, StepName::Deprovision, |step| {
@@ -275,14 +276,14 @@ fn add_default_workspace<T: Transaction>(
     id: WorkspaceId,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let unreadable = |()| StoreError::Corrupt {
+    let invalid = StoreError::Corrupt {
         what: "the default workspace",
     };
     let workspace = Workspace {
         id,
         org_id: org.id,
-        name: Name::new(DEFAULT_WORKSPACE).map_err(|_| unreadable(()))?,
-        slug: Slug::new(DEFAULT_WORKSPACE).map_err(|_| unreadable(()))?,
+        name: Name::new(DEFAULT_WORKSPACE).map_err(|_| invalid.clone())?,
+        slug: Slug::new(DEFAULT_WORKSPACE).map_err(|_| invalid)?,
         created_at: now,
     };
     // There may be one already, of an attempt that was retried by an admin.

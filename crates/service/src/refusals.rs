@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::ErrorCode;
-use audit::{Actor, AuditStore as _, Event};
+use audit::{AuditStore as _, Event};
 use ids::{EventId, TypedId, Ulid};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
@@ -97,9 +97,5 @@ fn counted(folded: Folded) -> Event {
     event
         .details
         .insert("count".to_owned(), folded.count.into());
-    debug_assert!(matches!(
-        event.actor,
-        Actor::PartnerKey { .. } | Actor::Admin { .. }
-    ));
     event
 }

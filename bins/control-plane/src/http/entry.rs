@@ -22,6 +22,7 @@ use super::{
     headers::{idempotency, not_offered, request_id, user_agent},
     problem::Complaint,
 };
+use crate::routes::CATCH_ALL;
 
 /// A request that has passed the door.
 pub struct Http {
@@ -176,7 +177,7 @@ impl Visit {
             request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().to_string()),
             method: method_name(request.method()).to_owned(),
             route: pattern
-                .filter(|pattern| pattern != "/cp")
+                .filter(|pattern| !CATCH_ALL.contains(&pattern.as_str()))
                 .unwrap_or_else(|| "unrouted".to_owned()),
             operation,
             subject: request

@@ -11,6 +11,7 @@ on_both_engines![
     a_token_stands_in_one_header_only,
     partner_keys_and_admin_keys_keep_to_their_routes,
     an_unknown_path_is_first_of_all_the_question_who_asks,
+    a_call_that_fits_no_route_is_recorded_as_that,
 ];
 
 const PLAIN: &str = r#"Bearer realm="cp""#;
@@ -206,5 +207,20 @@ fn an_unknown_path_is_first_of_all_the_question_who_asks(store: Store) {
         let answer = key.get(path);
         answer.problem(404, "not-found");
         assert_eq!(answer.header_if_any("audit-event-id"), None);
+    }
+}
+
+/// The path itself is the client's to choose and stays out of the log.
+fn a_call_that_fits_no_route_is_recorded_as_that(store: Store) {
+    let server = store.start();
+    let key = server.key(&["orgs:list"]);
+    for path in ["/cp", "/cp/nothing", "/cp/orgs/x/y/z"] {
+        let answer = key.get(path);
+        answer.problem(404, "not-found");
+        let events = server.events(&format!("key_id={}", key.id()));
+        let event = events.last().unwrap();
+        assert_eq!(event["id"], answer.event());
+        assert_eq!(event["route"], "unrouted", "{path}");
+        assert_eq!(event["action"], "request.unrouted");
     }
 }
