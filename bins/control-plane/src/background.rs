@@ -12,6 +12,8 @@ use crate::http::App;
 
 /// Well below the second within which a folded refusal must be on record.
 const RECORD_REFUSALS: Duration = Duration::from_millis(200);
+/// How often changes of keys are asked for: well below the two seconds for which an answer counts.
+const FOLLOW_CHANGES: Duration = Duration::from_millis(100);
 /// How often the limiter forgets whoever has refilled.
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often answers that were kept for a day are forgotten.
@@ -34,6 +36,7 @@ impl Background {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
+            tokio::spawn(follow_changes(Arc::clone(app), stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
@@ -79,6 +82,22 @@ impl Beats {
             _ = self.ticks.tick() => true,
             _ = self.stop.changed() => false,
         }
+    }
+}
+
+async fn follow_changes(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(FOLLOW_CHANGES, stop);
+    let mut following = true;
+    while beats.next().await {
+        let outcome = app.service.follow_changes().await;
+        if let Err(error) = &outcome
+            && following
+        {
+            tracing::warn!(
+                "changes of keys can't be followed; the database is asked for each call: {error}"
+            );
+        }
+        following = outcome.is_ok();
     }
 }
 

@@ -26,6 +26,7 @@
 //! ```
 
 mod admin;
+mod changes;
 mod digest;
 mod draft;
 mod key;
@@ -36,10 +37,11 @@ mod secret;
 mod store;
 
 pub use admin::{AdminKey, AdminKeyOrigin};
+pub use changes::{Changed, Changes};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
 pub use key::{HeldKey, KeyStatus, PartnerKey, UnknownStatus};
 pub use networks::{InvalidNetworks, Networks};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
-pub use store::{KeyFilter, KeyQueries, KeyStore};
+pub use store::{CHANGES_KEPT, KeyFilter, KeyQueries, KeyStore};

@@ -3,7 +3,7 @@
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{AdminKey, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey};
+use crate::{AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey};
 
 /// Which keys to list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,11 +52,27 @@ pub trait KeyQueries {
     /// All admin keys, newest first.
     fn admin_keys(&mut self) -> Result<Vec<AdminKey>, Self::Error>;
 
+    /// The number of the last change that whoever remembers keys must know of.
+    ///
+    /// What is read after it is no older than that change.
+    fn key_revision(&mut self) -> Result<u64, Self::Error>;
+
+    /// What has changed since a revision.
+    fn key_changes(&mut self, since: u64) -> Result<Changes, Self::Error>;
+
     /// The check value of the pepper that the stored digests were made with.
     fn pepper_check(&mut self) -> Result<Option<String>, Self::Error>;
 }
 
+/// How many changes the log keeps at the least.
+pub const CHANGES_KEPT: u64 = 10_000;
+
 /// Changes to a store of keys; all within the caller's transaction.
+///
+/// Every update and revocation of a key, every update of a partner and everything done to admin keys
+/// raises the revision of [`KeyQueries::key_revision`] in the same transaction, and is logged under it
+/// for [`KeyQueries::key_changes`]. New partner keys and notes of use need no revision: nobody
+/// remembers a key that did not exist, and a note takes no right away.
 pub trait KeyStore: KeyQueries {
     /// Adds a key. The caller has made sure that its partner exists.
     fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), Self::Error>;

@@ -1,5 +1,7 @@
 //! The one way in which a use case runs: with its event, durable before the answer.
 
+use std::sync::Arc;
+
 use api::ErrorCode;
 use audit::{AuditStore as _, Details, Event, Target};
 use ids::{EventId, OrgId};
@@ -207,7 +209,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// Records that storage failed, if storage can take that.
-    async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
+    pub(crate) async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
         tracing::error!(
             error = fault.as_dyn(),
             request_id = context.call.request_id,
@@ -246,12 +248,12 @@ fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
             if key.revoked_at.is_some() {
                 return Err(Error::KeyRevoked);
             }
-            Caller::Admin(key)
+            Caller::Admin(Arc::new(key))
         }
         Caller::Partner(held) => {
             let held = tx.key(held.key.id)?.ok_or(Error::InvalidKey)?;
             match held.key.status(now) {
-                KeyStatus::Active => Caller::Partner(Box::new(held)),
+                KeyStatus::Active => Caller::Partner(Arc::new(held)),
                 KeyStatus::Disabled => return Err(Error::KeyDisabled),
                 KeyStatus::Expired => return Err(Error::KeyExpired),
                 KeyStatus::Revoked => return Err(Error::KeyRevoked),

@@ -1,11 +1,17 @@
 //! Who calls: from a presented token to a credential that may act.
 
+use std::sync::Arc;
+
 use ids::KeyId;
-use keys::{HeldKey, KeyDigest, KeyKind, KeyStatus, PlainKey};
+use keys::{HeldKey, KeyDigest, KeyKind, KeyQueries as _, KeyStatus, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
 use stores::{Database, StoreError};
 
-use crate::{Call, Caller, Context, Error, LimitName, Refusal, Service};
+use crate::{
+    Call, Caller, Context, Error, LimitName, Refusal, Service,
+    memory::{Known, Moment, Recall},
+    strangers::Crowded,
+};
 
 /// How often a key may ask for its own revocation.
 const REVOCATION_LIMIT: RateLimit = RateLimit::literal(10, 60);
@@ -21,23 +27,22 @@ pub struct Presented {
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Finds the credential behind a token, sees that it can be used, and counts the call against its
-    /// limits. Nothing is remembered from call to call, so that a revocation holds at once.
+    /// limits.
     ///
     /// # Errors
     /// When nobody knows the token, when its key can't be used, or when a limit is used up.
     pub async fn admit(&self, call: Call, presented: Presented) -> Result<Context, Refusal> {
-        let unrecorded = |error| Refusal {
-            error,
-            event: None,
-            limits: Vec::new(),
-        };
-        let found = self.find(&presented.key).await;
-        let Some(caller) = found.map_err(|error| unrecorded(error.into()))? else {
-            return Err(unrecorded(self.unknown(&call).await));
-        };
+        let known = self
+            .find(&presented.key, &call)
+            .await
+            .map_err(|error| Refusal {
+                error,
+                event: None,
+                limits: Vec::new(),
+            })?;
         let mut context = Context {
             call,
-            caller,
+            caller: known.caller.clone(),
             limits: Vec::new(),
             once: None,
         };
@@ -54,29 +59,77 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             });
         }
         if let Caller::Partner(held) = &context.caller
-            && held.key.use_is_news(context.call.at)
+            && known.note(context.call.at)
         {
             self.note_use(held, &context).await;
         }
         Ok(context)
     }
 
-    async fn find(&self, key: &PlainKey) -> Result<Option<Caller>, StoreError> {
+    /// The credential behind a token, from memory where memory counts.
+    async fn find(&self, key: &PlainKey, call: &Call) -> Result<Arc<Known>, Error> {
+        let digest = self.settings.peppers.digest(key);
+        match self.memory.recall(&digest, Moment::now(call.at)) {
+            Recall::Known(known) => return Ok(known),
+            Recall::Unknown => return Err(self.unknown(call).await),
+            Recall::Nothing => {}
+        }
+        // Whoever sends one unknown token after the other does not keep the database busy with it.
+        let crowded = |Crowded { retry_after }| Error::RateLimited {
+            limit: LimitName::Address,
+            retry_after,
+        };
+        let _turn = self.strangers.turn(call.ip).await.map_err(crowded)?;
+        let era = self.memory.era();
+        let (revision, caller) = self.read_caller(key).await?;
+        match self.memory.remember(&digest, era, revision, caller) {
+            Some(known) => Ok(known),
+            None => Err(self.unknown(call).await),
+        }
+    }
+
+    /// The credential as the database has it, and the revision of keys that it is no older than.
+    async fn read_caller(&self, key: &PlainKey) -> Result<(u64, Option<Caller>), StoreError> {
         let digests: Vec<KeyDigest> = self.settings.peppers.candidates(key).collect();
         let kind = key.kind();
         self.db
             .read(move |view| {
-                use keys::KeyQueries as _;
-                Ok(match kind {
+                let revision = view.key_revision()?;
+                let caller = match kind {
                     KeyKind::Partner => view
                         .key_by_digest(&digests)?
-                        .map(|held| Caller::Partner(Box::new(held))),
-                    KeyKind::Admin | KeyKind::Operator => {
-                        view.admin_key_by_digest(&digests)?.map(Caller::Admin)
-                    }
-                })
+                        .map(|held| Caller::Partner(Arc::new(held))),
+                    KeyKind::Admin | KeyKind::Operator => view
+                        .admin_key_by_digest(&digests)?
+                        .map(|key| Caller::Admin(Arc::new(key))),
+                };
+                Ok((revision, caller))
             })
             .await
+    }
+
+    /// Asks the database what has changed of keys, and forgets it. Called many times a second, it lets
+    /// what is remembered count; called after a change, it lets the change hold at once.
+    ///
+    /// # Errors
+    /// When the database can't tell; then nothing that is remembered counts, or not for long.
+    pub async fn follow_changes(&self) -> Result<(), StoreError> {
+        let asked = Moment::now(self.world.now());
+        let seen = self.memory.seen();
+        let changes: Result<_, StoreError> = self.db.read(move |view| view.key_changes(seen)).await;
+        self.memory.apply(asked, changes?);
+        Ok(())
+    }
+
+    /// Lets a change of keys or partners hold for every call that comes after its answer.
+    pub(crate) async fn settle_change(&self) {
+        if let Err(error) = self.follow_changes().await {
+            self.memory.distrust();
+            tracing::warn!(
+                error = error.as_dyn(),
+                "a change of keys can't be followed; nothing remembered counts until it can"
+            );
+        }
     }
 
     /// A token that nobody knows is counted against its sender's address alone.
@@ -88,10 +141,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .await;
         match decision.retry_after {
             None => Error::InvalidKey,
-            Some(retry_after) => Error::RateLimited {
-                limit: LimitName::Address,
-                retry_after,
-            },
+            Some(retry_after) => {
+                self.strangers.note(call.ip, retry_after);
+                Error::RateLimited {
+                    limit: LimitName::Address,
+                    retry_after,
+                }
+            }
         }
     }
 

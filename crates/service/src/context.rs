@@ -1,6 +1,6 @@
 //! One call and who makes it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use ids::{EventId, OrgId};
@@ -78,9 +78,9 @@ impl Call {
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// An admin key.
-    Admin(AdminKey),
+    Admin(Arc<AdminKey>),
     /// A partner key and its partner.
-    Partner(Box<HeldKey>),
+    Partner(Arc<HeldKey>),
 }
 
 impl Caller {

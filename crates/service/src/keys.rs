@@ -150,28 +150,31 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if let Some(error) = unknown_plan(plans, &self.settings.plans) {
             return Err(self.refuse(context, error).await);
         }
-        self.change(context, move |tx, _| {
-            let before = tx.key_for_update(id)?.ok_or(Error::NotFound)?.key;
-            if before.revoked_at.is_some() {
-                return Err(Error::KeyState);
-            }
-            let mut key = before.clone();
-            key.apply(changes.clone())
-                .map_err(|error| Error::at("/labels", error))?;
-            tx.key_update(&key)?;
-            let changed = changed(&[
-                ("name", before.name != key.name),
-                ("scopes", before.scopes != key.scopes),
-                ("org_plans", before.org_plans != key.org_plans),
-                ("allowed_cidrs", before.allowed_cidrs != key.allowed_cidrs),
-                ("rate_limit", before.rate_limit != key.rate_limit),
-                ("expires_at", before.expires_at != key.expires_at),
-                ("disabled", before.disabled != key.disabled),
-                ("labels", before.labels != key.labels),
-            ]);
-            Ok(Done::new(200, key).detail("changed", changed))
-        })
-        .await
+        let answer = self
+            .change(context, move |tx, _| {
+                let before = tx.key_for_update(id)?.ok_or(Error::NotFound)?.key;
+                if before.revoked_at.is_some() {
+                    return Err(Error::KeyState);
+                }
+                let mut key = before.clone();
+                key.apply(changes.clone())
+                    .map_err(|error| Error::at("/labels", error))?;
+                tx.key_update(&key)?;
+                let changed = changed(&[
+                    ("name", before.name != key.name),
+                    ("scopes", before.scopes != key.scopes),
+                    ("org_plans", before.org_plans != key.org_plans),
+                    ("allowed_cidrs", before.allowed_cidrs != key.allowed_cidrs),
+                    ("rate_limit", before.rate_limit != key.rate_limit),
+                    ("expires_at", before.expires_at != key.expires_at),
+                    ("disabled", before.disabled != key.disabled),
+                    ("labels", before.labels != key.labels),
+                ]);
+                Ok(Done::new(200, key).detail("changed", changed))
+            })
+            .await;
+        self.settle_change().await;
+        answer
     }
 
     /// Revokes a key: the operator any, however often; a key itself alone. The orgs stay.
@@ -180,16 +183,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// When there is none of this id, or it is not the caller's to revoke.
     pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Answer<()>, Refusal> {
         let at = context.call.at;
-        self.change(context, move |tx, caller| {
-            let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
-            itself(caller, &held.key)?;
-            let first = tx.key_revoke(id, at)?;
-            tx.reply_erase(id)?;
-            Ok(Done::new(204, ())
-                .detail("name", held.key.name.as_str())
-                .detail("already_revoked", !first))
-        })
-        .await
+        let answer = self
+            .change(context, move |tx, caller| {
+                let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
+                itself(caller, &held.key)?;
+                let first = tx.key_revoke(id, at)?;
+                tx.reply_erase(id)?;
+                Ok(Done::new(204, ())
+                    .detail("name", held.key.name.as_str())
+                    .detail("already_revoked", !first))
+            })
+            .await;
+        self.settle_change().await;
+        answer
     }
 }
 

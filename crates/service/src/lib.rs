@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod events;
 mod keys;
+mod memory;
 mod once;
 mod operation;
 mod orgs;
@@ -20,6 +21,8 @@ mod partners;
 mod reconcile;
 mod refusals;
 mod setup;
+mod statuses;
+mod strangers;
 mod whoami;
 mod workspaces;
 mod world;
@@ -65,6 +68,9 @@ pub struct Service<D, L, P> {
     provisioner: P,
     settings: Settings,
     world: World,
+    memory: memory::Memory,
+    statuses: statuses::Statuses,
+    strangers: strangers::Strangers,
     refusals: refusals::Refusals,
     running: once::Running,
     /// Rung when an org has fallen due.
@@ -80,6 +86,9 @@ impl<D, L, P> Service<D, L, P> {
             provisioner,
             settings,
             world,
+            memory: memory::Memory::default(),
+            statuses: statuses::Statuses::default(),
+            strangers: strangers::Strangers::default(),
             refusals: refusals::Refusals::default(),
             running: once::Running::default(),
             due: tokio::sync::Notify::new(),

@@ -1,5 +1,7 @@
 //! Orgs: created, seen and deleted by partner keys; paused, resumed and tried again by the operator.
 
+use std::sync::Arc;
+
 use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest, PlanName};
 use keys::KeyStore as _;
@@ -9,7 +11,7 @@ use orgs::{
 };
 use ratelimit::Limiter;
 use scopes::Scope;
-use stores::Database;
+use stores::{Database, StoreError};
 
 use crate::{
     Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
@@ -168,14 +170,38 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: OrgId,
-    ) -> Result<Answer<OrgWithSteps>, Refusal> {
+    ) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
         let sight = reading_sight(&context.caller);
-        self.look(context, move |view| {
-            let org = view.org(sight, id)?.ok_or(Error::NotFound)?;
-            let steps = view.org_steps(id)?;
-            Ok(Done::new(200, OrgWithSteps { org, steps }))
-        })
-        .await
+        let found = match self.statuses.recall(id) {
+            Some(status) => Some(status),
+            None => match self.read_status(id).await {
+                Ok(found) => found,
+                Err(fault) => return Err(self.refuse_fault(context, fault).await),
+            },
+        };
+        match found.filter(|status| sight.includes(&status.org)) {
+            Some(status) => self.looked(context, Done::new(200, status)).await,
+            None => Err(self.refuse(context, Error::NotFound).await),
+        }
+    }
+
+    async fn read_status(&self, id: OrgId) -> Result<Option<Arc<OrgWithSteps>>, StoreError> {
+        let asked = self.statuses.asking();
+        let found: Result<_, StoreError> = self
+            .db
+            .read(move |view| {
+                let Some(org) = view.org(OrgSight::All, id)? else {
+                    return Ok(None);
+                };
+                let steps = view.org_steps(id)?;
+                Ok(Some(Arc::new(OrgWithSteps { org, steps })))
+            })
+            .await;
+        let found = found?;
+        if let Some(status) = &found {
+            self.statuses.remember(asked, Arc::clone(status));
+        }
+        Ok(found)
     }
 
     /// Has an org taken away; what is on its way already stays on it.
@@ -206,9 +232,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let slug = org.slug.to_string();
                 Ok(Done::new(202, org).detail("slug", slug))
             })
-            .await?;
+            .await;
+        self.statuses.changed(id);
         self.due.notify_one();
-        Ok(answer)
+        answer
     }
 
     /// Pauses an org.
@@ -260,17 +287,20 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Answer<Rendered>, Refusal> {
         let now = context.call.at;
-        self.change_once(context, None, render, move |tx, caller| {
-            let mut org = tx
-                .org_for_update(sight(caller), id)?
-                .ok_or(Error::NotFound)?;
-            let before = org.status;
-            org.apply(step, now).map_err(OrgConflict::from)?;
-            tx.org_update(&org, org.status.is_pending().then_some(now))?;
-            let done = Done::new(200, org).detail("from", before.as_str());
-            Ok(done)
-        })
-        .await
+        let answer = self
+            .change_once(context, None, render, move |tx, caller| {
+                let mut org = tx
+                    .org_for_update(sight(caller), id)?
+                    .ok_or(Error::NotFound)?;
+                let before = org.status;
+                org.apply(step, now).map_err(OrgConflict::from)?;
+                tx.org_update(&org, org.status.is_pending().then_some(now))?;
+                let done = Done::new(200, org).detail("from", before.as_str());
+                Ok(done)
+            })
+            .await;
+        self.statuses.changed(id);
+        answer
     }
 
     pub(crate) fn unknown_plan(&self, plan: &PlanName) -> Option<api::FieldError> {

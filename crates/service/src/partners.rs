@@ -70,23 +70,26 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: PartnerId,
         changes: PartnerChanges,
     ) -> Result<Answer<Partner>, Refusal> {
-        self.change(context, move |tx, _| {
-            let mut partner = tx.partner_for_update(id)?.ok_or(Error::NotFound)?;
-            let before = partner.clone();
-            partner
-                .apply(changes.clone())
-                .map_err(|error| Error::at("/labels", error))?;
-            tx.partner_update(&partner)?;
-            let changed = changed(&[
-                ("name", before.name != partner.name),
-                ("plan", before.plan != partner.plan),
-                ("rate_limit", before.rate_limit != partner.rate_limit),
-                ("max_orgs", before.max_orgs != partner.max_orgs),
-                ("labels", before.labels != partner.labels),
-            ]);
-            Ok(Done::new(200, partner).detail("changed", changed))
-        })
-        .await
+        let answer = self
+            .change(context, move |tx, _| {
+                let mut partner = tx.partner_for_update(id)?.ok_or(Error::NotFound)?;
+                let before = partner.clone();
+                partner
+                    .apply(changes.clone())
+                    .map_err(|error| Error::at("/labels", error))?;
+                tx.partner_update(&partner)?;
+                let changed = changed(&[
+                    ("name", before.name != partner.name),
+                    ("plan", before.plan != partner.plan),
+                    ("rate_limit", before.rate_limit != partner.rate_limit),
+                    ("max_orgs", before.max_orgs != partner.max_orgs),
+                    ("labels", before.labels != partner.labels),
+                ]);
+                Ok(Done::new(200, partner).detail("changed", changed))
+            })
+            .await;
+        self.settle_change().await;
+        answer
     }
 }
 

@@ -94,7 +94,8 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
 
     async fn take(&self, token: LeaseToken) -> Result<Vec<Org>, StoreError> {
         let now = self.world.now();
-        self.db
+        let taken: Vec<Org> = self
+            .db
             .write(move |tx| {
                 let lease = Lease {
                     token,
@@ -107,9 +108,13 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                     change_step(tx, org, working_step(org.status), |step| step.begin(now))?;
                     tx.org_update(org, Some(now))?;
                 }
-                Ok(taken)
+                Ok::<_, StoreError>(taken)
             })
-            .await
+            .await?;
+        for org in &taken {
+            self.statuses.changed(org.id);
+        }
+        Ok(taken)
     }
 
     async fn renew(&self, token: LeaseToken) {
@@ -160,7 +165,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             tx.lease_release(id, token)?;
             Ok::<_, StoreError>(Some(org))
         });
-        match written.await {
+        let written = written.await;
+        self.statuses.changed(id);
+        match written {
             Ok(Some(org)) => {
                 tracing::info!(org_id = %id, status = org.status.as_str(), attempts = org.attempts, "org worked on");
             }

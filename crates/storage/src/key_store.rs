@@ -1,12 +1,15 @@
 //! The store of keys: where each question and each change is found.
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
-use keys::{AdminKey, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner, PartnerKey};
+use keys::{
+    AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner,
+    PartnerKey,
+};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    admin_keys, keys as partner_keys, partners,
+    admin_keys, key_changes, keys as partner_keys, partners,
     session::{Session, Writing},
 };
 
@@ -52,6 +55,14 @@ impl<M> KeyQueries for Session<M> {
         admin_keys::all(self)
     }
 
+    fn key_revision(&mut self) -> Result<u64, StoreError> {
+        key_changes::revision(self)
+    }
+
+    fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
+        key_changes::since(self, since)
+    }
+
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
         admin_keys::pepper_check(self)
     }
@@ -67,11 +78,14 @@ impl KeyStore for Session<Writing> {
     }
 
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
-        partner_keys::update(self, key)
+        partner_keys::update(self, key)?;
+        key_changes::log(self, Changed::Key(key.id))
     }
 
     fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
-        partner_keys::revoke(self, id, at)
+        let first = partner_keys::revoke(self, id, at)?;
+        key_changes::log(self, Changed::Key(id))?;
+        Ok(first)
     }
 
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
@@ -87,19 +101,24 @@ impl KeyStore for Session<Writing> {
     }
 
     fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {
-        partners::update(self, partner)
+        partners::update(self, partner)?;
+        key_changes::log(self, Changed::Partner(partner.id))
     }
 
     fn admin_key_insert(&mut self, key: &AdminKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        admin_keys::insert(self, key, digest)
+        admin_keys::insert(self, key, digest)?;
+        key_changes::log(self, Changed::AdminKeys)
     }
 
     fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
-        admin_keys::revoke(self, id, at)
+        let first = admin_keys::revoke(self, id, at)?;
+        key_changes::log(self, Changed::AdminKeys)?;
+        Ok(first)
     }
 
     fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), StoreError> {
-        admin_keys::restore(self, id)
+        admin_keys::restore(self, id)?;
+        key_changes::log(self, Changed::AdminKeys)
     }
 
     fn pepper_check_replace(

@@ -18,6 +18,7 @@ mod dialect;
 mod error;
 mod events;
 mod gate;
+mod key_changes;
 mod key_store;
 mod keys;
 mod migrations;

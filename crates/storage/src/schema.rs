@@ -55,6 +55,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_revision (id) {
+        id -> BigInt,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_changes (revision) {
+        revision -> BigInt,
+        subject -> Text,
+    }
+}
+
+diesel::table! {
     replies (credential, call) {
         credential -> Text,
         call -> Binary,

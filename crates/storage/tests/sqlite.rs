@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
     "2026-11-23-000004_replies",
+    "2026-11-24-000001_revision",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

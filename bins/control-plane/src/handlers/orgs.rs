@@ -4,7 +4,7 @@ use actix_web::http::header::RETRY_AFTER;
 use api::{ListParams, OrgView, StatusView, org_draft, org_filter};
 use ids::TypedId as _;
 use orgs::Org;
-use service::{Answer, OrgWithSteps, Rendered};
+use service::{Answer, Rendered};
 
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, RETRY_AFTER_PENDING, Reply};
@@ -52,8 +52,8 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let answer = http.service().org_status(&http.context, http.id()?).await?;
     let pending = answer.value.org.status.is_pending();
-    let reply = json(answer, |OrgWithSteps { org, steps }| {
-        StatusView::new(org, steps, http.login_url())
+    let reply = json(answer, |status| {
+        StatusView::new(&status.org, &status.steps, http.login_url())
     })?;
     Ok(if pending {
         reply.header(RETRY_AFTER, RETRY_AFTER_PENDING)

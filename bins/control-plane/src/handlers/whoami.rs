@@ -51,7 +51,7 @@ fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
                 org_id: held.key.org_id,
                 expires_at: held.key.expires_at.map(Time),
             };
-            (credential, Some(held.partner.into()))
+            (credential, Some(held.partner.clone().into()))
         }
     }
 }

@@ -130,8 +130,8 @@ pub struct StepView {
     finished_at: Option<Time>,
 }
 
-impl From<Step> for StepView {
-    fn from(step: Step) -> Self {
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
         Self {
             name: step.name.as_str(),
             status: step.status.as_str(),
@@ -172,7 +172,7 @@ pub struct StatusView {
 impl StatusView {
     /// The org's status.
     #[must_use]
-    pub fn new(org: Org, steps: Vec<Step>, login_url: &str) -> Self {
+    pub fn new(org: &Org, steps: &[Step], login_url: &str) -> Self {
         Self {
             id: org.id,
             login_url: org_login_url(login_url, &org.slug),
@@ -180,8 +180,8 @@ impl StatusView {
             status: org.status.as_str(),
             created_at: Time(org.created_at),
             updated_at: Time(org.updated_at),
-            steps: steps.into_iter().map(StepView::from).collect(),
-            failure: org.failure.map(FailureView::from),
+            steps: steps.iter().map(StepView::from).collect(),
+            failure: org.failure.clone().map(FailureView::from),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod admin_keys;
 pub mod audit;
 pub mod audit_lists;
+pub mod key_changes;
 pub mod keys;
 pub mod leases;
 pub mod org_lists;
@@ -50,6 +51,14 @@ macro_rules! conformance_rules {
                 no_filter_of_events_reaches_beyond_the_sight
                 since_is_inclusive_and_until_exclusive
                 events_are_paged_newest_first
+            }
+            key_changes {
+                every_change_of_what_is_remembered_has_a_revision_of_its_own
+                a_new_key_and_a_noted_use_need_no_revision
+                a_rolled_back_change_has_no_revision
+                changes_are_told_from_any_revision_in_their_order
+                changes_at_once_become_visible_without_a_gap
+                a_log_that_does_not_reach_back_says_so
             }
             keys {
                 a_key_keeps_all_its_fields

@@ -1,7 +1,12 @@
 //! Partners and keys in memory.
 
+use std::sync::Arc;
+
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
-use keys::{AdminKey, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner, PartnerKey};
+use keys::{
+    AdminKey, CHANGES_KEPT, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore,
+    Partner, PartnerKey,
+};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -15,6 +20,13 @@ impl State {
         let partner = self.partners.get(&row.key.partner_id)?.clone();
         let key = row.key.clone();
         Some(HeldKey { key, partner })
+    }
+
+    fn log(&mut self, changed: Changed) {
+        self.key_revision += 1;
+        let log = Arc::make_mut(&mut self.key_changes);
+        log.push((self.key_revision, changed));
+        log.retain(|(revision, _)| revision + CHANGES_KEPT > self.key_revision);
     }
 }
 
@@ -72,6 +84,16 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(newest_first.map(|row| row.key.clone()).collect())
     }
 
+    fn key_revision(&mut self) -> Result<u64, StoreError> {
+        Ok(self.state.key_revision)
+    }
+
+    fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
+        let log = self.state.key_changes.iter();
+        let logged = log.filter(|change| change.0 > since).copied().collect();
+        Ok(Changes::since(since, self.state.key_revision, logged))
+    }
+
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
         Ok(self.state.pepper_check.clone())
     }
@@ -106,12 +128,15 @@ impl KeyStore for MemoryTx {
             stored.labels = key.labels;
             stored.disabled = key.disabled;
         }
+        self.state.log(Changed::Key(key.id));
         Ok(())
     }
 
     fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
         let row = self.state.keys.get_mut(&id);
-        Ok(row.is_some_and(|row| revoke(&mut row.key.revoked_at, at)))
+        let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
+        self.state.log(Changed::Key(id));
+        Ok(first)
     }
 
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
@@ -136,6 +161,7 @@ impl KeyStore for MemoryTx {
                 ..partner.clone()
             };
         }
+        self.state.log(Changed::Partner(partner.id));
         Ok(())
     }
 
@@ -145,18 +171,23 @@ impl KeyStore for MemoryTx {
             return Err(Violated("two admin keys have one digest").into());
         }
         let (key, digest) = (key.clone(), *digest);
-        admin_keys.insert(key.id, Stored { key, digest })
+        admin_keys.insert(key.id, Stored { key, digest })?;
+        self.state.log(Changed::AdminKeys);
+        Ok(())
     }
 
     fn admin_key_revoke(&mut self, id: AdminKeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
         let row = self.state.admin_keys.get_mut(&id);
-        Ok(row.is_some_and(|row| revoke(&mut row.key.revoked_at, at)))
+        let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
+        self.state.log(Changed::AdminKeys);
+        Ok(first)
     }
 
     fn admin_key_restore(&mut self, id: AdminKeyId) -> Result<(), StoreError> {
         if let Some(row) = self.state.admin_keys.get_mut(&id) {
             row.key.revoked_at = None;
         }
+        self.state.log(Changed::AdminKeys);
         Ok(())
     }
 

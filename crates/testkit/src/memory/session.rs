@@ -1,10 +1,10 @@
 //! What a closure works on: a copy of the state, to read or to change.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use audit::Event;
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
-use keys::{AdminKey, KeyDigest, Partner, PartnerKey};
+use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{KeptReply, StoreError, Transaction};
 use time::OffsetDateTime;
@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) keys: Table<KeyId, Stored<PartnerKey>>,
     pub(super) admin_keys: Table<AdminKeyId, Stored<AdminKey>>,
     pub(super) pepper_check: Option<String>,
+    pub(super) key_revision: u64,
+    pub(super) key_changes: Arc<Vec<(u64, Changed)>>,
     pub(super) slugs: Table<Slug, SlugRow>,
     pub(super) orgs: Table<OrgId, OrgRow>,
     pub(super) workspaces: Table<WorkspaceId, Workspace>,

@@ -1,0 +1,235 @@
+//! Every order in which fills, changes and calls can meet, as far as a scheduler can find it.
+
+/// The lock of the memory, as the scheduler sees it.
+pub(super) mod sync {
+    /// The same as `parking_lot`'s.
+    #[derive(Debug, Default)]
+    pub(in super::super) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(in super::super) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap()
+        }
+
+        pub(in super::super) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap()
+        }
+    }
+}
+
+use keys::HeldKey;
+use shuttle::{
+    sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering::SeqCst},
+    thread,
+};
+use testkit::{build::Build, clock::START};
+
+use super::*;
+
+/// A database of one key: its revision, what is logged, and the key as it is.
+struct Database {
+    log: Vec<(u64, Changed)>,
+    held: HeldKey,
+}
+
+impl Database {
+    fn changes(&self, since: u64) -> Changes {
+        let newest = self.log.last().map_or(0, |last| last.0);
+        let logged = self.log.iter().filter(|change| change.0 > since);
+        Changes::since(since, newest, logged.copied().collect())
+    }
+}
+
+struct Process {
+    memory: Memory,
+    digest: KeyDigest,
+}
+
+impl Process {
+    fn follow(&self, database: &Mutex<Database>) {
+        let asked = moment();
+        let seen = self.memory.seen();
+        let changes = database.lock().unwrap().changes(seen);
+        self.memory.apply(asked, changes);
+    }
+
+    /// What a call finds: from memory, else from the database as two questions, and then remembered.
+    fn call(&self, database: &Mutex<Database>) -> Caller {
+        if let Recall::Known(known) = self.memory.recall(&self.digest, moment()) {
+            return known.caller.clone();
+        }
+        let era = self.memory.era();
+        let revision = database.lock().unwrap().changes(0).revision;
+        let held = database.lock().unwrap().held.clone();
+        let caller = Caller::Partner(std::sync::Arc::new(held));
+        let known = self
+            .memory
+            .remember(&self.digest, era, revision, Some(caller));
+        known.unwrap().caller.clone()
+    }
+}
+
+fn moment() -> Moment {
+    Moment {
+        steady: *STEADY,
+        wall: START,
+    }
+}
+
+static STEADY: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+fn is_revoked(caller: &Caller) -> bool {
+    match caller {
+        Caller::Partner(held) => held.key.revoked_at.is_some(),
+        Caller::Admin(_) => false,
+    }
+}
+
+/// One process answers a change and calls; another only follows. `change` is made once.
+fn race(change: fn(&mut Database), done: fn(&Caller) -> bool) {
+    let build = Build::new();
+    let partner = build.partner();
+    let held = HeldKey {
+        key: build.key(&partner),
+        partner,
+    };
+    let digest = build.digest();
+    let database = Arc::new(Mutex::new(Database {
+        log: Vec::new(),
+        held,
+    }));
+    let process = || {
+        let memory = Memory::with_room(16);
+        let process = Process { memory, digest };
+        process.follow(&database);
+        Arc::new(process)
+    };
+    let (here, elsewhere) = (process(), process());
+    let answered = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::new();
+    for _ in 0..2 {
+        let (here, database, answered) = (here.clone(), database.clone(), answered.clone());
+        threads.push(thread::spawn(move || {
+            for _ in 0..2 {
+                let after = answered.load(SeqCst);
+                let caller = here.call(&database);
+                assert!(!after || done(&caller), "a stale credential was accepted");
+            }
+        }));
+    }
+    for process in [&here, &elsewhere] {
+        let (process, database) = (process.clone(), database.clone());
+        threads.push(thread::spawn(move || process.follow(&database)));
+    }
+    let there = {
+        let (elsewhere, database) = (elsewhere.clone(), database.clone());
+        thread::spawn(move || drop(elsewhere.call(&database)))
+    };
+    change(&mut database.lock().unwrap());
+    here.follow(&database);
+    answered.store(true, SeqCst);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    there.join().unwrap();
+    // The other process has followed since the change, at the latest now.
+    elsewhere.follow(&database);
+    assert!(done(&elsewhere.call(&database)));
+    assert!(done(&here.call(&database)));
+}
+
+#[test]
+fn no_call_after_an_answered_revocation_is_accepted() {
+    let revoke = |database: &mut Database| {
+        database.held.key.revoked_at = Some(START);
+        let id = database.held.key.id;
+        database.log.push((1, Changed::Key(id)));
+    };
+    shuttle::check_random(move || race(revoke, is_revoked), 3000);
+    shuttle::check_pct(move || race(revoke, is_revoked), 1000, 4);
+}
+
+#[test]
+fn no_call_after_an_answered_change_of_the_partner_sees_it_as_it_was() {
+    let change = |database: &mut Database| {
+        database.held.partner.plan = keys::PartnerPlan::Free;
+        let id = database.held.partner.id;
+        database.log.push((1, Changed::Partner(id)));
+    };
+    let is_free = |caller: &Caller| match caller {
+        Caller::Partner(held) => held.partner.plan == keys::PartnerPlan::Free,
+        Caller::Admin(_) => false,
+    };
+    shuttle::check_random(move || race(change, is_free), 2000);
+}
+
+#[test]
+fn what_was_read_from_a_database_that_was_put_back_does_not_count() {
+    // The backup does not know of the revision under which the key was remembered.
+    let put_back = |database: &mut Database| {
+        database.held.key.revoked_at = Some(START);
+        database.log.clear();
+    };
+    shuttle::check_random(
+        move || {
+            let build = Build::new();
+            let partner = build.partner();
+            let held = HeldKey {
+                key: build.key(&partner),
+                partner,
+            };
+            let id = held.key.id;
+            let database = Mutex::new(Database {
+                log: vec![(1, Changed::Key(id))],
+                held,
+            });
+            let process = Process {
+                memory: Memory::with_room(16),
+                digest: build.digest(),
+            };
+            process.follow(&database);
+            drop(process.call(&database));
+            put_back(&mut database.lock().unwrap());
+            process.follow(&database);
+            assert!(is_revoked(&process.call(&database)));
+        },
+        10,
+    );
+}
+
+#[test]
+fn nothing_counts_past_its_term_or_when_it_is_distrusted() {
+    shuttle::check_random(
+        || {
+            let build = Build::new();
+            let partner = build.partner();
+            let held = HeldKey {
+                key: build.key(&partner),
+                partner,
+            };
+            let digest = build.digest();
+            let memory = Memory::with_room(16);
+            let caller = Caller::Partner(std::sync::Arc::new(held));
+            memory.remember(&digest, memory.era(), 0, Some(caller));
+            let recalls = |after: Duration, slept: Duration| {
+                let now = Moment {
+                    steady: *STEADY + std::time::Duration::try_from(after).unwrap(),
+                    wall: START + after + slept,
+                };
+                matches!(memory.recall(&digest, now), Recall::Known(_))
+            };
+            assert!(!recalls(Duration::ZERO, Duration::ZERO));
+            let nothing = Changes::since(0, 0, Vec::new());
+            memory.apply(moment(), nothing.clone());
+            assert!(recalls(Duration::ZERO, Duration::ZERO));
+            assert!(recalls(TERM - Duration::MILLISECOND, Duration::ZERO));
+            assert!(!recalls(TERM, Duration::ZERO));
+            assert!(!recalls(Duration::ZERO, TERM), "the machine slept");
+            memory.distrust();
+            assert!(!recalls(Duration::ZERO, Duration::ZERO));
+            memory.apply(moment(), nothing);
+            assert!(recalls(Duration::ZERO, Duration::ZERO));
+        },
+        1,
+    );
+}
