@@ -1,16 +1,13 @@
 //! Every route of the server.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    http::Method,
-    web::{self, ServiceConfig},
-};
+use actix_web::http::Method;
 use api::{
     ErrorCode,
     openapi::{self, Described, Who, operations as told},
 };
+use matchit::InsertError;
 use service::{Access, Operation, operations as op};
 
 use crate::{
@@ -19,7 +16,7 @@ use crate::{
         reference::{self, Published},
         whoami, workspaces,
     },
-    http::{App, entry, open, outside, unrouted},
+    http::{Endpoint, Router, entry, open, outside, unrouted},
 };
 
 /// One route that asks for a credential, as the inventory lists it.
@@ -42,12 +39,14 @@ macro_rules! routes {
             },
         )+)+];
 
-        fn guarded(config: &mut ServiceConfig) {
-            $(config.service(
-                web::resource($path)
-                    $(.route(entry(Method::$method, op::$operation, $handler)))+
-                    .default_service(unrouted(&[$(stringify!($method)),+])),
-            );)+
+        fn guarded(router: &mut Router) -> Result<(), InsertError> {
+            $(router.resource(
+                $path,
+                $path,
+                vec![$((Method::$method, entry(op::$operation, $handler))),+],
+                unrouted(&[$(stringify!($method)),+]),
+            )?;)+
+            Ok(())
         }
     };
 }
@@ -127,38 +126,30 @@ const OPEN: &[(&str, &openapi::Operation)] = &[
     ("/problems/{code}", &told::PROBLEM_READ),
 ];
 
-/// What fits no route under `/cp`.
-pub const CATCH_ALL: [&str; 2] = ["/cp", "/cp/{rest:.*}"];
-
-/// Puts all routes in place.
-pub fn configure(config: &mut ServiceConfig, published: &Arc<Published>) {
-    guarded(config);
-    serve_open(config, "/healthz", health::alive);
-    serve_open(config, "/readyz", health::ready);
-    serve_open(config, "/metrics", health::metrics);
-    // Under /cp, and open all the same: these two stand before the question who asks.
-    serve_open(config, "/cp/openapi.json", document::read(published));
-    serve_open(config, "/cp/docs", reference::read(published));
-    for &code in ErrorCode::ALL {
-        let path = format!("/problems/{code}");
-        serve_open(config, &path, problems::read(published, code));
-    }
+/// All routes in place.
+///
+/// # Errors
+/// When two of them can't be told apart.
+pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
-    config.service(web::resource(CATCH_ALL).default_service(unrouted(&[])));
-    config.default_service(outside(&[]));
-}
-
-fn serve_open<H, F>(config: &mut ServiceConfig, path: &str, handler: H)
-where
-    H: Fn(Arc<App>, String) -> F + Clone + 'static,
-    F: Future<Output = HttpResponse> + 'static,
-{
-    config.service(
-        web::resource(path)
-            .route(open(Method::GET, handler.clone()))
-            .route(open(Method::HEAD, handler))
-            .default_service(outside(&["GET", "HEAD"])),
-    );
+    let mut router = Router::new(("/cp", unrouted(&[])), outside(&[]));
+    guarded(&mut router)?;
+    let mut serve = |path: &str, pattern, endpoint: Endpoint| {
+        let methods = vec![(Method::GET, endpoint.clone()), (Method::HEAD, endpoint)];
+        router.resource(path, pattern, methods, outside(&["GET", "HEAD"]))
+    };
+    let mut plain = |path: &'static str, endpoint| serve(path, path, endpoint);
+    plain("/healthz", open(health::alive))?;
+    plain("/readyz", open(health::ready))?;
+    plain("/metrics", open(health::metrics))?;
+    // Under /cp, and open all the same: these two stand before the question who asks.
+    plain("/cp/openapi.json", open(document::read(published)))?;
+    plain("/cp/docs", open(reference::read(published)))?;
+    for &code in ErrorCode::ALL {
+        let endpoint = open(problems::read(published, code));
+        serve(&format!("/problems/{code}"), "/problems/{code}", endpoint)?;
+    }
+    Ok(router)
 }
 
 /// Every call of the API with its description.

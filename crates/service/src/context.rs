@@ -18,9 +18,9 @@ pub struct Call {
     /// Its id, the client's own or ours.
     pub request_id: String,
     /// Its method.
-    pub method: String,
+    pub method: &'static str,
     /// The route that it fits, with names for the parts that vary.
-    pub route: String,
+    pub route: &'static str,
     /// What it asks for.
     pub operation: Operation,
     /// The id of what it is about, where the route names one in its right form.
@@ -63,8 +63,8 @@ impl Call {
             outcome: Outcome::of_status(status_code),
             request: Some(Request {
                 id: self.request_id.clone(),
-                method: self.method.clone(),
-                route: self.route.clone(),
+                method: self.method.to_owned(),
+                route: self.route.to_owned(),
                 ip: self.ip,
                 user_agent: self.user_agent.clone(),
                 status_code,

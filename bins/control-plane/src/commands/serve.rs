@@ -74,10 +74,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     });
     let background = Background::start(&app);
     let data = web::Data::from(Arc::clone(&app));
+    routes::router(&published)?;
     let server = HttpServer::new(move || {
-        ActixApp::new()
-            .app_data(data.clone())
-            .configure(|config| routes::configure(config, &published))
+        ActixApp::new().app_data(data.clone()).configure(|config| {
+            // It could be made above, so it can be made again for each worker.
+            if let Ok(router) = routes::router(&published) {
+                router.serve(config);
+            }
+        })
     })
     .client_request_timeout(HEAD_TIMEOUT)
     .shutdown_timeout(GRACE_SECONDS)

@@ -4,9 +4,9 @@
 use std::{future::Future, sync::Arc, time::Instant};
 
 use actix_web::{
-    HttpRequest, HttpResponse, Route,
+    HttpRequest, HttpResponse,
     http::Method,
-    web::{self, Bytes, Data, Payload},
+    web::{Bytes, Payload},
 };
 use api::{BodyError, ErrorCode, Query};
 use ids::{KeyId, OrgId, RequestId, TypedId};
@@ -21,15 +21,16 @@ use super::{
     credentials::bearer,
     headers::{idempotency, not_offered, request_id, user_agent},
     problem::Complaint,
+    router::{Arrival, Endpoint, Place},
 };
-use crate::routes::CATCH_ALL;
 
 /// A request that has passed the door.
 pub struct Http {
     /// The call and who makes it.
-    pub context: Context,
+    pub context: Arc<Context>,
     app: Arc<App>,
     request: HttpRequest,
+    place: Place,
     body: Bytes,
 }
 
@@ -46,7 +47,7 @@ impl Http {
 
     /// The id that the path names.
     pub fn id<I: TypedId>(&self) -> Result<I, Failure> {
-        path_id(&self.request).ok_or(Failure::from(Complaint::no_route()))
+        path_id(&self.place).ok_or(Failure::from(Complaint::no_route()))
     }
 
     /// The body, as `read` takes it.
@@ -78,22 +79,13 @@ impl Http {
     }
 }
 
-fn path_id<I: TypedId>(request: &HttpRequest) -> Option<I> {
-    request.match_info().get("id")?.parse().ok()
-}
-
-/// A route to a handler for one operation.
-pub fn entry<H, F>(method: Method, operation: Operation, handler: H) -> Route
-where
-    H: Fn(Http) -> F + Clone + 'static,
-    F: Future<Output = Result<Reply, Failure>> + 'static,
-{
-    guarded(web::method(method), operation, handler)
+fn path_id<I: TypedId>(place: &Place) -> Option<I> {
+    place.param("id")?.parse().ok()
 }
 
 /// Where a request goes that fits no route, or no method of its route.
-pub fn unrouted(allowed: &'static [&'static str]) -> Route {
-    guarded(web::route(), operations::UNROUTED, move |_| async move {
+pub fn unrouted(allowed: &'static [&'static str]) -> Endpoint {
+    entry(operations::UNROUTED, move |_| async move {
         Err(Failure::from(match allowed {
             [] => Complaint::no_route(),
             allowed => Complaint::method(allowed),
@@ -101,35 +93,31 @@ pub fn unrouted(allowed: &'static [&'static str]) -> Route {
     })
 }
 
-fn guarded<H, F>(route: Route, operation: Operation, handler: H) -> Route
+/// Where requests for one operation go.
+pub fn entry<H, F>(operation: Operation, handler: H) -> Endpoint
 where
     H: Fn(Http) -> F + Clone + 'static,
     F: Future<Output = Result<Reply, Failure>> + 'static,
 {
-    route.to(
-        move |request: HttpRequest, payload: Payload, app: Data<App>| {
-            let handler = handler.clone();
-            async move {
-                let visit = Visit::new(request, app.into_inner(), operation);
-                visit.answer(payload, handler).await
-            }
-        },
-    )
+    Endpoint::new(move |arrival: Arrival| {
+        let handler = handler.clone();
+        let (visit, payload) = Visit::new(arrival, operation);
+        visit.answer(payload, handler)
+    })
 }
 
 /// A route that asks for no credential and leaves no event.
-pub fn open<H, F>(method: Method, handler: H) -> Route
+pub fn open<H, F>(handler: H) -> Endpoint
 where
-    H: Fn(Arc<App>, String) -> F + Clone + 'static,
+    H: Fn(Arc<App>, String) -> F + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    web::method(method).to(move |request: HttpRequest, app: Data<App>| {
-        let handler = handler.clone();
+    Endpoint::new(move |Arrival { request, app, .. }| {
+        let id = request_id(request.headers())
+            .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+        let response = handler(app, id.clone());
         async move {
-            let app = app.into_inner();
-            let id = request_id(request.headers())
-                .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
-            let mut response = handler(app, id.clone()).await;
+            let mut response = response.await;
             if let Ok(value) = id.parse() {
                 response
                     .headers_mut()
@@ -141,60 +129,69 @@ where
 }
 
 /// Where a request goes that is not the API's.
-pub fn outside(allowed: &'static [&'static str]) -> Route {
-    web::route().to(
-        move |request: HttpRequest, payload: Payload, app: Data<App>| async move {
-            body::drain(payload).await;
-            let id = request_id(request.headers())
-                .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
-            let complaint = match allowed {
-                [] => Complaint::new(
-                    ErrorCode::NotFound,
-                    "there is nothing here; the API is under /cp",
-                ),
-                allowed => Complaint::method(allowed),
-            };
-            complaint.respond(&app.public_url, &id, None, &[])
-        },
-    )
+pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
+    Endpoint::new(move |arrival: Arrival| async move {
+        let Arrival {
+            request,
+            payload,
+            app,
+            ..
+        } = arrival;
+        body::drain(payload).await;
+        let id = request_id(request.headers())
+            .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+        let complaint = match allowed {
+            [] => Complaint::new(
+                ErrorCode::NotFound,
+                "there is nothing here; the API is under /cp",
+            ),
+            allowed => Complaint::method(allowed),
+        };
+        complaint.respond(&app.public_url, &id, None, &[])
+    })
 }
 
 /// One request on its way.
 struct Visit {
     request: HttpRequest,
     app: Arc<App>,
+    place: Place,
     call: Call,
     began: Instant,
 }
 
 impl Visit {
-    fn new(request: HttpRequest, app: Arc<App>, operation: Operation) -> Self {
+    fn new(arrival: Arrival, operation: Operation) -> (Self, Payload) {
+        let Arrival {
+            request,
+            payload,
+            app,
+            place,
+        } = arrival;
         let headers = request.headers();
         let world = app.service.world();
-        let pattern = request.match_pattern();
         let call = Call {
             at: world.now(),
             request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().to_string()),
-            method: method_name(request.method()).to_owned(),
-            route: pattern
-                .filter(|pattern| !CATCH_ALL.contains(&pattern.as_str()))
-                .unwrap_or_else(|| "unrouted".to_owned()),
+            method: method_name(request.method()),
+            route: place.pattern.unwrap_or("unrouted"),
             operation,
-            subject: request
-                .match_info()
-                .get("id")
+            subject: place
+                .param("id")
                 .filter(|id| is_an_id(id))
                 .map(str::to_owned),
-            org_id: path_id::<OrgId>(&request),
+            org_id: path_id::<OrgId>(&place),
             ip: client_address(request.peer_addr(), headers, &app.trusted_proxies),
             user_agent: user_agent(headers),
         };
-        Self {
+        let visit = Self {
             request,
             app,
+            place,
             call,
             began: Instant::now(),
-        }
+        };
+        (visit, payload)
     }
 
     async fn answer<H, F>(self, payload: Payload, handler: H) -> HttpResponse
@@ -205,24 +202,21 @@ impl Visit {
         let Self {
             request,
             app,
+            place,
             call,
             began,
         } = self;
-        let (method, route, id) = (
-            call.method.clone(),
-            call.route.clone(),
-            call.request_id.clone(),
-        );
+        let (method, route, id) = (call.method, call.route, call.request_id.clone());
         let response = match bearer(request.headers(), request.query_string()) {
             Err(error) => {
                 app.metrics.unknown_credentials.inc();
                 body::drain(payload).await;
                 Complaint::credential(error).respond(&app.public_url, &id, None, &[])
             }
-            Ok(key) => pass(&app, request, call, key, payload, handler).await,
+            Ok(key) => pass(&app, (request, place), call, key, payload, handler).await,
         };
         app.metrics
-            .answered(&method, &route, response.status().as_u16(), began.elapsed());
+            .answered(method, route, response.status().as_u16(), began.elapsed());
         tracing::debug!(
             request_id = id,
             method,
@@ -238,7 +232,7 @@ impl Visit {
 /// From a well-formed token to the answer.
 async fn pass<H, F>(
     app: &Arc<App>,
-    request: HttpRequest,
+    (request, place): (HttpRequest, Place),
     call: Call,
     key: PlainKey,
     payload: Payload,
@@ -249,7 +243,7 @@ where
     F: Future<Output = Result<Reply, Failure>>,
 {
     let revokes = (call.operation == operations::KEY_REVOKE)
-        .then(|| path_id::<KeyId>(&request))
+        .then(|| path_id::<KeyId>(&place))
         .flatten();
     let id = call.request_id.clone();
     let context = match app.service.admit(call, Presented { key, revokes }).await {
@@ -267,38 +261,40 @@ where
         }
     };
     let body = body::read(payload).await;
-    match handle(app, request, &context, body, handler).await {
+    let mut context = context;
+    let body = match take_in(app, &request, &mut context, body).await {
+        Ok(body) => body,
+        Err(failure) => return refuse(app, &context, failure).await,
+    };
+    let context = Arc::new(context);
+    let http = Http {
+        context: Arc::clone(&context),
+        app: Arc::clone(app),
+        request,
+        place,
+        body,
+    };
+    match handler(http).await {
         Ok(reply) => reply.respond(&context),
         Err(failure) => refuse(app, &context, failure).await,
     }
 }
 
-async fn handle<H, F>(
-    app: &Arc<App>,
-    request: HttpRequest,
-    context: &Context,
+/// Sees that the caller may ask for this and that what it sent can be taken; gives the body.
+async fn take_in(
+    app: &App,
+    request: &HttpRequest,
+    context: &mut Context,
     body: Body,
-    handler: H,
-) -> Result<Reply, Failure>
-where
-    H: Fn(Http) -> F,
-    F: Future<Output = Result<Reply, Failure>>,
-{
-    let mut whole = Bytes::new();
+) -> Result<Bytes, Failure> {
     // A route that is not there is said so before anything is asked of the caller or the body.
-    if context.call.operation != operations::UNROUTED {
-        app.service.authorize(context).await?;
-        whole = acceptable(&request, body)?;
+    if context.call.operation == operations::UNROUTED {
+        return Ok(Bytes::new());
     }
-    let mut context = context.clone();
-    context.once = once(&request, &whole)?;
-    let http = Http {
-        context,
-        app: Arc::clone(app),
-        request,
-        body: whole,
-    };
-    handler(http).await
+    app.service.authorize(context).await?;
+    let whole = acceptable(request, body)?;
+    context.once = once(request, &whole)?;
+    Ok(whole)
 }
 
 /// What makes a POST the same as an earlier one, when its client says that it may be one.
@@ -334,7 +330,7 @@ fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
     }
 }
 
-async fn refuse(app: &Arc<App>, context: &Context, failure: Failure) -> HttpResponse {
+async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse {
     let respond = |complaint: Complaint, event, limits: &[(LimitName, Decision)]| {
         complaint.respond(&app.public_url, &context.call.request_id, event, limits)
     };

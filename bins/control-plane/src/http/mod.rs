@@ -7,6 +7,7 @@ mod entry;
 mod headers;
 mod problem;
 mod reply;
+mod router;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use self::{
     headers::RETRY_AFTER_PENDING,
     problem::{Complaint, Failure},
     reply::Reply,
+    router::{Endpoint, Router},
 };
 
 /// The control plane of this server.

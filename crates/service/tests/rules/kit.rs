@@ -82,8 +82,8 @@ impl<P: Provisioner> Bench<P> {
         Call {
             at: self.clock.now(),
             request_id: "req".to_owned(),
-            method: "GET".to_owned(),
-            route: "/test".to_owned(),
+            method: "GET",
+            route: "/test",
             operation,
             subject: None,
             org_id: None,

@@ -1,0 +1,199 @@
+//! From a path and a method to whoever answers there.
+//!
+//! The framework's own router asks one pattern after the other; here one tree knows all paths, and the
+//! time it takes does not grow with their number.
+
+use std::{future::Future, rc::Rc, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::Method,
+    web::{self, Data, Payload, ServiceConfig},
+};
+use futures_util::future::LocalBoxFuture;
+
+use super::App;
+
+/// A request and the place that its path has led to.
+pub struct Arrival {
+    pub request: HttpRequest,
+    pub payload: Payload,
+    pub app: Arc<App>,
+    pub place: Place,
+}
+
+/// Where a request has arrived.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The pattern of the path; `None` where no pattern fits.
+    pub pattern: Option<&'static str>,
+    params: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Place {
+    /// The part of the path that the pattern gives this name.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        let mut params = self.params.iter();
+        Some(&params.find(|param| *param.0 == *name)?.1)
+    }
+}
+
+/// Whoever answers requests.
+#[derive(Clone)]
+pub struct Endpoint(Rc<dyn Fn(Arrival) -> LocalBoxFuture<'static, HttpResponse>>);
+
+impl Endpoint {
+    /// An endpoint that answers by this function.
+    pub fn new<F>(answer: impl Fn(Arrival) -> F + 'static) -> Self
+    where
+        F: Future<Output = HttpResponse> + 'static,
+    {
+        Self(Rc::new(move |arrival| Box::pin(answer(arrival))))
+    }
+}
+
+/// One path: its methods, and who answers all others.
+struct Resource {
+    pattern: &'static str,
+    methods: Vec<(Method, Endpoint)>,
+    otherwise: Endpoint,
+}
+
+/// All paths of a server, of one worker.
+pub struct Router {
+    tree: matchit::Router<Resource>,
+    /// Who answers under the prefix where no path fits.
+    lost: (&'static str, Endpoint),
+    /// Who answers everywhere else.
+    outside: Endpoint,
+}
+
+impl Router {
+    /// A router without paths. `lost` answers for the path that it names and all below it.
+    pub fn new(lost: (&'static str, Endpoint), outside: Endpoint) -> Self {
+        Self {
+            tree: matchit::Router::new(),
+            lost,
+            outside,
+        }
+    }
+
+    /// Adds a path, which records know by its pattern. A part in braces fits anything but a slash.
+    ///
+    /// # Errors
+    /// When the path can't be told from another.
+    pub fn resource(
+        &mut self,
+        path: &str,
+        pattern: &'static str,
+        methods: Vec<(Method, Endpoint)>,
+        otherwise: Endpoint,
+    ) -> Result<(), matchit::InsertError> {
+        let resource = Resource {
+            pattern,
+            methods,
+            otherwise,
+        };
+        self.tree.insert(path, resource)
+    }
+
+    /// Who answers, and where that is.
+    fn find(&self, method: &Method, path: &str) -> (&Endpoint, Place) {
+        let Ok(found) = self.tree.at(path) else {
+            let (prefix, lost) = &self.lost;
+            let below = path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let endpoint = if below { lost } else { &self.outside };
+            return (endpoint, Place::default());
+        };
+        let resource = found.value;
+        let mut methods = resource.methods.iter();
+        let endpoint = methods
+            .find(|(offered, _)| offered == method)
+            .map_or(&resource.otherwise, |(_, endpoint)| endpoint);
+        let params = found.params.iter();
+        let place = Place {
+            pattern: Some(resource.pattern),
+            params: params
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        };
+        (endpoint, place)
+    }
+
+    /// Has the router answer whatever comes.
+    pub fn serve(self, config: &mut ServiceConfig) {
+        let router = Rc::new(self);
+        let answer = move |request: HttpRequest, payload: Payload, app: Data<App>| {
+            // As the framework sees the path: what need not be escaped has been unescaped.
+            let path = request.match_info().as_str();
+            let (endpoint, place) = router.find(request.method(), path);
+            let endpoint = endpoint.clone();
+            (endpoint.0)(Arrival {
+                request,
+                payload,
+                app: app.into_inner(),
+                place,
+            })
+        };
+        config.default_service(web::route().to(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &'static str) -> Endpoint {
+        Endpoint::new(move |_| async move { HttpResponse::Ok().body(name) })
+    }
+
+    /// Which endpoint it is, and the place.
+    fn find(method: Method, path: &str) -> (&'static str, Option<&'static str>, Option<String>) {
+        let ends = ["lost", "outside", "get", "post", "otherwise", "below"].map(|n| (n, named(n)));
+        let [lost, outside, get, post, otherwise, below] = ends.clone().map(|end| end.1);
+        let mut router = Router::new(("/cp", lost), outside);
+        let methods = vec![(Method::GET, get), (Method::POST, post)];
+        let org = "/cp/orgs/{id}";
+        router.resource(org, org, methods, otherwise).unwrap();
+        let methods = vec![(Method::GET, below)];
+        let otherwise = named("x");
+        let status = "/cp/orgs/{id}/status";
+        router.resource(status, status, methods, otherwise).unwrap();
+        let (found, place) = router.find(&method, path);
+        let name = ends.iter().find(|end| Rc::ptr_eq(&end.1.0, &found.0));
+        let id = place.param("id").map(str::to_owned);
+        (name.unwrap().0, place.pattern, id)
+    }
+
+    #[track_caller]
+    fn check(method: Method, path: &str, name: &str, pattern: Option<&str>, id: Option<&str>) {
+        let found = find(method, path);
+        assert_eq!(
+            (found.0, found.1, found.2.as_deref()),
+            (name, pattern, id),
+            "{path}"
+        );
+    }
+
+    #[test]
+    fn a_path_leads_to_its_method_or_to_who_answers_all_others() {
+        let org = Some("/cp/orgs/{id}");
+        check(Method::GET, "/cp/orgs/a", "get", org, Some("a"));
+        check(Method::POST, "/cp/orgs/a", "post", org, Some("a"));
+        check(Method::PUT, "/cp/orgs/a", "otherwise", org, Some("a"));
+        let status = Some("/cp/orgs/{id}/status");
+        check(Method::GET, "/cp/orgs/a/status", "below", status, Some("a"));
+    }
+
+    #[test]
+    fn what_fits_no_path_is_lost_below_the_prefix_and_outside_elsewhere() {
+        for path in ["/cp", "/cp/", "/cp/orgs/", "/cp/orgs/a/", "/cp/orgs/a/b/c"] {
+            check(Method::GET, path, "lost", None, None);
+        }
+        for path in ["/", "", "/cpx", "/cpx/orgs/a", "//cp/orgs/a", "*"] {
+            check(Method::GET, path, "outside", None, None);
+        }
+    }
+}
