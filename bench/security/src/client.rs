@@ -45,6 +45,21 @@ impl Client {
         })
     }
 
+    /// Has every call from now on carry another key.
+    pub(crate) fn carry(&mut self, key: &str) {
+        key.clone_into(&mut self.key);
+    }
+
+    /// Deletes what is at a path.
+    pub(crate) fn delete(&mut self, path: &str) -> Result<Answer> {
+        self.call("DELETE", path, "", "")
+    }
+
+    /// Changes what is at a path.
+    pub(crate) fn patch(&mut self, path: &str, body: &str) -> Result<Answer> {
+        self.call("PATCH", path, "", body)
+    }
+
     /// Reads from a path.
     pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
         self.call("GET", path, "", "")

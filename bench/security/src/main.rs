@@ -5,6 +5,7 @@
 mod client;
 mod duplicates;
 mod leak;
+mod races;
 mod random;
 mod server;
 mod suffixes;
@@ -31,6 +32,8 @@ enum Verb {
     Dudect(leak::Args),
     /// Send every creation many times at once and count what was made.
     Duplicates(duplicates::Args),
+    /// Race revocations and narrowings against calls, on the server that answers them and on another.
+    Races(races::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -38,6 +41,7 @@ fn main() -> Result<ExitCode> {
         Verb::Suffixes(args) => suffixes::run(&args)?,
         Verb::Dudect(args) => leak::run(&args),
         Verb::Duplicates(args) => duplicates::run(args)?,
+        Verb::Races(args) => races::run(&args)?,
     };
     println!("{}", if holds { "holds" } else { "DOES NOT HOLD" });
     Ok(if holds {
