@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,11 +11,15 @@ use anyhow::{Context, Result, bail, ensure};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a connection may be idle and still be used: the server closes it after five seconds.
+const FRESH: Duration = Duration::from_secs(3);
+
 /// A connection on which every call carries one key.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
     host: String,
     key: String,
+    used: Instant,
 }
 
 /// What came back.
@@ -35,13 +39,11 @@ impl Client {
             .strip_prefix("http://")
             .context("the URL must begin with http://")?
             .trim_end_matches('/');
-        let stream = TcpStream::connect(host).with_context(|| format!("no server at {url}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
-            stream: BufReader::new(stream),
+            stream: open(host)?,
             host: host.to_owned(),
             key: key.to_owned(),
+            used: Instant::now(),
         })
     }
 
@@ -71,6 +73,10 @@ impl Client {
     }
 
     fn call(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        if self.used.elapsed() > FRESH {
+            self.stream = open(&self.host)?;
+        }
+        self.used = Instant::now();
         let Self { host, key, .. } = self;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
@@ -117,6 +123,13 @@ impl Client {
         ensure!(self.stream.read_line(&mut line)? > 0, "the server hung up");
         Ok(line.trim_end().to_owned())
     }
+}
+
+fn open(host: &str) -> Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(host).with_context(|| format!("no server at {host}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(BufReader::new(stream))
 }
 
 impl Answer {
