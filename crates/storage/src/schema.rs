@@ -176,6 +176,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_segments (last_id) {
+        last_id -> Binary,
+        first_id -> Binary,
+        events -> BigInt,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_mentions (subject, last_id) {
+        subject -> Binary,
+        last_id -> Binary,
+    }
+}
+
+diesel::table! {
     /// What `diesel_migrations` has applied.
     #[sql_name = "__diesel_schema_migrations"]
     applied_migrations (version) {
@@ -183,6 +199,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(audit_mentions -> audit_segments (last_id));
+diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);

@@ -1,0 +1,16 @@
+-- Audit events that were made durable together, as one value; ids are the 16 bytes of a ULID.
+CREATE TABLE audit_segments (
+    last_id BYTEA NOT NULL PRIMARY KEY,
+    first_id BYTEA NOT NULL,
+    events BIGINT NOT NULL,
+    body BYTEA NOT NULL
+);
+
+CREATE INDEX audit_segments_first_id ON audit_segments (first_id, last_id);
+
+-- Whom the events of a segment mention: one byte for the kind, then the id.
+CREATE TABLE audit_mentions (
+    subject BYTEA NOT NULL,
+    last_id BYTEA NOT NULL,
+    PRIMARY KEY (subject, last_id)
+);
