@@ -146,8 +146,8 @@ pub trait AuditStore: AuditQueries {
     fn event_fold(&mut self, event: &Event) -> Result<(), Self::Error>;
 
     /// Deletes events that happened before a time, in parts: this one goes on from where the part
-    /// before it ended, and looks at about `limit` events, or some hundred times as many where that is
-    /// no more work. What happened at that time or later stays.
+    /// before it ended, and looks at about `limit` rows, however many events a row holds. What
+    /// happened at that time or later stays.
     fn events_prune(
         &mut self,
         before: OffsetDateTime,

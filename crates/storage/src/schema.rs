@@ -176,7 +176,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_segments (last_id) {
+    audit_segments (second, last_id) {
+        second -> BigInt,
         last_id -> Binary,
         first_id -> Binary,
         events -> BigInt,
@@ -185,9 +186,9 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_mentions (subject, last_id) {
+    audit_mentions (subject, second) {
         subject -> Binary,
-        last_id -> Binary,
+        second -> BigInt,
     }
 }
 
@@ -199,7 +200,6 @@ diesel::table! {
     }
 }
 
-diesel::joinable!(audit_mentions -> audit_segments (last_id));
 diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);

@@ -25,18 +25,14 @@ pub(crate) fn insert(connection: &mut AnyConnection, segment: &Segment) -> Query
         AnyConnection::Sqlite(sqlite) => {
             diesel::insert_into(audit_segments::table)
                 .values((
+                    audit_segments::second.eq(segment.second),
                     audit_segments::last_id.eq(&segment.last_id[..]),
                     audit_segments::first_id.eq(&segment.first_id[..]),
                     audit_segments::events.eq(segment.events),
                     audit_segments::body.eq(&segment.body),
                 ))
                 .execute(sqlite)?;
-            InsertMentions {
-                subjects: segment.subjects.as_flattened(),
-                last_id: &segment.last_id,
-            }
-            .execute(sqlite)
-            .map(drop)
+            InsertMentions(segment).execute(sqlite).map(drop)
         }
     }
 }
@@ -48,8 +44,11 @@ impl QueryFragment<Pg> for InsertAll<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let Self(segment) = self;
         out.push_sql(
-            "WITH segment AS (INSERT INTO audit_segments (last_id, first_id, events, body) VALUES (",
+            "WITH segment AS (INSERT INTO audit_segments (second, last_id, first_id, events, body) \
+             VALUES (",
         );
+        out.push_bind_param::<BigInt, i64>(&segment.second)?;
+        out.push_sql(", ");
         out.push_bind_param::<Binary, [u8]>(&segment.last_id)?;
         out.push_sql(", ");
         out.push_bind_param::<Binary, [u8]>(&segment.first_id)?;
@@ -57,11 +56,12 @@ impl QueryFragment<Pg> for InsertAll<'_> {
         out.push_bind_param::<BigInt, i64>(&segment.events)?;
         out.push_sql(", ");
         out.push_bind_param::<Binary, Vec<u8>>(&segment.body)?;
-        out.push_sql(")) INSERT INTO audit_mentions (subject, last_id) SELECT subject, ");
-        out.push_bind_param::<Binary, [u8]>(&segment.last_id)?;
+        out.push_sql(")) INSERT INTO audit_mentions (subject, second) SELECT subject, ");
+        out.push_bind_param::<BigInt, i64>(&segment.second)?;
         out.push_sql(" FROM unnest(");
         out.push_bind_param::<Array<Binary>, Vec<[u8; SUBJECT]>>(&segment.subjects)?;
-        out.push_sql(") AS subject");
+        // Subjects are sorted, so that two who add the same ones wait for each other in one order.
+        out.push_sql(") AS subject ON CONFLICT DO NOTHING");
         Ok(())
     }
 }
@@ -75,21 +75,20 @@ impl RunQueryDsl<PgConnection> for InsertAll<'_> {}
 
 /// All mentions of a segment, the subjects given as one value and cut into pieces by the engine: one
 /// statement, whose text is the same however many there are.
-struct InsertMentions<'a> {
-    subjects: &'a [u8],
-    last_id: &'a [u8],
-}
+struct InsertMentions<'a>(&'a Segment);
 
 impl QueryFragment<Sqlite> for InsertMentions<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("WITH RECURSIVE given (subjects, last_id) AS (VALUES (");
-        out.push_bind_param::<Binary, [u8]>(self.subjects)?;
+        let Self(segment) = self;
+        out.push_sql("WITH RECURSIVE given (subjects, second) AS (VALUES (");
+        out.push_bind_param::<Binary, [u8]>(segment.subjects.as_flattened())?;
         out.push_sql(", ");
-        out.push_bind_param::<Binary, [u8]>(self.last_id)?;
+        out.push_bind_param::<BigInt, i64>(&segment.second)?;
         out.push_sql(
             ")), piece (at) AS (SELECT 1 UNION ALL SELECT at + 17 FROM piece WHERE at + 17 <= \
-             (SELECT length(subjects) FROM given)) INSERT INTO audit_mentions (subject, last_id) \
-             SELECT substr(subjects, at, 17), last_id FROM given, piece WHERE length(subjects) > 0",
+             (SELECT length(subjects) FROM given)) INSERT OR IGNORE INTO audit_mentions \
+             (subject, second) SELECT substr(subjects, at, 17), second FROM given, piece WHERE \
+             length(subjects) > 0",
         );
         Ok(())
     }
@@ -105,29 +104,43 @@ impl RunQueryDsl<SqliteConnection> for InsertMentions<'_> {}
 /// The ids by which segments are sorted, and their bodies.
 type Bodies = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// A place among segments: a second, and an id within it.
+pub(crate) struct Place {
+    pub(crate) second: i64,
+    pub(crate) id: Vec<u8>,
+}
+
 /// Segments whose last ids are not below `from` and are below `below`, the last first; those alone
-/// that mention the subject, if there is one.
+/// of seconds that mention the subject, if there is one.
 pub(crate) fn below(
     connection: &mut AnyConnection,
     subject: Option<&[u8; SUBJECT]>,
-    from: &[u8],
-    below: &[u8],
+    from: &Place,
+    below: &Place,
     limit: i64,
 ) -> QueryResult<Bodies> {
     match subject {
         None => audit_segments::table
-            .filter(audit_segments::last_id.ge(from))
-            .filter(audit_segments::last_id.lt(below))
-            .order(audit_segments::last_id.desc())
+            .filter(audit_segments::second.between(from.second, below.second))
+            .filter(audit_segments::last_id.ge(&from.id))
+            .filter(audit_segments::last_id.lt(&below.id))
+            .order((
+                audit_segments::second.desc(),
+                audit_segments::last_id.desc(),
+            ))
             .limit(limit)
             .select((audit_segments::last_id, audit_segments::body))
             .load(connection),
         Some(subject) => audit_mentions::table
-            .inner_join(audit_segments::table)
+            .inner_join(audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)))
             .filter(audit_mentions::subject.eq(&subject[..]))
-            .filter(audit_mentions::last_id.ge(from))
-            .filter(audit_mentions::last_id.lt(below))
-            .order(audit_mentions::last_id.desc())
+            .filter(audit_mentions::second.between(from.second, below.second))
+            .filter(audit_segments::last_id.ge(&from.id))
+            .filter(audit_segments::last_id.lt(&below.id))
+            .order((
+                audit_mentions::second.desc(),
+                audit_segments::last_id.desc(),
+            ))
             .limit(limit)
             .select((audit_segments::last_id, audit_segments::body))
             .load(connection),
@@ -153,33 +166,64 @@ pub(crate) fn from(
         .load(connection)
 }
 
-/// Segments whose last ids are above `above` and below `below`, the first first.
-pub(crate) fn between(
+/// The seconds, last ids and bodies of segments.
+type Stored = Vec<(i64, Vec<u8>, Vec<u8>)>;
+
+/// The first segments between two seconds, both included: about `limit`, and all of each second.
+/// Whether there may be more comes with them.
+pub(crate) fn whole_seconds(
     connection: &mut AnyConnection,
-    above: &[u8],
-    below: &[u8],
-    limit: i64,
-) -> QueryResult<Bodies> {
-    audit_segments::table
-        .filter(audit_segments::last_id.gt(above))
-        .filter(audit_segments::last_id.lt(below))
-        .order(audit_segments::last_id.asc())
-        .limit(limit)
-        .select((audit_segments::last_id, audit_segments::body))
-        .load(connection)
+    from: i64,
+    to: i64,
+    limit: usize,
+) -> QueryResult<(Stored, bool)> {
+    let columns = (
+        audit_segments::second,
+        audit_segments::last_id,
+        audit_segments::body,
+    );
+    let mut segments: Stored = audit_segments::table
+        .filter(audit_segments::second.between(from, to))
+        .order((audit_segments::second, audit_segments::last_id))
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(columns)
+        .load(connection)?;
+    let more = segments.len() >= limit;
+    if more && let Some((second, last_id, _)) = segments.last() {
+        let rest: Stored = audit_segments::table
+            .filter(audit_segments::second.eq(second))
+            .filter(audit_segments::last_id.gt(last_id))
+            .order(audit_segments::last_id)
+            .select(columns)
+            .load(connection)?;
+        segments.extend(rest);
+    }
+    Ok((segments, more))
 }
 
-/// Deletes a segment that mentions these subjects.
+/// Deletes a segment; whom it mentions stays noted.
 pub(crate) fn delete(
     connection: &mut AnyConnection,
+    second: i64,
     last_id: &[u8],
+) -> QueryResult<()> {
+    diesel::delete(audit_segments::table.find((second, last_id)))
+        .execute(connection)
+        .map(drop)
+}
+
+/// Deletes the notes that these subjects are mentioned in a second.
+pub(crate) fn forget(
+    connection: &mut AnyConnection,
+    second: i64,
     subjects: &[[u8; SUBJECT]],
 ) -> QueryResult<()> {
-    let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
-    let mentions = audit_mentions::table
-        .filter(audit_mentions::last_id.eq(last_id))
-        .filter(audit_mentions::subject.eq_any(subjects));
-    diesel::delete(mentions).execute(connection)?;
-    diesel::delete(audit_segments::table.find(last_id)).execute(connection)?;
+    for subjects in subjects.chunks(1000) {
+        let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
+        let mentions = audit_mentions::table
+            .filter(audit_mentions::second.eq(second))
+            .filter(audit_mentions::subject.eq_any(subjects));
+        diesel::delete(mentions).execute(connection)?;
+    }
     Ok(())
 }

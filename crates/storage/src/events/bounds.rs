@@ -83,12 +83,17 @@ pub(super) fn lowest_after(time: OffsetDateTime) -> Ulid {
     lowest(milliseconds(time.saturating_add(ID_SLACK)).saturating_add(1))
 }
 
+/// An id above the last of every segment that has events from before this time.
+pub(super) fn end_of_segments(time: OffsetDateTime) -> Ulid {
+    lowest(lowest_after(time).timestamp_ms() + MOST_SPAN_MS + 1)
+}
+
 fn milliseconds(time: OffsetDateTime) -> u64 {
     u64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(0)
 }
 
 /// The lowest id of a millisecond.
-fn lowest(milliseconds: u64) -> Ulid {
+pub(super) fn lowest(milliseconds: u64) -> Ulid {
     if milliseconds > LAST_MS {
         Ulid::from(u128::MAX)
     } else {

@@ -7,7 +7,7 @@ use ids::{RequestId, TypedId as _, Ulid};
 use stores::StoreError;
 
 use super::segment::{
-    Body, Call, CallId, Entry, Kind, Subject, VERSION, What, Who, bytes, id_micros, subject,
+    Body, Call, CallId, Entry, Kind, Subject, VERSION, What, Who, bytes, id_micros, second, subject,
 };
 use crate::values;
 
@@ -16,6 +16,8 @@ use crate::values;
 pub(crate) struct Segment {
     /// The id of its first event.
     pub(crate) first_id: [u8; 16],
+    /// The second in the id of its last event.
+    pub(crate) second: i64,
     /// The id of its last event.
     pub(crate) last_id: [u8; 16],
     /// How many events it has.
@@ -51,6 +53,7 @@ impl Segment {
         subjects.sort_unstable();
         Ok(Some(Self {
             first_id: bytes(first.id.ulid()),
+            second: second(last.id.ulid()),
             last_id: bytes(last.id.ulid()),
             events: i64::try_from(events.len()).unwrap_or(i64::MAX),
             body: stored,

@@ -1,14 +1,17 @@
 //! Deleting what is older than it need be, a little at a time.
 
+use std::collections::BTreeSet;
+
 use audit::{Event, Pruned};
 use ids::{TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use super::{
-    bounds, row,
-    segment::{Body, bytes, ulid},
-    write,
+    bounds,
+    encode::Segment,
+    row,
+    segment::{Body, Subject, second},
 };
 use crate::{
     dialect,
@@ -16,78 +19,83 @@ use crate::{
     values,
 };
 
-/// Deletes events that happened before a time: of those with ids above `after` the first, in up to
-/// `limit` rows and segments each.
-///
-/// It goes by the last ids of segments, so that it comes to each of them once. A segment that is
-/// rewritten has no higher ids than before.
+/// Deletes events that happened before a time: of segments the first after the second in `after`,
+/// about `limit` and all of each second, and of rows the first `limit`.
 pub(super) fn prune(
     session: &mut Session<Writing>,
     before: OffsetDateTime,
     after: Option<Ulid>,
     limit: usize,
 ) -> Result<Pruned, StoreError> {
-    let above = after.map_or(Vec::new(), |id| bytes(id).to_vec());
-    // A segment whose first id is within the bound has its last a span above it.
-    let below = bounds::Bounds {
-        from: None,
-        below: Some(bounds::lowest_after(before)),
-    };
-    let below = below
-        .above_segments()
-        .map_or(Vec::new(), |id| bytes(id).to_vec());
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let segments = session
-        .run(|connection| dialect::segments::between(connection, &above, &below, most))?
-        .into_iter()
-        .map(|(last_id, body)| Ok((last(&last_id)?, body)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    let rows = row::outdated(session, before, after, limit)?;
-    // Whichever source has more to come settles how far this part goes.
-    let end_of = |full: bool, last: Option<Ulid>| last.filter(|_| full);
-    let ends = [
-        end_of(segments.len() >= limit, segments.last().map(|(id, _)| *id)),
-        end_of(rows.len() >= limit, rows.last().map(|id| id.ulid())),
-    ];
-    let end = ends.into_iter().flatten().min();
-    let within = |id: Ulid| end.is_none_or(|end| id <= end);
-
-    let rows: Vec<_> = rows.into_iter().filter(|id| within(id.ulid())).collect();
-    let mut deleted = rows.len();
-    row::delete(session, &rows)?;
-    for (id, body) in segments.iter().filter(|(id, _)| within(*id)) {
-        deleted += prune_segment(session, *id, body, before)?;
+    let limit = limit.max(1);
+    let from = after.map_or(0, |id| second(id).saturating_add(1));
+    let to = second(bounds::end_of_segments(before));
+    let (segments, more_segments) =
+        session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
+    let mut deleted = 0;
+    let mut reached = after;
+    for segments in segments.chunk_by(|one, other| one.0 == other.0) {
+        deleted += prune_second(session, segments, before)?;
+        reached = segments.last().map(|(second, ..)| last_of(*second));
     }
-    Ok(Pruned { deleted, next: end })
+    let rows = row::outdated(session, before, limit)?;
+    row::delete(session, &rows)?;
+    let last_row = rows.last().map(|id| id.ulid());
+    let next = if more_segments {
+        reached
+    } else if rows.len() >= limit {
+        reached.max(last_row)
+    } else {
+        None
+    };
+    Ok(Pruned {
+        deleted: deleted + rows.len(),
+        next,
+    })
 }
 
-/// Deletes of one segment what happened before a time; how many events that were.
-fn prune_segment(
+/// The last id of a second.
+fn last_of(second: i64) -> Ulid {
+    let next = u64::try_from(second).unwrap_or(0).saturating_add(1) * 1000;
+    let first_of_next = bounds::lowest(next);
+    Ulid::from(u128::from(first_of_next).saturating_sub(1))
+}
+
+/// Deletes what happened before a time of all segments of one second; how many events that were.
+fn prune_second(
     session: &mut Session<Writing>,
-    id: Ulid,
-    stored: &[u8],
+    segments: &[(i64, Vec<u8>, Vec<u8>)],
     before: OffsetDateTime,
 ) -> Result<usize, StoreError> {
-    let body = Body::read(stored)?;
     let before = values::micros(before);
-    let kept: Vec<Event> = body
-        .entries
-        .iter()
-        .filter(|entry| entry.micros() >= before)
-        .map(|entry| body.event(entry))
-        .collect::<Result<_, _>>()?;
-    let deleted = body.entries.len().saturating_sub(kept.len());
-    if deleted > 0 {
-        let id = bytes(id);
-        session.run(|connection| dialect::segments::delete(connection, &id, &body.subjects))?;
-        write::insert(session, &kept.iter().collect::<Vec<_>>())?;
+    let (mut gone, mut kept): (BTreeSet<Subject>, BTreeSet<Subject>) = Default::default();
+    let mut deleted = 0;
+    for (second, last_id, body) in segments {
+        let body = Body::read(body)?;
+        let events: Vec<Event> = body
+            .entries
+            .iter()
+            .filter(|entry| entry.micros() >= before)
+            .map(|entry| body.event(entry))
+            .collect::<Result<_, _>>()?;
+        if events.len() == body.entries.len() {
+            kept.extend(&body.subjects);
+            continue;
+        }
+        deleted += body.entries.len() - events.len();
+        gone.extend(&body.subjects);
+        session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
+        // What is left is sorted, and fits into a segment, as it did before.
+        if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
+            session.run(|connection| dialect::segments::insert(connection, &rest))?;
+            if rest.second == *second {
+                kept.extend(&rest.subjects);
+            }
+        }
+    }
+    if let Some((second, ..)) = segments.first() {
+        let gone: Vec<Subject> = gone.difference(&kept).copied().collect();
+        session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
     }
     Ok(deleted)
-}
-
-fn last(stored: &[u8]) -> Result<Ulid, StoreError> {
-    stored
-        .try_into()
-        .map(ulid)
-        .map_err(|_| values::corrupt("the id of a segment"))
 }

@@ -241,21 +241,15 @@ pub(super) fn oldest<M>(
     events(session.run(|connection| query.load(connection))?)
 }
 
-/// The ids of up to `most` events above `after` that happened before a time, the oldest first.
+/// The ids of up to `most` events that happened before a time, the oldest first.
 pub(super) fn outdated(
     session: &mut Session<Writing>,
     before: OffsetDateTime,
-    after: Option<Ulid>,
     most: usize,
 ) -> Result<Vec<EventId>, StoreError> {
-    let mut query = audit_events::table
-        .into_boxed::<AnyBackend>()
+    let query = audit_events::table
         .filter(audit_events::occurred_at.lt(values::micros(before)))
-        .filter(audit_events::id.lt(text(bounds::lowest_after(before))));
-    if let Some(after) = after {
-        query = query.filter(audit_events::id.gt(text(after)));
-    }
-    let query = query
+        .filter(audit_events::id.lt(text(bounds::lowest_after(before))))
         .order(audit_events::id.asc())
         .limit(limit(most))
         .select(audit_events::id);

@@ -286,6 +286,11 @@ pub(super) fn id_micros(id: Ulid) -> i64 {
         .saturating_mul(1000)
 }
 
+/// The second in an id, since 1970.
+pub(super) fn second(id: Ulid) -> i64 {
+    i64::try_from(id.timestamp_ms() / 1000).unwrap_or(i64::MAX)
+}
+
 fn at<T>(list: &[T], place: u32) -> Result<&T, StoreError> {
     usize::try_from(place)
         .ok()

@@ -9,9 +9,12 @@ use stores::StoreError;
 use super::{
     bounds::Bounds,
     row,
-    segment::{Body, Kind, Subject, bytes, subject, ulid},
+    segment::{Body, Kind, Subject, bytes, second, subject, ulid},
 };
-use crate::{dialect, session::Session};
+use crate::{
+    dialect::{self, segments::Place},
+    session::Session,
+};
 
 /// How many segments are read at first; then twice as many each time.
 const FIRST_READ: i64 = 4;
@@ -70,11 +73,20 @@ pub(super) fn find<M>(
 /// Reads segments by their last ids, downwards.
 fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<(), StoreError> {
     let whom = most_selective(found.filter);
-    let from = found.bounds.from.map_or(LOWEST.to_vec(), stored);
-    let mut below = found
-        .bounds
-        .above_segments()
-        .map_or(ABOVE_ALL.to_vec(), stored);
+    let from = found.bounds.from.map_or(
+        Place {
+            second: 0,
+            id: LOWEST.to_vec(),
+        },
+        place,
+    );
+    let mut below = found.bounds.above_segments().map_or(
+        Place {
+            second: i64::MAX,
+            id: ABOVE_ALL.to_vec(),
+        },
+        place,
+    );
     let mut pace = Pace::new();
     loop {
         let limit = pace.limit;
@@ -88,7 +100,7 @@ fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
             pace.events += found.add_of(&Body::read(body)?)?;
         }
         match read.last() {
-            Some((last_id, _)) if pace.goes_on(read.len()) => below.clone_from(last_id),
+            Some((last_id, _)) if pace.goes_on(read.len()) => below = place(id(last_id)?),
             Some(_) | None => return Ok(()),
         }
     }
@@ -121,6 +133,13 @@ fn oldest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
 const LOWEST: [u8; 16] = [0; 16];
 /// What sorts above every id.
 const ABOVE_ALL: [u8; 17] = [u8::MAX; 17];
+
+fn place(id: Ulid) -> Place {
+    Place {
+        second: second(id),
+        id: stored(id),
+    }
+}
 
 fn stored(id: Ulid) -> Vec<u8> {
     bytes(id).to_vec()
