@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
 
@@ -20,6 +20,8 @@ pub struct Metrics {
     rate_limited: IntCounterVec,
     /// Calls that no known credential made.
     pub unknown_credentials: IntCounter,
+    /// Audit events of answered calls that storage did not take.
+    pub lost_events: IntGauge,
 }
 
 impl Metrics {
@@ -43,16 +45,22 @@ impl Metrics {
             "molecule_unknown_credentials_total",
             "Requests without a credential that is known",
         )?;
+        let lost_events = IntGauge::new(
+            "molecule_audit_events_lost",
+            "Audit events that were lost after their calls had been answered",
+        )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(rate_limited.clone()))?;
         registry.register(Box::new(unknown_credentials.clone()))?;
+        registry.register(Box::new(lost_events.clone()))?;
         Ok(Self {
             registry,
             requests,
             durations,
             rate_limited,
             unknown_credentials,
+            lost_events,
         })
     }
 

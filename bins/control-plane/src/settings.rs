@@ -9,7 +9,7 @@ use keys::{Pepper, PlainKey};
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use serde::Deserialize;
-use storage::DatabaseUrl;
+use storage::{AuditMode, DatabaseUrl};
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
@@ -65,7 +65,7 @@ raw_settings! {
     trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
     /// What makes orgs real: local
     provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
-    /// What the audit log promises: strict
+    /// What the audit log promises: strict or relaxed
     audit "audit" "MOLECULE_CP_AUDIT";
     /// Plans that orgs can have, separated by commas
     plans "plans" "MOLECULE_CP_PLANS";
@@ -105,6 +105,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The page that customers log in on.
     pub login_url: String,
+    /// When the answers to questions may leave.
+    pub audit: AuditMode,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The plans that orgs can have.
@@ -148,9 +150,11 @@ impl Settings {
         if let Some(provisioner) = raw.provisioner.filter(|name| name != "local") {
             bail!("provisioner: {provisioner:?} is not offered; there is local");
         }
-        if let Some(audit) = raw.audit.filter(|mode| mode != "strict") {
-            bail!("audit: {audit:?} is not offered; there is strict");
-        }
+        let audit = match raw.audit.as_deref() {
+            None | Some("strict") => AuditMode::Strict,
+            Some("relaxed") => AuditMode::Relaxed,
+            Some(other) => bail!("audit: {other:?} is not offered; there are strict and relaxed"),
+        };
         let data_dir = PathBuf::from(raw.data_dir.unwrap_or_else(|| "./data".to_owned()));
         let database_url = match raw.database_url {
             Some(url) => url.parse().context("database_url")?,
@@ -186,6 +190,7 @@ impl Settings {
                     .as_deref()
                     .unwrap_or("https://app.moleculesai.app/login"),
             )?,
+            audit,
             trusted_proxies: list(raw.trusted_proxies.as_deref())
                 .iter()
                 .map(|text| network(text))
@@ -251,6 +256,10 @@ impl fmt::Display for Settings {
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>();
+        let audit = match self.audit {
+            AuditMode::Strict => "strict",
+            AuditMode::Relaxed => "relaxed",
+        };
         let rows = [
             ("listen", self.listen.to_string()),
             ("data_dir", self.data_dir.display().to_string()),
@@ -267,7 +276,7 @@ impl fmt::Display for Settings {
             ("login_url", self.login_url.clone()),
             ("trusted_proxies", networks.join(",")),
             ("provisioner", "local".to_owned()),
-            ("audit", "strict".to_owned()),
+            ("audit", audit.to_owned()),
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
@@ -333,7 +342,7 @@ mod tests {
         refused("login_url = \"javascript:alert(1)\"", "login_url");
         refused("provisioner = \"exec\"", "provisioner");
         refused("redis_url = \"redis://x\"", "redis_url");
-        refused("audit = \"relaxed\"", "audit");
+        refused("audit = \"lax\"", "audit");
         refused("plans = \" , \"", "plans");
         refused("lisen = \"x\"", "lisen");
     }

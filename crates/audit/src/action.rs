@@ -81,6 +81,8 @@ actions! {
     BillingUpdate = "billing.update";
     /// Audit events were listed.
     AuditList = "audit.list";
+    /// Old audit events were deleted.
+    AuditPrune = "audit.prune";
     /// A credential asked what it is.
     Whoami = "credential.read";
     /// An admin key was made.

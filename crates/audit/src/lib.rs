@@ -10,4 +10,4 @@ mod store;
 
 pub use action::{Action, UnknownAction};
 pub use event::{Actor, Details, Event, Outcome, Request, Target, TargetKind, UnknownOutcome};
-pub use store::{ActorId, AuditQueries, AuditSight, AuditStore, EventFilter};
+pub use store::{ActorId, AuditQueries, AuditSight, AuditStore, EventFilter, Pruned};

@@ -1,6 +1,6 @@
 //! What a store of audit events must offer.
 
-use ids::{AdminKeyId, KeyId, OrgId, Page, PageRequest, PartnerId};
+use ids::{AdminKeyId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
 
 use crate::{Action, Actor, Event, Outcome};
@@ -43,6 +43,18 @@ pub enum ActorId {
     Admin(AdminKeyId),
 }
 
+impl ActorId {
+    /// Whether this credential is the actor.
+    #[must_use]
+    pub fn acted(self, actor: Actor) -> bool {
+        match actor {
+            Actor::PartnerKey { id, .. } => self == Self::Key(id),
+            Actor::Admin { id } => self == Self::Admin(id),
+            Actor::System { .. } => false,
+        }
+    }
+}
+
 /// Which events to list. `None` leaves a member open.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
@@ -79,6 +91,28 @@ impl EventFilter {
             until: None,
         }
     }
+
+    /// Whether the event is to be listed.
+    #[must_use]
+    pub fn includes(&self, event: &Event) -> bool {
+        self.sight.includes(event)
+            && self.actor.is_none_or(|actor| actor.acted(event.actor))
+            && (self.partner_id.is_none() || event.actor.partner_id() == self.partner_id)
+            && (self.org_id.is_none() || event.org_id == self.org_id)
+            && self.action.is_none_or(|action| event.action == action)
+            && self.outcome.is_none_or(|how| event.outcome == how)
+            && self.since.is_none_or(|since| event.occurred_at >= since)
+            && self.until.is_none_or(|until| event.occurred_at < until)
+    }
+}
+
+/// What a part of a pruning has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many events were deleted.
+    pub deleted: usize,
+    /// Where the next part begins; `None` when this was the last.
+    pub next: Option<Ulid>,
 }
 
 /// Questions to a store of audit events.
@@ -92,13 +126,32 @@ pub trait AuditQueries {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, Self::Error>;
+
+    /// Events, oldest first: `limit` items with ids above `after`, the lowest id first.
+    fn events_oldest_first(
+        &mut self,
+        filter: &EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<Event>, Self::Error>;
 }
 
 /// Changes to a store of audit events; all within the caller's transaction.
 pub trait AuditStore: AuditQueries {
-    /// Adds an event.
+    /// Adds an event. Ids are made once; should an event come a second time, it may be refused, and
+    /// is listed once.
     fn event_insert(&mut self, event: &Event) -> Result<(), Self::Error>;
 
-    /// Adds an event, or, when one of its id is there, replaces that one's details: a count goes on.
+    /// Adds an event, or, when one of its id was folded before, replaces that one's details: a count
+    /// goes on.
     fn event_fold(&mut self, event: &Event) -> Result<(), Self::Error>;
+
+    /// Deletes events that happened before a time, in parts: this one goes on from where the part
+    /// before it ended, and looks at about `limit` rows, however many events a row holds. What
+    /// happened at that time or later stays.
+    fn events_prune(
+        &mut self,
+        before: OffsetDateTime,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Pruned, Self::Error>;
 }

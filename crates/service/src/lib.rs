@@ -18,6 +18,7 @@ mod once;
 mod operation;
 mod orgs;
 mod partners;
+mod pruning;
 mod reconcile;
 mod refusals;
 mod setup;
@@ -41,6 +42,7 @@ pub use self::{
     once::{Once, Rendered},
     operation::{Access, Operation, operations},
     orgs::OrgWithSteps,
+    pruning::Pruning,
     setup::{FirstStart, SetupError, admin_key_create, admin_key_revoke, prepare},
     world::World,
 };

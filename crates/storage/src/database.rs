@@ -6,8 +6,8 @@ use audit::Event;
 use stores::{Database, StoreError, Transaction};
 
 use crate::{
+    backlog::{AuditMode, Backlog},
     error::OpenError,
-    events::EventRow,
     migrations,
     pool::Pool,
     postgres::PostgresWriter,
@@ -29,6 +29,7 @@ pub struct SqlDatabase(Arc<Handle>);
 struct Handle {
     readers: Pool<Reading>,
     writer: Writer,
+    backlog: Arc<Backlog>,
 }
 
 enum Writer {
@@ -37,28 +38,59 @@ enum Writer {
 }
 
 impl SqlDatabase {
-    /// Opens a database that has been migrated.
+    /// Opens a database that has been migrated; every event is durable before its answer.
     ///
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_with(url, AuditMode::Strict)
+    }
+
+    /// Opens a database that has been migrated. With [`AuditMode::Relaxed`], call
+    /// [`SqlDatabase::settle`] before the program ends.
+    ///
+    /// # Errors
+    /// When it can't be reached, or its migrations are not exactly those of this program.
+    pub fn open_with(url: &DatabaseUrl, mode: AuditMode) -> Result<Self, OpenError> {
         migrations::check::<Reading>(url)?;
+        let backlog = Backlog::new(mode);
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
                 let processors = thread::available_parallelism().map_or(1, |n| n.get());
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
                 Handle {
                     readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
-                    writer: Writer::Sqlite(SqliteWriter::open(url)?),
+                    writer: Writer::Sqlite(SqliteWriter::open(url, Arc::clone(&backlog))?),
+                    backlog,
                 }
             }
             // A question has no transaction whose beginning would tell that the connection is dead.
             Engine::Postgres(_) => Handle {
                 readers: Pool::open(url, POSTGRES_READERS, true),
-                writer: Writer::Postgres(PostgresWriter::open(url)?),
+                writer: Writer::Postgres(PostgresWriter::open(url, Arc::clone(&backlog))?),
+                backlog,
             },
         };
         Ok(Self(Arc::new(handle)))
+    }
+
+    /// Waits until what has been appended so far is durable, also that for which nobody waits.
+    ///
+    /// # Errors
+    /// When the database takes no more.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        match &self.0.writer {
+            // It does everything in its order.
+            Writer::Sqlite(writer) => writer.write(|_| Ok(())).await,
+            Writer::Postgres(writer) => writer.settle().await,
+        }
+    }
+
+    /// How many events could not be made durable although their calls had been answered; none unless
+    /// the mode is [`AuditMode::Relaxed`].
+    #[must_use]
+    pub fn lost_events(&self) -> u64 {
+        self.0.backlog.lost()
     }
 
     /// How many transactions the SQLite writer has committed.
@@ -104,10 +136,9 @@ impl Database for SqlDatabase {
     }
 
     async fn append(&self, event: Event) -> Result<(), StoreError> {
-        let row = EventRow::from(&event);
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.append(row).await,
-            Writer::Postgres(writer) => writer.append(row).await,
+            Writer::Sqlite(writer) => writer.append(event).await,
+            Writer::Postgres(writer) => writer.append(event).await,
         }
     }
 }

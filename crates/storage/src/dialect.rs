@@ -24,6 +24,8 @@ use crate::{
     workspaces::WorkspaceRow,
 };
 
+pub(crate) mod segments;
+
 const FOR_POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const FOR_SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -89,6 +91,17 @@ pub(crate) fn begin(connection: &mut AnyConnection) -> QueryResult<()> {
         return AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE");
     }
     AnyConnection::begin_transaction(connection)
+}
+
+/// Begins a transaction that changes nothing and in which every question sees the same state.
+pub(crate) fn begin_snapshot(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => AnsiTransactionManager::begin_transaction_sql(
+            postgres,
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        ),
+        AnyConnection::Sqlite(_) => AnyConnection::begin_transaction(connection),
+    }
 }
 
 /// Keeps other processes from migrating until the transaction ends.
@@ -265,23 +278,6 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
         .set(audit_events::details.eq(excluded(audit_events::details)))
         .execute(inner))
     .map(drop)
-}
-
-/// Adds events: on PostgreSQL by one statement for one way over the network, on SQLite by one
-/// prepared statement again and again.
-pub(crate) fn events_insert(connection: &mut AnyConnection, rows: &[EventRow]) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => diesel::insert_into(audit_events::table)
-            .values(rows)
-            .execute(postgres)
-            .map(drop),
-        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
-            diesel::insert_into(audit_events::table)
-                .values(row)
-                .execute(sqlite)
-                .map(drop)
-        }),
-    }
 }
 
 #[cfg(test)]

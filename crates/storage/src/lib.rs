@@ -12,6 +12,7 @@ use openssl_sys as _;
 use pq_sys as _;
 
 mod admin_keys;
+mod backlog;
 mod connection;
 mod database;
 mod dialect;
@@ -38,6 +39,7 @@ mod url;
 mod values;
 mod workspaces;
 
+pub use backlog::AuditMode;
 pub use database::SqlDatabase;
 pub use error::OpenError;
 pub use migrations::{migrate, revert_all};

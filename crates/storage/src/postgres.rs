@@ -1,13 +1,15 @@
 //! Writing to PostgreSQL: transactions on a pool, and a thread that takes audit events in batches.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
+use audit::Event;
 use stores::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    backlog::{Appended, Backlog, Told},
     error::OpenError,
-    events::{self, EventRow},
+    events,
     pool::{Pool, PooledSession, Sessions},
     session::{Session, Writing},
     url::DatabaseUrl,
@@ -17,30 +19,40 @@ use crate::{
 const WRITERS: u8 = 16;
 /// How many events may wait.
 const QUEUE: usize = 4096;
-/// How many events go into one statement; each has 17 parameters, of 65535 that a statement can have.
+/// How many events share a commit at the most; they fit into one segment.
 const BATCH: usize = 512;
 /// How often work runs when other transactions are in its way.
 const ATTEMPTS: u32 = 10;
 
-/// An event that waits, and who waits for it.
-type Waiting = (EventRow, oneshot::Sender<Result<(), StoreError>>);
+/// What waits for the thread.
+enum Waiting {
+    /// An event, and who is told of it.
+    Event(Box<Event>, Told),
+    /// Someone who waits for what was queued before.
+    Settled(oneshot::Sender<()>),
+}
 
 /// The way to change a PostgreSQL database.
 pub(crate) struct PostgresWriter {
     pool: Pool<Writing>,
     events: mpsc::Sender<Waiting>,
+    backlog: Arc<Backlog>,
 }
 
 impl PostgresWriter {
-    pub(crate) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+    pub(crate) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, WRITERS, false);
         let (events, waiting) = mpsc::channel(QUEUE);
-        let sessions = pool.sessions().clone();
+        let (sessions, ledger) = (pool.sessions().clone(), Arc::clone(&backlog));
         thread::Builder::new()
             .name("audit-events".to_owned())
-            .spawn(move || append_all(&sessions, waiting))?;
-        Ok(Self { pool, events })
+            .spawn(move || append_all(&sessions, &ledger, waiting))?;
+        Ok(Self {
+            pool,
+            events,
+            backlog,
+        })
     }
 
     pub(crate) async fn write<T, E>(
@@ -56,46 +68,80 @@ impl PostgresWriter {
             .await
     }
 
-    pub(crate) async fn append(&self, row: EventRow) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.events
-            .try_send((row, answer))
-            .map_err(|error| match error {
+    pub(crate) async fn append(&self, event: Event) -> Result<(), StoreError> {
+        let (told, answered) = self.backlog.admit(&event);
+        if let Err(error) = self.events.try_send(Waiting::Event(Box::new(event), told)) {
+            if answered.is_none() {
+                self.backlog.withdraw();
+            }
+            return Err(match error {
                 mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable(None),
-            })?;
-        answered.await.unwrap_or(Err(StoreError::Unavailable(None)))
+            });
+        }
+        match answered {
+            Some(answered) => answered.await.unwrap_or(Err(StoreError::Unavailable(None))),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what was queued before is durable, or has failed.
+    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+        let (caller, settled) = oneshot::channel();
+        let gone = || StoreError::Unavailable(None);
+        self.events
+            .send(Waiting::Settled(caller))
+            .await
+            .map_err(|_| gone())?;
+        settled.await.map_err(|_| gone())
     }
 }
 
 /// Takes whatever waits, again and again, until nobody can send any more.
-fn append_all(sessions: &Sessions<Writing>, mut waiting: mpsc::Receiver<Waiting>) {
+fn append_all(
+    sessions: &Sessions<Writing>,
+    backlog: &Arc<Backlog>,
+    mut waiting: mpsc::Receiver<Waiting>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let (rows, callers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        for (caller, outcome) in callers.into_iter().zip(append(sessions, &rows)) {
-            // Whoever has gone away needs no answer.
-            drop(caller.send(outcome));
+        let mut appended = Appended::new(Arc::clone(backlog));
+        let mut settled = Vec::new();
+        for waiting in batch.drain(..) {
+            match waiting {
+                Waiting::Event(event, told) => appended.push(*event, told),
+                Waiting::Settled(caller) => settled.push(caller),
+            }
+        }
+        let outcomes = append(sessions, appended.events());
+        appended.answer(outcomes.into_iter());
+        // Whoever has gone away needs no answer.
+        for caller in settled {
+            let _ = caller.send(());
         }
     }
 }
 
 /// Adds events; what became of each.
-fn append(sessions: &Sessions<Writing>, rows: &[EventRow]) -> Vec<Result<(), StoreError>> {
+fn append(sessions: &Sessions<Writing>, events: &[Event]) -> Vec<Result<(), StoreError>> {
+    if events.is_empty() {
+        return Vec::new();
+    }
     let all = transaction(sessions, &|session: &mut Session<Writing>| {
-        events::insert(session, rows)
+        events::together(session, events)
     });
     let outcome = match all {
-        Err(error) if rows.len() > 1 && !error.is_temporary() => {
+        Err(error) if events.len() > 1 && !error.is_temporary() => {
+            // One of them is to blame; the others have done nothing wrong.
             transaction(sessions, &|session: &mut Session<Writing>| {
-                Ok(events::append(session, rows))
+                Ok(events::one_by_one(session, events))
             })
         }
-        all => all.map(|()| rows.iter().map(|_| Ok(())).collect()),
+        all => all,
     };
-    outcome.unwrap_or_else(|error| {
-        tracing::error!(%error, events = rows.len(), "audit events could not be written");
-        rows.iter().map(|_| Err(error.clone())).collect()
+    outcome.unwrap_or_else(|error: StoreError| {
+        tracing::error!(%error, events = events.len(), "audit events could not be written");
+        events.iter().map(|_| Err(error.clone())).collect()
     })
 }
 
@@ -108,7 +154,8 @@ fn transaction<T, E: From<StoreError>>(
     loop {
         let mut session = begin(sessions)?;
         session.forget_conflict();
-        let outcome = session.guarded(work);
+        session.forget_events();
+        let outcome = session.guarded_with_events(work);
         if outcome.is_ok() || !session.forget_conflict() || attempt == ATTEMPTS {
             return outcome;
         }

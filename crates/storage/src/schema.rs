@@ -176,6 +176,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_segments (second, last_id) {
+        second -> BigInt,
+        last_id -> Binary,
+        first_id -> Binary,
+        events -> BigInt,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_mentions (subject, second) {
+        subject -> Binary,
+        second -> BigInt,
+    }
+}
+
+diesel::table! {
     /// What `diesel_migrations` has applied.
     #[sql_name = "__diesel_schema_migrations"]
     applied_migrations (version) {
@@ -183,6 +200,7 @@ diesel::table! {
     }
 }
 
+diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);

@@ -5,10 +5,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use audit::Event;
 use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
 use stores::StoreError;
 
-use crate::{connection::AnyConnection, dialect, error, url::DatabaseUrl};
+use crate::{connection::AnyConnection, dialect, error, events, url::DatabaseUrl};
 
 /// The mode of a session that only asks.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,9 @@ pub struct Session<M> {
     spoiled: Option<StoreError>,
     /// Whether another transaction was in the way since [`Session::forget_conflict`].
     conflict: bool,
+    /// The events of this transaction's changes that are yet to be written. They are written when it
+    /// ends, all at once; what is rolled back takes its own along.
+    events: Vec<Event>,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -54,6 +58,7 @@ impl<M> Session<M> {
             connection: AnyConnection::connect(url, M::READ_ONLY)?,
             spoiled: None,
             conflict: false,
+            events: Vec::new(),
             mode: PhantomData,
         })
     }
@@ -82,14 +87,81 @@ impl<M> Session<M> {
     fn note(&mut self, error: &diesel::result::Error) -> StoreError {
         self.conflict |= error::is_conflict(error);
         let error = error::store_error(error);
+        self.spoil(&error);
+        error
+    }
+
+    fn spoil(&mut self, error: &StoreError) {
         if self.connection.depth() > 0 {
             self.spoiled = Some(error.clone());
         }
-        error
+    }
+
+    /// The events of this transaction's changes that are yet to be written.
+    pub(crate) fn events_to_come(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Asks several questions of one and the same state of the database. Within a transaction they
+    /// are its own, and see what it sees.
+    pub(crate) fn snapshot<T>(
+        &mut self,
+        questions: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.connection.depth() > 0 {
+            return questions(self);
+        }
+        self.run(dialect::begin_snapshot)?;
+        let answers = questions(self);
+        let ended = self.roll_back_to(0);
+        answers.and_then(|answers| ended.map(|()| answers))
+    }
+
+    /// Rolls back until `depth` transactions and savepoints are open.
+    fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        // Each turn takes one away, or finds the connection broken, and then there are none.
+        while self.connection.depth() > depth {
+            self.spoiled = None;
+            let undone = AnyConnection::rollback_transaction(&mut self.connection);
+            outcome = outcome.and(undone.map_err(|error| self.note(&error)));
+        }
+        if self.connection.depth() < depth {
+            // SQLite gives up the whole transaction when the disk is full. What follows must not start
+            // one of its own in its place.
+            self.spoiled = Some(outcome.clone().err().unwrap_or_else(error::lost));
+        } else if depth == 0 {
+            self.spoiled = None;
+        }
+        outcome
     }
 }
 
 impl Session<Writing> {
+    /// Notes the event of a change, to be written when the transaction ends.
+    pub(crate) fn add_event(&mut self, event: &Event) -> Result<(), StoreError> {
+        if let Some(error) = &self.spoiled {
+            return Err(error.clone());
+        }
+        if self.events.iter().rev().any(|other| other.id == event.id) {
+            let error = events::twice();
+            self.spoil(&error);
+            return Err(error);
+        }
+        self.events.push(event.clone());
+        Ok(())
+    }
+
+    /// The events that are yet to be written, from this place on; they are no longer.
+    pub(crate) fn take_events(&mut self, from: usize) -> Vec<Event> {
+        self.events.split_off(from.min(self.events.len()))
+    }
+
+    /// Forgets what an earlier transaction may have left behind.
+    pub(crate) fn forget_events(&mut self) {
+        self.events.clear();
+    }
+
     /// Begins a transaction, or sets a savepoint when one is open.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
         self.run(dialect::begin)
@@ -112,12 +184,26 @@ impl Session<Writing> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let outer = self.outer_depth();
+        let (outer, events) = (self.outer_depth(), self.events.len());
         // Whatever state the panic leaves behind in the session is undone by the rollback below.
         catch_unwind(AssertUnwindSafe(|| self.complete(work))).unwrap_or_else(|_| {
             tracing::error!("the closure of a transaction panicked");
+            self.events.truncate(events);
             self.roll_back_to(outer)?;
             Err(StoreError::Panicked.into())
+        })
+    }
+
+    /// As [`Session::guarded`], and the events that the work has left are written with it.
+    pub(crate) fn guarded_with_events<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.events.len();
+        self.guarded(|session| {
+            let value = work(session)?;
+            events::of_changes(session, before)?;
+            Ok(value)
         })
     }
 
@@ -126,12 +212,13 @@ impl Session<Writing> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let outer = self.outer_depth();
+        let (outer, events) = (self.outer_depth(), self.events.len());
         let result = work(self).and_then(|value| {
             self.run(AnyConnection::commit_transaction)?;
             Ok(value)
         });
         if result.is_err() {
+            self.events.truncate(events);
             self.roll_back_to(outer)?;
         }
         result
@@ -145,24 +232,5 @@ impl Session<Writing> {
     /// Whether another transaction was in the way since the last call.
     pub(crate) fn forget_conflict(&mut self) -> bool {
         std::mem::take(&mut self.conflict)
-    }
-
-    /// Rolls back until `depth` transactions and savepoints are open.
-    fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
-        let mut outcome = Ok(());
-        // Each turn takes one away, or finds the connection broken, and then there are none.
-        while self.connection.depth() > depth {
-            self.spoiled = None;
-            let undone = AnyConnection::rollback_transaction(&mut self.connection);
-            outcome = outcome.and(undone.map_err(|error| self.note(&error)));
-        }
-        if self.connection.depth() < depth {
-            // SQLite gives up the whole transaction when the disk is full. What follows must not start
-            // one of its own in its place.
-            self.spoiled = Some(outcome.clone().err().unwrap_or_else(error::lost));
-        } else if depth == 0 {
-            self.spoiled = None;
-        }
-        outcome
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin_key;
+mod audit;
 mod serve;
 
 use std::io::{Write as _, stdout};
@@ -35,6 +36,9 @@ enum Command {
     /// Create, list and revoke admin keys
     #[command(subcommand)]
     AdminKey(admin_key::AdminKeyCommand),
+    /// Prune and export the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Show the settings in force, secrets masked
     Config,
     /// List the routes of the API
@@ -57,6 +61,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
         Command::Serve => serve::run(&sources.load()?),
         Command::Migrate => migrate(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
+        Command::Audit(command) => audit::run(&sources.load()?, command),
         Command::Config => print(&sources.load()?.to_string()),
         Command::Routes { scopes: true, .. } => print(&inventory::scopes(&routes::described())),
         Command::Routes { markdown, .. } => {

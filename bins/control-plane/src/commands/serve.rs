@@ -40,7 +40,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     for name in storage::migrate(&settings.database_url)? {
         tracing::info!(migration = name, "the database was brought up to date");
     }
-    let db = SqlDatabase::open(&settings.database_url)?;
+    let db = SqlDatabase::open_with(&settings.database_url, settings.audit)?;
     let known = db.read(|view| view.pepper_check()).await?;
     let peppers = pepper::load(settings, known.is_none())?;
     let world = world();
@@ -92,6 +92,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     greet(&first, address);
     let ended = server.await;
     background.stop().await;
+    if let Err(error) = app.service.database().settle().await {
+        tracing::error!("audit events may be lost: {error}");
+    }
     tracing::info!("stopped");
     ended.context("the server broke down")
 }

@@ -32,6 +32,10 @@ pub async fn ready(app: Arc<App>, id: String) -> HttpResponse {
 
 /// The numbers.
 pub async fn metrics(app: Arc<App>, _id: String) -> HttpResponse {
+    let lost = app.service.database().lost_events();
+    app.metrics
+        .lost_events
+        .set(i64::try_from(lost).unwrap_or(i64::MAX));
     match app.metrics.text() {
         Ok((kind, text)) => HttpResponse::Ok().content_type(kind).body(text),
         Err(error) => {

@@ -18,6 +18,7 @@ mod bound_keys;
 mod bounds;
 mod challenges;
 mod health;
+mod history;
 mod keys;
 mod kills;
 mod limits;

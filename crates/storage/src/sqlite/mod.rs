@@ -1,13 +1,14 @@
 //! Writing to SQLite: everything goes through one thread, which commits in groups.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
+use audit::Event;
 use stores::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    backlog::Backlog,
     error::OpenError,
-    events::EventRow,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -23,21 +24,23 @@ const QUEUE: usize = 4096;
 /// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
 pub(crate) struct SqliteWriter {
     jobs: mpsc::Sender<Job>,
+    backlog: Arc<Backlog>,
     #[cfg(test)]
-    commits: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    commits: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl SqliteWriter {
-    pub(crate) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+    pub(crate) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::open(url)?;
+        let writer = writer::Writer::open(url, Arc::clone(&backlog))?;
         #[cfg(test)]
-        let commits = std::sync::Arc::clone(&writer.commits);
+        let commits = Arc::clone(&writer.commits);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || writer.run(waiting))?;
         Ok(Self {
             jobs,
+            backlog,
             #[cfg(test)]
             commits,
         })
@@ -58,10 +61,18 @@ impl SqliteWriter {
             .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
     }
 
-    pub(crate) async fn append(&self, row: EventRow) -> Result<(), StoreError> {
-        let (caller, answered) = oneshot::channel();
-        self.send(Job::Event(Box::new(row), caller))?;
-        answered.await.unwrap_or(Err(StoreError::Unavailable(None)))
+    pub(crate) async fn append(&self, event: Event) -> Result<(), StoreError> {
+        let (told, answered) = self.backlog.admit(&event);
+        if let Err(error) = self.send(Job::Event(Box::new(event), told)) {
+            if answered.is_none() {
+                self.backlog.withdraw();
+            }
+            return Err(error);
+        }
+        match answered {
+            Some(answered) => answered.await.unwrap_or(Err(StoreError::Unavailable(None))),
+            None => Ok(()),
+        }
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
@@ -82,6 +93,7 @@ impl SqliteWriter {
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
+    use audit::{AuditQueries as _, AuditSight, AuditStore as _, Event, EventFilter};
     use ids::PageRequest;
     use keys::{KeyQueries as _, KeyStore as _};
     use stores::{Database as _, StoreError};
@@ -186,6 +198,50 @@ mod tests {
         assert_eq!(partners.unwrap().items.len(), EACH);
         let commits = database.commits() - before;
         assert!(commits <= 5, "{commits} commits");
+    }
+
+    /// The events of a batch are written together at its end; whose event it is that can't be written
+    /// must still come out.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_whose_event_can_not_be_written_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, build) = (open(&folder), Build::new());
+        let key = build.key(&build.partner());
+        let [one, two, twice] = [(); 3].map(|()| build.event(&key));
+        database.append(twice.clone()).await.unwrap();
+        let release = hold(&database).await;
+        let write = |event: &Event| {
+            let (database, event, partner) = (database.clone(), event.clone(), build.partner());
+            tokio::spawn(async move {
+                let id = partner.id;
+                let written = database.write(move |tx| {
+                    tx.partner_insert(&partner)?;
+                    tx.event_insert(&event)
+                });
+                let written = written.await.is_ok();
+                let kept = database.read(move |view| view.partner(id)).await.unwrap();
+                assert_eq!(kept.is_some(), written);
+                written
+            })
+        };
+        let tasks = [write(&one), write(&twice)];
+        let appended = tokio::spawn({
+            let (database, two) = (database.clone(), two.clone());
+            async move { database.append(two).await.is_ok() }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(release);
+        let [first, second] = tasks;
+        assert!(first.await.unwrap());
+        assert!(!second.await.unwrap());
+        assert!(appended.await.unwrap());
+        let all = EventFilter::all(AuditSight::All);
+        let page = PageRequest {
+            limit: 10,
+            after: None,
+        };
+        let listed = database.read(move |view| view.events(&all, page)).await;
+        assert_eq!(listed.unwrap().items, [twice, two, one]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 //! What waits for the writer.
 
+use audit::Event;
 use stores::StoreError;
 use tokio::sync::oneshot;
 
 use crate::{
-    events::EventRow,
+    backlog::Told,
     session::{Session, Writing},
 };
 
@@ -16,13 +17,22 @@ pub(super) enum Job {
     /// The closure of a transaction.
     Work(Box<dyn Work>),
     /// An event to be added by itself.
-    Event(Box<EventRow>, Caller<(), StoreError>),
+    Event(Box<Event>, Told),
+}
+
+/// When the events of a closure's changes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Events {
+    /// With those of the whole batch.
+    Together,
+    /// With the closure, so that what is wrong with them is its fault alone.
+    Apart,
 }
 
 /// The closure of a transaction, whatever it returns.
 pub(super) trait Work: Send {
     /// Runs it under a savepoint and keeps what it returned.
-    fn run(&mut self, session: &mut Session<Writing>);
+    fn run(&mut self, session: &mut Session<Writing>, events: Events);
 
     /// Answers its caller, once it is known what became of the batch.
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>);
@@ -51,13 +61,16 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, session: &mut Session<Writing>) {
+    fn run(&mut self, session: &mut Session<Writing>, events: Events) {
         // Nobody waits for it any more, and nothing of it has been done.
         if self.caller.is_closed() {
             return;
         }
         let begun = session.begin().map_err(E::from);
-        self.result = Some(begun.and_then(|()| session.guarded(&self.work)));
+        self.result = Some(begun.and_then(|()| match events {
+            Events::Together => session.guarded(&self.work),
+            Events::Apart => session.guarded_with_events(&self.work),
+        }));
     }
 
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>) {

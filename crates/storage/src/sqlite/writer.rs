@@ -4,17 +4,21 @@
 //! does all of it in one transaction, and commits once. Each closure has a savepoint of its own: one
 //! that fails or panics is undone and hurts no other.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(test)]
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::atomic::AtomicU64;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use stores::StoreError;
 use tokio::sync::mpsc;
 
-use super::work::{Caller, Job, Work};
+use super::work::{Events, Job, Work};
 use crate::{
+    backlog::{Appended, Backlog},
     error::OpenError,
-    events::{self, EventRow},
+    events,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -26,21 +30,20 @@ const BATCH: usize = 512;
 pub(super) struct Writer {
     url: DatabaseUrl,
     session: Session<Writing>,
+    backlog: Arc<Backlog>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
 }
 
 /// What is done in one transaction.
-#[derive(Default)]
 struct Batch {
     work: Vec<Box<dyn Work>>,
-    rows: Vec<EventRow>,
-    callers: Vec<Caller<(), StoreError>>,
+    appended: Appended,
     outcomes: Vec<Result<(), StoreError>>,
 }
 
 impl Writer {
-    pub(super) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+    pub(super) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
         let session = Session::connect(url).map_err(|source| OpenError::Unreachable {
             url: url.to_string(),
             source,
@@ -48,6 +51,7 @@ impl Writer {
         Ok(Self {
             url: url.clone(),
             session,
+            backlog,
             #[cfg(test)]
             commits: Arc::default(),
         })
@@ -57,7 +61,7 @@ impl Writer {
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH);
         while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            let batch = Batch::from_iter(jobs.drain(..));
+            let batch = Batch::new(jobs.drain(..), Arc::clone(&self.backlog));
             // Closures are guarded one by one. Should all the same something panic, its callers learn
             // it from the answers that never come, and the thread lives on.
             if catch_unwind(AssertUnwindSafe(|| self.write(batch))).is_err() {
@@ -71,15 +75,14 @@ impl Writer {
         if self.session.is_broken() {
             self.reconnect();
         }
-        let outcome: Result<(), StoreError> = self.session.nested(|session| {
-            for work in &mut batch.work {
-                work.run(session);
-            }
-            if !batch.rows.is_empty() {
-                batch.outcomes = events::append(session, &batch.rows);
-            }
-            Ok(())
-        });
+        self.session.forget_events();
+        let mut outcome = self.session.nested(|session| batch.run(session));
+        if let Err(error) = &outcome
+            && !error.is_temporary()
+        {
+            // Somebody's event can't be written; the others have done nothing wrong.
+            outcome = self.session.nested(|session| batch.run_apart(session));
+        }
         match &outcome {
             Ok(()) => {
                 #[cfg(test)]
@@ -103,25 +106,42 @@ impl Writer {
     }
 }
 
-impl FromIterator<Job> for Batch {
-    fn from_iter<I: IntoIterator<Item = Job>>(jobs: I) -> Self {
-        let mut batch = Self::default();
+impl Batch {
+    fn new(jobs: impl Iterator<Item = Job>, backlog: Arc<Backlog>) -> Self {
+        let mut batch = Self {
+            work: Vec::new(),
+            appended: Appended::new(backlog),
+            outcomes: Vec::new(),
+        };
         for job in jobs {
             match job {
                 Job::Work(work) => batch.work.push(work),
-                Job::Event(row, caller) => {
-                    batch.rows.push(*row);
-                    batch.callers.push(caller);
-                }
+                Job::Event(event, told) => batch.appended.push(*event, told),
             }
         }
         batch
     }
-}
 
-impl Batch {
+    /// Does everything; the events of all stand together.
+    fn run(&mut self, session: &mut Session<Writing>) -> Result<(), StoreError> {
+        for work in &mut self.work {
+            work.run(session, Events::Together);
+        }
+        self.outcomes = events::together(session, self.appended.events())?;
+        Ok(())
+    }
+
+    /// Does everything; each keeps its events to itself.
+    fn run_apart(&mut self, session: &mut Session<Writing>) -> Result<(), StoreError> {
+        for work in &mut self.work {
+            work.run(session, Events::Apart);
+        }
+        self.outcomes = events::one_by_one(session, self.appended.events());
+        Ok(())
+    }
+
     fn len(&self) -> usize {
-        self.work.len().saturating_add(self.rows.len())
+        self.work.len().saturating_add(self.appended.events().len())
     }
 
     fn answer(self, outcome: &Result<(), StoreError>) {
@@ -130,10 +150,8 @@ impl Batch {
         }
         // When the transaction did not even begin, there are no outcomes.
         let outcomes = self.outcomes.into_iter().chain(std::iter::repeat(Ok(())));
-        for (caller, own) in self.callers.into_iter().zip(outcomes) {
-            // Whoever has gone away needs no answer.
-            drop(caller.send(own.and_then(|()| outcome.clone())));
-        }
+        self.appended
+            .answer(outcomes.map(|own| own.and_then(|()| outcome.clone())));
     }
 }
 
@@ -145,7 +163,10 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::{super::work::Pending, *};
-    use crate::migrate;
+    use crate::{
+        backlog::{AuditMode, Told},
+        migrate,
+    };
 
     /// A disk that is full makes SQLite give up the whole transaction in the middle of a batch. Nothing
     /// of the batch may be kept, for its callers are told so, and the writer must live on.
@@ -155,7 +176,7 @@ mod tests {
         let file = folder.path().join("cp.db");
         let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
         migrate(&url).unwrap();
-        let mut writer = Writer::open(&url).unwrap();
+        let mut writer = Writer::open(&url, Backlog::new(AuditMode::Strict)).unwrap();
         let limit = |writer: &mut Writer, pages: u32| {
             let pragma = format!("PRAGMA max_page_count = {pages}");
             writer.session.run(|c| c.batch_execute(&pragma)).unwrap();
@@ -177,12 +198,13 @@ mod tests {
                 }
                 if n < events {
                     let (caller, answer) = oneshot::channel();
-                    let row = EventRow::from(&build.event(&key));
-                    jobs.push(Job::Event(Box::new(row), caller));
+                    let event = Box::new(build.event(&key));
+                    jobs.push(Job::Event(event, Told::Caller(caller)));
                     answers.push(answer);
                 }
             }
-            writer.write(jobs.into_iter().collect());
+            let backlog = Arc::clone(&writer.backlog);
+            writer.write(Batch::new(jobs.into_iter(), backlog));
             let outcomes: Vec<_> = answers
                 .into_iter()
                 .map(|answer| answer.blocking_recv().unwrap().is_ok())

@@ -5,6 +5,7 @@
 
 pub mod admin_keys;
 pub mod audit;
+pub mod audit_history;
 pub mod audit_lists;
 pub mod key_changes;
 pub mod keys;
@@ -43,6 +44,15 @@ macro_rules! conformance_rules {
                 an_appended_event_is_seen_at_once
                 many_events_appended_at_once_are_all_there
                 an_event_of_a_rolled_back_transaction_is_gone
+            }
+            audit_history {
+                events_are_listed_exactly_in_whatever_company_they_were_written
+                pruning_deletes_what_happened_before_a_time_and_nothing_else
+                pruning_keeps_what_happened_at_the_very_time
+                a_writer_sees_its_own_events_and_those_of_no_failed_savepoint
+                a_change_that_failed_leaves_no_event
+                an_event_that_comes_twice_is_listed_once
+                an_event_at_either_end_of_time_is_listed
             }
             audit_lists {
                 a_sight_shows_its_own_events_alone

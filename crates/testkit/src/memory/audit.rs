@@ -1,8 +1,9 @@
 //! Audit events in memory.
 
-use audit::{Actor, ActorId, AuditQueries, AuditStore, Event, EventFilter};
-use ids::{Page, PageRequest};
+use audit::{AuditQueries, AuditStore, Event, EventFilter, Pruned};
+use ids::{Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
+use time::OffsetDateTime;
 
 use super::session::{MemoryTx, Session};
 
@@ -14,27 +15,23 @@ impl<Mode> AuditQueries for Session<Mode> {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
-        let wanted = |event: &Event| matches(filter, event);
+        let wanted = |event: &Event| filter.includes(event);
         Ok(self.state.events.page(page, wanted))
     }
-}
 
-fn matches(filter: &EventFilter, event: &Event) -> bool {
-    filter.sight.includes(event)
-        && filter.actor.is_none_or(|actor| acted(actor, event.actor))
-        && (filter.partner_id.is_none() || event.actor.partner_id() == filter.partner_id)
-        && (filter.org_id.is_none() || event.org_id == filter.org_id)
-        && filter.action.is_none_or(|action| event.action == action)
-        && filter.outcome.is_none_or(|how| event.outcome == how)
-        && filter.since.is_none_or(|since| event.occurred_at >= since)
-        && filter.until.is_none_or(|until| event.occurred_at < until)
-}
-
-fn acted(wanted: ActorId, actor: Actor) -> bool {
-    match actor {
-        Actor::PartnerKey { id, .. } => wanted == ActorId::Key(id),
-        Actor::Admin { id } => wanted == ActorId::Admin(id),
-        Actor::System { .. } => false,
+    fn events_oldest_first(
+        &mut self,
+        filter: &EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<Event>, StoreError> {
+        let events = self.state.events.rows();
+        let items = events
+            .filter(|event| page.after.is_none_or(|after| event.id.ulid() > after))
+            .filter(|event| filter.includes(event))
+            .take(page.limit.saturating_add(1))
+            .cloned()
+            .collect();
+        Ok(Page::cut(items, page.limit))
     }
 }
 
@@ -51,5 +48,28 @@ impl AuditStore for MemoryTx {
             }
             None => self.event_insert(event),
         }
+    }
+
+    fn events_prune(
+        &mut self,
+        before: OffsetDateTime,
+        after: Option<Ulid>,
+        limit: usize,
+    ) -> Result<Pruned, StoreError> {
+        let ids: Vec<Ulid> = self
+            .state
+            .events
+            .rows()
+            .map(|event| event.id.ulid())
+            .filter(|&id| after.is_none_or(|after| id > after))
+            .take(limit)
+            .collect();
+        let next = ids.last().copied().filter(|_| ids.len() == limit);
+        let total = self.state.events.rows().count();
+        self.state.events.retain(|event| {
+            event.occurred_at >= before || ids.binary_search(&event.id.ulid()).is_err()
+        });
+        let deleted = total - self.state.events.rows().count();
+        Ok(Pruned { deleted, next })
     }
 }

@@ -1,17 +1,16 @@
-//! Rows of audit events.
+//! Events that are rows of their own: folded refusals, and all that was written before there were segments.
 
 use audit::{
-    Action, Actor, ActorId, AuditQueries, AuditSight, AuditStore, Event, EventFilter, Outcome,
-    Request, Target, TargetKind,
+    Action, Actor, ActorId, AuditSight, Event, EventFilter, Outcome, Request, Target, TargetKind,
 };
 use diesel::prelude::*;
-use ids::{EventId, Page, PageRequest, TypedId, Ulid};
+use ids::{EventId, TypedId as _, Ulid};
 use stores::StoreError;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
+use super::bounds::{self, Bounds};
 use crate::{
     connection::AnyBackend,
-    dialect,
     schema::audit_events,
     session::{Session, Writing},
     values,
@@ -20,10 +19,6 @@ use crate::{
 const PARTNER_KEY: &str = "partner_key";
 const ADMIN: &str = "admin";
 const SYSTEM: &str = "system";
-
-/// How far the time in an event's id may be from the time at which it happened: ids only ever rise,
-/// so after the clock was set back they run ahead of it.
-const ID_SLACK: Duration = Duration::hours(1);
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events)]
@@ -171,18 +166,7 @@ fn in_sight<'a>(sight: AuditSight) -> Query<'a> {
     }
 }
 
-/// The lowest id that an event of this time can have.
-fn lowest_id(at: OffsetDateTime) -> String {
-    let milliseconds = at.unix_timestamp_nanos().div_euclid(1_000_000);
-    let milliseconds = u64::try_from(milliseconds).unwrap_or(0);
-    EventId::from_ulid(Ulid::from_parts(milliseconds, 0)).to_string()
-}
-
-fn list<M>(
-    session: &mut Session<M>,
-    filter: &EventFilter,
-    page: PageRequest,
-) -> Result<Page<Event>, StoreError> {
+fn wanted<'a>(filter: &EventFilter, bounds: Bounds) -> Query<'a> {
     let mut query = in_sight(filter.sight);
     match filter.actor {
         Some(ActorId::Key(id)) => query = query.filter(audit_events::actor_id.eq(id.to_string())),
@@ -203,74 +187,85 @@ fn list<M>(
     }
     // The order of the ids bounds what is scanned, the time itself decides.
     if let Some(since) = filter.since {
-        query = query
-            .filter(audit_events::occurred_at.ge(values::micros(since)))
-            .filter(audit_events::id.ge(lowest_id(since.saturating_sub(ID_SLACK))));
+        query = query.filter(audit_events::occurred_at.ge(values::micros(since)));
     }
     if let Some(until) = filter.until {
-        query = query
-            .filter(audit_events::occurred_at.lt(values::micros(until)))
-            .filter(audit_events::id.lt(lowest_id(until.saturating_add(ID_SLACK))));
+        query = query.filter(audit_events::occurred_at.lt(values::micros(until)));
     }
-    if let Some(after) = values::after::<EventId>(page) {
-        query = query.filter(audit_events::id.lt(after));
+    if let Some(from) = bounds.from {
+        query = query.filter(audit_events::id.ge(text(from)));
     }
-    let rows: Vec<EventRow> = session.run(|connection| {
-        query
-            .order(audit_events::id.desc())
-            .limit(values::rows_for(page))
-            .select(EventRow::as_select())
-            .load(connection)
-    })?;
-    let items = rows
-        .into_iter()
-        .map(Event::try_from)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
+    if let Some(below) = bounds.below {
+        query = query.filter(audit_events::id.lt(text(below)));
+    }
+    query
 }
 
-/// Adds all of the events or none.
-pub(crate) fn insert(session: &mut Session<Writing>, rows: &[EventRow]) -> Result<(), StoreError> {
-    session.run(|connection| dialect::events_insert(connection, rows))
+fn text(id: Ulid) -> String {
+    EventId::from_ulid(id).to_string()
 }
 
-/// Adds events, each by itself when they can't all be added at once; what became of each.
-pub(crate) fn append(
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+fn events(rows: Vec<EventRow>) -> Result<Vec<Event>, StoreError> {
+    rows.into_iter().map(Event::try_from).collect()
+}
+
+/// Up to `most` of the events that the filter lists within the bounds, the newest.
+pub(super) fn newest<M>(
+    session: &mut Session<M>,
+    filter: &EventFilter,
+    bounds: Bounds,
+    most: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let query = wanted(filter, bounds)
+        .order(audit_events::id.desc())
+        .limit(limit(most))
+        .select(EventRow::as_select());
+    events(session.run(|connection| query.load(connection))?)
+}
+
+/// Up to `most` of the events that the filter lists within the bounds, the oldest.
+pub(super) fn oldest<M>(
+    session: &mut Session<M>,
+    filter: &EventFilter,
+    bounds: Bounds,
+    most: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let query = wanted(filter, bounds)
+        .order(audit_events::id.asc())
+        .limit(limit(most))
+        .select(EventRow::as_select());
+    events(session.run(|connection| query.load(connection))?)
+}
+
+/// The ids of up to `most` events that happened before a time, the oldest first.
+pub(super) fn outdated(
     session: &mut Session<Writing>,
-    rows: &[EventRow],
-) -> Vec<Result<(), StoreError>> {
-    match session.nested(|session| insert(session, rows)) {
-        Ok(()) => rows.iter().map(|_| Ok(())).collect(),
-        Err(error) if rows.len() == 1 || error.is_temporary() => {
-            rows.iter().map(|_| Err(error.clone())).collect()
-        }
-        // One row is to blame; the others have done nothing wrong.
-        Err(_) => rows
-            .iter()
-            .map(|row| session.nested(|session| insert(session, std::slice::from_ref(row))))
-            .collect(),
-    }
+    before: OffsetDateTime,
+    most: usize,
+) -> Result<Vec<EventId>, StoreError> {
+    let query = audit_events::table
+        .filter(audit_events::occurred_at.lt(values::micros(before)))
+        .filter(audit_events::id.lt(text(bounds::lowest_after(before))))
+        .order(audit_events::id.asc())
+        .limit(limit(most))
+        .select(audit_events::id);
+    let ids: Vec<String> = session.run(|connection| query.load(connection))?;
+    ids.iter()
+        .map(|id| values::id(id, "the id of an event"))
+        .collect()
 }
 
-impl<M> AuditQueries for Session<M> {
-    type Error = StoreError;
-
-    fn events(
-        &mut self,
-        filter: &EventFilter,
-        page: PageRequest,
-    ) -> Result<Page<Event>, StoreError> {
-        list(self, filter, page)
-    }
-}
-
-impl AuditStore for Session<Writing> {
-    fn event_insert(&mut self, event: &Event) -> Result<(), StoreError> {
-        insert(self, &[EventRow::from(event)])
-    }
-
-    fn event_fold(&mut self, event: &Event) -> Result<(), StoreError> {
-        let row = EventRow::from(event);
-        self.run(|connection| dialect::event_fold(connection, &row))
-    }
+/// Deletes events.
+pub(super) fn delete(session: &mut Session<Writing>, ids: &[EventId]) -> Result<(), StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    session
+        .run(|connection| {
+            diesel::delete(audit_events::table.filter(audit_events::id.eq_any(ids)))
+                .execute(connection)
+        })
+        .map(drop)
 }

@@ -1,0 +1,195 @@
+//! The audit log by the command line: exported, and pruned of what is old, also beside a server.
+
+use std::{
+    io::{BufWriter, ErrorKind, Write, stdout},
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use api::EventView;
+use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
+use clap::Subcommand;
+use ids::{PageRequest, TypedId as _, Ulid};
+use indicatif::{ProgressBar, ProgressStyle};
+use service::Pruning;
+use storage::SqlDatabase;
+use stores::{Database as _, StoreError};
+use time::{Date, OffsetDateTime, macros::format_description};
+
+use super::{print, world};
+use crate::settings::Settings;
+
+/// How many events are held in memory at once.
+const PAGE: usize = 1000;
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Delete the events that happened before a time
+    Prune {
+        /// A time (2026-04-23T08:00:00Z) or a date, which begins at midnight UTC
+        #[arg(long, value_parser = moment)]
+        before: OffsetDateTime,
+    },
+    /// Write events to standard output, the oldest first, each a line of JSON
+    Export {
+        /// From this time or date on
+        #[arg(long, value_parser = moment)]
+        since: Option<OffsetDateTime>,
+        /// Before this time or date; without it, before now
+        #[arg(long, value_parser = moment)]
+        until: Option<OffsetDateTime>,
+    },
+}
+
+/// Runs on the same database as the server, also while it serves.
+pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    runtime.block_on(async {
+        let db = SqlDatabase::open(&settings.database_url)?;
+        match command {
+            AuditCommand::Prune { before } => prune(&db, before).await,
+            AuditCommand::Export { since, until } => {
+                export(&db, since, until.unwrap_or_else(OffsetDateTime::now_utc)).await
+            }
+        }
+    })
+}
+
+/// A time as the API takes it, or the midnight at which a date begins.
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    match Date::parse(text, format_description!("[year]-[month]-[day]")) {
+        Ok(date) => Ok(date.midnight().assume_utc()),
+        Err(_) => api::parse_time(text).map_err(|form| format!("{form} or a date: 2026-04-23")),
+    }
+}
+
+async fn prune(db: &SqlDatabase, before: OffsetDateTime) -> anyhow::Result<()> {
+    let world = world();
+    ensure!(
+        before <= world.now(),
+        "--before: what is still to happen can't be pruned"
+    );
+    let all = EventFilter::all(AuditSight::All);
+    let oldest = page(db, &all, None, 1).await?;
+    let way = Way::new(oldest.first(), before);
+    let mut pruning = Pruning::new(&world, before);
+    loop {
+        let began = Instant::now();
+        let more = pruning.part(db).await?;
+        way.has_come_to(pruning.reached());
+        if !more {
+            break;
+        }
+        // On SQLite one process writes at a time: the server gets as much time as this has taken.
+        tokio::time::sleep(began.elapsed()).await;
+    }
+    way.is_done();
+    print(&format!("deleted {} events\n", pruning.deleted()))
+}
+
+async fn export(
+    db: &SqlDatabase,
+    since: Option<OffsetDateTime>,
+    until: OffsetDateTime,
+) -> anyhow::Result<()> {
+    let filter = EventFilter {
+        since,
+        until: Some(until),
+        ..EventFilter::all(AuditSight::All)
+    };
+    let mut output = BufWriter::new(stdout().lock());
+    let mut way: Option<Way> = None;
+    let mut after = None;
+    loop {
+        let events = page(db, &filter, after, PAGE).await?;
+        let way = way.get_or_insert_with(|| Way::new(events.first(), until));
+        let Some(last) = events.last().map(|event| event.id.ulid()) else {
+            break;
+        };
+        for event in events {
+            match write(&mut output, event) {
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+        after = Some(last);
+        way.has_come_to(after);
+    }
+    if let Some(way) = way {
+        way.is_done();
+    }
+    match output.flush() {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        flushed => Ok(flushed?),
+    }
+}
+
+fn write(output: &mut impl Write, event: Event) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *output, &EventView::from(event))?;
+    output.write_all(b"\n")
+}
+
+async fn page(
+    db: &SqlDatabase,
+    filter: &EventFilter,
+    after: Option<Ulid>,
+    limit: usize,
+) -> anyhow::Result<Vec<Event>> {
+    let (filter, page) = (filter.clone(), PageRequest { limit, after });
+    let page = db
+        .read(move |view| Ok::<_, StoreError>(view.events_oldest_first(&filter, page)?))
+        .await?;
+    Ok(page.items)
+}
+
+/// How much of the history is behind, as a bar on standard error when that is a terminal.
+struct Way {
+    start_ms: u64,
+    bar: ProgressBar,
+}
+
+impl Way {
+    /// From the oldest event to a time.
+    fn new(oldest: Option<&Event>, until: OffsetDateTime) -> Self {
+        let until_ms = u64::try_from(until.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let start_ms = oldest.map_or(until_ms, |event| event.id.ulid().timestamp_ms());
+        let bar = ProgressBar::new(until_ms.saturating_sub(start_ms));
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {eta} left") {
+            bar.set_style(style);
+        }
+        Self { start_ms, bar }
+    }
+
+    fn has_come_to(&self, id: Option<Ulid>) {
+        if let Some(id) = id {
+            let done = id.timestamp_ms().saturating_sub(self.start_ms);
+            self.bar.set_position(done);
+        }
+    }
+
+    fn is_done(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Option<i64>) {
+        let told = moment(text).ok().map(OffsetDateTime::unix_timestamp);
+        assert_eq!(told, expect, "{text}");
+    }
+
+    #[test]
+    fn a_time_or_a_date_is_a_moment() {
+        check("2026-04-23", Some(1_776_902_400));
+        check("2026-04-23T00:00:00Z", Some(1_776_902_400));
+        check("2026-04-23T02:00:00+02:00", Some(1_776_902_400));
+        check("2026-02-30", None);
+        check("yesterday", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Within which ids the events are that a question is about.
+
+use audit::EventFilter;
+use ids::Ulid;
+use time::{Duration, OffsetDateTime};
+
+/// How far the time in an event's id may be from the time at which it happened: ids only ever rise,
+/// so after the clock was set back they run ahead of it.
+const ID_SLACK: Duration = Duration::hours(1);
+
+/// How far apart the first and the last id of a segment can be, so that a question about some ids
+/// need not look at all segments.
+pub(super) const MOST_SPAN_MS: u64 = 60_000;
+
+/// The last millisecond that an id can tell.
+const LAST_MS: u64 = (1 << 48) - 1;
+
+/// The ids from one on and below another. `None` is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// The lowest.
+    pub(super) from: Option<Ulid>,
+    /// The one above the highest.
+    pub(super) below: Option<Ulid>,
+}
+
+impl Bounds {
+    /// Those that the filter's times allow.
+    pub(super) fn of(filter: &EventFilter) -> Self {
+        Self {
+            from: filter
+                .since
+                .map(|since| lowest(milliseconds(since.saturating_sub(ID_SLACK)))),
+            below: filter.until.map(lowest_after),
+        }
+    }
+
+    /// Of them, those below this one.
+    pub(super) fn and_below(self, id: Option<Ulid>) -> Self {
+        let below = match (self.below, id) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { below, ..self }
+    }
+
+    /// Of them, those above this one.
+    pub(super) fn and_above(self, id: Option<Ulid>) -> Self {
+        let Some(id) = id else { return self };
+        match u128::from(id).checked_add(1) {
+            Some(next) => Self {
+                from: self.from.max(Some(Ulid::from(next))),
+                ..self
+            },
+            // There is none above the last.
+            None => Self {
+                from: None,
+                below: Some(Ulid::from(0)),
+            },
+        }
+    }
+
+    /// Whether an id is within them.
+    pub(super) fn include(self, id: Ulid) -> bool {
+        self.from.is_none_or(|from| id >= from) && self.below.is_none_or(|below| id < below)
+    }
+
+    /// An id above the last of every segment that may have ids within the bounds.
+    pub(super) fn above_segments(self) -> Option<Ulid> {
+        let milliseconds = self.below?.timestamp_ms() + MOST_SPAN_MS + 1;
+        (milliseconds <= LAST_MS).then(|| lowest(milliseconds))
+    }
+
+    /// An id below the first of every segment that may have ids within the bounds.
+    pub(super) fn below_segments(self) -> Option<Ulid> {
+        self.from
+            .map(|from| lowest(from.timestamp_ms().saturating_sub(MOST_SPAN_MS + 1)))
+    }
+}
+
+/// An id above that of every event that happened before this time.
+pub(super) fn lowest_after(time: OffsetDateTime) -> Ulid {
+    lowest(milliseconds(time.saturating_add(ID_SLACK)).saturating_add(1))
+}
+
+/// An id above the last of every segment that has events from before this time.
+pub(super) fn end_of_segments(time: OffsetDateTime) -> Ulid {
+    lowest(lowest_after(time).timestamp_ms() + MOST_SPAN_MS + 1)
+}
+
+fn milliseconds(time: OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(0)
+}
+
+/// The lowest id of a millisecond.
+pub(super) fn lowest(milliseconds: u64) -> Ulid {
+    if milliseconds > LAST_MS {
+        Ulid::from(u128::MAX)
+    } else {
+        Ulid::from_parts(milliseconds, 0)
+    }
+}

@@ -1,0 +1,101 @@
+//! Deleting what is older than it need be, a little at a time.
+
+use std::collections::BTreeSet;
+
+use audit::{Event, Pruned};
+use ids::{TypedId as _, Ulid};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use super::{
+    bounds,
+    encode::Segment,
+    row,
+    segment::{Body, Subject, second},
+};
+use crate::{
+    dialect,
+    session::{Session, Writing},
+    values,
+};
+
+/// Deletes events that happened before a time: of segments the first after the second in `after`,
+/// about `limit` and all of each second, and of rows the first `limit`.
+pub(super) fn prune(
+    session: &mut Session<Writing>,
+    before: OffsetDateTime,
+    after: Option<Ulid>,
+    limit: usize,
+) -> Result<Pruned, StoreError> {
+    let limit = limit.max(1);
+    let from = after.map_or(0, |id| second(id).saturating_add(1));
+    let to = second(bounds::end_of_segments(before));
+    let (segments, more_segments) =
+        session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
+    let mut deleted = 0;
+    let mut reached = after;
+    for segments in segments.chunk_by(|one, other| one.0 == other.0) {
+        deleted += prune_second(session, segments, before)?;
+        reached = segments.last().map(|(second, ..)| last_of(*second));
+    }
+    let rows = row::outdated(session, before, limit)?;
+    row::delete(session, &rows)?;
+    let last_row = rows.last().map(|id| id.ulid());
+    let next = if more_segments {
+        reached
+    } else if rows.len() >= limit {
+        reached.max(last_row)
+    } else {
+        None
+    };
+    Ok(Pruned {
+        deleted: deleted + rows.len(),
+        next,
+    })
+}
+
+/// The last id of a second.
+fn last_of(second: i64) -> Ulid {
+    let next = u64::try_from(second).unwrap_or(0).saturating_add(1) * 1000;
+    let first_of_next = bounds::lowest(next);
+    Ulid::from(u128::from(first_of_next).saturating_sub(1))
+}
+
+/// Deletes what happened before a time of all segments of one second; how many events that were.
+fn prune_second(
+    session: &mut Session<Writing>,
+    segments: &[(i64, Vec<u8>, Vec<u8>)],
+    before: OffsetDateTime,
+) -> Result<usize, StoreError> {
+    let before = values::micros(before);
+    let (mut gone, mut kept): (BTreeSet<Subject>, BTreeSet<Subject>) = Default::default();
+    let mut deleted = 0;
+    for (second, last_id, body) in segments {
+        let body = Body::read(body)?;
+        let events: Vec<Event> = body
+            .entries
+            .iter()
+            .filter(|entry| entry.micros() >= before)
+            .map(|entry| body.event(entry))
+            .collect::<Result<_, _>>()?;
+        if events.len() == body.entries.len() {
+            kept.extend(&body.subjects);
+            continue;
+        }
+        deleted += body.entries.len() - events.len();
+        gone.extend(&body.subjects);
+        session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
+        // What is left is sorted, and fits into a segment, as it did before.
+        if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
+            session.run(|connection| dialect::segments::insert(connection, &rest))?;
+            if rest.second == *second {
+                kept.extend(&rest.subjects);
+            }
+        }
+    }
+    if let Some((second, ..)) = segments.first() {
+        let gone: Vec<Subject> = gone.difference(&kept).copied().collect();
+        session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
+    }
+    Ok(deleted)
+}

@@ -1,0 +1,131 @@
+//! Making events durable: what is committed together stands in the same segments.
+
+use std::sync::Arc;
+
+use audit::Event;
+use ids::TypedId as _;
+use stores::StoreError;
+
+use super::{bounds::MOST_SPAN_MS, encode::Segment};
+use crate::{
+    dialect,
+    error::EngineMessage,
+    session::{Session, Writing},
+};
+
+/// How many events a segment has at the most.
+const MOST_EVENTS: usize = 512;
+
+/// The error for an event whose id another one has.
+pub(crate) fn twice() -> StoreError {
+    let message = "there is an event of this id already".to_owned();
+    StoreError::Engine(Arc::new(EngineMessage(message)))
+}
+
+/// Adds the events of this transaction's changes, and some that came by themselves; what became of
+/// each of the latter.
+///
+/// # Errors
+/// When nothing was added.
+pub(crate) fn together(
+    session: &mut Session<Writing>,
+    appended: &[Event],
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let changes = session.take_events(0);
+    let of_changes = changes.iter().map(|event| (event, None));
+    let alone = (0..).zip(appended).map(|(n, event)| (event, Some(n)));
+    let mut all: Vec<(&Event, Option<usize>)> = of_changes.chain(alone).collect();
+    // Of two with one id the change's comes first, for it can't be refused any more.
+    all.sort_unstable_by_key(|(event, place)| (event.id, *place));
+    let mut outcomes: Vec<_> = appended.iter().map(|_| Ok(())).collect();
+    let mut sorted: Vec<&Event> = Vec::with_capacity(all.len());
+    for (event, place) in all {
+        if sorted.last().is_none_or(|last| last.id != event.id) {
+            sorted.push(event);
+        } else if let Some(outcome) = place.and_then(|place| outcomes.get_mut(place)) {
+            *outcome = Err(twice());
+        } else {
+            return Err(twice());
+        }
+    }
+    insert(session, &sorted)?;
+    Ok(outcomes)
+}
+
+/// Adds events, each under a savepoint of its own; what became of each.
+pub(crate) fn one_by_one(
+    session: &mut Session<Writing>,
+    events: &[Event],
+) -> Vec<Result<(), StoreError>> {
+    events
+        .iter()
+        .map(|event| session.nested(|session| insert(session, &[event])))
+        .collect()
+}
+
+/// Adds the events that this transaction's changes have left since there were `from` of them.
+pub(crate) fn of_changes(session: &mut Session<Writing>, from: usize) -> Result<(), StoreError> {
+    let mut changes = session.take_events(from);
+    changes.sort_unstable_by_key(|event| event.id);
+    insert(session, &changes.iter().collect::<Vec<_>>())
+}
+
+/// Adds events that are sorted by id, all or none.
+pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Result<(), StoreError> {
+    for events in cut(sorted) {
+        if let Some(segment) = Segment::of(events)? {
+            session.run(|connection| dialect::segments::insert(connection, &segment))?;
+        }
+    }
+    Ok(())
+}
+
+/// The events in pieces that fit into a segment.
+fn cut<'e, 'a>(sorted: &'e [&'a Event]) -> impl Iterator<Item = &'e [&'a Event]> {
+    let mut rest = sorted;
+    std::iter::from_fn(move || {
+        let first = rest.first()?.id.ulid().timestamp_ms();
+        let fits = |event: &&&Event| event.id.ulid().timestamp_ms() - first <= MOST_SPAN_MS;
+        let count = rest.iter().take(MOST_EVENTS).take_while(fits).count();
+        let (piece, others) = rest.split_at_checked(count.max(1))?;
+        rest = others;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{EventId, Ulid};
+    use testkit::build::Build;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(milliseconds: impl Iterator<Item = u64>, expect: &[usize]) {
+        let build = Build::new();
+        let key = build.key(&build.partner());
+        let events: Vec<Event> = (0..)
+            .zip(milliseconds)
+            .map(|(n, ms)| Event {
+                id: EventId::from_ulid(Ulid::from_parts(ms, n)),
+                ..build.event(&key)
+            })
+            .collect();
+        let sorted: Vec<&Event> = events.iter().collect();
+        let pieces: Vec<_> = cut(&sorted).collect();
+        assert_eq!(pieces.concat(), sorted);
+        let sizes: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
+        assert_eq!(sizes, expect);
+    }
+
+    #[test]
+    fn a_segment_has_512_events_over_a_minute_at_the_most() {
+        check([].into_iter(), &[]);
+        check([7].into_iter(), &[1]);
+        check([7; 512].into_iter(), &[512]);
+        check([7; 1025].into_iter(), &[512, 512, 1]);
+        check([0, 60_000].into_iter(), &[2]);
+        check([0, 60_001].into_iter(), &[1, 1]);
+        check([0, 1, 60_000, 60_001, 120_001].into_iter(), &[3, 2]);
+    }
+}

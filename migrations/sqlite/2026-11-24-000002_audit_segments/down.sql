@@ -1,0 +1,2 @@
+DROP TABLE audit_mentions;
+DROP TABLE audit_segments;
