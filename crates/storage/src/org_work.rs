@@ -16,14 +16,14 @@ use crate::{
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = org_steps)]
-struct StepRow {
-    org_id: String,
-    position: i64,
-    name: String,
-    status: String,
-    attempts: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
+pub(crate) struct StepRow {
+    pub(crate) org_id: String,
+    pub(crate) position: i64,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) attempts: i64,
+    pub(crate) started_at: Option<i64>,
+    pub(crate) finished_at: Option<i64>,
 }
 
 impl TryFrom<StepRow> for Step {
