@@ -122,7 +122,8 @@ pub trait OrgStore: OrgQueries {
     /// Writes all steps of an org, in place of those there are.
     fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), Self::Error>;
 
-    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first.
+    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first. Half of them
+    /// are such that are being made, if there are so many, lest these wait behind all that are going.
     fn orgs_lease(
         &mut self,
         now: OffsetDateTime,

@@ -3,6 +3,7 @@
 //! The enum of both engines can't express upserts, row locks and the insertion of many rows, so these
 //! are written once for each engine, side by side.
 
+use ::orgs::OrgStatus;
 use diesel::{
     QueryResult,
     connection::{AnsiTransactionManager, TransactionManager},
@@ -203,22 +204,37 @@ pub(crate) fn lock_orgs(connection: &mut AnyConnection, ids: &[String]) -> Query
 
 /// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
 /// locked, and those that another transaction has locked are passed over.
-pub(crate) fn due_orgs(
-    connection: &mut AnyConnection,
-    now: i64,
-    limit: i64,
-) -> QueryResult<Vec<String>> {
-    let due = orgs::table
-        .filter(orgs::due_at.le(now))
-        .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
-        .order((orgs::due_at, orgs::id))
-        .limit(limit)
-        .select(orgs::id);
-    match connection {
-        AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
-        AnyConnection::Sqlite(sqlite) => due.load(sqlite),
-    }
+macro_rules! due_orgs {
+    ($(#[$doc:meta])* $name:ident, $which:expr) => {
+        $(#[$doc])*
+        pub(crate) fn $name(
+            connection: &mut AnyConnection,
+            now: i64,
+            limit: i64,
+        ) -> QueryResult<Vec<String>> {
+            let due = orgs::table
+                .filter($which)
+                .filter(orgs::due_at.le(now))
+                .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
+                .order((orgs::due_at, orgs::id))
+                .limit(limit)
+                .select(orgs::id);
+            match connection {
+                AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
+                AnyConnection::Sqlite(sqlite) => due.load(sqlite),
+            }
+        }
+    };
 }
+
+due_orgs!(
+    /// Of all that are due.
+    due_orgs, orgs::due_at.is_not_null()
+);
+due_orgs!(
+    /// Of those that are to be made.
+    due_new_orgs, orgs::status.eq(OrgStatus::Provisioning.as_str())
+);
 
 /// Runs the same statement on either engine's own connection.
 macro_rules! on_both {

@@ -3,6 +3,7 @@
 ALTER TABLE orgs ADD COLUMN expires_at BIGINT;
 
 CREATE INDEX orgs_expires ON orgs (status, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX orgs_status_due ON orgs (status, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX orgs_maker ON orgs (created_by_key_id, status);
 
 ALTER TABLE partner_keys ADD COLUMN max_live_orgs BIGINT;

@@ -63,6 +63,7 @@ pub async fn the_orgs_of_a_key_are_counted_until_they_are_deleted<D: Database>(d
 
 /// All of the labels must fit, newest first, and nothing beyond the sight is touched.
 pub async fn orgs_are_doomed_by_label_within_the_sight_alone<D: Database>(db: D) {
+    type Row<'a> = (OrgSight, &'a [(&'a str, &'a str)], &'a [OrgId]);
     let world = World::new(db);
     let (p, q) = (world.partner().await, world.partner().await);
     let (p1, p2) = (world.key(&p).await, world.key(&p).await);
@@ -73,7 +74,7 @@ pub async fn orgs_are_doomed_by_label_within_the_sight_alone<D: Database>(db: D)
     let c = org(&world, &p1, with(&[("run", "8")])).await;
     let d = org(&world, &q1, with(&[("run", "7")])).await;
     org(&world, &p1, |_| ()).await;
-    let rows: [(OrgSight, &[(&str, &str)], &[OrgId]); 9] = [
+    let rows: [Row<'_>; 9] = [
         (OrgSight::All, &[("run", "7")], &[d, b, a]),
         (OrgSight::Partner(p.id), &[("run", "7")], &[b, a]),
         (

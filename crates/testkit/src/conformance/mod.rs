@@ -102,6 +102,7 @@ macro_rules! conformance_rules {
             leases {
                 a_new_org_is_due_at_once
                 only_what_is_due_and_not_held_is_leased_the_longest_due_first
+                orgs_that_are_being_made_do_not_wait_behind_all_that_are_going
                 workers_at_once_never_get_the_same_org
                 a_lease_ends_at_its_time_and_not_before
                 a_renewed_lease_lasts_longer

@@ -212,6 +212,14 @@ impl OrgStore for MemoryTx {
             .filter_map(|row| Some((row.due_at.filter(|&at| at <= now)?, row.org.id)))
             .collect();
         due.sort_unstable();
+        let is_new = |id: &OrgId| {
+            let row = self.state.orgs.get(id);
+            row.is_some_and(|row| row.org.status == OrgStatus::Provisioning)
+        };
+        let new: Vec<_> = due.iter().filter(|(_, id)| is_new(id)).copied().collect();
+        let first: Vec<_> = new.into_iter().take(limit / 2).collect();
+        due.retain(|one| !first.contains(one));
+        due.splice(..0, first);
         due.truncate(limit);
         let mut taken = Vec::new();
         for (_, id) in due {
