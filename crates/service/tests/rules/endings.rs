@@ -134,9 +134,12 @@ async fn a_lease_is_not_renewed_where_there_is_none_or_no_more() {
     let (_, key) = bench.key(None).await;
     let unleased = bench.create_org(&key, "acme-corp").await.unwrap();
     let id = leased(&bench, &key, "acme-run-1", 60).await;
-    let refused = async |id| match renew(&bench, &key, id, 60).await.unwrap_err().error {
-        Error::Org(OrgConflict::Lease(why)) => why,
-        other => panic!("{other:?}"),
+    let refused = async |id| {
+        let error = renew(&bench, &key, id, 60).await.unwrap_err().error;
+        let Error::Org(OrgConflict::Lease(why)) = error else {
+            panic!("{error:?}");
+        };
+        why
     };
     assert_eq!(refused(unleased).await, LeaseConflict::None);
     bench.clock.advance(Duration::seconds(60));
