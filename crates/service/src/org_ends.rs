@@ -80,6 +80,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 Ok(told(202, caller, &labels, orgs))
             })
             .await?;
+        for org in &answer.value {
+            self.statuses.changed(org.id);
+        }
         self.due.notify_one();
         Ok(answer)
     }
@@ -140,7 +143,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         now: OffsetDateTime,
     ) -> Result<usize, StoreError> {
         let ids: Vec<EventId> = (0..BATCH).map(|_| self.world.id()).collect();
-        self.db
+        let sent: Vec<OrgId> = self
+            .db
             .write(move |tx| {
                 let orgs = send_off(tx, &which, BATCH, now)?;
                 for (org, &id) in orgs.iter().zip(&ids) {
@@ -151,9 +155,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 {
                     tx.key_orgs_to_go(key, None)?;
                 }
-                Ok(orgs.len())
+                Ok::<_, StoreError>(orgs.iter().map(|org| org.id).collect())
             })
-            .await
+            .await?;
+        for &id in &sent {
+            self.statuses.changed(id);
+        }
+        Ok(sent.len())
     }
 }
 

@@ -7,6 +7,7 @@ use orgs::{
     Doomed, LeaseConflict, LocalProvisioner, OrgDraft, OrgQueries as _, OrgStatus, OrgsDeletion,
     Ttl,
 };
+use ratelimit::RateLimit;
 use serde_json::json;
 use service::{Error, OrgConflict, Refusal, operations};
 use stores::{Database as _, StoreError};
@@ -262,6 +263,31 @@ async fn a_deletion_by_label_is_one_event_that_names_the_orgs() {
         assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
     }
     assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
+}
+
+#[tokio::test]
+async fn one_call_deletes_a_thousand_orgs_at_the_most_and_the_next_the_others() {
+    let bench = bench().await;
+    let (_, key) = bench.key(Some(RateLimit::literal(10_000, 60))).await;
+    for n in 0..1001 {
+        let draft = OrgDraft {
+            labels: testkit::build::labels(&[("run", "7")]),
+            ..bench.org_draft(&format!("acme-{n}"))
+        };
+        bench.create_org_by(&key, draft).await.unwrap();
+    }
+    let delete = async |dry_run| {
+        let context = bench.admit(&key, operations::ORGS_DELETE).await.unwrap();
+        let labels = vec![("run".to_owned(), "7".to_owned())];
+        let asked = OrgsDeletion { labels, dry_run };
+        let answer = bench.service.orgs_delete(&context, asked).await.unwrap();
+        answer.value.len()
+    };
+    assert_eq!(delete(true).await, 1000);
+    assert_eq!(delete(false).await, 1000);
+    assert_eq!(delete(true).await, 1);
+    assert_eq!(delete(false).await, 1);
+    assert_eq!(delete(false).await, 0);
 }
 
 #[tokio::test]
