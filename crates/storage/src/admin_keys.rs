@@ -7,7 +7,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     schema::{admin_keys, meta},
     session::{Session, Writing},
     values,
@@ -61,11 +61,10 @@ pub(crate) fn by_digest<M>(
 ) -> Result<Option<AdminKey>, StoreError> {
     for digest in digests {
         let row = session.run(|connection| {
-            admin_keys::table
+            let found = admin_keys::table
                 .filter(admin_keys::digest.eq(digest.as_bytes().as_slice()))
-                .select(AdminKeyRow::as_select())
-                .first(connection)
-                .optional()
+                .select(same::columns::<AdminKeyRow>());
+            same::ask_one::<_, AdminKeyRow>(connection, found)
         })?;
         if let Some(row) = row {
             return row.try_into().map(Some);
@@ -80,11 +79,10 @@ pub(crate) fn by_id<M>(
 ) -> Result<Option<AdminKey>, StoreError> {
     session
         .run(|connection| {
-            admin_keys::table
+            let found = admin_keys::table
                 .find(id.to_string())
-                .select(AdminKeyRow::as_select())
-                .first(connection)
-                .optional()
+                .select(same::columns::<AdminKeyRow>());
+            same::ask_one::<_, AdminKeyRow>(connection, found)
         })?
         .map(AdminKey::try_from)
         .transpose()

@@ -26,6 +26,7 @@ use crate::{
     workspaces::WorkspaceRow,
 };
 
+pub(crate) mod same;
 pub(crate) mod segments;
 
 const FOR_POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -250,11 +251,13 @@ macro_rules! on_both {
 ///
 /// On PostgreSQL it waits for whoever adds the same one at the same time.
 pub(crate) fn slug_insert(connection: &mut AnyConnection, row: &SlugRow) -> QueryResult<bool> {
-    on_both!(connection, |inner| diesel::insert_into(slugs::table)
-        .values(row)
-        .on_conflict(slugs::slug)
-        .do_nothing()
-        .execute(inner))
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(slugs::table)
+            .values(row)
+            .on_conflict(slugs::slug)
+            .do_nothing()
+    )
+    .execute(inner))
     .map(|rows| rows > 0)
 }
 
@@ -263,11 +266,13 @@ pub(crate) fn workspace_insert(
     connection: &mut AnyConnection,
     row: &WorkspaceRow,
 ) -> QueryResult<bool> {
-    on_both!(connection, |inner| diesel::insert_into(workspaces::table)
-        .values(row)
-        .on_conflict((workspaces::org_id, workspaces::slug))
-        .do_nothing()
-        .execute(inner))
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(workspaces::table)
+            .values(row)
+            .on_conflict((workspaces::org_id, workspaces::slug))
+            .do_nothing()
+    )
+    .execute(inner))
     .map(|rows| rows > 0)
 }
 
@@ -277,11 +282,13 @@ pub(crate) fn meta_insert(
     name: &str,
     value: &str,
 ) -> QueryResult<bool> {
-    on_both!(connection, |inner| diesel::insert_into(meta::table)
-        .values((meta::name.eq(name), meta::value.eq(value)))
-        .on_conflict(meta::name)
-        .do_nothing()
-        .execute(inner))
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(meta::table)
+            .values((meta::name.eq(name), meta::value.eq(value)))
+            .on_conflict(meta::name)
+            .do_nothing()
+    )
+    .execute(inner))
     .map(|rows| rows > 0)
 }
 
@@ -289,11 +296,13 @@ pub(crate) fn meta_insert(
 ///
 /// On PostgreSQL it waits for whoever adds the same one at the same time.
 pub(crate) fn reply_insert(connection: &mut AnyConnection, row: &ReplyRow) -> QueryResult<bool> {
-    on_both!(connection, |inner| diesel::insert_into(replies::table)
-        .values(row)
-        .on_conflict((replies::credential, replies::call))
-        .do_nothing()
-        .execute(inner))
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(replies::table)
+            .values(row)
+            .on_conflict((replies::credential, replies::call))
+            .do_nothing()
+    )
+    .execute(inner))
     .map(|rows| rows > 0)
 }
 
@@ -302,25 +311,27 @@ pub(crate) fn subscription_put(
     connection: &mut AnyConnection,
     row: &SubscriptionRow,
 ) -> QueryResult<()> {
-    on_both!(connection, |inner| diesel::insert_into(
-        subscriptions::table
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(subscriptions::table)
+            .values(row)
+            .on_conflict(subscriptions::org_id)
+            .do_update()
+            .set(row)
     )
-    .values(row)
-    .on_conflict(subscriptions::org_id)
-    .do_update()
-    .set(row)
     .execute(inner))
     .map(drop)
 }
 
 /// Adds an event, or replaces the details of the one of its id.
 pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> QueryResult<()> {
-    on_both!(connection, |inner| diesel::insert_into(audit_events::table)
-        .values(row)
-        .on_conflict(audit_events::id)
-        .do_update()
-        .set(audit_events::details.eq(excluded(audit_events::details)))
-        .execute(inner))
+    on_both!(connection, |inner| same::Same(
+        diesel::insert_into(audit_events::table)
+            .values(row)
+            .on_conflict(audit_events::id)
+            .do_update()
+            .set(audit_events::details.eq(excluded(audit_events::details)))
+    )
+    .execute(inner))
     .map(drop)
 }
 

@@ -5,6 +5,7 @@ use keys::{CHANGES_KEPT, Changed, Changes};
 use stores::StoreError;
 
 use crate::{
+    dialect::same,
     schema::{key_changes, key_revision},
     session::{Session, Writing},
     values,
@@ -14,12 +15,11 @@ use crate::{
 const ONLY: i64 = 1;
 
 pub(crate) fn revision<M>(session: &mut Session<M>) -> Result<u64, StoreError> {
-    let value: i64 = session.run(|connection| {
-        key_revision::table
-            .find(ONLY)
-            .select(key_revision::value)
-            .first(connection)
+    let value: Option<i64> = session.run(|connection| {
+        let only = key_revision::table.find(ONLY).select(key_revision::value);
+        same::ask_one(connection, only)
     })?;
+    let value = value.ok_or(values::corrupt("the revision of keys"))?;
     values::number(value, "the revision of keys")
 }
 

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::{
     connection::AnyBackend,
-    dialect,
+    dialect::{self, same},
     partners::PartnerRow,
     schema::{partner_keys, partners},
     session::{Session, Writing},
@@ -123,12 +123,11 @@ pub(crate) fn by_digest<M>(
     // One prepared statement, asked once for each pepper; the current one's digest is the first.
     for digest in digests {
         let row = session.run(|connection| {
-            partner_keys::table
+            let found = partner_keys::table
                 .inner_join(partners::table)
                 .filter(partner_keys::digest.eq(digest.as_bytes().as_slice()))
-                .select((KeyRow::as_select(), PartnerRow::as_select()))
-                .first(connection)
-                .optional()
+                .select((same::columns::<KeyRow>(), same::columns::<PartnerRow>()));
+            same::ask_one(connection, found)
         })?;
         if let Some(row) = row {
             return held(row).map(Some);
@@ -140,12 +139,11 @@ pub(crate) fn by_digest<M>(
 pub(crate) fn by_id<M>(session: &mut Session<M>, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
     session
         .run(|connection| {
-            partner_keys::table
+            let found = partner_keys::table
                 .inner_join(partners::table)
                 .filter(partner_keys::id.eq(id.to_string()))
-                .select((KeyRow::as_select(), PartnerRow::as_select()))
-                .first(connection)
-                .optional()
+                .select((same::columns::<KeyRow>(), same::columns::<PartnerRow>()));
+            same::ask_one(connection, found)
         })?
         .map(held)
         .transpose()
@@ -245,11 +243,9 @@ pub(crate) fn insert(
     digest: &KeyDigest,
 ) -> Result<(), StoreError> {
     let row = KeyRow::from(key);
-    session.run(|connection| {
-        diesel::insert_into(partner_keys::table)
-            .values((&row, partner_keys::digest.eq(digest.as_bytes().as_slice())))
-            .execute(connection)
-    })?;
+    let digest = partner_keys::digest.eq(digest.as_bytes().as_slice());
+    let added = diesel::insert_into(partner_keys::table).values((&row, digest));
+    session.run(|connection| same::change(connection, added))?;
     Ok(())
 }
 
@@ -284,9 +280,8 @@ pub(crate) fn revoke(
         .find(id.to_string())
         .filter(partner_keys::revoked_at.is_null());
     let rows = session.run(|connection| {
-        diesel::update(live)
-            .set(partner_keys::revoked_at.eq(values::micros(at)))
-            .execute(connection)
+        let revoked = diesel::update(live).set(partner_keys::revoked_at.eq(values::micros(at)));
+        same::change(connection, revoked)
     })?;
     Ok(rows > 0)
 }
@@ -302,10 +297,7 @@ pub(crate) fn touch(
             .is_null()
             .or(partner_keys::last_used_at.lt(at).assume_not_null()),
     );
-    session.run(|connection| {
-        diesel::update(used_before)
-            .set(partner_keys::last_used_at.eq(at))
-            .execute(connection)
-    })?;
+    let noted = diesel::update(used_before).set(partner_keys::last_used_at.eq(at));
+    session.run(|connection| same::change(connection, noted))?;
     Ok(())
 }

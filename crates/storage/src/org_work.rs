@@ -7,7 +7,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     orgs::OrgRow,
     schema::{org_steps, orgs as table},
     session::{Session, Writing},
@@ -44,11 +44,11 @@ impl TryFrom<StepRow> for Step {
 pub(crate) fn steps<M>(session: &mut Session<M>, org: OrgId) -> Result<Vec<Step>, StoreError> {
     session
         .run(|connection| {
-            org_steps::table
+            let all = org_steps::table
                 .filter(org_steps::org_id.eq(org.to_string()))
                 .order(org_steps::position)
-                .select(StepRow::as_select())
-                .load(connection)
+                .select(same::columns::<StepRow>());
+            same::ask::<_, StepRow>(connection, all)
         })?
         .into_iter()
         .map(Step::try_from)
@@ -70,11 +70,8 @@ pub(crate) fn steps_insert(
             started_at: step.started_at.map(values::micros),
             finished_at: step.finished_at.map(values::micros),
         };
-        session.run(|connection| {
-            diesel::insert_into(org_steps::table)
-                .values(&row)
-                .execute(connection)
-        })?;
+        let added = diesel::insert_into(org_steps::table).values(&row);
+        session.run(|connection| same::change(connection, added))?;
     }
     Ok(())
 }
@@ -85,7 +82,7 @@ pub(crate) fn steps_replace(
     steps: &[Step],
 ) -> Result<(), StoreError> {
     let all = org_steps::table.filter(org_steps::org_id.eq(org.to_string()));
-    session.run(|connection| diesel::delete(all).execute(connection))?;
+    session.run(|connection| same::change(connection, diesel::delete(all)))?;
     steps_insert(session, org, steps)
 }
 
@@ -123,21 +120,16 @@ pub(crate) fn lease(
     }
     let mut leased = Vec::with_capacity(ids.len());
     for id in &ids {
-        session.run(|connection| {
-            diesel::update(table::table.find(id))
-                .set((
-                    table::lease_token.eq(lease.token.0.to_string()),
-                    table::lease_until.eq(values::micros(lease.until)),
-                ))
-                .execute(connection)
-        })?;
+        let held = diesel::update(table::table.find(id)).set((
+            table::lease_token.eq(lease.token.0.to_string()),
+            table::lease_until.eq(values::micros(lease.until)),
+        ));
+        session.run(|connection| same::change(connection, held))?;
         let row = session.run(|connection| {
-            table::table
-                .find(id)
-                .select(OrgRow::as_select())
-                .first(connection)
+            let found = table::table.find(id).select(same::columns::<OrgRow>());
+            same::ask_one::<_, OrgRow>(connection, found)
         })?;
-        leased.push(row.try_into()?);
+        leased.extend(row.map(Org::try_from).transpose()?);
     }
     Ok(leased)
 }
@@ -160,12 +152,11 @@ pub(crate) fn leased(
     session.run(|connection| dialect::lock_org(connection, &id.to_string()))?;
     session
         .run(|connection| {
-            table::table
+            let held = table::table
                 .find(id.to_string())
                 .filter(table::lease_token.eq(token.0.to_string()))
-                .select(OrgRow::as_select())
-                .first(connection)
-                .optional()
+                .select(same::columns::<OrgRow>());
+            same::ask_one::<_, OrgRow>(connection, held)
         })?
         .map(Org::try_from)
         .transpose()
@@ -179,13 +170,10 @@ pub(crate) fn lease_release(
     let held = table::table
         .find(id.to_string())
         .filter(table::lease_token.eq(token.0.to_string()));
-    session.run(|connection| {
-        diesel::update(held)
-            .set((
-                table::lease_token.eq(None::<String>),
-                table::lease_until.eq(None::<i64>),
-            ))
-            .execute(connection)
-    })?;
+    let released = diesel::update(held).set((
+        table::lease_token.eq(None::<String>),
+        table::lease_until.eq(None::<i64>),
+    ));
+    session.run(|connection| same::change(connection, released))?;
     Ok(())
 }

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use crate::{
     connection::AnyBackend,
-    dialect, org_work,
+    dialect::{self, same},
+    org_work,
     schema::{org_labels, orgs as table},
     session::{Session, Writing},
     values,
@@ -128,14 +129,14 @@ pub(crate) fn by_id<M>(
 ) -> Result<Option<Org>, StoreError> {
     session
         .run(|connection| {
-            in_sight(sight)
-                .filter(table::id.eq(id.to_string()))
-                .select(OrgRow::as_select())
-                .first(connection)
-                .optional()
+            let found = table::table
+                .find(id.to_string())
+                .select(same::columns::<OrgRow>());
+            same::ask_one::<_, OrgRow>(connection, found)
         })?
         .map(Org::try_from)
         .transpose()
+        .map(|org| org.filter(|org| sight.includes(org)))
 }
 
 pub(crate) fn list<M>(
@@ -221,11 +222,9 @@ pub(crate) fn insert(
     steps: &[Step],
 ) -> Result<(), StoreError> {
     let row = OrgRow::from(org);
-    session.run(|connection| {
-        diesel::insert_into(table::table)
-            .values((&row, table::due_at.eq(row.created_at)))
-            .execute(connection)
-    })?;
+    let due_at = table::due_at.eq(row.created_at);
+    let added = diesel::insert_into(table::table).values((&row, due_at));
+    session.run(|connection| same::change(connection, added))?;
     for (key, value) in org.labels.iter() {
         session.run(|connection| {
             diesel::insert_into(org_labels::table)
@@ -256,21 +255,18 @@ pub(crate) fn update(
     due_at: Option<OffsetDateTime>,
 ) -> Result<(), StoreError> {
     let row = OrgRow::from(org);
-    session.run(|connection| {
-        diesel::update(table::table.find(row.id))
-            .set((
-                table::name.eq(row.name),
-                table::plan.eq(row.plan),
-                table::status.eq(row.status),
-                table::updated_at.eq(row.updated_at),
-                table::ready_at.eq(row.ready_at),
-                table::deleted_at.eq(row.deleted_at),
-                table::failure_code.eq(row.failure_code),
-                table::failure_message.eq(row.failure_message),
-                table::attempts.eq(row.attempts),
-                table::due_at.eq(due_at.map(values::micros)),
-            ))
-            .execute(connection)
-    })?;
+    let changed = diesel::update(table::table.find(row.id)).set((
+        table::name.eq(row.name),
+        table::plan.eq(row.plan),
+        table::status.eq(row.status),
+        table::updated_at.eq(row.updated_at),
+        table::ready_at.eq(row.ready_at),
+        table::deleted_at.eq(row.deleted_at),
+        table::failure_code.eq(row.failure_code),
+        table::failure_message.eq(row.failure_message),
+        table::attempts.eq(row.attempts),
+        table::due_at.eq(due_at.map(values::micros)),
+    ));
+    session.run(|connection| same::change(connection, changed))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use keys::Partner;
 use stores::StoreError;
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     schema::partners,
     session::{Session, Writing},
     values,
@@ -71,11 +71,10 @@ pub(crate) fn by_id<M>(
 ) -> Result<Option<Partner>, StoreError> {
     session
         .run(|connection| {
-            partners::table
+            let found = partners::table
                 .find(id.to_string())
-                .select(PartnerRow::as_select())
-                .first(connection)
-                .optional()
+                .select(same::columns::<PartnerRow>());
+            same::ask_one::<_, PartnerRow>(connection, found)
         })?
         .map(Partner::try_from)
         .transpose()
@@ -111,11 +110,8 @@ pub(crate) fn lock(
 
 pub(crate) fn insert(session: &mut Session<Writing>, partner: &Partner) -> Result<(), StoreError> {
     let row = PartnerRow::from(partner);
-    session.run(|connection| {
-        diesel::insert_into(partners::table)
-            .values(&row)
-            .execute(connection)
-    })?;
+    let added = diesel::insert_into(partners::table).values(&row);
+    session.run(|connection| same::change(connection, added))?;
     Ok(())
 }
 

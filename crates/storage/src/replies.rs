@@ -6,7 +6,7 @@ use stores::{KeptReply, ReplyId, ReplyStore, StoreError};
 use time::OffsetDateTime;
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     schema::replies,
     session::{Session, Writing},
     values,
@@ -76,24 +76,18 @@ impl ReplyStore for Session<Writing> {
         issued: Option<KeyId>,
     ) -> Result<(), StoreError> {
         let place = replies::table.find((id.credential(), id.call().as_slice()));
-        self.run(|connection| {
-            diesel::update(place)
-                .set((
-                    replies::sealed.eq(sealed),
-                    replies::issued_key.eq(issued.map(|id| id.to_string())),
-                ))
-                .execute(connection)
-        })?;
+        let kept = diesel::update(place).set((
+            replies::sealed.eq(sealed),
+            replies::issued_key.eq(issued.map(|id| id.to_string())),
+        ));
+        self.run(|connection| same::change(connection, kept))?;
         Ok(())
     }
 
     fn reply_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
         let shown = replies::table.filter(replies::issued_key.eq(issued.to_string()));
-        self.run(|connection| {
-            diesel::update(shown)
-                .set(replies::sealed.eq(None::<Vec<u8>>))
-                .execute(connection)
-        })?;
+        let erased = diesel::update(shown).set(replies::sealed.eq(None::<Vec<u8>>));
+        self.run(|connection| same::change(connection, erased))?;
         Ok(())
     }
 

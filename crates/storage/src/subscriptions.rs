@@ -6,7 +6,7 @@ use orgs::Subscription;
 use stores::StoreError;
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     schema::subscriptions,
     session::{Session, Writing},
     values,
@@ -48,11 +48,10 @@ pub(crate) fn by_org<M>(
 ) -> Result<Option<Subscription>, StoreError> {
     session
         .run(|connection| {
-            subscriptions::table
+            let found = subscriptions::table
                 .find(org.to_string())
-                .select(SubscriptionRow::as_select())
-                .first(connection)
-                .optional()
+                .select(same::columns::<SubscriptionRow>());
+            same::ask_one::<_, SubscriptionRow>(connection, found)
         })?
         .map(Subscription::try_from)
         .transpose()

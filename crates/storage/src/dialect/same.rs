@@ -1,0 +1,81 @@
+//! Statements that are prepared once for each connection.
+//!
+//! Diesel prepares every update, every upsert and, through the enum of both engines, every question
+//! with a limit anew, since the text of such a statement may be another one each time. Those that are
+//! given to these functions have the same text each time, or one of a few, and stay prepared under it.
+
+use diesel::{
+    PgConnection, QueryResult, SqliteConnection,
+    backend::Backend,
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    query_dsl::methods::LoadQuery,
+    sqlite::Sqlite,
+};
+
+use crate::connection::AnyConnection;
+
+/// A statement whose text is the same each time.
+pub(crate) struct Same<Q>(pub(crate) Q);
+
+impl<Q: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for Same<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+// The cache then knows it by its text, never by its type alone: an insertion of one type leaves out
+// the columns that have no value, and has more than one text.
+impl<Q> QueryId for Same<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Same<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, C> RunQueryDsl<C> for Same<Q> {}
+
+/// The columns that a row is made of, whatever the engine.
+pub(crate) fn columns<R: Selectable<Sqlite>>() -> R::SelectExpression {
+    R::construct_selection()
+}
+
+/// Makes a change; tells how many rows it met.
+pub(crate) fn change<Q>(connection: &mut AnyConnection, statement: Q) -> QueryResult<usize>
+where
+    Q: QueryFragment<Pg> + QueryFragment<Sqlite>,
+{
+    match connection {
+        AnyConnection::Postgres(postgres) => Same(statement).execute(postgres),
+        AnyConnection::Sqlite(sqlite) => Same(statement).execute(sqlite),
+    }
+}
+
+/// Asks a question.
+pub(crate) fn ask<'q, Q, T>(connection: &mut AnyConnection, question: Q) -> QueryResult<Vec<T>>
+where
+    Same<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
+{
+    match connection {
+        AnyConnection::Postgres(postgres) => Same(question).load(postgres),
+        AnyConnection::Sqlite(sqlite) => Same(question).load(sqlite),
+    }
+}
+
+/// Asks a question that one row answers, or none.
+pub(crate) fn ask_one<'q, Q, T>(
+    connection: &mut AnyConnection,
+    question: Q,
+) -> QueryResult<Option<T>>
+where
+    Same<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
+{
+    Ok(ask(connection, question)?.pop())
+}
