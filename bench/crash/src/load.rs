@@ -49,6 +49,17 @@ struct HeldKey {
     secret: String,
 }
 
+/// How far all workers are.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// That it is enough.
+    pub(crate) stop: AtomicBool,
+    /// How often the answer was 503.
+    pub(crate) unavailable: AtomicUsize,
+    /// How much was answered otherwise.
+    pub(crate) answered: AtomicUsize,
+}
+
 /// One who works until the server is gone.
 pub(crate) struct Worker {
     pub(crate) caller: Caller,
@@ -90,12 +101,14 @@ impl Worker {
         }
     }
 
-    /// Works until there is no answer, or `stop` is set; counts answers of 503.
-    pub(crate) fn work(&mut self, stop: &AtomicBool, unavailable: &AtomicUsize) {
-        while !stop.load(Ordering::Relaxed) {
+    /// Works until there is no answer, or it is told to stop.
+    pub(crate) fn work(&mut self, progress: &Progress) {
+        while !progress.stop.load(Ordering::Relaxed) {
             let ended = self.step().is_none();
             let met = std::mem::take(&mut self.unavailable);
-            unavailable.fetch_add(met, Ordering::Relaxed);
+            progress.unavailable.fetch_add(met, Ordering::Relaxed);
+            let good = usize::from(met == 0 && !ended);
+            progress.answered.fetch_add(good, Ordering::Relaxed);
             if ended {
                 return;
             }

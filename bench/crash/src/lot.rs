@@ -1,11 +1,7 @@
 //! One set of data, the servers that come and go on it, and the comparison of what was said with what
 //! is there.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
-    time::Instant,
-};
+use std::{sync::atomic::Ordering, thread, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -15,7 +11,7 @@ use crate::{
     caller::{Again, Ask, Call, Caller, Change, Said},
     client::Answer,
     events::Record,
-    load::{Held, Roles, Worker, wide},
+    load::{Held, Progress, Roles, Worker, wide},
     model::Model,
     random::Random,
     server::{ADMIN_KEY, Server, Site},
@@ -115,13 +111,13 @@ impl Lot {
         })
     }
 
-    /// Has the workers work while `meanwhile` goes on, which sees how many answers of 503 there were;
-    /// they end with it, or with the server.
+    /// Has the workers work while `meanwhile` goes on, which sees how far they are; they
+    /// end with it, or with the server.
     pub(crate) fn work<T>(
         &mut self,
         seed: u64,
         outage: bool,
-        meanwhile: impl FnOnce(&mut Server, &AtomicUsize) -> Result<T>,
+        meanwhile: impl FnOnce(&mut Server, &Progress) -> Result<T>,
     ) -> Result<(T, Vec<Call>)> {
         self.rounds += 1;
         let mut held = std::mem::take(&mut self.held).into_iter();
@@ -133,14 +129,14 @@ impl Lot {
                 Worker::new(caller, random, self.roles.clone(), held, outage)
             })
             .collect();
-        let (stop, unavailable) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let progress = Progress::default();
         let server = &mut self.server;
         let ended = thread::scope(|scope| {
             for worker in &mut workers {
-                scope.spawn(|| worker.work(&stop, &unavailable));
+                scope.spawn(|| worker.work(&progress));
             }
-            let ended = meanwhile(server, &unavailable);
-            stop.store(true, Ordering::Relaxed);
+            let ended = meanwhile(server, &progress);
+            progress.stop.store(true, Ordering::Relaxed);
             ended
         })?;
         let mut calls = Vec::new();

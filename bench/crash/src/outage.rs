@@ -16,19 +16,24 @@ use crate::{
     Args,
     caller::Said,
     kills::{Sum, tell},
+    load::Progress,
     lot::{Lot, unavailable_after},
+    random::Random,
     server::Site,
 };
 
 /// How large the small disk is, in MiB, and how much of it is taken at first.
-const DISK: usize = 24;
-const BALLAST: usize = 14;
+const DISK: usize = 16;
+const BALLAST: usize = 11;
 /// How long the load may take to fill the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon a server must answer again.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// How long the load goes on before, during and after an outage.
-const WHILE: Duration = Duration::from_millis(1500);
+/// How long an outage lasts once it is noticed.
+const OUTAGE: Duration = Duration::from_millis(1000);
+/// How long there must be answers again without any of 503, and how many.
+const CALM: Duration = Duration::from_millis(1000);
+const ENOUGH: usize = 50;
 
 /// Fills the disk under load and makes space again; `None` when there can be no small disk.
 pub(crate) fn disk_full(args: &Args) -> Result<Option<bool>> {
@@ -46,13 +51,13 @@ pub(crate) fn disk_full(args: &Args) -> Result<Option<bool>> {
     };
     let file = site.sqlite_file();
     let mut lot = Lot::new(site)?;
-    let holds = outage(args, &mut lot, |unavailable| {
+    let holds = outage(args, &mut lot, |progress| {
         let start = Instant::now();
-        while unavailable.load(Ordering::Relaxed) == 0 {
+        while progress.unavailable.load(Ordering::Relaxed) == 0 {
             ensure!(start.elapsed() < PATIENCE, "the disk does not get full");
             sleep(Duration::from_millis(20));
         }
-        sleep(WHILE);
+        sleep(OUTAGE);
         fs::remove_file(&ballast)?;
         Ok(())
     })?;
@@ -65,7 +70,8 @@ pub(crate) fn disk_full(args: &Args) -> Result<Option<bool>> {
     Ok(Some(holds && faults.is_empty()))
 }
 
-/// Restarts PostgreSQL under load; `None` when it is not installed.
+/// Restarts PostgreSQL under load, once for each round, every other time without letting it end what it
+/// does; `None` when it is not installed.
 pub(crate) fn postgres_restart(args: &Args) -> Result<Option<bool>> {
     let Some(postgres) = postgres::Server::start() else {
         return Ok(None);
@@ -78,11 +84,26 @@ pub(crate) fn postgres_restart(args: &Args) -> Result<Option<bool>> {
         database_url: Some(url.clone()),
         log: folder.path().join("log"),
     })?;
-    let holds = outage(args, &mut lot, |_| {
-        sleep(WHILE);
-        postgres.stop();
-        sleep(WHILE);
-        postgres.restart();
+    let mut random = Random::new(args.seed, 0);
+    let holds = outage(args, &mut lot, |progress| {
+        for round in (0..args.rounds).rev() {
+            sleep(random.millis(100, 800));
+            if round % 2 == 0 {
+                postgres.crash();
+            } else {
+                postgres.stop();
+            }
+            // The last one is long enough to be noticed.
+            sleep(if round == 0 {
+                OUTAGE
+            } else {
+                random.millis(0, 300)
+            });
+            postgres.restart();
+            if round > 0 {
+                recovered(progress);
+            }
+        }
         Ok(())
     })?;
     let faults = postgres.faults(&url);
@@ -94,16 +115,11 @@ pub(crate) fn postgres_restart(args: &Args) -> Result<Option<bool>> {
 
 /// Has storage fail and come back under load, sees that the server answers again without a restart, and
 /// compares; then once more after a kill.
-fn outage(
-    args: &Args,
-    lot: &mut Lot,
-    fail: impl FnOnce(&AtomicUsize) -> Result<()>,
-) -> Result<bool> {
-    let (back, calls) = lot.work(args.seed, true, |_, unavailable| {
-        fail(unavailable)?;
+fn outage(args: &Args, lot: &mut Lot, fail: impl FnOnce(&Progress) -> Result<()>) -> Result<bool> {
+    let ((back, recovered), calls) = lot.work(args.seed, true, |_, progress| {
+        fail(progress)?;
         let back = Instant::now();
-        sleep(RECOVERY);
-        Ok(back)
+        Ok((back, recovered(progress)))
     })?;
     let refused = unavailable_after(&calls, back);
     let told = |since: Instant| {
@@ -126,7 +142,7 @@ fn outage(
         told(back).map_or(f64::NAN, |at| (at - back).as_secs_f64()),
         last.saturating_duration_since(back).as_secs_f64(),
     );
-    if told(last).is_none() || last > back + RECOVERY - WHILE {
+    if !recovered {
         lot.findings
             .push("the server does not recover by itself".to_owned());
     }
@@ -134,6 +150,27 @@ fn outage(
         lot.findings.push("a call was not answered".to_owned());
     }
     finish(args, lot)
+}
+
+/// Waits until there are answers again and none of 503; whether that was in time.
+fn recovered(progress: &Progress) -> bool {
+    let start = Instant::now();
+    let read = || {
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (read(&progress.unavailable), read(&progress.answered))
+    };
+    let (mut since, (mut unavailable, mut answered)) = (start, read());
+    while since.elapsed() < CALM || read().1 < answered + ENOUGH {
+        sleep(Duration::from_millis(20));
+        let now = read();
+        if now.0 > unavailable {
+            (since, (unavailable, answered)) = (Instant::now(), now);
+        }
+        if start.elapsed() > RECOVERY + CALM {
+            return false;
+        }
+    }
+    true
 }
 
 fn finish(args: &Args, lot: &mut Lot) -> Result<bool> {
