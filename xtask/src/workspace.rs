@@ -61,7 +61,14 @@ impl Workspace {
     pub(crate) fn program(&self, package: &str, profile: &str) -> Result<PathBuf> {
         let output = self
             .cargo()
-            .args(["build", "--quiet", "--package", package, "--profile", profile])
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                package,
+                "--profile",
+                profile,
+            ])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
             .output()?;

@@ -97,7 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
 
 fn one(lot: &mut Lot, ground: &Ground, seed: u64, round: u64, random: &mut Random) -> Result<()> {
     let until = random.millis(50, 800);
-    let with_postgres = round % WITH_POSTGRES == WITH_POSTGRES - 1;
+    let with_postgres = round % WITH_POSTGRES == 1;
     let postgres = ground.postgres.as_ref().map(|(server, _)| server);
     let crashed = postgres.filter(|_| with_postgres);
     let between = random.millis(0, 30);

@@ -33,7 +33,7 @@ const RECOVERY: Duration = Duration::from_secs(5);
 const OUTAGE: Duration = Duration::from_millis(1000);
 /// How long there must be answers again without any of 503, and how many.
 const CALM: Duration = Duration::from_millis(1000);
-const ENOUGH: usize = 50;
+const ENOUGH: usize = 12;
 
 /// Fills the disk under load and makes space again; `None` when there can be no small disk.
 pub(crate) fn disk_full(args: &Args) -> Result<Option<bool>> {
