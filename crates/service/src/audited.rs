@@ -150,7 +150,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 event: id,
             }),
             Ok(Err(error)) => Err(refusal(context, error, Some(id))),
-            Err(error) => Err(self.refuse_fault(context, id, error).await),
+            // When a connection breaks at a commit, nobody can tell whether the change and its event are
+            // on record. A second event would make two of one call, so there is none.
+            Err(fault @ StoreError::Unavailable(_)) => {
+                log_fault(context, &fault);
+                Err(refusal(context, fault.into(), None))
+            }
+            Err(fault) => Err(self.refuse_fault(context, fault).await),
         }
     }
 
@@ -162,9 +168,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ) -> Result<Answer<T>, Refusal> {
         match self.db.read(work).await {
             Ok(done) => self.looked(context, done).await,
-            Err(Error::Store(error)) => {
-                Err(self.refuse_fault(context, self.world.id(), error).await)
-            }
+            Err(Error::Store(error)) => Err(self.refuse_fault(context, error).await),
             Err(error) => Err(self.refuse(context, error).await),
         }
     }
@@ -211,28 +215,20 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// Records that storage failed, if storage can take that.
-    ///
-    /// When a connection breaks at a commit, nobody can tell whether the change was made. So `id` is the
-    /// one that the change's own event has: if that is on record, the database refuses this one, and a
-    /// commit that is still under way refuses itself after this one. A call has one event at the most.
-    pub(crate) async fn refuse_fault(
-        &self,
-        context: &Context,
-        id: EventId,
-        fault: StoreError,
-    ) -> Refusal {
-        tracing::error!(
-            error = fault.as_dyn(),
-            request_id = context.call.request_id,
-            "the database did not do what was asked"
-        );
+    pub(crate) async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
+        log_fault(context, &fault);
         let error = Error::from(fault);
-        let recorded = self
-            .db
-            .append(refused_event(context, id, error.code()))
-            .await;
-        refusal(context, error, recorded.is_ok().then_some(id))
+        let event = self.refuse_as(context, error.code()).await.ok();
+        refusal(context, error, event)
     }
+}
+
+fn log_fault(context: &Context, fault: &StoreError) {
+    tracing::error!(
+        error = fault.as_dyn(),
+        request_id = context.call.request_id,
+        "the database did not do what was asked"
+    );
 }
 
 pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> Event {

@@ -176,7 +176,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             Some(status) => Some(status),
             None => match self.read_status(id).await {
                 Ok(found) => found,
-                Err(fault) => return Err(self.refuse_fault(context, self.world.id(), fault).await),
+                Err(fault) => return Err(self.refuse_fault(context, fault).await),
             },
         };
         match found.filter(|status| sight.includes(&status.org)) {
