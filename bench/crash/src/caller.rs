@@ -1,8 +1,11 @@
 //! Whoever calls and writes down what came of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Client, Request};
+
+/// How long a connection may be idle: a server closes one after 5 s, whatever is on its way by then.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// One call as its client saw it.
 #[derive(Clone, Debug)]
@@ -112,7 +115,11 @@ impl Caller {
 
     /// Sends a call; `None` when there was no answer.
     pub(crate) fn ask(&mut self, ask: Ask<'_>) -> Option<Answer> {
-        let mut client = match self.client.take() {
+        let idle = self
+            .calls
+            .last()
+            .is_none_or(|call| call.at.elapsed() > IDLE);
+        let mut client = match self.client.take().filter(|_| !idle) {
             Some(client) => client,
             // What was never sent is no call.
             None => Client::connect(&self.address).ok()?,
