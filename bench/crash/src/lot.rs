@@ -15,7 +15,7 @@ use crate::{
     model::Model,
     random::Random,
     server::{ADMIN_KEY, Server, Site},
-    there::{Here, There, pages},
+    there::{Here, Listed, There, pages},
 };
 
 /// How many work at once.
@@ -177,12 +177,11 @@ impl Lot {
         self.findings.extend(strangers);
         let twice: Vec<_> = self.record.done_twice().collect();
         self.findings.extend(twice);
+        self.ask_for_reconciled(&mut caller, &there)?;
         let mut here = Here {
             model: &mut self.model,
-            record: &self.record,
             findings: &mut self.findings,
         };
-        here.compare_reconciled(&there);
         here.compare(&mut caller, &there, everything)?;
         self.send_again(&mut caller, &again)?;
         self.calls = caller.calls;
@@ -195,6 +194,24 @@ impl Lot {
         for event in pages(caller, &path, "audit.list", |_| true)? {
             self.tally.events += 1;
             self.record.take(&event, &mut self.findings);
+        }
+        Ok(())
+    }
+
+    /// Sees that what the reconciler did is on record once. Its events tell when it began, which can be
+    /// long before the commit, so those that seem to be missing are asked for by org.
+    fn ask_for_reconciled(&mut self, caller: &mut Caller, there: &Listed) -> Result<()> {
+        for org in there.unrecorded(&self.record) {
+            let path = format!("/cp/admin/audit-events?org_id={org}&");
+            for event in pages(caller, &path, "audit.list", |_| true)? {
+                if event.pointer("/actor/type").and_then(Value::as_str) == Some("system") {
+                    self.record.take(&event, &mut self.findings);
+                }
+            }
+        }
+        for org in there.unrecorded(&self.record) {
+            self.findings
+                .push(format!("what was done with {org} is not on record once"));
         }
         Ok(())
     }

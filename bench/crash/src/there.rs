@@ -63,7 +63,6 @@ impl There {
 /// What must be there.
 pub(crate) struct Here<'a> {
     pub(crate) model: &'a mut Model,
-    pub(crate) record: &'a Record,
     pub(crate) findings: &'a mut Vec<String>,
 }
 
@@ -125,22 +124,6 @@ impl Here<'_> {
         }
     }
 
-    /// Compares what the reconciler did with what it put on record, for states asked for before events.
-    pub(crate) fn compare_reconciled(&mut self, listed: &Listed) {
-        for org in &listed.orgs {
-            let (id, status) = (id(org), text(org, "status"));
-            let made = self.record.system(id, "org.provisioned");
-            let gone = self.record.system(id, "org.deleted");
-            if ["ready", "suspended"].contains(&status) && made != 1
-                || status == "deleted" && gone != 1
-            {
-                self.findings.push(format!(
-                    "{id} is {status}; on record it was made {made} times and deleted {gone} times"
-                ));
-            }
-        }
-    }
-
     fn compare_key(&mut self, key: &Value) {
         let status = text(key, "status");
         match self.model.keys.get(id(key)) {
@@ -152,6 +135,21 @@ impl Here<'_> {
                 }
             }
         }
+    }
+}
+
+impl Listed {
+    /// Orgs whose state the reconciler has not put on record exactly once, as far as events were read.
+    pub(crate) fn unrecorded(&self, record: &Record) -> Vec<String> {
+        let wrong = |org: &&Value| {
+            let (id, status) = (id(org), text(org, "status"));
+            let made = record.system(id, "org.provisioned");
+            let gone = record.system(id, "org.deleted");
+            ["ready", "suspended"].contains(&status) && made != 1
+                || status == "deleted" && gone != 1
+        };
+        let orgs = self.orgs.iter().filter(wrong);
+        orgs.map(|org| id(org).to_owned()).collect()
     }
 }
 
