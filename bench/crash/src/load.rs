@@ -235,10 +235,10 @@ impl Worker {
         };
         let path = format!("/cp/orgs/{}/status", org.id);
         let bearer = self.roles.able.clone();
-        if let Some(answer) = self.ask(Ask::get(&path, &bearer, "org.status"), &[200])? {
-            if answer.text("/status").as_deref() == Some("ready") && org.stand == "provisioning" {
-                org.stand = "ready";
-            }
+        let answer = self.ask(Ask::get(&path, &bearer, "org.status"), &[200])?;
+        let status = answer.and_then(|answer| answer.text("/status"));
+        if status.as_deref() == Some("ready") && org.stand == "provisioning" {
+            org.stand = "ready";
         }
         self.orgs.push_back(org);
         Some(())
