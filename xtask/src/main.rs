@@ -3,6 +3,7 @@
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
 mod ci;
+mod crash;
 mod docs;
 mod fuzz_api;
 mod generate;
@@ -41,6 +42,8 @@ enum Verb {
     },
     /// Run the commands that the documents tell their readers to run.
     Docs,
+    /// Kill servers under load, and compare what they said with what is there.
+    Crash(crash::Args),
     /// Send schemathesis against the server: what it answers must be what the document says.
     FuzzApi(fuzz_api::Args),
     /// Write the files that are generated.
@@ -55,6 +58,7 @@ fn main() -> Result<ExitCode> {
         Verb::Test { args } => test::run(&workspace, &args),
         Verb::Tidy { record } => tidy::run(&workspace, record),
         Verb::Docs => docs::run(&workspace),
+        Verb::Crash(args) => crash::run(&workspace, &args),
         Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-use crate::{docs, workspace::Workspace};
+use crate::{crash, docs, workspace::Workspace};
 
 /// Names the file to which a test adds a line for each thing that it had to skip.
 const SKIPS: &str = "MOLECULE_TEST_SKIPS";
@@ -41,7 +41,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
 }
 
 /// Runs unit and integration tests, then those in documentation, and unless the run was narrowed the
-/// commands of the documents.
+/// commands of the documents and a few rounds of kills.
 pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
     let skips = NamedTempFile::new()?;
     let mut outcome = Outcome::default();
@@ -65,6 +65,7 @@ pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
     outcome.skipped = distinct_lines(&fs::read_to_string(skips.path())?);
     if compiled && args.is_empty() {
         docs::check(workspace, &mut outcome)?;
+        crash::check(workspace, &mut outcome)?;
     }
     Ok(outcome)
 }

@@ -52,15 +52,27 @@ impl Workspace {
         command
     }
 
-    /// Builds the server and tells where it is.
+    /// Builds the server for checks and tells where it is.
     pub(crate) fn server(&self) -> Result<PathBuf> {
+        self.program("molecule-cp", "dev")
+    }
+
+    /// Builds the program of a package by a profile and tells where it is.
+    pub(crate) fn program(&self, package: &str, profile: &str) -> Result<PathBuf> {
         let output = self
             .cargo()
-            .args(["build", "--quiet", "--package", "molecule-cp"])
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                package,
+                "--profile",
+                profile,
+            ])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
             .output()?;
-        ensure!(output.status.success(), "the server does not build");
+        ensure!(output.status.success(), "{package} does not build");
         for message in Message::parse_stream(&output.stdout[..]) {
             if let Message::CompilerArtifact(artifact) = message?
                 && let Some(program) = artifact.executable

@@ -217,11 +217,23 @@ pub(crate) fn parsed<T, E: ToString>(
 /// Reads a whole number within bounds.
 pub(crate) fn whole(min: u64, max: u64) -> impl FnOnce(Value) -> Read<u64> {
     move |value| {
-        value
-            .as_u64()
+        whole_number(&value)
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| FieldError::here(format!("must be a whole number from {min} to {max}")))
     }
+}
+
+/// A number without a fraction, however it is written: to JSON Schema `7.0` and `7e0` are integers too,
+/// and there are languages that write them so.
+fn whole_number(value: &Value) -> Option<u64> {
+    /// Below 2^53 a float holds each whole number exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let number = value.as_f64()?;
+        let exact = number.fract() == 0.0 && (0.0..EXACT).contains(&number);
+        // The sign goes, for zero has two.
+        exact.then(|| format!("{:.0}", number.abs()).parse().ok())?
+    })
 }
 
 /// Reads `true` or `false`.
@@ -303,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let count = |text: &str| read(&format!(r#"{{"name": "a", "count": {text}}}"#));
+        for text in ["7", "7.0", "7e0", "0.7e1", "70E-1"] {
+            assert_eq!(count(text), Ok(("a".to_owned(), Some(7))), "{text}");
+        }
+        let zero = |text: &str| whole(0, 9)(serde_json::from_str(text).unwrap());
+        assert_eq!([zero("0"), zero("-0"), zero("-0.0")], [Ok(0), Ok(0), Ok(0)]);
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_told_at_its_place() {
         check(r#"{"name": "a", "count": 1}"#, &[]);
         check(r#"{"name": "a", "count": null}"#, &[]);
@@ -311,6 +333,9 @@ mod tests {
             &["/name", "/count", "/~0~1"],
         );
         check(r#"{"count": 1.5}"#, &["/name", "/count"]);
+        check(r#"{"name": "a", "count": 9.5}"#, &["/count"]);
+        check(r#"{"name": "a", "count": 0.0}"#, &["/count"]);
+        check(r#"{"name": "a", "count": 1e300}"#, &["/count"]);
         check(r#"{"count": -1, "name": {}}"#, &["/name", "/count"]);
         check("[]", &[""]);
         check("", &["syntax"]);

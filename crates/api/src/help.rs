@@ -172,8 +172,9 @@ impl ErrorCode {
             ),
             Self::Unavailable => (
                 "The service can't answer now, most likely because its database is out of reach. \
-                 Nothing was changed.",
-                "Try again as Retry-After says.",
+                 Nothing was changed, unless the database was lost in the moment of a commit.",
+                "Try again as Retry-After says, a POST with the Idempotency-Key that it had: what was \
+                 changed all the same is then not done twice.",
                 "the database can't be reached now; try again a little later",
             ),
         }

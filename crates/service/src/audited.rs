@@ -150,7 +150,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 event: id,
             }),
             Ok(Err(error)) => Err(refusal(context, error, Some(id))),
-            Err(error) => Err(self.refuse_fault(context, error).await),
+            // When a connection breaks at a commit, nobody can tell whether the change and its event are
+            // on record. A second event would make two of one call, so there is none.
+            Err(fault @ StoreError::Unavailable(_)) => {
+                log_fault(context, &fault);
+                Err(refusal(context, fault.into(), None))
+            }
+            Err(fault) => Err(self.refuse_fault(context, fault).await),
         }
     }
 
@@ -210,15 +216,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Records that storage failed, if storage can take that.
     pub(crate) async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
-        tracing::error!(
-            error = fault.as_dyn(),
-            request_id = context.call.request_id,
-            "the database did not do what was asked"
-        );
+        log_fault(context, &fault);
         let error = Error::from(fault);
         let event = self.refuse_as(context, error.code()).await.ok();
         refusal(context, error, event)
     }
+}
+
+fn log_fault(context: &Context, fault: &StoreError) {
+    tracing::error!(
+        error = fault.as_dyn(),
+        request_id = context.call.request_id,
+        "the database did not do what was asked"
+    );
 }
 
 pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> Event {

@@ -10,3 +10,4 @@ pub mod conformance;
 pub mod memory;
 pub mod postgres;
 pub mod random;
+pub mod sqlite;

@@ -26,9 +26,12 @@ SCOPES = [
 ]
 
 # A request that fits the document can still meet a state that forbids it, or what is not there.
+# What 400 and 422 may stand here for, `hooks.py` looks at one by one.
 ACCEPTED = ["2xx", "401", "403", "404", "409", "422"]
 # Refusals come in the order of the contract, so a bad request may first be told something else.
 REJECTED = ["400", "401", "403", "404", "405", "409", "413", "415", "422"]
+
+HOOKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hooks.py")
 
 LISTS = [
     "/cp/admin/audit-events",
@@ -63,6 +66,11 @@ def main(program, caller, cases, seed, folder, database=None):
     )
     try:
         base, admin_key = greeting(server.stdout)
+        environment |= {
+            "FUZZED_BASE": base,
+            "FUZZED_ADMIN_KEY": admin_key,
+            "FUZZED_CALLER": caller,
+        }
         key = make_things(base, admin_key, caller, folder)
         return fuzz(base, key, cases, seed, folder, environment)
     finally:
@@ -144,8 +152,15 @@ def wait_until_ready(base, key, orgs):
 
 def write(path, caller, partner, keys, orgs):
     codes = ["not-found", "validation-failed"]
-    lists = {"orgs": orgs, "keys": keys, "partners": [partner], "codes": codes}
-    text = ""
+    lists = {
+        "orgs": orgs,
+        "keys": keys,
+        "partners": [partner],
+        "codes": codes,
+        "plans": ["free", "standard", "enterprise"],
+        "times": ["2101-01-01T00:00:00Z", "2099-12-31T23:59:59.999999+14:00"],
+    }
+    text = f"hooks = {json.dumps(HOOKS)}\n"
     for check, statuses in {
         "positive_data_acceptance": ACCEPTED,
         "negative_data_rejection": REJECTED,
@@ -162,6 +177,19 @@ def write(path, caller, partner, keys, orgs):
     ]:
         text += f'[[operations]]\ninclude-path-regex = "{pattern}"\n[operations.parameters]\n'
         text += f'"{parameter}" = {{ dictionary = "{name}", probability = 0.7 }}\n'
+    # What no schema can say is mostly said right, or the rest of a body would seldom be read.
+    for name, parameter, dictionary, probability in [
+        ("POST /cp/admin/partner-keys", "body.partner_id", "partners", 0.8),
+        ("POST /cp/admin/partner-keys", "body.org_id", "orgs", 0.8),
+        ("POST /cp/admin/partner-keys", "body.org_plans[*]", "plans", 0.9),
+        ("POST /cp/admin/partner-keys", "body.expires_at", "times", 0.8),
+        ("PATCH /cp/admin/partner-keys/{id}", "body.org_plans[*]", "plans", 0.9),
+        ("PATCH /cp/admin/partner-keys/{id}", "body.expires_at", "times", 0.8),
+        ("POST /cp/orgs", "body.plan", "plans", 0.9),
+        ("PUT /cp/admin/orgs/{id}/subscription", "body.plan", "plans", 0.9),
+    ]:
+        text += f'[[operations]]\ninclude-name = "{name}"\n[operations.parameters]\n'
+        text += f'"{parameter}" = {{ dictionary = "{dictionary}", probability = {probability} }}\n'
     # A cursor belongs to one list with its filters, which no document can say.
     for name in LISTS:
         text += f'[[operations]]\ninclude-name = "GET {name}"\n'

@@ -96,6 +96,8 @@ pub(super) fn check(members: &[Member]) -> Vec<Problem> {
 enum MayKnow {
     /// All but `testkit`.
     All,
+    /// All, for what is measured needs what tests need and goes nowhere.
+    TestsToo,
     /// These.
     Only(&'static [&'static str]),
 }
@@ -104,13 +106,16 @@ impl MayKnow {
     fn allows(&self, name: &str) -> bool {
         match self {
             Self::All => name != "testkit",
+            Self::TestsToo => true,
             Self::Only(names) => names.contains(&name),
         }
     }
 }
 
 fn rule_of(member: &Member) -> Option<MayKnow> {
-    if member.folder.starts_with("bins/") || member.folder.starts_with("bench/") {
+    if member.folder.starts_with("bench/") {
+        Some(MayKnow::TestsToo)
+    } else if member.folder.starts_with("bins/") {
         Some(MayKnow::All)
     } else if member.folder.starts_with("examples/") {
         Some(MayKnow::Only(EXAMPLES))
@@ -180,6 +185,7 @@ mod tests {
                 member("testkit", &[]),
                 Member::of("molecule-cp", "bins/control-plane", &["testkit"]),
                 member("service", &["dev:testkit"]),
+                Member::of("bench-crash", "bench/crash", &["testkit"]),
             ],
             &[
                 "tidy: layers: molecule-cp: move testkit to its dev-dependencies, \

@@ -185,7 +185,15 @@ pub(crate) fn plans() -> Array {
 
 /// The networks that a key is held to, [`keys::Networks`].
 pub(crate) fn networks() -> Array {
-    list(text(), Some(1), Some(64))
+    list(network(), Some(1), Some(64))
+}
+
+/// A network in CIDR notation or one address. A pattern could not say that no bits are set beyond the
+/// prefix.
+fn network() -> Object {
+    string()
+        .format(Some(SchemaFormat::Custom("cidr".to_owned())))
+        .build()
 }
 
 /// How many orgs there may be.

@@ -105,7 +105,8 @@ fn common(member: &str) -> Option<&'static str> {
     Some(match member {
         "action" => "What was done or tried.",
         "allowed_cidrs" => {
-            "The networks from which the key can be used, such as `192.0.2.0/24`; `null` for all."
+            "The networks from which the key can be used, such as `192.0.2.0/24`, with no bit set \
+             beyond the prefix, or single addresses; `null` for all."
         }
         "attempts" => "How often it was begun.",
         "cancel_at" => "When the subscription ends, if that is settled.",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use utoipa::openapi::{
     Object, ObjectBuilder, OneOfBuilder, RefOr, Schema,
+    extensions::Extensions,
     schema::{AdditionalProperties, Type},
 };
 
@@ -165,6 +166,19 @@ impl Members {
         Self(self.0.property(name, form))
     }
 
+    /// Of these two members one at the most says anything.
+    fn not_both(self, one: (&str, Type), other: (&str, Type)) -> Self {
+        let said = ObjectBuilder::new()
+            .property(one.0, ObjectBuilder::new().schema_type(one.1))
+            .property(other.0, ObjectBuilder::new().schema_type(other.1))
+            .required(one.0)
+            .required(other.0)
+            .build();
+        // The builder has no `not`; what it takes for extensions is written as it is.
+        let not = Extensions::from_iter([("not", json!(said))]);
+        Self(self.0.extensions(Some(not)))
+    }
+
     fn object(self, says: &str) -> Object {
         self.0.description(Some(says)).build()
     }
@@ -209,6 +223,10 @@ fn new_key() -> Members {
         .optional("rate_limit", rate_limit())
         .optional("expires_at", forms::time())
         .optional("expires_in_days", forms::whole(1, 3650))
+        .not_both(
+            ("expires_at", Type::String),
+            ("expires_in_days", Type::Integer),
+        )
         .optional("allowed_cidrs", forms::networks())
         .optional("max_live_orgs", forms::org_count())
         .optional("on_revoke", forms::on_revoke())

@@ -24,6 +24,24 @@ async fn what_storage_can_not_record_is_not_answered_and_not_done() {
 }
 
 #[tokio::test]
+async fn a_change_of_which_nobody_knows_whether_it_was_committed_has_one_event() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let before = bench.events().await.len();
+    bench.db.lose_commits(true);
+    let refusal = bench.create_org(&key, "acme-corp").await.unwrap_err();
+    bench.db.lose_commits(false);
+    assert!(matches!(refusal.error, Error::Store(_)));
+    assert_eq!(refusal.event, None);
+    let events = bench.events().await;
+    assert_eq!(events.len(), before + 1);
+    let event = events.last().unwrap();
+    assert_eq!(event.outcome, Outcome::Success);
+    let refusal = bench.create_org(&key, "acme-corp").await.unwrap_err();
+    assert!(matches!(refusal.error, Error::SlugTaken), "it was made");
+}
+
+#[tokio::test]
 async fn a_refused_change_leaves_its_event_and_nothing_else() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;

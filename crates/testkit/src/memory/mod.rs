@@ -36,6 +36,7 @@ struct Shared {
     writer: Mutex<()>,
     committed: Mutex<State>,
     writes_fail: AtomicBool,
+    commits_unknown: AtomicBool,
 }
 
 impl MemoryDatabase {
@@ -48,6 +49,12 @@ impl MemoryDatabase {
     /// From now on writes and appends fail as if the engine were away, or work again.
     pub fn fail_writes(&self, fail: bool) {
         self.shared.writes_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// From now on each write is committed and then fails, as when a connection breaks at the commit;
+    /// or works again. Appends always work.
+    pub fn lose_commits(&self, lose: bool) {
+        self.shared.commits_unknown.store(lose, Ordering::SeqCst);
     }
 
     fn snapshot(&self) -> State {
@@ -71,6 +78,9 @@ impl MemoryDatabase {
         let mut tx = Session::new(self.snapshot());
         let value = caught(|| work(&mut tx))?;
         *lock(&self.shared.committed) = tx.into_state();
+        if self.shared.commits_unknown.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable(None).into());
+        }
         Ok(value)
     }
 }

@@ -2,7 +2,7 @@
 # away when stdin ends, which the kernel sees to however the test process ends.
 #
 # Arguments: the folder to own, the folder of the binaries, the port.
-# Orders, one a line: start, stop. Each is answered by one line: ok or failed.
+# Orders, one a line: start, stop, crash. Each is answered by one line: ok or failed.
 
 folder=$1 binaries=$2 port=$3
 data=$folder/data
@@ -42,6 +42,7 @@ while read -r order; do
     case $order in
     start) { [ -d "$data" ] || make; } && start ;;
     stop) stop INT ;;
+    crash) stop QUIT ;;
     esac && echo ok || echo failed
 done
 

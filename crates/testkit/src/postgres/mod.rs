@@ -23,6 +23,15 @@ use std::os::unix::process::CommandExt;
 /// How often another port is tried: between finding a free one and using it, somebody may take it.
 const ATTEMPTS: u32 = 5;
 
+/// Looks through every index of our tables, and sees that each row is in it.
+const AMCHECK: &str = "set client_min_messages = warning;
+    create extension if not exists amcheck;
+    select bt_index_check(i.indexrelid, true)
+    from pg_index i
+    join pg_class c on c.oid = i.indexrelid
+    join pg_am a on a.oid = c.relam
+    where a.amname = 'btree' and c.relnamespace = 'public'::regnamespace";
+
 /// A running PostgreSQL that ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Server {
@@ -138,15 +147,32 @@ impl Server {
     /// # Panics
     /// When one fails.
     pub fn sql(&self, statements: &str) {
+        if let Err(errors) = self.psql(&self.url("postgres"), statements) {
+            panic!("{statements}: {errors}");
+        }
+    }
+
+    /// Runs statements in a database; what psql says when one fails.
+    fn psql(&self, url: &str, statements: &str) -> Result<(), String> {
         let output = Command::new(self.binaries.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
-            .arg(format!("--dbname={}", self.url("postgres")))
+            .arg(format!("--dbname={url}"))
             .arg(format!("--command={statements}"))
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .output()
             .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{statements}: {errors}");
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// What is wrong with the indexes of a database and the rows that they are of, by the extension
+    /// `amcheck`, which comes with the server; nothing when all is well.
+    pub fn faults(&self, url: &str) -> Vec<String> {
+        self.psql(url, AMCHECK).err().into_iter().collect()
     }
 
     /// The port on 127.0.0.1; it stays the same.
@@ -167,7 +193,15 @@ impl Server {
         assert!(self.order("stop"), "PostgreSQL does not stop");
     }
 
-    /// Starts the server after [`Server::stop`], on the same port and data.
+    /// Stops the server as a loss of power would: nothing is written down, and the next start recovers.
+    ///
+    /// # Panics
+    /// When the guard is gone.
+    pub fn crash(&self) {
+        assert!(self.order("crash"), "PostgreSQL does not stop");
+    }
+
+    /// Starts the server after [`Server::stop`] or [`Server::crash`], on the same port and data.
     ///
     /// # Panics
     /// When it does not start.

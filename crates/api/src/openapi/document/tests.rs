@@ -303,12 +303,19 @@ fn schemas_refuse_what_the_readers_refuse() {
     refused("NewPartnerKey", &key("expires_at", json!("tomorrow")));
     refused("NewPartnerKey", &key("org_id", json!("org_1")));
     refused("NewPartnerKey", &key("rate_limit", json!({"limit": 1})));
+    let mut both_ends = key("expires_at", json!("2099-01-01T00:00:00Z"));
+    both_ends["expires_in_days"] = json!(1);
+    refused("NewPartnerKey", &both_ends);
     refused("NewBilling", &json!({"plan": "free"}));
 }
 #[test]
 fn every_member_is_explained() {
     let whole = whole();
     walk(&whole["components"]["schemas"], "", &mut |at, members| {
+        // What stands under `not` describes nobody's members.
+        if at.ends_with("/not") {
+            return;
+        }
         let properties = members.get("properties").and_then(Value::as_object);
         for (name, form) in properties.into_iter().flatten() {
             assert!(form["description"].is_string(), "{at}/{name}");

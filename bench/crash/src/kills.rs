@@ -1,0 +1,191 @@
+//! Rounds: load, a kill at a random moment, a restart, the comparison.
+
+use std::{path::PathBuf, thread::sleep, time::Instant};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use testkit::{postgres, sqlite};
+
+use crate::{
+    Args, Engine,
+    lot::{Lot, Tally},
+    random::Random,
+    server::Site,
+};
+
+/// After how many rounds the data are taken away and others begun.
+const ROUNDS_OF_A_LOT: u64 = 50;
+/// One of so many rounds kills PostgreSQL too.
+const WITH_POSTGRES: u64 = 4;
+
+/// The data of one lot; they go with this, unless something was found.
+struct Ground {
+    folder: TempDir,
+    postgres: Option<(postgres::Server, String)>,
+}
+
+impl Ground {
+    fn new(engine: Engine) -> Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        let postgres = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => match postgres::Server::start() {
+                None => return Ok(None),
+                Some(server) => {
+                    let url = server.new_database();
+                    Some((server, url))
+                }
+            },
+        };
+        Ok(Some(Self { folder, postgres }))
+    }
+
+    fn site(&self, program: PathBuf) -> Site {
+        Site {
+            program,
+            folder: self.folder.path().join("data"),
+            database_url: self.postgres.as_ref().map(|(_, url)| url.clone()),
+            log: self.folder.path().join("log"),
+        }
+    }
+}
+
+/// What became of all rounds; `None` when the engine is not there.
+pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
+    let start = Instant::now();
+    let mut random = Random::new(args.seed, 0);
+    let mut sum = Sum::default();
+    let mut round = 0;
+    while round < args.rounds {
+        let Some(ground) = Ground::new(args.engine)? else {
+            return Ok(None);
+        };
+        let mut lot = Lot::new(ground.site(args.program.clone()))?;
+        let last = args.rounds.min(round + ROUNDS_OF_A_LOT);
+        while round < last && lot.findings.is_empty() {
+            one(
+                &mut lot,
+                &ground,
+                args.seed ^ (round << 20),
+                round,
+                &mut random,
+            )?;
+            round += 1;
+        }
+        // What was sent again is compared too, and then all there is.
+        lot.restart()?;
+        lot.compare(true)?;
+        lot.findings.extend(faults(&lot, &ground)?);
+        sum.add(&lot.tally);
+        println!(
+            "{round} rounds, {:.1} s: {sum}",
+            start.elapsed().as_secs_f64()
+        );
+        if !lot.findings.is_empty() {
+            tell(&lot, args.seed, round);
+            let kept = ground.folder.keep();
+            println!("the data are in {}", kept.display());
+            return Ok(Some(false));
+        }
+    }
+    ensure!(
+        sum.0.answered > 0 && sum.0.unanswered > 0,
+        "nothing was tried"
+    );
+    Ok(Some(true))
+}
+
+fn one(lot: &mut Lot, ground: &Ground, seed: u64, round: u64, random: &mut Random) -> Result<()> {
+    let until = random.millis(50, 800);
+    let with_postgres = round % WITH_POSTGRES == 1;
+    let postgres = ground.postgres.as_ref().map(|(server, _)| server);
+    let crashed = postgres.filter(|_| with_postgres);
+    let between = random.millis(0, 30);
+    lot.work(seed, crashed.is_some(), |server, _| {
+        sleep(until);
+        if let Some(postgres) = crashed {
+            postgres.crash();
+            sleep(between);
+        }
+        server.kill()
+    })?;
+    if let Some(postgres) = crashed {
+        postgres.restart();
+    }
+    if let Some(postgres) = postgres {
+        wait_for_backends(postgres);
+    }
+    lot.restart()?;
+    lot.compare(false)?;
+    if postgres.is_none() || crashed.is_some() {
+        lot.findings.extend(faults(lot, ground)?);
+    }
+    Ok(())
+}
+
+/// A transaction whose client was killed may still be committing.
+fn wait_for_backends(postgres: &postgres::Server) {
+    postgres.sql(
+        "do $$ begin
+            for n in 1..500 loop
+                exit when not exists (
+                    select from pg_stat_activity
+                    where backend_type = 'client backend' and pid <> pg_backend_pid()
+                );
+                perform pg_sleep(0.01);
+                perform pg_stat_clear_snapshot();
+            end loop;
+        end $$",
+    );
+}
+
+/// What the engine finds wrong with its own files.
+fn faults(lot: &Lot, ground: &Ground) -> Result<Vec<String>> {
+    match (&ground.postgres, lot.site.sqlite_file()) {
+        (Some((server, url)), _) => Ok(server.faults(url)),
+        (None, Some(file)) => Ok(sqlite::faults(&file)),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// Prints what was found.
+pub(crate) fn tell(lot: &Lot, seed: u64, round: u64) {
+    println!("FOUND with seed {seed} by round {round}:");
+    for finding in &lot.findings {
+        println!("- {finding}");
+    }
+    println!("the log is {}", lot.site.log().display());
+}
+
+#[derive(Default)]
+pub(crate) struct Sum(pub(crate) Tally);
+
+impl Sum {
+    pub(crate) fn add(&mut self, tally: &Tally) {
+        let sum = &mut self.0;
+        sum.answered += tally.answered;
+        sum.unavailable += tally.unavailable;
+        sum.unanswered += tally.unanswered;
+        sum.carried_out += tally.carried_out;
+        sum.events += tally.events;
+        sum.sent_again += tally.sent_again;
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally {
+            answered,
+            unavailable,
+            unanswered,
+            carried_out,
+            events,
+            sent_again,
+        } = &self.0;
+        write!(
+            f,
+            "{answered} calls answered, {unavailable} with 503, {unanswered} not; {carried_out} \
+             changes made without an answer; {events} events read; {sent_again} creations sent again"
+        )
+    }
+}

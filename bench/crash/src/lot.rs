@@ -1,0 +1,334 @@
+//! One set of data, the servers that come and go on it, and the comparison of what was said with what
+//! is there.
+
+use std::{sync::atomic::Ordering, thread, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    caller::{Again, Ask, Call, Caller, Change, Said},
+    client::Answer,
+    events::Record,
+    load::{Held, Progress, Roles, Worker, wide},
+    model::Model,
+    random::Random,
+    server::{ADMIN_KEY, Server, Site},
+    there::{Here, Listed, There, pages},
+};
+
+/// How many work at once.
+const WORKERS: u64 = 6;
+/// By how much lists of events overlap: what the system did while the last one was read may have been
+/// committed behind it.
+const OVERLAP: Duration = Duration::milliseconds(200);
+/// How many answered creations are sent again after each round.
+const SENT_AGAIN: usize = 3;
+
+/// What was compared.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) answered: usize,
+    pub(crate) unavailable: usize,
+    pub(crate) unanswered: usize,
+    /// Unanswered calls, or those answered with 503, whose event says that they were carried out.
+    pub(crate) carried_out: usize,
+    pub(crate) events: usize,
+    pub(crate) sent_again: usize,
+}
+
+/// One set of data with a server on it.
+pub(crate) struct Lot {
+    pub(crate) site: Site,
+    pub(crate) server: Server,
+    /// What was found so far.
+    pub(crate) findings: Vec<String>,
+    pub(crate) tally: Tally,
+    model: Model,
+    record: Record,
+    held: Vec<Held>,
+    roles: Roles,
+    /// Calls that are not compared yet.
+    calls: Vec<Call>,
+    since: String,
+    there: There,
+    rounds: usize,
+}
+
+impl Lot {
+    /// Starts a server on new data and makes a partner with two keys.
+    pub(crate) fn new(site: Site) -> Result<Self> {
+        let since = now(OVERLAP)?;
+        let server = site.start()?;
+        let mut caller = Caller::new(&server.address, "first".to_owned());
+        let body = json!({"name": "Partner", "plan": "enterprise"}).to_string();
+        let partner = post(
+            &mut caller,
+            "/cp/admin/partners",
+            "partner.create",
+            &body,
+            None,
+        )?;
+        let partner = partner.text("/id").context("no id")?;
+        let mut key = |name: &str, scopes: Value| {
+            let body = json!({
+                "name": name, "partner_id": partner, "scopes": scopes, "rate_limit": wide(),
+            });
+            let change = Change::NewKey {
+                name: name.to_owned(),
+            };
+            let path = "/cp/admin/partner-keys";
+            let made = post(
+                &mut caller,
+                path,
+                "key.create",
+                &body.to_string(),
+                Some(change),
+            )?;
+            made.text("/key").context("no key")
+        };
+        let able = key("able", json!(["orgs:create", "orgs:list", "orgs:delete"]))?;
+        let unable = key("unable", json!(["orgs:list"]))?;
+        let calls = caller.calls;
+        Ok(Self {
+            roles: Roles {
+                partner,
+                able,
+                unable,
+            },
+            site,
+            server,
+            findings: Vec::new(),
+            tally: Tally::default(),
+            model: Model::default(),
+            record: Record::default(),
+            held: Vec::new(),
+            calls,
+            since,
+            there: There::default(),
+            rounds: 0,
+        })
+    }
+
+    /// Has the workers work while `meanwhile` goes on, which sees how far they are; they
+    /// end with it, or with the server.
+    pub(crate) fn work<T>(
+        &mut self,
+        seed: u64,
+        outage: bool,
+        meanwhile: impl FnOnce(&mut Server, &Progress) -> Result<T>,
+    ) -> Result<(T, Vec<Call>)> {
+        self.rounds += 1;
+        let mut held = std::mem::take(&mut self.held).into_iter();
+        let mut workers: Vec<Worker> = (0..WORKERS)
+            .map(|n| {
+                let caller = Caller::new(&self.server.address, format!("{}-w{n}", self.rounds));
+                let random = Random::new(seed, n + 1);
+                let held = held.next().unwrap_or_default();
+                Worker::new(caller, random, self.roles.clone(), held, outage)
+            })
+            .collect();
+        let progress = Progress::default();
+        let server = &mut self.server;
+        let ended = thread::scope(|scope| {
+            for worker in &mut workers {
+                scope.spawn(|| worker.work(&progress));
+            }
+            let ended = meanwhile(server, &progress);
+            progress.stop.store(true, Ordering::Relaxed);
+            ended
+        })?;
+        let mut calls = Vec::new();
+        for mut worker in workers {
+            calls.append(&mut worker.caller.calls);
+            self.findings.append(&mut worker.findings);
+            self.held.push(worker.into_held());
+        }
+        self.calls.extend(calls.iter().cloned());
+        Ok((ended, calls))
+    }
+
+    /// Kills the server and starts another.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server = self.site.start()?;
+        Ok(())
+    }
+
+    /// Compares all calls so far with what is on record and what is there, and sends some again.
+    pub(crate) fn compare(&mut self, everything: bool) -> Result<()> {
+        ensure!(self.server.is_running()?, "the server has ended by itself");
+        let calls = std::mem::take(&mut self.calls);
+        let mut caller = Caller::new(
+            &self.server.address,
+            format!("{}-check{everything}", self.rounds),
+        );
+        // States are asked for before events: what the reconciler does between the two has its event.
+        let there = self.there.look(&mut caller, everything)?;
+        let since = now(OVERLAP)?;
+        self.read_events(&mut caller)?;
+        self.since = since;
+        let again = self.settle(&calls);
+        let strangers = {
+            let known: Vec<&Call> = calls.iter().chain(&caller.calls).collect();
+            self.record.strangers(&known)
+        };
+        self.findings.extend(strangers);
+        let twice: Vec<_> = self.record.done_twice().collect();
+        self.findings.extend(twice);
+        self.ask_for_reconciled(&mut caller, &there)?;
+        let mut here = Here {
+            model: &mut self.model,
+            findings: &mut self.findings,
+        };
+        here.compare(&mut caller, &there, everything)?;
+        self.send_again(&mut caller, &again)?;
+        self.calls = caller.calls;
+        Ok(())
+    }
+
+    /// Reads all events since the last time.
+    fn read_events(&mut self, caller: &mut Caller) -> Result<()> {
+        let path = format!("/cp/admin/audit-events?since={}&", self.since);
+        for event in pages(caller, &path, "audit.list", |_| true)? {
+            self.tally.events += 1;
+            self.record.take(&event, &mut self.findings);
+        }
+        Ok(())
+    }
+
+    /// Sees that what the reconciler did is on record once. Its events tell when it began, which can be
+    /// long before the commit, so those that seem to be missing are asked for by org.
+    fn ask_for_reconciled(&mut self, caller: &mut Caller, there: &Listed) -> Result<()> {
+        for org in there.unrecorded(&self.record) {
+            let path = format!("/cp/admin/audit-events?org_id={org}&");
+            for event in pages(caller, &path, "audit.list", |_| true)? {
+                if event.pointer("/actor/type").and_then(Value::as_str) == Some("system") {
+                    self.record.take(&event, &mut self.findings);
+                }
+            }
+        }
+        for org in there.unrecorded(&self.record) {
+            self.findings
+                .push(format!("what was done with {org} is not on record once"));
+        }
+        Ok(())
+    }
+
+    /// Compares each call with its event and notes what was changed. Gives the creations to be sent
+    /// again, each with whether it was carried out.
+    fn settle(&mut self, calls: &[Call]) -> Vec<(Again, bool)> {
+        let mut again = Vec::new();
+        let mut answered = 0;
+        for call in calls {
+            let event = self.record.compare(call, &mut self.findings);
+            let (done, made) = match &call.said {
+                Said::Answer { status, made, .. } => {
+                    self.tally.answered += 1;
+                    (*status < 300, made.clone())
+                }
+                Said::Unavailable { .. } => {
+                    self.tally.unavailable += 1;
+                    (
+                        event.is_some(),
+                        event.and_then(|event| event.target.clone()),
+                    )
+                }
+                Said::Nothing => {
+                    self.tally.unanswered += 1;
+                    (
+                        event.is_some(),
+                        event.and_then(|event| event.target.clone()),
+                    )
+                }
+            };
+            let silent = !matches!(call.said, Said::Answer { .. });
+            self.tally.carried_out += usize::from(silent && done && call.change.is_some());
+            if let Some(change) = call.change.as_ref().filter(|_| done)
+                && let Err(finding) = self.model.apply(change, made.as_deref())
+            {
+                self.findings.push(format!("{finding}: {call:?}"));
+            }
+            let sample =
+                matches!(call.change, Some(Change::NewOrg { .. })) && answered < SENT_AGAIN;
+            if let Some(once) = call.again.as_ref().filter(|_| silent || sample) {
+                answered += usize::from(!silent);
+                again.push((once.clone(), done));
+            }
+        }
+        again
+    }
+
+    /// Sends creations again: what was carried out is answered as then, the rest is carried out now.
+    fn send_again(&mut self, caller: &mut Caller, again: &[(Again, bool)]) -> Result<()> {
+        for (again, done) in again {
+            self.tally.sent_again += 1;
+            let change = if again.path == "/cp/orgs" {
+                Change::NewOrg {
+                    slug: again.once.clone(),
+                }
+            } else {
+                Change::NewKey {
+                    name: again.once.clone(),
+                }
+            };
+            let action = if again.path == "/cp/orgs" {
+                "org.create"
+            } else {
+                "key.create"
+            };
+            let answer = caller.ask(Ask {
+                method: "POST",
+                path: again.path,
+                bearer: &again.bearer,
+                body: &again.body,
+                action,
+                change: Some(change),
+                again: Some(again.clone()),
+            });
+            let answer = answer.context("no answer to a call that is sent again")?;
+            if answer.status != 201 || answer.replayed != *done {
+                self.findings.push(format!(
+                    "{} sent again, carried out before: {done}: {answer:?}",
+                    again.once
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn post(
+    caller: &mut Caller,
+    path: &str,
+    action: &'static str,
+    body: &str,
+    change: Option<Change>,
+) -> Result<Answer> {
+    let answer = caller.ask(Ask {
+        method: "POST",
+        path,
+        bearer: ADMIN_KEY,
+        body,
+        action,
+        change,
+        again: None,
+    });
+    let answer = answer.context("no answer")?;
+    ensure!(answer.status == 201, "{path}: {answer:?}");
+    Ok(answer)
+}
+
+/// A time before now, as a query takes it.
+fn now(before: Duration) -> Result<String> {
+    Ok((OffsetDateTime::now_utc() - before).format(&Rfc3339)?)
+}
+
+/// The calls that were answered with 503 later than this.
+pub(crate) fn unavailable_after(calls: &[Call], at: Instant) -> usize {
+    calls
+        .iter()
+        .filter(|call| call.at > at && matches!(call.said, Said::Unavailable { .. }))
+        .count()
+}
