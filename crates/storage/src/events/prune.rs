@@ -87,7 +87,7 @@ fn prune_second(
         session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
         if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
-            session.run(|connection| dialect::segments::insert(connection, &rest))?;
+            session.run(|connection| dialect::segment_insert(connection, &rest))?;
             if rest.second == *second {
                 kept.extend(&rest.subjects);
             }
