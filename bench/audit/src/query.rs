@@ -6,7 +6,7 @@ use anyhow::Result;
 use audit::{Action, ActorId, AuditQueries as _, AuditSight, EventFilter};
 use ids::PageRequest;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::Database as _;
 
 use crate::events::{PARTNERS, key, org, partner};
 
@@ -62,7 +62,7 @@ pub async fn run(database: SqlDatabase, args: &Args) -> Result<()> {
                 after: None,
             };
             let page = database
-                .read(move |view| Ok::<_, StoreError>(view.events(&filter, page)?))
+                .read(move |view| view.events(&filter, page))
                 .await?;
             took.push(began.elapsed());
             found = page.items.len();

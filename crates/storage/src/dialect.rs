@@ -14,7 +14,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::{
     connection::AnyConnection,
-    events::EventRow,
+    events::{EventRow, Segment},
     org_work::StepRow,
     replies::ReplyRow,
     schema::{
@@ -349,6 +349,14 @@ pub(crate) fn steps_insert(connection: &mut AnyConnection, rows: &[StepRow]) -> 
                 .execute(sqlite)
                 .map(drop)
         }),
+    }
+}
+
+/// Adds a segment of events and whom it mentions.
+pub(crate) fn segment_insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => segments::insert_on_postgres(postgres, segment),
+        AnyConnection::Sqlite(sqlite) => segments::insert_on_sqlite(sqlite, segment),
     }
 }
 

@@ -13,7 +13,7 @@ use ids::{PageRequest, TypedId as _, Ulid};
 use indicatif::{ProgressBar, ProgressStyle};
 use service::Pruning;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::Database as _;
 use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::{print, world};
@@ -138,7 +138,7 @@ async fn page(
 ) -> anyhow::Result<Vec<Event>> {
     let (filter, page) = (filter.clone(), PageRequest { limit, after });
     let page = db
-        .read(move |view| Ok::<_, StoreError>(view.events_oldest_first(&filter, page)?))
+        .read(move |view| view.events_oldest_first(&filter, page))
         .await?;
     Ok(page.items)
 }

@@ -19,22 +19,28 @@ use crate::{
 const SUBJECT: usize = 17;
 
 /// Adds a segment and whom it mentions.
-pub(crate) fn insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => InsertAll(segment).execute(postgres).map(drop),
-        AnyConnection::Sqlite(sqlite) => {
-            diesel::insert_into(audit_segments::table)
-                .values((
-                    audit_segments::second.eq(segment.second),
-                    audit_segments::last_id.eq(&segment.last_id[..]),
-                    audit_segments::first_id.eq(&segment.first_id[..]),
-                    audit_segments::events.eq(segment.events),
-                    audit_segments::body.eq(&segment.body),
-                ))
-                .execute(sqlite)?;
-            InsertMentions(segment).execute(sqlite).map(drop)
-        }
-    }
+pub(super) fn insert_on_postgres(
+    connection: &mut PgConnection,
+    segment: &Segment,
+) -> QueryResult<()> {
+    InsertAll(segment).execute(connection).map(drop)
+}
+
+/// Adds a segment and whom it mentions.
+pub(super) fn insert_on_sqlite(
+    connection: &mut SqliteConnection,
+    segment: &Segment,
+) -> QueryResult<()> {
+    diesel::insert_into(audit_segments::table)
+        .values((
+            audit_segments::second.eq(segment.second),
+            audit_segments::last_id.eq(&segment.last_id[..]),
+            audit_segments::first_id.eq(&segment.first_id[..]),
+            audit_segments::events.eq(segment.events),
+            audit_segments::body.eq(&segment.body),
+        ))
+        .execute(connection)?;
+    InsertMentions(segment).execute(connection).map(drop)
 }
 
 /// A segment and its mentions, for one way over the network.

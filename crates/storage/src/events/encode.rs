@@ -7,7 +7,8 @@ use ids::{RequestId, TypedId as _, Ulid};
 use stores::StoreError;
 
 use super::segment::{
-    Body, Call, CallId, Entry, Kind, Subject, VERSION, What, Who, bytes, id_micros, second, subject,
+    Body, Call, CallId, Entry, Kind, Rest, Subject, Subjects, VERSION, What, Who, bytes, id_micros,
+    second, subject,
 };
 use crate::values;
 
@@ -39,17 +40,19 @@ impl Segment {
             .iter()
             .map(|event| tables.entry(event))
             .collect::<Result<_, _>>()?;
+        let mut subjects = tables.subjects.items;
         let body = Body {
-            words: tables.words.items,
-            addresses: tables.addresses.items,
-            subjects: tables.subjects.items,
-            entries,
+            subjects: Subjects(subjects.as_flattened()),
+            rest: Rest {
+                words: tables.words.items,
+                addresses: tables.addresses.items,
+                entries,
+            },
         };
         let mut stored = Vec::with_capacity(256 + events.len() * 64);
         stored.push(VERSION);
         let stored = postcard::to_extend(&body, stored)
             .map_err(|_| values::corrupt("an event that is to be written"))?;
-        let mut subjects = body.subjects;
         subjects.sort_unstable();
         Ok(Some(Self {
             first_id: bytes(first.id.ulid()),
@@ -230,7 +233,7 @@ mod tests {
         let segment = Segment::of(&references).unwrap().unwrap();
         let body = Body::read(&segment.body).unwrap();
         let told: Vec<_> = body
-            .entries
+            .entries()
             .iter()
             .map(|entry| body.event(entry).unwrap())
             .collect();
@@ -258,7 +261,7 @@ mod tests {
             let mut flipped = whole.clone();
             *flipped.get_mut(place).unwrap() ^= 0xff;
             if let Ok(body) = Body::read(&flipped) {
-                for entry in &body.entries {
+                for entry in body.entries() {
                     drop(body.event(entry));
                 }
             }

@@ -73,21 +73,21 @@ fn prune_second(
     for (second, last_id, body) in segments {
         let body = Body::read(body)?;
         let events: Vec<Event> = body
-            .entries
+            .entries()
             .iter()
             .filter(|entry| entry.micros() >= before)
             .map(|entry| body.event(entry))
             .collect::<Result<_, _>>()?;
-        if events.len() == body.entries.len() {
-            kept.extend(&body.subjects);
+        if events.len() == body.entries().len() {
+            kept.extend(body.subjects.iter());
             continue;
         }
-        deleted += body.entries.len() - events.len();
-        gone.extend(&body.subjects);
+        deleted += body.entries().len() - events.len();
+        gone.extend(body.subjects.iter());
         session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
         if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
-            session.run(|connection| dialect::segments::insert(connection, &rest))?;
+            session.run(|connection| dialect::segment_insert(connection, &rest))?;
             if rest.second == *second {
                 kept.extend(&rest.subjects);
             }

@@ -1,7 +1,8 @@
 //! Segments: many events in one value, where what repeats is told once.
 //!
-//! A segment is a byte for its version, then [`Body`] as `postcard` writes it. Its events are sorted by
-//! id. A new version is a new type beside this one; what was written stays as it is.
+//! A segment is a byte for its version, then [`Body`] as `postcard` writes it: whom it mentions first, so
+//! that a segment that does not mention the one that is looked for is read no further. Its events are
+//! sorted by id. A new version is a new type beside this one; what was written stays as it is.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -59,14 +60,40 @@ pub(super) fn ulid(bytes: [u8; 16]) -> Ulid {
 }
 
 /// Many events. Numbers are places in the lists before them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Body<'a> {
+    pub(super) subjects: Subjects<'a>,
+    pub(super) rest: Rest<'a>,
+}
+
+/// Subjects one after another, none twice.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Subjects<'a>(#[serde(borrow, serialize_with = "in_one")] pub(super) &'a [u8]);
+
+/// What follows the subjects of a segment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rest<'a> {
     #[serde(borrow)]
     pub(super) words: Vec<&'a str>,
     pub(super) addresses: Vec<IpAddr>,
-    pub(super) subjects: Vec<Subject>,
     #[serde(borrow)]
     pub(super) entries: Vec<Entry<'a>>,
+}
+
+/// Bytes as one value; one by one they would be the same, and slower.
+fn in_one<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+impl<'a> Subjects<'a> {
+    /// All of them.
+    pub(super) fn iter(self) -> impl Iterator<Item = &'a Subject> {
+        self.0.as_chunks().0.iter()
+    }
+
+    fn at(self, place: u32) -> Result<&'a Subject, StoreError> {
+        at(self.0.as_chunks().0, place)
+    }
 }
 
 /// One event.
@@ -132,10 +159,29 @@ const CORRUPT: StoreError = values::corrupt("a segment of events");
 impl<'a> Body<'a> {
     /// Reads a segment.
     pub(super) fn read(stored: &'a [u8]) -> Result<Self, StoreError> {
-        match stored.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|_| CORRUPT),
-            _ => Err(CORRUPT),
+        Self::read_of(stored, None)?.ok_or(CORRUPT)
+    }
+
+    /// Reads a segment if it mentions the subject.
+    pub(super) fn read_of(
+        stored: &'a [u8],
+        whom: Option<&Subject>,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some((&VERSION, body)) = stored.split_first() else {
+            return Err(CORRUPT);
+        };
+        let (subjects, rest): (Subjects<'a>, &'a [u8]) =
+            postcard::take_from_bytes(body).map_err(|_| CORRUPT)?;
+        if whom.is_some_and(|whom| subjects.iter().all(|subject| subject != whom)) {
+            return Ok(None);
         }
+        let rest = postcard::from_bytes(rest).map_err(|_| CORRUPT)?;
+        Ok(Some(Self { subjects, rest }))
+    }
+
+    /// The events, sorted by id.
+    pub(super) fn entries(&self) -> &[Entry<'a>] {
+        &self.rest.entries
     }
 
     /// Whether the filter may list the event; one that it lists is never passed over.
@@ -150,9 +196,9 @@ impl<'a> Body<'a> {
             Who::System { partner } => (None, partner),
         };
         let is = |place: Option<u32>, wanted: Subject| {
-            place.and_then(|place| at(&self.subjects, place).ok()) == Some(&wanted)
+            place.and_then(|place| self.subjects.at(place).ok()) == Some(&wanted)
         };
-        let says = |place, wanted| at(&self.words, place).ok() == Some(&wanted);
+        let says = |place, wanted| at(&self.rest.words, place).ok() == Some(&wanted);
         filter.actor.is_none_or(|wanted| match wanted {
             ActorId::Key(id) => is(actor, subject(Kind::Key, id)),
             ActorId::Admin(id) => is(actor, subject(Kind::Admin, id)),
@@ -248,7 +294,7 @@ impl<'a> Body<'a> {
             },
             method: self.word(call.method)?.to_owned(),
             route: self.word(call.route)?.to_owned(),
-            ip: *at(&self.addresses, call.address)?,
+            ip: *at(&self.rest.addresses, call.address)?,
             user_agent: call
                 .user_agent
                 .map(|place| self.word(place).map(str::to_owned))
@@ -258,11 +304,11 @@ impl<'a> Body<'a> {
     }
 
     fn word(&self, place: u32) -> Result<&'a str, StoreError> {
-        at(&self.words, place).copied()
+        at(&self.rest.words, place).copied()
     }
 
     fn id<I: TypedId>(&self, kind: Kind, place: u32) -> Result<I, StoreError> {
-        match at(&self.subjects, place)?.split_first_chunk::<1>() {
+        match self.subjects.at(place)?.split_first_chunk::<1>() {
             Some(([byte], id)) if *byte == kind.byte() => {
                 let id = id.try_into().map_err(|_| CORRUPT)?;
                 Ok(I::from_ulid(ulid(id)))

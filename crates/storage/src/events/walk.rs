@@ -97,7 +97,9 @@ fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
             if found.is_beyond(id(last_id)?) {
                 return Ok(());
             }
-            pace.events += found.add_of(&Body::read(body)?)?;
+            if let Some(body) = Body::read_of(body, whom.as_ref())? {
+                pace.events += found.add_of(&body)?;
+            }
         }
         match read.last() {
             Some((last_id, _)) if pace.goes_on(read.len()) => below = place(id(last_id)?),
@@ -225,7 +227,7 @@ impl Found<'_> {
 
     /// Adds the events of a segment; how many it has.
     fn add_of(&mut self, body: &Body<'_>) -> Result<usize, StoreError> {
-        let mut entries = body.entries.iter();
+        let mut entries = body.entries().iter();
         while let Some(entry) = match self.end {
             End::Newest => entries.next_back(),
             End::Oldest => entries.next(),
@@ -241,7 +243,7 @@ impl Found<'_> {
                 }
             }
         }
-        Ok(body.entries.len())
+        Ok(body.entries().len())
     }
 
     /// Whether there are as many as wanted, and all of them come before this id.

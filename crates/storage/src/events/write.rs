@@ -74,7 +74,7 @@ pub(crate) fn of_changes(session: &mut Session<Writing>, from: usize) -> Result<
 pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Result<(), StoreError> {
     for events in cut(sorted) {
         if let Some(segment) = Segment::of(events)? {
-            session.run(|connection| dialect::segments::insert(connection, &segment))?;
+            session.run(|connection| dialect::segment_insert(connection, &segment))?;
         }
     }
     Ok(())
