@@ -1,6 +1,6 @@
 //! The database: one door to read, one to write, one to append to the audit log.
 
-use std::{sync::Arc, thread};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
 use stores::{Database, StoreError, Transaction};
@@ -20,6 +20,9 @@ use crate::{
 const POSTGRES_READERS: u8 = 8;
 /// How many readers an SQLite file has at the least, however few processors there are.
 const SQLITE_READERS: u8 = 4;
+
+/// How many changes to an SQLite file share a commit at the most, so that none waits long for it.
+pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 
 /// A database on SQLite or PostgreSQL. A clone is another handle to the same; when the last one is
 /// dropped, what waits is still written, and then the connections close.
@@ -42,6 +45,14 @@ impl SqlDatabase {
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_with_batch(url, SQLITE_BATCH)
+    }
+
+    /// As [`SqlDatabase::open`], where at most `batch` changes to an SQLite file share a commit.
+    ///
+    /// # Errors
+    /// As for [`SqlDatabase::open`].
+    pub fn open_with_batch(url: &DatabaseUrl, batch: NonZeroUsize) -> Result<Self, OpenError> {
         migrations::check::<Reading>(url)?;
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
@@ -49,7 +60,7 @@ impl SqlDatabase {
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
                 Handle {
                     readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
-                    writer: Writer::Sqlite(SqliteWriter::open(url)?),
+                    writer: Writer::Sqlite(SqliteWriter::open(url, batch)?),
                 }
             }
             // A question has no transaction whose beginning would tell that the connection is dead.

@@ -38,7 +38,7 @@ mod url;
 mod values;
 mod workspaces;
 
-pub use database::SqlDatabase;
+pub use database::{SQLITE_BATCH, SqlDatabase};
 pub use error::OpenError;
 pub use migrations::{migrate, revert_all};
 pub use session::{Reading, Session, Writing};

@@ -40,7 +40,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     for name in storage::migrate(&settings.database_url)? {
         tracing::info!(migration = name, "the database was brought up to date");
     }
-    let db = SqlDatabase::open(&settings.database_url)?;
+    let db = SqlDatabase::open_with_batch(&settings.database_url, settings.sqlite_batch)?;
     let known = db.read(|view| view.pepper_check()).await?;
     let peppers = pepper::load(settings, known.is_none())?;
     let world = world();

@@ -1,6 +1,6 @@
 //! Writing to SQLite: everything goes through one thread, which commits in groups.
 
-use std::thread;
+use std::{num::NonZeroUsize, thread};
 
 use stores::StoreError;
 use tokio::sync::{mpsc, oneshot};
@@ -28,14 +28,14 @@ pub(crate) struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub(crate) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+    pub(crate) fn open(url: &DatabaseUrl, batch: NonZeroUsize) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let writer = writer::Writer::open(url)?;
         #[cfg(test)]
         let commits = std::sync::Arc::clone(&writer.commits);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || writer.run(waiting))?;
+            .spawn(move || writer.run(waiting, batch.get()))?;
         Ok(Self {
             jobs,
             #[cfg(test)]
