@@ -2,6 +2,7 @@
 //!
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
+mod bench;
 mod ci;
 mod docs;
 mod fuzz_api;
@@ -43,6 +44,13 @@ enum Verb {
     Docs,
     /// Send schemathesis against the server: what it answers must be what the document says.
     FuzzApi(fuzz_api::Args),
+    /// Measure the server in release builds and write docs/benchmarks.md; `--help` tells how.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for `bench/performance`, such as `--only status --seconds 5 --quick`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Write the files that are generated.
     Generate,
     /// Everything that must hold before a change lands.
@@ -56,6 +64,7 @@ fn main() -> Result<ExitCode> {
         Verb::Tidy { record } => tidy::run(&workspace, record),
         Verb::Docs => docs::run(&workspace),
         Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
+        Verb::Bench { args } => bench::run(&workspace, &args),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }

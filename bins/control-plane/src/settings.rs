@@ -221,7 +221,9 @@ fn sqlite_batch(raw: Option<&str>) -> anyhow::Result<NonZeroUsize> {
     text.parse()
         .ok()
         .filter(|batch: &NonZeroUsize| batch.get() <= MAX_SQLITE_BATCH)
-        .with_context(|| format!("sqlite_batch: {text:?} is not a number from 1 to {MAX_SQLITE_BATCH}"))
+        .with_context(|| {
+            format!("sqlite_batch: {text:?} is not a number from 1 to {MAX_SQLITE_BATCH}")
+        })
 }
 
 /// A web address without a slash at its end.
