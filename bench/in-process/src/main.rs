@@ -167,8 +167,8 @@ fn call() -> Call {
     Call {
         at: OffsetDateTime::now_utc(),
         request_id: "req_01JSWJ6V8K2M4N6P8Q0R2S4T6V".to_owned(),
-        method: "GET".to_owned(),
-        route: "/cp/whoami".to_owned(),
+        method: "GET",
+        route: "/cp/whoami",
         operation: operations::WHOAMI,
         subject: None,
         org_id: None,
