@@ -1,6 +1,6 @@
 // better-auth's API keys behind express: one process for each worker, one database.
 //
-// Settings: DATABASE_URL, PORT, WORKERS. The first line it prints is a key that verifies.
+// Settings: DATABASE_URL, PORT, WORKERS. It prints a line of KEY and a key that verifies.
 
 import cluster from 'node:cluster';
 import { apiKey } from '@better-auth/api-key';
@@ -29,7 +29,7 @@ if (cluster.isPrimary) {
     body: { name: 'Bench', email: 'bench@example.com', password: 'a long enough password' },
   });
   const { key } = await auth.api.createApiKey({ body: { name: 'bench', userId: user.id } });
-  console.log(key);
+  console.log(`KEY ${key}`);
   for (let n = 0; n < workers; n += 1) cluster.fork();
   process.on('SIGTERM', () => process.exit(0));
 } else {

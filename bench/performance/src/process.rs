@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read},
+    io::{BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -92,11 +92,12 @@ pub(crate) fn tail(log: &Path) -> String {
     lines.join(" | ")
 }
 
-/// The first line of a log, once there is one.
-pub(crate) fn first_line(log: &Path) -> Result<String> {
-    let mut line = String::new();
-    BufReader::new(File::open(log)?).read_line(&mut line)?;
-    Ok(line.trim().to_owned())
+/// What follows a word at the beginning of a line of a log.
+pub(crate) fn said(log: &Path, word: &str) -> Result<String> {
+    let text = fs::read_to_string(log)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(word));
+    let found = found.with_context(|| format!("{} says no {word}", log.display()))?;
+    Ok(found.trim().to_owned())
 }
 
 /// A server of ours that is being set up.

@@ -14,7 +14,7 @@ use crate::{
     lab::{Lab, Side, p99, throughput},
     machine::output,
     postgres::Postgres,
-    process::{Ours, Process, bare, first_line, free_address},
+    process::{Ours, Process, bare, free_address, said},
     report::{Bound, Outcome, ratios},
     wrk::Load,
 };
@@ -120,7 +120,7 @@ fn start(folder: &Path, database: &str) -> Result<(Process, String)> {
         .env("PORT", address.port().to_string())
         .env("WORKERS", WORKERS.to_string());
     let process = Process::start(command, address, &log)?;
-    let key = first_line(&log)?;
+    let key = said(&log, "KEY ")?;
     let answer = Client::connect(address, &key)?.get("/verify")?;
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     ensure!(
