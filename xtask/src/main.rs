@@ -2,6 +2,7 @@
 //!
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
+mod bench;
 mod ci;
 mod crash;
 mod docs;
@@ -46,6 +47,13 @@ enum Verb {
     Crash(crash::Args),
     /// Send schemathesis against the server: what it answers must be what the document says.
     FuzzApi(fuzz_api::Args),
+    /// Measure the server in release builds and write docs/benchmarks.md; `--help` tells how.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for `bench/performance`, such as `--only status --seconds 5 --quick`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Write the files that are generated.
     Generate,
     /// Everything that must hold before a change lands.
@@ -60,6 +68,7 @@ fn main() -> Result<ExitCode> {
         Verb::Docs => docs::run(&workspace),
         Verb::Crash(args) => crash::run(&workspace, &args),
         Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
+        Verb::Bench { args } => bench::run(&workspace, &args),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }

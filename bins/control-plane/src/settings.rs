@@ -1,6 +1,6 @@
 //! The settings: flags over the environment over a file over the defaults.
 
-use std::{fmt, fs, net::SocketAddr, path::PathBuf};
+use std::{fmt, fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ids::PlanName;
@@ -13,6 +13,8 @@ use storage::{AuditMode, DatabaseUrl};
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
+/// The most changes that may share a commit: as many as may wait for one.
+const MAX_SQLITE_BATCH: usize = 4096;
 
 macro_rules! raw_settings {
     ($($(#[$doc:meta])* $name:ident $flag:literal $variable:literal;)*) => {
@@ -67,6 +69,8 @@ raw_settings! {
     provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
     /// What the audit log promises: strict or relaxed
     audit "audit" "MOLECULE_CP_AUDIT";
+    /// How many changes to an SQLite file share a commit at the most; for measurements
+    sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
     /// Plans that orgs can have, separated by commas
     plans "plans" "MOLECULE_CP_PLANS";
     /// More slugs that no org can have, separated by commas
@@ -91,6 +95,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Which database.
     pub database_url: DatabaseUrl,
+    /// How many changes to an SQLite file share a commit at the most.
+    pub sqlite_batch: NonZeroUsize,
     /// The operator's own admin key.
     pub admin_key: Option<PlainKey>,
     /// The pepper, if it is not in a file.
@@ -167,6 +173,7 @@ impl Settings {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
             data_dir,
             database_url,
+            sqlite_batch: sqlite_batch(raw.sqlite_batch.as_deref())?,
             admin_key: raw
                 .admin_key
                 .map(|text| PlainKey::operator(&text))
@@ -209,6 +216,19 @@ impl Settings {
             more_reserved_slugs,
         })
     }
+}
+
+/// A number from 1 to [`MAX_SQLITE_BATCH`].
+fn sqlite_batch(raw: Option<&str>) -> anyhow::Result<NonZeroUsize> {
+    let Some(text) = raw else {
+        return Ok(storage::SQLITE_BATCH);
+    };
+    text.parse()
+        .ok()
+        .filter(|batch: &NonZeroUsize| batch.get() <= MAX_SQLITE_BATCH)
+        .with_context(|| {
+            format!("sqlite_batch: {text:?} is not a number from 1 to {MAX_SQLITE_BATCH}")
+        })
 }
 
 /// A web address without a slash at its end.
@@ -264,6 +284,7 @@ impl fmt::Display for Settings {
             ("listen", self.listen.to_string()),
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", self.database_url.to_string()),
+            ("sqlite_batch", self.sqlite_batch.to_string()),
             ("admin_key", secret(self.admin_key.is_some()).to_owned()),
             ("pepper", secret(self.pepper.is_some()).to_owned()),
             (
@@ -313,6 +334,7 @@ mod tests {
             "admin_rate_limit = \"6000/60\"",
             "auth_failure_limit = \"300/60\"",
             "login_url = \"https://app.moleculesai.app/login\"",
+            "sqlite_batch = \"512\"",
             "plans = \"free, standard, enterprise\"",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -343,6 +365,8 @@ mod tests {
         refused("provisioner = \"exec\"", "provisioner");
         refused("redis_url = \"redis://x\"", "redis_url");
         refused("audit = \"lax\"", "audit");
+        refused("sqlite_batch = \"0\"", "sqlite_batch");
+        refused("sqlite_batch = \"4097\"", "sqlite_batch");
         refused("plans = \" , \"", "plans");
         refused("lisen = \"x\"", "lisen");
     }

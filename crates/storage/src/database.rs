@@ -1,6 +1,6 @@
 //! The database: one door to read, one to write, one to append to the audit log.
 
-use std::{sync::Arc, thread};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
 use stores::{Database, StoreError, Transaction};
@@ -20,6 +20,27 @@ use crate::{
 const POSTGRES_READERS: u8 = 8;
 /// How many readers an SQLite file has at the least, however few processors there are.
 const SQLITE_READERS: u8 = 4;
+
+/// How many changes to an SQLite file share a commit at the most, so that none waits long for it.
+pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+
+/// What can be chosen when a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What the audit log promises.
+    pub audit: AuditMode,
+    /// How many changes to an SQLite file share a commit at the most.
+    pub sqlite_batch: NonZeroUsize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            audit: AuditMode::Strict,
+            sqlite_batch: SQLITE_BATCH,
+        }
+    }
+}
 
 /// A database on SQLite or PostgreSQL. A clone is another handle to the same; when the last one is
 /// dropped, what waits is still written, and then the connections close.
@@ -43,7 +64,7 @@ impl SqlDatabase {
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        Self::open_with(url, AuditMode::Strict)
+        Self::open_with(url, Options::default())
     }
 
     /// Opens a database that has been migrated. With [`AuditMode::Relaxed`], call
@@ -51,16 +72,20 @@ impl SqlDatabase {
     ///
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
-    pub fn open_with(url: &DatabaseUrl, mode: AuditMode) -> Result<Self, OpenError> {
+    pub fn open_with(url: &DatabaseUrl, options: Options) -> Result<Self, OpenError> {
         migrations::check::<Reading>(url)?;
-        let backlog = Backlog::new(mode);
+        let backlog = Backlog::new(options.audit);
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
                 let processors = thread::available_parallelism().map_or(1, |n| n.get());
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
                 Handle {
                     readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
-                    writer: Writer::Sqlite(SqliteWriter::open(url, Arc::clone(&backlog))?),
+                    writer: Writer::Sqlite(SqliteWriter::open(
+                        url,
+                        Arc::clone(&backlog),
+                        options.sqlite_batch,
+                    )?),
                     backlog,
                 }
             }

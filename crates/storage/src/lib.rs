@@ -41,7 +41,7 @@ mod values;
 mod workspaces;
 
 pub use backlog::AuditMode;
-pub use database::SqlDatabase;
+pub use database::{Options, SQLITE_BATCH, SqlDatabase};
 pub use error::OpenError;
 pub use migrations::{migrate, revert_all};
 pub use session::{Reading, Session, Writing};

@@ -30,13 +30,16 @@ pub(super) fn check(members: &[Member]) -> Vec<Problem> {
 
 /// Where the dependency belongs, when that is not here.
 fn place_of(name: &str, member: &Member) -> Option<&'static str> {
-    let in_bins = member.folder.starts_with("bins/");
+    // A measurement compares the server with a bare one of the same kind.
+    let in_bins = ["bins/", "bench/"]
+        .iter()
+        .any(|folder| member.folder.starts_with(folder));
     let in_crates = member.folder.starts_with("crates/");
     let holds_database = ["storage", "testkit"].contains(&member.name.as_str());
     if DATABASE.contains(&name) && !holds_database {
         Some("belongs to storage alone")
     } else if is_of("actix", name) && !in_bins {
-        Some("belongs to bins alone")
+        Some("belongs to bins and bench alone")
     } else if in_crates && ["http", "hyper", "axum"].iter().any(|web| is_of(web, name)) {
         Some("belongs above crates/: HTTP ends in bins")
     } else {
@@ -73,6 +76,7 @@ mod tests {
     #[test]
     fn the_web_is_held_by_bins() {
         check_one("bins/control-plane", "actix-web", true);
+        check_one("bench/bare", "actix-web", true);
         check_one("crates/api", "actix-web", false);
         check_one("examples/embedding", "actix-web", false);
         check_one("examples/embedding", "axum", true);

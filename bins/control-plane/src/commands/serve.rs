@@ -40,7 +40,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     for name in storage::migrate(&settings.database_url)? {
         tracing::info!(migration = name, "the database was brought up to date");
     }
-    let db = SqlDatabase::open_with(&settings.database_url, settings.audit)?;
+    let options = storage::Options {
+        audit: settings.audit,
+        sqlite_batch: settings.sqlite_batch,
+    };
+    let db = SqlDatabase::open_with(&settings.database_url, options)?;
     let known = db.read(|view| view.pepper_check()).await?;
     let peppers = pepper::load(settings, known.is_none())?;
     let world = world();

@@ -1,6 +1,6 @@
 //! Writing to SQLite: everything goes through one thread, which commits in groups.
 
-use std::{sync::Arc, thread};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
 use stores::StoreError;
@@ -30,14 +30,18 @@ pub(crate) struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub(crate) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        url: &DatabaseUrl,
+        backlog: Arc<Backlog>,
+        batch: NonZeroUsize,
+    ) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let writer = writer::Writer::open(url, Arc::clone(&backlog))?;
         #[cfg(test)]
         let commits = Arc::clone(&writer.commits);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || writer.run(waiting))?;
+            .spawn(move || writer.run(waiting, batch.get()))?;
         Ok(Self {
             jobs,
             backlog,

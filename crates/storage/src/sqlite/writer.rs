@@ -23,9 +23,6 @@ use crate::{
     url::DatabaseUrl,
 };
 
-/// How many jobs share a commit at the most, so that none waits long for it.
-const BATCH: usize = 512;
-
 /// The owner of the write connection.
 pub(super) struct Writer {
     url: DatabaseUrl,
@@ -57,10 +54,11 @@ impl Writer {
         })
     }
 
-    /// Works until nobody can send any more and all that was sent is done.
-    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::with_capacity(BATCH);
-        while waiting.blocking_recv_many(&mut jobs, BATCH) > 0 {
+    /// Works until nobody can send any more and all that was sent is done; at most `batch` jobs share
+    /// a commit.
+    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>, batch: usize) {
+        let mut jobs = Vec::with_capacity(batch);
+        while waiting.blocking_recv_many(&mut jobs, batch) > 0 {
             let batch = Batch::new(jobs.drain(..), Arc::clone(&self.backlog));
             // Closures are guarded one by one. Should all the same something panic, its callers learn
             // it from the answers that never come, and the thread lives on.

@@ -1,0 +1,82 @@
+//! A server that does nothing but answer, on the same framework, allocator and number of workers as
+//! the real one: every call gets the same status, headers and body.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    http::StatusCode,
+    web::{self, Bytes, Data},
+};
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Answers every call alike.
+#[derive(Parser)]
+#[command(name = "bench-bare")]
+struct Args {
+    /// Address and port to listen on.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The status of every answer.
+    #[arg(long, default_value_t = 200)]
+    status: u16,
+    /// A file with a header on each line.
+    #[arg(long)]
+    headers: PathBuf,
+    /// A file with the body.
+    #[arg(long)]
+    body: PathBuf,
+}
+
+/// What every call is answered.
+struct Same {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let lines = fs::read_to_string(&args.headers).context("the headers can't be read")?;
+    let headers = lines
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect();
+    let same = Data::new(Same {
+        status: StatusCode::from_u16(args.status)?,
+        headers,
+        body: fs::read(&args.body)
+            .context("the body can't be read")?
+            .into(),
+    });
+    let listener = TcpListener::bind(args.listen)?;
+    actix_web::rt::System::new().block_on(async move {
+        // The number of workers is the framework's choice here and there.
+        HttpServer::new(move || {
+            App::new()
+                .app_data(same.clone())
+                .default_service(web::to(answer))
+        })
+        .listen(listener)?
+        .run()
+        .await
+    })?;
+    Ok(())
+}
+
+async fn answer(same: Data<Same>) -> HttpResponse {
+    let mut response = HttpResponse::build(same.status);
+    for (name, value) in &same.headers {
+        response.append_header((name.as_str(), value.as_str()));
+    }
+    response.body(same.body.clone())
+}

@@ -1,0 +1,240 @@
+//! Fills a migrated database with as many keys, orgs and events as are asked for, in bulk.
+//!
+//! The values are those of the domain, written through the same stores as the server's own, many in a
+//! transaction. Each tenth key has a new partner.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use audit::{Action, Actor, AuditStore as _, Event, Outcome, Request, Target, TargetKind};
+use clap::Parser;
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use ids::{AdminKeyId, Labels, Name, OrgId, PlanName, RequestId, Sequence, TypedId};
+use keys::{
+    KeyDigest, KeyKind, KeyStore as _, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey,
+};
+use orgs::{Org, OrgStatus, OrgStore as _, Slug};
+use ratelimit::RateLimit;
+use scopes::Scope;
+use storage::{DatabaseUrl, Session, SqlDatabase, Writing};
+use stores::{Database as _, StoreError};
+use time::{Duration, OffsetDateTime};
+
+/// How many keys, or events, share a transaction.
+const BATCH: u64 = 2000;
+/// A limit that is never reached.
+const LIMIT: RateLimit = RateLimit::literal(100_000_000, 1);
+
+/// Fills a database.
+#[derive(Parser)]
+#[command(name = "bench-growth")]
+struct Args {
+    #[arg(long)]
+    database: String,
+    #[arg(long)]
+    pepper: String,
+    /// How many keys and as many orgs.
+    #[arg(long, default_value_t = 0)]
+    keys: u64,
+    /// How many events, by keys that an earlier call has made.
+    #[arg(long, default_value_t = 0)]
+    events: u64,
+    /// Where to write `sample`, with keys as they are presented, and `actors`, with ids.
+    #[arg(long)]
+    folder: PathBuf,
+    /// How many keys to write there, evenly from among all.
+    #[arg(long, default_value_t = 100_000)]
+    sampled: u64,
+}
+
+/// One key with all that belongs to it.
+struct Lot {
+    /// Its partner, when that is new with it.
+    partner: Option<Partner>,
+    key: PartnerKey,
+    digest: KeyDigest,
+    org: Org,
+}
+
+struct Maker {
+    sequence: Sequence,
+    random: UnwrapErr<SysRng>,
+    peppers: Peppers,
+    at: OffsetDateTime,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let url: DatabaseUrl = args.database.parse()?;
+    let db = SqlDatabase::open(&url)?;
+    let mut maker = Maker {
+        sequence: Sequence::new(),
+        random: UnwrapErr(SysRng),
+        peppers: Peppers::new(Pepper::new(args.pepper.as_bytes())?, []),
+        at: OffsetDateTime::now_utc().replace_nanosecond(0)? - Duration::days(30),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    if args.keys > 0 {
+        runtime.block_on(keys_and_orgs(&args, &db, &mut maker))?;
+    }
+    if args.events > 0 {
+        runtime.block_on(events(&args, &db, &mut maker))?;
+    }
+    Ok(())
+}
+
+async fn keys_and_orgs(args: &Args, db: &SqlDatabase, maker: &mut Maker) -> Result<()> {
+    let every = (args.keys / args.sampled.max(1)).max(1);
+    let (mut sample, mut actors, mut partner) = (String::new(), String::new(), None);
+    let mut made = 0;
+    while made < args.keys {
+        let mut lots = Vec::new();
+        for n in made..args.keys.min(made.saturating_add(BATCH)) {
+            let (lot, plain) = maker.lot(n, &mut partner)?;
+            if n % every == 0 {
+                sample.push_str(plain.expose());
+                sample.push('\n');
+            }
+            let (key, org) = (&lot.key, lot.org.id);
+            actors.push_str(&format!("{} {} {org}\n", key.id, key.partner_id));
+            lots.push(lot);
+        }
+        made = made.saturating_add(BATCH);
+        let put_all = move |tx: &mut Session<Writing>| lots.iter().try_for_each(|lot| put(tx, lot));
+        db.write::<_, StoreError>(put_all).await?;
+    }
+    fs::write(args.folder.join("sample"), sample)?;
+    fs::write(args.folder.join("actors"), actors)?;
+    Ok(())
+}
+
+async fn events(args: &Args, db: &SqlDatabase, maker: &mut Maker) -> Result<()> {
+    let text = fs::read_to_string(args.folder.join("actors"))?;
+    let actors: Vec<(Actor, OrgId)> = text.lines().map(actor).collect::<Result<_>>()?;
+    let mut actors = actors.iter().cycle();
+    let mut made = 0;
+    while made < args.events {
+        let mut events = Vec::new();
+        for _ in made..args.events.min(made.saturating_add(BATCH)) {
+            // All of them lie within the days since the keys were made.
+            maker.at += Duration::microseconds(200_000);
+            let (actor, org) = actors.next().context("there are no keys")?;
+            events.push(maker.event(*actor, *org));
+        }
+        made = made.saturating_add(BATCH);
+        let put_all = move |tx: &mut Session<Writing>| {
+            events.iter().try_for_each(|event| tx.event_insert(event))
+        };
+        db.write::<_, StoreError>(put_all).await?;
+    }
+    Ok(())
+}
+
+/// The ids of a key, its partner and its org.
+fn actor(line: &str) -> Result<(Actor, OrgId)> {
+    let mut ids = line.split(' ');
+    let mut next = || ids.next().context("a line has three ids");
+    let (id, partner_id) = (next()?.parse()?, next()?.parse()?);
+    Ok((Actor::PartnerKey { id, partner_id }, next()?.parse()?))
+}
+
+fn put(tx: &mut Session<Writing>, lot: &Lot) -> Result<(), StoreError> {
+    if let Some(partner) = &lot.partner {
+        tx.partner_insert(partner)?;
+    }
+    tx.key_insert(&lot.key, &lot.digest)?;
+    let org = &lot.org;
+    tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
+    tx.org_insert(org, &[])?;
+    // Nothing is left to do about it.
+    tx.org_update(org, None)
+}
+
+impl Maker {
+    fn id<I: TypedId>(&mut self) -> I {
+        let ms = u64::try_from(self.at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        self.sequence.next(ms, &mut self.random)
+    }
+
+    fn lot(&mut self, n: u64, partner: &mut Option<Partner>) -> Result<(Lot, PlainKey)> {
+        let at = self.at;
+        let new = if n % 10 == 0 || partner.is_none() {
+            let draft = PartnerDraft::for_one_key(Name::new(format!("Partner {n}"))?);
+            Some(draft.into_partner(self.id(), at))
+        } else {
+            None
+        };
+        let owner = new.clone().or(partner.take());
+        let partner_id = owner.as_ref().map_or_else(|| self.id(), |owner| owner.id);
+        *partner = owner;
+        let plain = PlainKey::generate(KeyKind::Partner, &mut self.random);
+        let key = PartnerKey {
+            id: self.id(),
+            partner_id,
+            name: Name::new(format!("key-{n}"))?,
+            scopes: Scope::ALL.iter().copied().collect(),
+            org_id: None,
+            org_plans: None,
+            allowed_cidrs: None,
+            rate_limit: Some(LIMIT),
+            expires_at: None,
+            disabled: false,
+            max_live_orgs: None,
+            on_revoke: keys::OnRevoke::Keep,
+            labels: Labels::default(),
+            key_prefix: plain.shown_prefix().to_owned(),
+            created_at: at,
+            created_by: self.id::<AdminKeyId>(),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let org = Org {
+            id: self.id(),
+            partner_id,
+            created_by_key_id: key.id,
+            name: Name::new(format!("Org {n}"))?,
+            slug: Slug::new(format!("grown-{n}"))?,
+            plan: PlanName::new("standard")?,
+            status: OrgStatus::Ready,
+            external_id: None,
+            labels: Labels::default(),
+            created_at: at,
+            updated_at: at,
+            ready_at: Some(at),
+            expires_at: None,
+            deleted_at: None,
+            failure: None,
+            attempts: 1,
+        };
+        let digest = self.peppers.digest(&plain);
+        let lot = Lot {
+            partner: new,
+            key,
+            digest,
+            org,
+        };
+        Ok((lot, plain))
+    }
+
+    /// A call by this actor that succeeded: a poll of its org.
+    fn event(&mut self, actor: Actor, org: OrgId) -> Event {
+        Event {
+            id: self.id(),
+            occurred_at: self.at,
+            actor,
+            action: Action::OrgStatus,
+            target: Target::one(TargetKind::Org, org),
+            org_id: Some(org),
+            outcome: Outcome::Success,
+            request: Some(Request {
+                id: self.id::<RequestId>().to_string(),
+                method: "GET".to_owned(),
+                route: "/cp/orgs/{id}/status".to_owned(),
+                ip: std::net::Ipv4Addr::LOCALHOST.into(),
+                user_agent: Some("bench/1.0".to_owned()),
+                status_code: 200,
+            }),
+            details: audit::Details::new(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How latency, memory and files grow with what is stored.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{creations::posts, setup::NEW_ORG};
+use crate::{
+    lab::Lab,
+    process::{Ours, PEPPER},
+    report::{Bound, Outcome, Series, ratios},
+    wrk::{Load, Sample, count},
+};
+
+/// How many keys and orgs; ten times as many events.
+const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
+/// The largest size of a quick run.
+const QUICK: u32 = 100_000;
+/// The file in a folder of the database that says for which migrations it was filled.
+const FILLED: &str = "filled";
+
+/// What is asked at each size: a name and the path of a GET, or none for the creation of orgs.
+const CALLS: [(&str, Option<&str>); 4] = [
+    ("authentication (whoami)", Some("/cp/whoami")),
+    ("list of orgs", Some("/cp/orgs?limit=20")),
+    ("audit query", Some("/cp/audit-events?limit=20")),
+    ("creation of an org", None),
+];
+
+pub(super) fn run(lab: &Lab) -> Result<Outcome> {
+    let sizes: Vec<u32> = SIZES
+        .into_iter()
+        .filter(|size| !lab.quick || *size <= QUICK)
+        .collect();
+    let mut outcome = Outcome::default();
+    for size in &sizes {
+        fill(lab, *size, &mut outcome)?;
+    }
+    for round in 0..lab.rounds {
+        for size in &sizes {
+            measure(lab, *size, round, &mut outcome)?;
+        }
+    }
+    let (first, last) = (sizes.first().copied(), sizes.last().copied());
+    if let (Some(first), Some(last)) = (first, last) {
+        for (what, _) in CALLS {
+            let rounds = |size| {
+                let found = outcome.series.iter().find(|series: &&Series| {
+                    series.what == format!("{what}, p99") && series.who == keys(size)
+                });
+                found.map_or_else(Vec::new, |series| series.rounds.clone())
+            };
+            let ratio = ratios(&rounds(last), &rounds(first));
+            let text = format!("{what}: p99 at {} over {}", keys(last), keys(first));
+            outcome.goal(&text, Bound::AtMost(1.25), "×", ratio);
+        }
+    }
+    outcome.note(
+        "The server is started anew before each size of each round, so that what it remembers of \
+         keys is empty at first; with 1 000 keys all are soon remembered, with many hardly any.",
+    );
+    outcome.note("Databases are filled once and kept under `target/bench/growth`.");
+    if lab.quick {
+        outcome.note("A quick run: the largest size was left out.");
+    }
+    Ok(outcome)
+}
+
+fn keys(size: u32) -> String {
+    format!("{size} keys")
+}
+
+/// Fills the database of this size, unless it is there.
+fn fill(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<()> {
+    let folder = lab.kept.join("growth").join(size.to_string());
+    let schema = fs::read_to_string(lab.root.join("migrations/checksums.txt"))?;
+    let marker = folder.join(FILLED);
+    if fs::read_to_string(&marker).is_ok_and(|there| there.starts_with(&schema)) {
+        return told(&marker, size, outcome);
+    }
+    println!("  filling with {size} keys and orgs and ten times as many events");
+    if folder.is_dir() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let url = lab.sqlite(&folder);
+    // The server itself makes the schema and notes the pepper.
+    drop(Ours::start(&lab.bins, &folder, &url, &[])?);
+    // First all but the events: that tells what they add.
+    let before = filled(lab, &folder, &["--keys", &size.to_string()])?;
+    let events = u64::from(size).saturating_mul(10);
+    let after = filled(lab, &folder, &["--events", &events.to_string()])?;
+    let each = count(after.saturating_sub(before)) / count(events);
+    fs::write(&marker, format!("{schema}\n{each}"))?;
+    told(&marker, size, outcome)
+}
+
+/// Adds to the database; gives its size in bytes afterwards.
+fn filled(lab: &Lab, folder: &Path, what: &[&str]) -> Result<u64> {
+    let status = Command::new(lab.bins.join("bench-growth"))
+        .args(["--database", &lab.sqlite(folder), "--pepper", PEPPER])
+        .arg("--folder")
+        .arg(folder)
+        .args(what)
+        .status()?;
+    ensure!(status.success(), "bench-growth failed");
+    size_of(folder)
+}
+
+/// The size on disk of an event, as it was seen at the filling.
+fn told(marker: &Path, size: u32, outcome: &mut Outcome) -> Result<()> {
+    let text = fs::read_to_string(marker)?;
+    let each = text.lines().last().and_then(|line| line.parse().ok());
+    let each: f64 = each.with_context(|| marker.display().to_string())?;
+    outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
+    Ok(())
+}
+
+/// All files of the database, in bytes.
+fn size_of(folder: &Path) -> Result<u64> {
+    let mut sum = 0_u64;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("molecule.db")
+        {
+            sum = sum.saturating_add(entry.metadata()?.len());
+        }
+    }
+    Ok(sum)
+}
+
+fn measure(lab: &Lab, size: u32, round: u32, outcome: &mut Outcome) -> Result<()> {
+    let folder = lab.kept.join("growth").join(size.to_string());
+    let server = Ours::start(&lab.bins, &folder, &lab.sqlite(&folder), &[])?;
+    let sample = fs::read_to_string(folder.join("sample"))?;
+    let tokens: Vec<&str> = sample.lines().collect();
+    for (what, path) in CALLS {
+        let lines: Vec<(String, String)> = tokens
+            .iter()
+            .map(|token| (path.unwrap_or("/cp/orgs").to_owned(), (*token).to_owned()))
+            .collect();
+        let load = match path {
+            Some(_) => Load {
+                address: server.process.address,
+                connections: 0,
+                script: "get.lua",
+                args: vec![lab.list(&lines)?.display().to_string()],
+                refused: false,
+            },
+            None => posts(lab, &server, &lines, NEW_ORG)?,
+        };
+        // Few connections: the question is how long a call takes, not how many there can be.
+        let load = Load {
+            connections: 4,
+            ..load
+        };
+        let seen: Sample = load.run(lab, lab.seconds)?;
+        println!(
+            "  round {}: {size} keys: {what}: p99 {:.2} ms",
+            round.saturating_add(1),
+            seen.p99_us / 1000.0
+        );
+        let who = keys(size);
+        outcome.add(&format!("{what}, p99"), &who, "ms", seen.p99_us / 1000.0);
+        outcome.add(&format!("{what}, p50"), &who, "ms", seen.p50_us / 1000.0);
+    }
+    if let Some(bytes) = server.process.resident() {
+        let mib = count(bytes) / 1_048_576.0;
+        outcome.add("resident memory after the calls", &keys(size), "MiB", mib);
+    }
+    Ok(())
+}

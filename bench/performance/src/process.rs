@@ -1,0 +1,162 @@
+//! Servers that a measurement starts, each on a free port; they end with their values.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::client::{Answer, Client};
+
+/// How long a server may take to begin.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    /// Starts a program and waits until it answers; what it says goes to `log`.
+    pub(crate) fn start(mut command: Command, address: SocketAddr, log: &Path) -> Result<Self> {
+        let output = File::create(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("{:?} can't be started", command.get_program()))?;
+        let mut process = Self { child, address };
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = process.child.try_wait()?.is_some();
+            if ended || begun.elapsed() > START {
+                bail!("{:?} does not start: {}", command.get_program(), tail(log));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(process)
+    }
+
+    /// The resident memory, in bytes.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        kib.checked_mul(1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Asked first, so that what it started itself ends too and files are left whole.
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(25) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A free port of this machine.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+/// The last words of a log, on one line.
+pub(crate) fn tail(log: &Path) -> String {
+    let mut text = Vec::new();
+    if let Ok(file) = File::open(log) {
+        let _ = BufReader::new(file).read_to_end(&mut text);
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let mut lines: Vec<&str> = text.lines().rev().take(3).collect();
+    lines.reverse();
+    lines.join(" | ")
+}
+
+/// What follows a word at the beginning of a line of a log.
+pub(crate) fn said(log: &Path, word: &str) -> Result<String> {
+    let text = fs::read_to_string(log)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(word));
+    let found = found.with_context(|| format!("{} says no {word}", log.display()))?;
+    Ok(found.trim().to_owned())
+}
+
+/// A server of ours that is being set up.
+pub(crate) struct Ours {
+    pub(crate) process: Process,
+}
+
+/// The admin key of every server of ours here.
+pub(crate) const ADMIN_KEY: &str = "bench-operator-key-bench-operator-key";
+/// The pepper of every server of ours here.
+pub(crate) const PEPPER: &str = "bench-pepper-bench-pepper-bench-pepper";
+
+impl Ours {
+    /// Starts the server on a database, with more settings.
+    pub(crate) fn start(
+        bins: &Path,
+        folder: &Path,
+        database: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let address = free_address()?;
+        let mut command = Command::new(bins.join("molecule-cp"));
+        command
+            .current_dir(folder)
+            .env("RUST_LOG", "warn")
+            .env("MOLECULE_CP_LISTEN", address.to_string())
+            .env("MOLECULE_CP_DATA_DIR", folder)
+            .env("MOLECULE_CP_DATABASE_URL", database)
+            .env("MOLECULE_CP_ADMIN_KEY", ADMIN_KEY)
+            .env("MOLECULE_CP_PEPPER", PEPPER)
+            .env("MOLECULE_CP_ADMIN_RATE_LIMIT", "100000000/1")
+            .envs(settings.iter().copied());
+        let process = Process::start(command, address, &folder.join("server.log"))?;
+        Ok(Self { process })
+    }
+
+    /// A connection of the admin.
+    pub(crate) fn admin(&self) -> Result<Client> {
+        Client::connect(self.process.address, ADMIN_KEY)
+    }
+}
+
+/// Starts the bare server, which answers everything as `like` was answered.
+pub(crate) fn bare(bins: &Path, folder: &Path, like: &Answer) -> Result<Process> {
+    fs::create_dir_all(folder)?;
+    let file = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
+        let path = folder.join(name);
+        fs::write(&path, bytes)?;
+        Ok(path)
+    };
+    let address = free_address()?;
+    let mut command = Command::new(bins.join("bench-bare"));
+    command
+        .args(["--listen", &address.to_string()])
+        .args(["--status", &like.status.to_string()])
+        .arg("--headers")
+        .arg(file("headers", like.headers.as_bytes())?)
+        .arg("--body")
+        .arg(file("body", &like.body)?);
+    Process::start(command, address, &folder.join("bare.log"))
+}
