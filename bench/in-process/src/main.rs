@@ -108,6 +108,8 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         rate_limit: Some(LIMIT),
         expires_at: None,
         disabled: false,
+        max_live_orgs: None,
+        on_revoke: keys::OnRevoke::Keep,
         labels: Labels::default(),
         key_prefix: plain.shown_prefix().to_owned(),
         created_at: now,
