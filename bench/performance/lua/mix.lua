@@ -27,7 +27,7 @@ end
 
 function response(status, headers, body)
   if status == 201 then
-    local id = body:match('"id":%s*"(key_%w+)"')
+    local id = body:match('"id":%s*"(pak_%w+)"')
     if id then
       last = last + 1
       issued[last] = id
