@@ -1,4 +1,5 @@
-//! What a server does beside answering: the reconciler, folded refusals, tidying the limiter.
+//! What a server does beside answering: the reconciler, orgs that end by themselves, folded
+//! refusals, tidying the limiter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +38,7 @@ impl Background {
         let tasks = vec![
             tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
             tokio::spawn(follow_changes(Arc::clone(app), stopped.clone())),
+            tokio::spawn(Arc::clone(&app.service).end_orgs(stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),

@@ -93,6 +93,7 @@ routes! {
     "/cp/orgs" {
         POST ORG_CREATE orgs::create;
         GET ORG_LIST orgs::list;
+        DELETE ORGS_DELETE orgs::delete_labelled;
     }
     "/cp/orgs/{id}" {
         GET ORG_READ orgs::read;
@@ -100,6 +101,9 @@ routes! {
     }
     "/cp/orgs/{id}/status" {
         GET ORG_STATUS orgs::status;
+    }
+    "/cp/orgs/{id}/renew" {
+        POST ORG_RENEW orgs::renew;
     }
     "/cp/orgs/{id}/workspaces" {
         POST WORKSPACE_CREATE workspaces::create;

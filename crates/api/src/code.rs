@@ -70,8 +70,8 @@ codes! {
     OrgStateConflict = 409 "org-state-conflict", "The org's state does not allow this";
     /// The key's state does not allow it.
     KeyStateConflict = 409 "key-state-conflict", "The key's state does not allow this";
-    /// The partner has as many orgs as it may.
-    OrgQuotaExceeded = 409 "org-quota-exceeded", "The partner has as many orgs as it may have";
+    /// The partner or the key has as many orgs as it may.
+    OrgQuotaExceeded = 409 "org-quota-exceeded", "No more orgs may be created";
     /// The same call is still running.
     IdempotencyInProgress = 409 "idempotency-in-progress", "The same call is still running";
     /// The body is too large.

@@ -158,19 +158,6 @@ impl Fields {
         }
     }
 
-    /// A member that this server knows of and does not offer yet: only `null` or `harmless`, which ask
-    /// for nothing, are taken.
-    pub fn not_offered(&mut self, name: &'static str, harmless: Option<&str>) {
-        if let Some(value) = self.optional(name, Ok)
-            && harmless.is_none_or(|harmless| value != harmless)
-        {
-            self.error(
-                name,
-                "is not offered by this version of the server; leave it out",
-            );
-        }
-    }
-
     /// Notes an error of a member.
     pub fn error(&mut self, name: &str, detail: impl ToString) {
         self.errors.push(FieldError::new(
@@ -300,7 +287,6 @@ mod tests {
         let mut fields = Fields::of_body(body.as_bytes())?;
         let name = fields.required("name", text);
         let count = fields.optional("count", whole(1, 9));
-        fields.not_offered("later", Some("no"));
         fields
             .build(|| Some((name?, count)))
             .map_err(BodyError::Invalid)
@@ -318,9 +304,8 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_told_at_its_place() {
-        check(r#"{"name": "a", "count": 1, "later": null}"#, &[]);
-        check(r#"{"name": "a", "later": "no"}"#, &[]);
-        check(r#"{"name": "a", "later": "yes"}"#, &["/later"]);
+        check(r#"{"name": "a", "count": 1}"#, &[]);
+        check(r#"{"name": "a", "count": null}"#, &[]);
         check(
             r#"{"name": null, "count": 10, "~/": 1}"#,
             &["/name", "/count", "/~0~1"],

@@ -126,7 +126,8 @@ impl ErrorCode {
                 "the key has been revoked; issue a new one",
             ),
             Self::OrgQuotaExceeded => (
-                "The partner has as many orgs as it may have. Every org counts that is not deleted.",
+                "The partner, or the key, has as many orgs as it may have. Every org counts that is not \
+                 deleted; of a key, those that it has made.",
                 "Delete an org that is no longer used, or ask the operator for more.",
                 "the partner may have 500 orgs and has them; delete one, or ask for more",
             ),

@@ -2,7 +2,8 @@
 
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
-    InvalidNetworks, KeyChanges, KeyDraft, KeyFilter, KeyStatus, Networks, PartnerKey, PlainKey,
+    InvalidNetworks, KeyChanges, KeyDraft, KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey,
+    PlainKey,
 };
 use scopes::{Scope, ScopeSet};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::{
     fields::{boolean, list, parsed, text, whole},
     openapi::forms::of,
     parse_time,
-    partner::{label_changes, labels, rate_limit},
+    partner::{label_changes, labels, max_orgs, rate_limit},
 };
 
 /// The most days that `expires_in_days` takes: ten years.
@@ -51,7 +52,7 @@ pub struct KeyView {
     /// The networks from which it can be used; `null` for all.
     #[schema(schema_with = of::maybe_networks)]
     allowed_cidrs: Option<Vec<String>>,
-    /// How many orgs it may have at once.
+    /// How many orgs of its making there may be at once.
     #[schema(schema_with = of::maybe_count)]
     max_live_orgs: Option<u64>,
     /// What becomes of its orgs when it is revoked.
@@ -97,9 +98,8 @@ impl KeyView {
             org_plans: key.org_plans,
             expires_at: key.expires_at.map(Time),
             allowed_cidrs: key.allowed_cidrs.map(|networks| networks.iter().collect()),
-            // These are not offered yet; what stands here is what holds without them.
-            max_live_orgs: None,
-            on_revoke: "keep",
+            max_live_orgs: key.max_live_orgs,
+            on_revoke: key.on_revoke.as_str(),
             labels: key.labels,
             key_prefix: key.key_prefix,
             disabled: key.disabled,
@@ -153,7 +153,8 @@ pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError
     }
     let in_days = days.and_then(|days| now.checked_add(Duration::days(i64::try_from(days).ok()?)));
     let labels = fields.optional("labels", labels).unwrap_or_default();
-    not_offered(&mut fields);
+    let max_live_orgs = fields.optional("max_live_orgs", max_orgs());
+    let on_revoke = fields.optional("on_revoke", on_revoke).unwrap_or_default();
     fields
         .build(|| {
             Some(KeyDraft {
@@ -165,6 +166,8 @@ pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError
                 allowed_cidrs,
                 rate_limit,
                 expires_at: expires_at.or(in_days),
+                max_live_orgs,
+                on_revoke,
                 labels,
             })
         })
@@ -184,10 +187,11 @@ pub fn key_changes(body: &[u8], now: OffsetDateTime) -> Result<KeyChanges, BodyE
         allowed_cidrs: fields.change("allowed_cidrs", allowed_cidrs),
         rate_limit: fields.change("rate_limit", rate_limit),
         expires_at: fields.change("expires_at", |value| end(value, now)),
+        max_live_orgs: fields.change("max_live_orgs", max_orgs()),
+        on_revoke: fields.change("on_revoke", on_revoke),
         disabled: fields.change("disabled", boolean),
         labels: label_changes(&mut fields),
     };
-    not_offered(&mut fields);
     fields.build(|| Some(changes)).map_err(BodyError::Invalid)
 }
 
@@ -213,9 +217,8 @@ pub fn key_filter(
     })
 }
 
-fn not_offered(fields: &mut Fields) {
-    fields.not_offered("max_live_orgs", None);
-    fields.not_offered("on_revoke", Some("keep"));
+fn on_revoke(value: Value) -> Result<OnRevoke, Vec<FieldError>> {
+    parsed(|text| text.parse())(value)
 }
 
 fn scopes(value: Value) -> Result<ScopeSet, Vec<FieldError>> {
@@ -261,6 +264,7 @@ fn end(value: Value, now: OffsetDateTime) -> Result<OffsetDateTime, Vec<FieldErr
 
 #[cfg(test)]
 mod tests {
+    use keys::Change;
     use time::macros::datetime;
 
     use super::*;
@@ -324,19 +328,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_enforced_yet_is_refused() {
+    fn what_becomes_of_a_keys_orgs_is_read() {
+        let orgs = |body: &str| {
+            let draft = key_draft(body.as_bytes(), NOW).unwrap();
+            (draft.max_live_orgs, draft.on_revoke)
+        };
+        let set = r#"{"name": "a", "scopes": [], "max_live_orgs": 3, "on_revoke": "delete"}"#;
+        assert_eq!(orgs(set), (Some(3), OnRevoke::Delete));
+        let unset = r#"{"name": "a", "scopes": [], "max_live_orgs": null, "on_revoke": null}"#;
+        assert_eq!(orgs(unset), (None, OnRevoke::Keep));
         check(
-            r#"{"name": "a", "scopes": [], "max_live_orgs": 3}"#,
-            &["/max_live_orgs"],
+            r#"{"name": "a", "scopes": [], "max_live_orgs": -1, "on_revoke": "burn"}"#,
+            &["/max_live_orgs", "/on_revoke"],
         );
-        check(
-            r#"{"name": "a", "scopes": [], "on_revoke": "delete"}"#,
-            &["/on_revoke"],
-        );
-        check(
-            r#"{"name": "a", "scopes": [], "on_revoke": "keep", "max_live_orgs": null}"#,
-            &[],
-        );
+        let changes = key_changes(br#"{"max_live_orgs": null, "on_revoke": null}"#, NOW).unwrap();
+        assert_eq!(changes.max_live_orgs, Change::Clear);
+        assert_eq!(changes.on_revoke, Change::Clear);
     }
 
     #[test]

@@ -4,16 +4,16 @@ mod views;
 
 use ids::{Labels, Name, PartnerId, PlanName};
 use orgs::{
-    BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, Slug, SubscriptionStatus,
-    WorkspaceDraft,
+    BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, OrgsDeletion, Slug, SubscriptionStatus,
+    Ttl, WorkspaceDraft,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
 
-pub use self::views::{BillingView, OrgView, StatusView, WorkspaceView};
+pub use self::views::{BillingView, OrgView, OrgsView, StatusView, WorkspaceView};
 use crate::{
     BodyError, FieldError, Fields, Query, QueryError,
-    fields::{object, parsed},
+    fields::{object, parsed, whole},
     parse_time,
     partner::labels,
 };
@@ -29,7 +29,7 @@ pub fn org_draft(body: &[u8]) -> Result<OrgDraft, BodyError> {
     let plan = fields.required("plan", parsed(PlanName::new));
     let external_id = fields.optional("external_id", parsed(Name::new));
     let labels = fields.optional("labels", labels).unwrap_or_default();
-    fields.not_offered("ttl_seconds", None);
+    let ttl = fields.optional("ttl_seconds", ttl);
     fields
         .build(|| {
             Some(OrgDraft {
@@ -38,9 +38,25 @@ pub fn org_draft(body: &[u8]) -> Result<OrgDraft, BodyError> {
                 plan: plan?,
                 external_id,
                 labels,
+                ttl,
             })
         })
         .map_err(BodyError::Invalid)
+}
+
+/// Reads for how long to renew an org's lease.
+///
+/// # Errors
+/// When it is not JSON, or the value is missing or wrong.
+pub fn renewal(body: &[u8]) -> Result<Ttl, BodyError> {
+    let mut fields = Fields::of_body(body)?;
+    let ttl = fields.required("ttl_seconds", ttl);
+    fields.build(|| ttl).map_err(BodyError::Invalid)
+}
+
+fn ttl(value: Value) -> Result<Ttl, Vec<FieldError>> {
+    let (min, max) = (Ttl::MIN_SECONDS.into(), Ttl::MAX_SECONDS.into());
+    Ttl::from_seconds(whole(min, max)(value)?).map_err(FieldError::here)
 }
 
 /// Reads which orgs to list within a sight. The operator may ask for one partner's.
@@ -57,6 +73,40 @@ pub fn org_filter(query: &mut Query, sight: OrgSight) -> Result<OrgFilter, Query
             .map_or(OrgSight::All, OrgSight::Partner),
         narrower @ (OrgSight::Partner(_) | OrgSight::MadeBy(..) | OrgSight::One(..)) => narrower,
     };
+    Ok(OrgFilter {
+        sight,
+        status,
+        slug,
+        external_id,
+        labels: wanted_labels(query)?,
+    })
+}
+
+/// Reads which orgs to delete: their labels, and whether only to tell which they are.
+///
+/// # Errors
+/// When there is no label, a value is bad, or a parameter is left that nobody asked for.
+pub fn orgs_deletion(mut query: Query) -> Result<OrgsDeletion, QueryError> {
+    let labels = wanted_labels(&mut query)?;
+    let dry_run = query.single("dry_run", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    })?;
+    query.finish()?;
+    if labels.is_empty() {
+        return Err(QueryError::Bad(
+            "name the orgs by label=key:value; without it none are deleted".to_owned(),
+        ));
+    }
+    Ok(OrgsDeletion {
+        labels,
+        dry_run: dry_run.unwrap_or(false),
+    })
+}
+
+/// The labels that are asked for, each a key and its value.
+fn wanted_labels(query: &mut Query) -> Result<Vec<(String, String)>, QueryError> {
     let mut wanted = query.many("label");
     wanted.sort_unstable();
     wanted.dedup();
@@ -75,13 +125,7 @@ pub fn org_filter(query: &mut Query, sight: OrgSight) -> Result<OrgFilter, Query
     if let Err(error) = Labels::new(pairs.iter().cloned()) {
         return Err(QueryError::Bad(format!("label: {error}")));
     }
-    Ok(OrgFilter {
-        sight,
-        status,
-        slug,
-        external_id,
-        labels: pairs,
-    })
+    Ok(pairs)
 }
 
 /// Reads the request for a workspace.
@@ -179,13 +223,71 @@ mod tests {
             &["/slug", "/plan"],
         );
         org(
-            r#"{"name": "a", "slug": "acme", "plan": "free", "ttl_seconds": 60}"#,
+            r#"{"name": "a", "slug": "acme", "plan": "free", "ttl_seconds": 59}"#,
             &["/ttl_seconds"],
         );
         org(
             r#"{"name": "a", "slug": "acme", "plan": "free", "status": "ready"}"#,
             &["/status"],
         );
+    }
+
+    #[test]
+    fn a_lease_is_read_in_seconds() {
+        let with = |ttl: &str| {
+            let body =
+                format!(r#"{{"name": "a", "slug": "acme", "plan": "free", "ttl_seconds": {ttl}}}"#);
+            org_draft(body.as_bytes()).map(|draft| draft.ttl.map(Ttl::seconds))
+        };
+        assert_eq!(with("60"), Ok(Some(60)));
+        assert_eq!(with("2592000"), Ok(Some(2_592_000)));
+        assert_eq!(with("null"), Ok(None));
+        for ttl in ["59", "2592001", "60.5", "-60", "\"60\"", "1e9"] {
+            assert_eq!(pointers(with(ttl)), ["/ttl_seconds"], "{ttl}");
+        }
+        let renew = |body: &str| renewal(body.as_bytes());
+        assert_eq!(
+            renew(r#"{"ttl_seconds": 3600}"#).map(Ttl::seconds),
+            Ok(3600)
+        );
+        for body in ["{}", r#"{"ttl_seconds": null}"#] {
+            assert_eq!(pointers(renew(body)), ["/ttl_seconds"], "{body}");
+        }
+    }
+
+    #[test]
+    fn orgs_are_deleted_by_label_and_by_nothing_else() {
+        let ask = |query: &[(&str, &str)]| {
+            let pairs = query
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            let asked = orgs_deletion(Query::new(pairs)).ok()?;
+            Some((asked.labels, asked.dry_run))
+        };
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            ask(&[("label", "b:1"), ("label", "a:2"), ("label", "b:1")]),
+            Some((vec![label("a", "2"), label("b", "1")], false))
+        );
+        for (text, expect) in [("true", true), ("false", false)] {
+            assert_eq!(
+                ask(&[("label", "a:"), ("dry_run", text)]),
+                Some((vec![label("a", "")], expect))
+            );
+        }
+        let refused: [&[(&str, &str)]; 8] = [
+            &[],
+            &[("dry_run", "true")],
+            &[("label", "")],
+            &[("label", "a")],
+            &[("label", "A:b")],
+            &[("label", "a:b"), ("dry_run", "1")],
+            &[("label", "a:b"), ("dry_run", "true"), ("dry_run", "true")],
+            &[("label", "a:b"), ("status", "ready")],
+        ];
+        for query in refused {
+            assert_eq!(ask(query), None, "{query:?}");
+        }
     }
 
     #[test]

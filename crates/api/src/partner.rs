@@ -121,7 +121,7 @@ fn plan(value: Value) -> Result<PartnerPlan, Vec<FieldError>> {
 }
 
 /// Reads how many orgs a partner may have; as many as a column of 63 bits can hold.
-fn max_orgs() -> impl FnOnce(Value) -> Result<u64, Vec<FieldError>> {
+pub(crate) fn max_orgs() -> impl FnOnce(Value) -> Result<u64, Vec<FieldError>> {
     whole(0, 1_000_000_000)
 }
 

@@ -40,6 +40,9 @@ fn body() -> impl Strategy<Value = String> {
         "allowed_cidrs",
         "org_plans",
         "max_orgs",
+        "max_live_orgs",
+        "on_revoke",
+        "ttl_seconds",
         "disabled",
     ];
     let value = prop_oneof![

@@ -65,10 +65,14 @@ actions! {
     OrgResume = "org.resume";
     /// A failed org is to be tried again.
     OrgRetry = "org.retry";
+    /// An org's lease was prolonged.
+    OrgRenew = "org.renew";
     /// The system has made an org ready.
     OrgProvisioned = "org.provisioned";
     /// The system has given up making an org.
     OrgFailed = "org.failed";
+    /// The system has begun to take an org away whose lease has run out.
+    OrgExpired = "org.expired";
     /// The system has taken an org away.
     OrgDeleted = "org.deleted";
     /// A workspace was made.

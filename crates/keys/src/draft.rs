@@ -5,7 +5,7 @@ use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
-use crate::{Networks, Partner, PartnerKey, PartnerPlan};
+use crate::{Networks, OnRevoke, Partner, PartnerKey, PartnerPlan};
 
 /// What a merge patch (RFC 7396) says of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,10 @@ pub struct KeyDraft {
     pub rate_limit: Option<RateLimit>,
     /// When it ends by itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// How many orgs of its making there may be at once.
+    pub max_live_orgs: Option<u64>,
+    /// What becomes of the orgs of its making when it is revoked.
+    pub on_revoke: OnRevoke,
     /// Labels.
     pub labels: Labels,
 }
@@ -88,6 +92,10 @@ pub struct KeyChanges {
     pub rate_limit: Change<RateLimit>,
     /// When it ends by itself.
     pub expires_at: Change<OffsetDateTime>,
+    /// How many orgs of its making there may be at once.
+    pub max_live_orgs: Change<u64>,
+    /// What becomes of the orgs of its making when it is revoked.
+    pub on_revoke: Change<OnRevoke>,
     /// Whether it is switched off.
     pub disabled: Change<bool>,
     /// Labels.
@@ -110,6 +118,12 @@ impl PartnerKey {
         changes.allowed_cidrs.apply(&mut self.allowed_cidrs);
         changes.rate_limit.apply(&mut self.rate_limit);
         changes.expires_at.apply(&mut self.expires_at);
+        changes.max_live_orgs.apply(&mut self.max_live_orgs);
+        match changes.on_revoke {
+            Change::Keep => {}
+            Change::Clear => self.on_revoke = OnRevoke::default(),
+            Change::Set(choice) => self.on_revoke = choice,
+        }
         match changes.disabled {
             Change::Keep => {}
             Change::Clear => self.disabled = false,

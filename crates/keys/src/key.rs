@@ -57,6 +57,43 @@ impl FromStr for KeyStatus {
     }
 }
 
+/// A text that is not a choice of what becomes of a key's orgs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("on_revoke is one of keep, delete")]
+pub struct UnknownOnRevoke;
+
+/// What becomes of the orgs that a key has made when it is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRevoke {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are deleted.
+    Delete,
+}
+
+impl OnRevoke {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl FromStr for OnRevoke {
+    type Err = UnknownOnRevoke;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOnRevoke> {
+        [Self::Keep, Self::Delete]
+            .into_iter()
+            .find(|choice| choice.as_str() == text)
+            .ok_or(UnknownOnRevoke)
+    }
+}
+
 /// A partner key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartnerKey {
@@ -78,6 +115,10 @@ pub struct PartnerKey {
     pub rate_limit: Option<RateLimit>,
     /// When it ends by itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// How many orgs of its making there may be at once, deleted ones aside.
+    pub max_live_orgs: Option<u64>,
+    /// What becomes of the orgs of its making when it is revoked.
+    pub on_revoke: OnRevoke,
     /// Whether an admin has switched it off.
     pub disabled: bool,
     /// Labels.
@@ -169,6 +210,8 @@ mod tests {
             allowed_cidrs: None,
             rate_limit: None,
             expires_at: None,
+            max_live_orgs: None,
+            on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),
             key_prefix: "mol_pk_12345".into(),

@@ -40,7 +40,7 @@ pub use admin::{AdminKey, AdminKeyOrigin};
 pub use changes::{Changed, Changes};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
-pub use key::{HeldKey, KeyStatus, PartnerKey, UnknownStatus};
+pub use key::{HeldKey, KeyStatus, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
 pub use networks::{InvalidNetworks, Networks};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};

@@ -37,6 +37,9 @@ pub trait KeyQueries {
     /// One partner.
     fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
 
+    /// The key that has been noted longest because orgs of its making are to go.
+    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, Self::Error>;
+
     /// Partners, newest first.
     fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, Self::Error>;
 
@@ -80,12 +83,24 @@ pub trait KeyStore: KeyQueries {
     /// One key, held against every other writer until the transaction ends.
     fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
-    /// Writes what an admin may change: name, scopes, plans, limit, end, labels, `disabled`.
+    /// One key, which nobody can change or revoke until the transaction ends; others may hold it in
+    /// this way at the same time.
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+
+    /// Writes what an admin may change: name, scopes, plans, networks, limits, end, labels, what
+    /// becomes of its orgs, `disabled`.
     /// Everything else stays as it is, a revocation above all.
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
 
     /// Revokes a key; `false` when it was revoked already, and its time then stays.
     fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, Self::Error>;
+
+    /// Notes since when the orgs of a revoked key's making are to go, or that all of them do.
+    fn key_orgs_to_go(
+        &mut self,
+        id: KeyId,
+        since: Option<OffsetDateTime>,
+    ) -> Result<(), Self::Error>;
 
     /// Notes a use; an earlier time than the one noted changes nothing.
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), Self::Error>;

@@ -3,7 +3,7 @@
 use ids::{Labels, Name, PlanName, WorkspaceId};
 use time::OffsetDateTime;
 
-use crate::{InvalidSlug, Slug, Subscription, SubscriptionStatus};
+use crate::{InvalidSlug, Slug, Subscription, SubscriptionStatus, Ttl};
 
 /// An org that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub struct OrgDraft {
     pub external_id: Option<Name>,
     /// Labels.
     pub labels: Labels,
+    /// How long it lives unless its lease is renewed; without it, until somebody deletes it.
+    pub ttl: Option<Ttl>,
+}
+
+/// Which orgs to delete together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrgsDeletion {
+    /// Those that have all of these labels, each a key and its value; there is at least one.
+    pub labels: Vec<(String, String)>,
+    /// Whether only to tell which they are.
+    pub dry_run: bool,
 }
 
 /// A workspace that is asked for.

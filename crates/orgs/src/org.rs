@@ -3,7 +3,7 @@
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use time::OffsetDateTime;
 
-use crate::{Move, OrgStatus, Slug, WrongMove};
+use crate::{Move, OrgStatus, Slug, Ttl, WrongMove};
 
 /// Why the last attempt at an org did not succeed, in words that its partner can act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,20 @@ pub struct Failure {
     pub code: String,
     /// What happened and what can be done.
     pub message: String,
+}
+
+/// Why the lease of an org can't be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseConflict {
+    /// It has none.
+    #[error("the org has no lease; it stays until it is deleted")]
+    None,
+    /// It has run out.
+    #[error("the org's lease has run out; it is being deleted")]
+    Over,
+    /// The org is on its way out, or gone.
+    #[error("the org is {0}; its lease can't be renewed any more")]
+    Going(OrgStatus),
 }
 
 /// An org.
@@ -41,6 +55,8 @@ pub struct Org {
     pub updated_at: OffsetDateTime,
     /// When it first became ready.
     pub ready_at: Option<OffsetDateTime>,
+    /// When its lease ends, if it has one.
+    pub expires_at: Option<OffsetDateTime>,
     /// When it was deleted.
     pub deleted_at: Option<OffsetDateTime>,
     /// Why the last attempt failed.
@@ -72,6 +88,22 @@ impl Org {
             }
             Move::GiveUp | Move::Suspend | Move::Resume => {}
         }
+        Ok(())
+    }
+
+    /// Has its lease end this long after `now`.
+    ///
+    /// # Errors
+    /// When there is no lease to renew; nothing is changed then.
+    pub fn renew(&mut self, ttl: Ttl, now: OffsetDateTime) -> Result<(), LeaseConflict> {
+        if !self.status.is_staying() {
+            return Err(LeaseConflict::Going(self.status));
+        }
+        let end = self.expires_at.ok_or(LeaseConflict::None)?;
+        if end <= now {
+            return Err(LeaseConflict::Over);
+        }
+        self.expires_at = Some(ttl.end(now));
         Ok(())
     }
 }

@@ -58,6 +58,23 @@ impl OrgStatus {
         }
     }
 
+    /// Those of an org that is not on its way out, nor gone.
+    pub const STAYING: [Self; 4] = [
+        Self::Provisioning,
+        Self::Ready,
+        Self::Failed,
+        Self::Suspended,
+    ];
+
+    /// Whether the org is not on its way out, nor gone.
+    #[must_use]
+    pub const fn is_staying(self) -> bool {
+        match self {
+            Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended => true,
+            Self::Deprovisioning | Self::Deleted => false,
+        }
+    }
+
     /// The status after a move.
     ///
     /// # Errors
@@ -182,6 +199,14 @@ mod tests {
                 let expect = expect.map(|row| row.2).ok_or(WrongMove { step, from });
                 assert_eq!(from.after(step), expect);
             }
+        }
+    }
+
+    #[test]
+    fn what_stays_is_what_can_be_deleted() {
+        for status in OrgStatus::ALL {
+            assert_eq!(status.is_staying(), status.after(Move::Delete).is_ok());
+            assert_eq!(status.is_staying(), OrgStatus::STAYING.contains(&status));
         }
     }
 

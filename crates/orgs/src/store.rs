@@ -1,6 +1,6 @@
 //! What a store of orgs must offer.
 
-use ids::{Name, OrgId, Page, PageRequest, PartnerId, Ulid};
+use ids::{KeyId, Name, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
 
 use crate::{Org, OrgSight, OrgStatus, Slug, Step, Subscription, Workspace};
@@ -18,6 +18,17 @@ pub struct OrgFilter {
     pub external_id: Option<Name>,
     /// Those that have all of these labels, each a key and its value.
     pub labels: Vec<(String, String)>,
+}
+
+/// Which orgs are to go, of those that are not going or gone.
+#[derive(Clone, Debug)]
+pub enum Doomed {
+    /// Those in sight that have all of these labels, each a key and its value.
+    Labelled(OrgSight, Vec<(String, String)>),
+    /// Those whose lease has run out by this time.
+    Expired(OffsetDateTime),
+    /// Those that this key made.
+    MadeBy(KeyId),
 }
 
 /// What proves that a worker holds an org.
@@ -46,6 +57,12 @@ pub trait OrgQueries {
 
     /// How many orgs the partner has that are not deleted.
     fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, Self::Error>;
+
+    /// How many orgs this key has made that are not deleted.
+    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, Self::Error>;
+
+    /// Up to `limit` of the orgs that are to go; the newest first where they are picked by label.
+    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, Self::Error>;
 
     /// The steps of an org in their order.
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, Self::Error>;
@@ -86,10 +103,27 @@ pub trait OrgStore: OrgQueries {
     /// reconciler. A lease stays as it is.
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
 
+    /// The same as [`OrgQueries::doomed_orgs`], each held against every other writer until the
+    /// transaction ends.
+    fn doomed_orgs_for_update(
+        &mut self,
+        which: &Doomed,
+        limit: usize,
+    ) -> Result<Vec<Org>, Self::Error>;
+
+    /// Sends orgs that are held and not going yet on their way out: does with all of them at once what
+    /// [`Move::Delete`](crate::Move::Delete) does, adds the step in which each is taken away, and makes
+    /// them due at `at`.
+    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), Self::Error>;
+
+    /// Sets when an org's lease ends, and nothing else.
+    fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), Self::Error>;
+
     /// Writes all steps of an org, in place of those there are.
     fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), Self::Error>;
 
-    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first.
+    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first. Half of them
+    /// are such that are being made, if there are so many, lest these wait behind all that are going.
     fn orgs_lease(
         &mut self,
         now: OffsetDateTime,

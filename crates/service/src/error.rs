@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use api::{ErrorCode, FieldError};
 use ids::PlanName;
-use orgs::{OrgStatus, WrongMove};
+use orgs::{LeaseConflict, OrgStatus, WrongMove};
 use scopes::Scope;
 use stores::StoreError;
 
@@ -19,6 +19,9 @@ pub enum OrgConflict {
     /// It must be ready for this.
     #[error("the org is {0}; this needs one that is ready")]
     NotReady(OrgStatus),
+    /// Its lease can't be renewed.
+    #[error(transparent)]
+    Lease(#[from] LeaseConflict),
 }
 
 /// Why a call was refused, or could not be carried out.
@@ -82,6 +85,9 @@ pub enum Error {
     /// The partner has as many orgs as it may.
     #[error("the partner may have {0} orgs and has them")]
     OrgQuota(u64),
+    /// As many orgs of the key's making are there as may be.
+    #[error("the key may have {0} orgs and has them")]
+    KeyOrgQuota(u64),
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     IdempotencyKeyReused,
@@ -113,7 +119,7 @@ impl Error {
             Self::SlugTaken => ErrorCode::SlugTaken,
             Self::Org(_) => ErrorCode::OrgStateConflict,
             Self::KeyState => ErrorCode::KeyStateConflict,
-            Self::OrgQuota(_) => ErrorCode::OrgQuotaExceeded,
+            Self::OrgQuota(_) | Self::KeyOrgQuota(_) => ErrorCode::OrgQuotaExceeded,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
             Self::IdempotencyInProgress => ErrorCode::IdempotencyInProgress,
             Self::Store(error) if error.is_temporary() => ErrorCode::Unavailable,

@@ -3,8 +3,8 @@
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
 use keys::{
-    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, Partner,
-    PartnerDraft, PartnerKey, PlainKey,
+    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, OnRevoke,
+    Partner, PartnerDraft, PartnerKey, PlainKey,
 };
 use orgs::{OrgSight, OrgStatus, PlanCatalogue};
 use ratelimit::Limiter;
@@ -47,6 +47,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             allowed_cidrs: draft.allowed_cidrs,
             rate_limit: draft.rate_limit,
             expires_at: draft.expires_at,
+            max_live_orgs: draft.max_live_orgs,
+            on_revoke: draft.on_revoke,
             disabled: false,
             labels: draft.labels,
             key_prefix: secret.shown_prefix().to_owned(),
@@ -167,6 +169,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     ("allowed_cidrs", before.allowed_cidrs != key.allowed_cidrs),
                     ("rate_limit", before.rate_limit != key.rate_limit),
                     ("expires_at", before.expires_at != key.expires_at),
+                    ("max_live_orgs", before.max_live_orgs != key.max_live_orgs),
+                    ("on_revoke", before.on_revoke != key.on_revoke),
                     ("disabled", before.disabled != key.disabled),
                     ("labels", before.labels != key.labels),
                 ]);
@@ -177,7 +181,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         answer
     }
 
-    /// Revokes a key: the operator any, however often; a key itself alone. The orgs stay.
+    /// Revokes a key: the operator any, however often; a key itself alone. The orgs of its making
+    /// stay, or are deleted in the background, as its `on_revoke` says.
     ///
     /// # Errors
     /// When there is none of this id, or it is not the caller's to revoke.
@@ -188,9 +193,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
                 itself(caller, &held.key)?;
                 let first = tx.key_revoke(id, at)?;
+                if first && held.key.on_revoke == OnRevoke::Delete {
+                    tx.key_orgs_to_go(id, Some(at))?;
+                }
                 tx.reply_erase(id)?;
                 Ok(Done::new(204, ())
                     .detail("name", held.key.name.as_str())
+                    .detail("on_revoke", held.key.on_revoke.as_str())
                     .detail("already_revoked", !first))
             })
             .await;

@@ -16,6 +16,7 @@ mod keys;
 mod memory;
 mod once;
 mod operation;
+mod org_ends;
 mod orgs;
 mod partners;
 mod pruning;

@@ -99,6 +99,10 @@ pub mod operations {
         ORG_STATUS = OrgStatus on Org by Partner(READ_ORG);
         /// Delete an org.
         ORG_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
+        /// Delete all orgs that have some labels.
+        ORGS_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
+        /// Prolong an org's lease.
+        ORG_RENEW = OrgRenew on Org by Partner(&[Scope::OrgsCreate]);
         /// Create a workspace.
         WORKSPACE_CREATE = WorkspaceCreate on Org by Partner(&[Scope::WorkspacesCreate]);
         /// List an org's workspaces.

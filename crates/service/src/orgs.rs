@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest, PlanName};
-use keys::KeyStore as _;
+use keys::{HeldKey, KeyStatus, KeyStore as _, PartnerKey};
 use orgs::{
     Move, Org, OrgDraft, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, SLUG_HOLD,
     Step, StepName, Subscription,
 };
 use ratelimit::Limiter;
 use scopes::Scope;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, Transaction};
+use time::OffsetDateTime;
 
 use crate::{
     Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
@@ -47,11 +48,33 @@ pub(crate) fn reading_sight(caller: &Caller) -> OrgSight {
     }
 }
 
+/// The key that an org is made with, held until the transaction ends: whoever revokes it meanwhile
+/// waits, and then sees the org. Where the orgs of its making are counted, it is held alone.
+fn maker<T: Transaction>(
+    tx: &mut T,
+    held: &HeldKey,
+    now: OffsetDateTime,
+) -> Result<PartnerKey, Error> {
+    let id = held.key.id;
+    let held = if held.key.max_live_orgs.is_some() {
+        tx.key_for_update(id)?
+    } else {
+        tx.key_for_use(id)?
+    };
+    let key = held.ok_or(Error::InvalidKey)?.key;
+    match key.status(now) {
+        KeyStatus::Active => Ok(key),
+        KeyStatus::Disabled => Err(Error::KeyDisabled),
+        KeyStatus::Expired => Err(Error::KeyExpired),
+        KeyStatus::Revoked => Err(Error::KeyRevoked),
+    }
+}
+
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Takes an org on record; it is made outside of the call.
     ///
     /// # Errors
-    /// When the slug or the plan can't be had, or the partner has as many orgs as it may.
+    /// When the slug or the plan can't be had, or the partner or the key has as many orgs as it may.
     pub async fn org_create(
         &self,
         context: &Context,
@@ -75,7 +98,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let Caller::Partner(held) = caller else {
                     return Err(Error::NotPermitted("orgs are created with a partner key"));
                 };
-                let (key, partner) = (&held.key, &held.partner);
+                let (key, partner) = (maker(tx, held, now)?, &held.partner);
                 if !key.allows_org_plan(&draft.plan) {
                     let allowed = key.org_plans.clone().unwrap_or_default();
                     return Err(Error::OrgPlanNotAllowed {
@@ -94,6 +117,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                         return Err(Error::OrgQuota(max));
                     }
                 }
+                if let Some(max) = key.max_live_orgs
+                    && tx.live_org_count_of_key(key.id)? >= max
+                {
+                    return Err(Error::KeyOrgQuota(max));
+                }
                 if !tx.slug_claim(&draft.slug, id, partner.id, now - SLUG_HOLD)? {
                     return Err(Error::SlugTaken);
                 }
@@ -110,18 +138,23 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     created_at: now,
                     updated_at: now,
                     ready_at: None,
+                    expires_at: draft.ttl.map(|ttl| ttl.end(now)),
                     deleted_at: None,
                     failure: None,
                     attempts: 0,
                 };
                 tx.org_insert(&org, &StepName::MAKING.map(Step::pending))?;
                 tx.subscription_put(id, &Subscription::starting(now))?;
-                Ok(Done::new(201, org.clone())
+                let done = Done::new(201, org.clone())
                     .on(Target::one(TargetKind::Org, id))
                     .in_org(id)
                     .detail("name", org.name.as_str())
                     .detail("slug", org.slug.as_str())
-                    .detail("plan", org.plan.as_str()))
+                    .detail("plan", org.plan.as_str());
+                Ok(match draft.ttl {
+                    Some(ttl) => done.detail("ttl_seconds", ttl.seconds()),
+                    None => done,
+                })
             })
             .await?;
         self.due.notify_one();

@@ -3,6 +3,7 @@
 //! The enum of both engines can't express upserts, row locks and the insertion of many rows, so these
 //! are written once for each engine, side by side.
 
+use ::orgs::OrgStatus;
 use diesel::{
     QueryResult,
     connection::{AnsiTransactionManager, TransactionManager},
@@ -14,10 +15,11 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use crate::{
     connection::AnyConnection,
     events::EventRow,
+    org_work::StepRow,
     replies::ReplyRow,
     schema::{
-        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies, slugs,
-        subscriptions, workspaces,
+        applied_migrations, audit_events, meta, org_steps, orgs, partner_keys, partners, replies,
+        slugs, subscriptions, workspaces,
     },
     slugs::SlugRow,
     subscriptions::SubscriptionRow,
@@ -173,24 +175,66 @@ row_lock!(
     lock_org, orgs
 );
 
-/// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
-/// locked, and those that another transaction has locked are passed over.
-pub(crate) fn due_orgs(
-    connection: &mut AnyConnection,
-    now: i64,
-    limit: i64,
-) -> QueryResult<Vec<String>> {
-    let due = orgs::table
-        .filter(orgs::due_at.le(now))
-        .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
-        .order((orgs::due_at, orgs::id))
-        .limit(limit)
-        .select(orgs::id);
+/// Holds a partner key against every change, and lets others hold it in this way too.
+pub(crate) fn lock_key_for_use(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
-        AnyConnection::Sqlite(sqlite) => due.load(sqlite),
+        AnyConnection::Postgres(postgres) => partner_keys::table
+            .find(id)
+            .select(partner_keys::id)
+            .for_key_share()
+            .load::<String>(postgres)
+            .map(drop),
+        AnyConnection::Sqlite(_) => Ok(()),
     }
 }
+
+/// Holds orgs, in the order of their ids.
+pub(crate) fn lock_orgs(connection: &mut AnyConnection, ids: &[String]) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => orgs::table
+            .filter(orgs::id.eq_any(ids))
+            .order(orgs::id)
+            .select(orgs::id)
+            .for_update()
+            .load::<String>(postgres)
+            .map(drop),
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
+}
+
+/// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
+/// locked, and those that another transaction has locked are passed over.
+macro_rules! due_orgs {
+    ($(#[$doc:meta])* $name:ident, $which:expr) => {
+        $(#[$doc])*
+        pub(crate) fn $name(
+            connection: &mut AnyConnection,
+            now: i64,
+            limit: i64,
+        ) -> QueryResult<Vec<String>> {
+            let due = orgs::table
+                .filter($which)
+                .filter(orgs::due_at.le(now))
+                .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
+                .order((orgs::due_at, orgs::id))
+                .limit(limit)
+                .select(orgs::id);
+            match connection {
+                AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
+                AnyConnection::Sqlite(sqlite) => due.load(sqlite),
+            }
+        }
+    };
+}
+
+due_orgs!(
+    /// Of all that are due.
+    due_orgs, orgs::due_at.is_not_null()
+);
+due_orgs!(
+    /// Of those that are to be made.
+    due_new_orgs, orgs::status.eq(OrgStatus::Provisioning.as_str())
+);
 
 /// Runs the same statement on either engine's own connection.
 macro_rules! on_both {
@@ -278,6 +322,23 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
         .set(audit_events::details.eq(excluded(audit_events::details)))
         .execute(inner))
     .map(drop)
+}
+
+/// Adds steps of orgs: on PostgreSQL by one statement for one way over the network, on SQLite by one
+/// prepared statement again and again.
+pub(crate) fn steps_insert(connection: &mut AnyConnection, rows: &[StepRow]) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => diesel::insert_into(org_steps::table)
+            .values(rows)
+            .execute(postgres)
+            .map(drop),
+        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
+            diesel::insert_into(org_steps::table)
+                .values(row)
+                .execute(sqlite)
+                .map(drop)
+        }),
+    }
 }
 
 #[cfg(test)]

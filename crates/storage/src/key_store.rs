@@ -36,6 +36,10 @@ impl<M> KeyQueries for Session<M> {
         partners::by_id(self, id)
     }
 
+    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, StoreError> {
+        partner_keys::with_orgs_to_go(self)
+    }
+
     fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
         partners::list(self, page)
     }
@@ -77,6 +81,10 @@ impl KeyStore for Session<Writing> {
         partner_keys::lock(self, id)
     }
 
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        partner_keys::lock_for_use(self, id)
+    }
+
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
         partner_keys::update(self, key)?;
         key_changes::log(self, Changed::Key(key.id))
@@ -86,6 +94,14 @@ impl KeyStore for Session<Writing> {
         let first = partner_keys::revoke(self, id, at)?;
         key_changes::log(self, Changed::Key(id))?;
         Ok(first)
+    }
+
+    fn key_orgs_to_go(
+        &mut self,
+        id: KeyId,
+        since: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        partner_keys::note_orgs_to_go(self, id, since)
     }
 
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {

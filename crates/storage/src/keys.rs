@@ -36,6 +36,8 @@ struct KeyRow {
     created_by: String,
     last_used_at: Option<i64>,
     revoked_at: Option<i64>,
+    max_live_orgs: Option<i64>,
+    on_revoke: String,
 }
 
 impl From<&PartnerKey> for KeyRow {
@@ -59,6 +61,10 @@ impl From<&PartnerKey> for KeyRow {
             created_by: key.created_by.to_string(),
             last_used_at: key.last_used_at.map(values::micros),
             revoked_at: key.revoked_at.map(values::micros),
+            max_live_orgs: key
+                .max_live_orgs
+                .map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
+            on_revoke: key.on_revoke.as_str().to_owned(),
         }
     }
 }
@@ -84,6 +90,14 @@ impl TryFrom<KeyRow> for PartnerKey {
                 .transpose()?,
             rate_limit: values::limit((row.rate_limit, row.rate_window), "the limit of a key")?,
             expires_at: values::optional_time(row.expires_at, "the end of a key")?,
+            max_live_orgs: row
+                .max_live_orgs
+                .map(|count| values::number(count, "the orgs of a key"))
+                .transpose()?,
+            on_revoke: row
+                .on_revoke
+                .parse()
+                .map_err(|_| values::corrupt("what becomes of a key's orgs"))?,
             disabled: row.disabled,
             labels: values::labels(&row.labels, "the labels of a key")?,
             key_prefix: row.key_prefix,
@@ -192,6 +206,39 @@ pub(crate) fn lock(
     by_id(session, id)
 }
 
+pub(crate) fn lock_for_use(
+    session: &mut Session<Writing>,
+    id: KeyId,
+) -> Result<Option<HeldKey>, StoreError> {
+    session.run(|connection| dialect::lock_key_for_use(connection, &id.to_string()))?;
+    by_id(session, id)
+}
+
+pub(crate) fn with_orgs_to_go<M>(session: &mut Session<M>) -> Result<Option<KeyId>, StoreError> {
+    let id: Option<String> = session.run(|connection| {
+        partner_keys::table
+            .filter(partner_keys::orgs_to_go_since.is_not_null())
+            .order((partner_keys::orgs_to_go_since, partner_keys::id))
+            .select(partner_keys::id)
+            .first(connection)
+            .optional()
+    })?;
+    values::optional_id(id.as_deref(), "the id of a key")
+}
+
+pub(crate) fn note_orgs_to_go(
+    session: &mut Session<Writing>,
+    id: KeyId,
+    since: Option<OffsetDateTime>,
+) -> Result<(), StoreError> {
+    session.run(|connection| {
+        diesel::update(partner_keys::table.find(id.to_string()))
+            .set(partner_keys::orgs_to_go_since.eq(since.map(values::micros)))
+            .execute(connection)
+    })?;
+    Ok(())
+}
+
 pub(crate) fn insert(
     session: &mut Session<Writing>,
     key: &PartnerKey,
@@ -218,6 +265,8 @@ pub(crate) fn update(session: &mut Session<Writing>, key: &PartnerKey) -> Result
                 partner_keys::rate_limit.eq(row.rate_limit),
                 partner_keys::rate_window.eq(row.rate_window),
                 partner_keys::expires_at.eq(row.expires_at),
+                partner_keys::max_live_orgs.eq(row.max_live_orgs),
+                partner_keys::on_revoke.eq(row.on_revoke),
                 partner_keys::disabled.eq(row.disabled),
                 partner_keys::labels.eq(row.labels),
             ))

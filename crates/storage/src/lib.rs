@@ -23,6 +23,7 @@ mod key_changes;
 mod key_store;
 mod keys;
 mod migrations;
+mod org_ends;
 mod org_store;
 mod org_work;
 mod orgs;

@@ -1,15 +1,15 @@
 //! The store of orgs: where each question and each change is found.
 
-use ids::{OrgId, Page, PageRequest, PartnerId};
+use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{
-    Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug, Step, Subscription,
-    Workspace,
+    Doomed, Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug, Step,
+    Subscription, Workspace,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    org_work, orgs as rows,
+    org_ends, org_work, orgs as rows,
     session::{Session, Writing},
     slugs, subscriptions, workspaces,
 };
@@ -27,6 +27,14 @@ impl<M> OrgQueries for Session<M> {
 
     fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, StoreError> {
         rows::live_count(self, partner)
+    }
+
+    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, StoreError> {
+        rows::live_count_of_key(self, key)
+    }
+
+    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
+        org_ends::list(self, which, limit)
     }
 
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
@@ -71,6 +79,22 @@ impl OrgStore for Session<Writing> {
 
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), StoreError> {
         rows::update(self, org, due_at)
+    }
+
+    fn doomed_orgs_for_update(
+        &mut self,
+        which: &Doomed,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
+        org_ends::lock(self, which, limit)
+    }
+
+    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), StoreError> {
+        org_ends::send_off(self, ids, at)
+    }
+
+    fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
+        org_ends::renew(self, id, expires_at)
     }
 
     fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), StoreError> {

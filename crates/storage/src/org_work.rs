@@ -16,14 +16,14 @@ use crate::{
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = org_steps)]
-struct StepRow {
-    org_id: String,
-    position: i64,
-    name: String,
-    status: String,
-    attempts: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
+pub(crate) struct StepRow {
+    pub(crate) org_id: String,
+    pub(crate) position: i64,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) attempts: i64,
+    pub(crate) started_at: Option<i64>,
+    pub(crate) finished_at: Option<i64>,
 }
 
 impl TryFrom<StepRow> for Step {
@@ -112,8 +112,15 @@ pub(crate) fn lease(
     limit: usize,
 ) -> Result<Vec<Org>, StoreError> {
     let now = values::micros(now);
-    let ids =
+    let half = values::row_count(limit / 2);
+    let mut ids = session.run(|connection| dialect::due_new_orgs(connection, now, half))?;
+    let all =
         session.run(|connection| dialect::due_orgs(connection, now, values::row_count(limit)))?;
+    for id in all {
+        if ids.len() < limit && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
     let mut leased = Vec::with_capacity(ids.len());
     for id in &ids {
         session.run(|connection| {

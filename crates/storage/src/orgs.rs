@@ -1,7 +1,7 @@
 //! Rows of orgs.
 
 use diesel::prelude::*;
-use ids::{OrgId, Page, PageRequest, PartnerId};
+use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{Failure, Org, OrgFilter, OrgSight, OrgStatus, Slug, Step};
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -33,6 +33,7 @@ pub(crate) struct OrgRow {
     failure_code: Option<String>,
     failure_message: Option<String>,
     attempts: i64,
+    expires_at: Option<i64>,
 }
 
 impl From<&Org> for OrgRow {
@@ -55,6 +56,7 @@ impl From<&Org> for OrgRow {
             failure_code: failure.map(|failure| failure.code.clone()),
             failure_message: failure.map(|failure| failure.message.clone()),
             attempts: org.attempts.into(),
+            expires_at: org.expires_at.map(values::micros),
         }
     }
 }
@@ -83,6 +85,7 @@ impl TryFrom<OrgRow> for Org {
             created_at: values::time(row.created_at, "the time of an org")?,
             updated_at: values::time(row.updated_at, "the last change of an org")?,
             ready_at: values::optional_time(row.ready_at, "the readiness of an org")?,
+            expires_at: values::optional_time(row.expires_at, "the end of an org's lease")?,
             deleted_at: values::optional_time(row.deleted_at, "the deletion of an org")?,
             failure: row
                 .failure_code
@@ -99,10 +102,11 @@ fn is_live() -> _ {
     table::status.ne(deleted)
 }
 
-type Query<'a> = table::BoxedQuery<'a, AnyBackend>;
+/// Orgs that are asked for.
+pub(crate) type Query<'a> = table::BoxedQuery<'a, AnyBackend>;
 
 /// The orgs in sight, and no others.
-fn in_sight<'a>(sight: OrgSight) -> Query<'a> {
+pub(crate) fn in_sight<'a>(sight: OrgSight) -> Query<'a> {
     let query = table::table.into_boxed::<AnyBackend>();
     let of = |query: Query<'a>, partner: PartnerId| {
         query.filter(table::partner_id.eq(partner.to_string()))
@@ -150,16 +154,7 @@ pub(crate) fn list<M>(
     if let Some(external_id) = &filter.external_id {
         query = query.filter(table::external_id.eq(external_id.as_str()));
     }
-    for (key, value) in &filter.labels {
-        // Within one partner's rows both sides have an index that begins with the partner.
-        query = query.filter(diesel::dsl::exists(
-            org_labels::table
-                .filter(org_labels::partner_id.eq(table::partner_id))
-                .filter(org_labels::org_id.eq(table::id))
-                .filter(org_labels::label_key.eq(key))
-                .filter(org_labels::label_value.eq(value)),
-        ));
-    }
+    query = labelled(query, &filter.labels);
     if let Some(after) = values::after::<OrgId>(page) {
         query = query.filter(table::id.lt(after));
     }
@@ -177,6 +172,21 @@ pub(crate) fn list<M>(
     Ok(Page::cut(items, page.limit))
 }
 
+/// Those that have all of the labels.
+pub(crate) fn labelled<'a>(mut query: Query<'a>, labels: &'a [(String, String)]) -> Query<'a> {
+    for (key, value) in labels {
+        // Within one partner's rows both sides have an index that begins with the partner.
+        query = query.filter(diesel::dsl::exists(
+            org_labels::table
+                .filter(org_labels::partner_id.eq(table::partner_id))
+                .filter(org_labels::org_id.eq(table::id))
+                .filter(org_labels::label_key.eq(key))
+                .filter(org_labels::label_value.eq(value)),
+        ));
+    }
+    query
+}
+
 pub(crate) fn live_count<M>(
     session: &mut Session<M>,
     partner: PartnerId,
@@ -184,6 +194,20 @@ pub(crate) fn live_count<M>(
     let count: i64 = session.run(|connection| {
         table::table
             .filter(table::partner_id.eq(partner.to_string()))
+            .filter(is_live())
+            .count()
+            .get_result(connection)
+    })?;
+    values::number(count, "a number of orgs")
+}
+
+pub(crate) fn live_count_of_key<M>(
+    session: &mut Session<M>,
+    key: KeyId,
+) -> Result<u64, StoreError> {
+    let count: i64 = session.run(|connection| {
+        table::table
+            .filter(table::created_by_key_id.eq(key.to_string()))
             .filter(is_live())
             .count()
             .get_result(connection)

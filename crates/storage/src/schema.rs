@@ -51,6 +51,9 @@ diesel::table! {
         created_by -> Text,
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+        max_live_orgs -> Nullable<BigInt>,
+        on_revoke -> Text,
+        orgs_to_go_since -> Nullable<BigInt>,
     }
 }
 
@@ -100,6 +103,7 @@ diesel::table! {
         due_at -> Nullable<BigInt>,
         lease_token -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
+        expires_at -> Nullable<BigInt>,
     }
 }
 

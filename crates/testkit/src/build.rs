@@ -15,7 +15,7 @@ use std::sync::Mutex;
 
 use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
 use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
-use keys::{AdminKey, AdminKeyOrigin, KeyDigest, Partner, PartnerKey, PartnerPlan};
+use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan};
 use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
@@ -125,6 +125,8 @@ impl Build {
             allowed_cidrs: None,
             rate_limit: None,
             expires_at: None,
+            max_live_orgs: None,
+            on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),
             key_prefix: "mol_pk_7n42d".to_owned(),
@@ -171,6 +173,7 @@ impl Build {
             created_at: START,
             updated_at: START,
             ready_at: None,
+            expires_at: None,
             deleted_at: None,
             failure: None,
             attempts: 0,

@@ -8,7 +8,7 @@ use std::{
 
 use getrandom::SysRng;
 use ids::{AdminKeyId, KeyId, Labels, Name, PartnerId, Sequence};
-use keys::{KeyKind, PartnerKey, Pepper, Peppers, PlainKey};
+use keys::{KeyKind, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use rand_core::UnwrapErr;
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
@@ -83,6 +83,8 @@ impl KeyRing {
             allowed_cidrs: None,
             rate_limit: Some(limit),
             expires_at: None,
+            max_live_orgs: None,
+            on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),
             key_prefix: secret.shown_prefix().to_owned(),

@@ -1,7 +1,9 @@
 //! `/cp/orgs` and `/cp/admin/orgs`.
 
 use actix_web::http::header::RETRY_AFTER;
-use api::{ListParams, OrgView, StatusView, org_draft, org_filter};
+use api::{
+    ListParams, OrgView, OrgsView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
+};
 use ids::TypedId as _;
 use orgs::Org;
 use service::{Answer, Rendered};
@@ -70,6 +72,21 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
     } else {
         org(&http, answer)
     }
+}
+
+pub async fn delete_labelled(http: Http) -> Result<Reply, Failure> {
+    let asked = orgs_deletion(http.query())?;
+    let answer = http.service().orgs_delete(&http.context, asked).await?;
+    json(answer, |orgs| OrgsView::new(orgs, http.login_url()))
+}
+
+pub async fn renew(http: Http) -> Result<Reply, Failure> {
+    let ttl = http.json(renewal)?;
+    let answer = http
+        .service()
+        .org_renew(&http.context, http.id()?, ttl, org_view(&http))
+        .await?;
+    Ok(Reply::rendered(answer))
 }
 
 pub async fn suspend(http: Http) -> Result<Reply, Failure> {

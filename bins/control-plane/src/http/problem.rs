@@ -254,6 +254,12 @@ impl Complaint {
                     "the partner may have {max} orgs and has them; delete one, or ask for more"
                 ),
             ),
+            Error::KeyOrgQuota(max) => Self::new(
+                code,
+                format!(
+                    "this key may have {max} orgs and has them; delete one, or ask an admin for more"
+                ),
+            ),
             Error::IdempotencyKeyReused => Self::new(
                 code,
                 "this Idempotency-Key was used with another body; send that body, or another key",

@@ -35,12 +35,17 @@ fn a_bound_key_acts_within_its_org_alone(store: Store) {
         ("GET", "/workspaces", Value::Null),
         ("POST", "/workspaces", json!({"name": "QA"})),
         ("GET", "/billing", Value::Null),
+        ("POST", "/renew", json!({"ttl_seconds": 600})),
         ("DELETE", "", Value::Null),
     ] {
         let ask = |id: &str| bound.call(method, &format!("/cp/orgs/{id}{rest}"), body.clone());
         ask(other).problem(404, "not-found");
         let own = ask(id);
-        assert!([200, 201, 202].contains(&own.status), "{own:#?}");
+        if rest == "/renew" {
+            own.problem(409, "org-state-conflict");
+        } else {
+            assert!([200, 201, 202].contains(&own.status), "{own:#?}");
+        }
     }
     assert_eq!(
         maker.get(&format!("/cp/orgs/{other}")).expect(200)["status"],

@@ -177,6 +177,8 @@ fn a_patch_changes_what_it_names_and_null_puts_the_default_back(store: Store) {
         "rate_limit": {"limit": 5, "window_seconds": 7},
         "expires_at": "2099-01-01T00:00:00Z",
         "org_plans": ["free"],
+        "max_live_orgs": 3,
+        "on_revoke": "delete",
         "labels": {"tier": "gold", "run": "7"},
     });
     let mut expect = before.clone();
@@ -194,6 +196,7 @@ fn a_patch_changes_what_it_names_and_null_puts_the_default_back(store: Store) {
     assert_eq!(read["labels"], json!({"tier": "gold", "team": "a"}));
     let defaults = json!({
         "rate_limit": null, "expires_at": null, "org_plans": null, "labels": null, "disabled": null,
+        "max_live_orgs": null, "on_revoke": null,
     });
     let read = admin.patch(&key.path(), defaults).expect(200);
     assert_eq!(
@@ -202,7 +205,8 @@ fn a_patch_changes_what_it_names_and_null_puts_the_default_back(store: Store) {
     );
     assert_eq!(read["labels"], json!({}));
     assert_eq!(read["disabled"], json!(false));
-    for member in ["expires_at", "org_plans"] {
+    assert_eq!(read["on_revoke"], "keep");
+    for member in ["expires_at", "org_plans", "max_live_orgs"] {
         assert_eq!(read[member], Value::Null, "{member}");
     }
     for (change, pointer) in [

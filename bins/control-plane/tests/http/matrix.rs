@@ -159,6 +159,7 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
             let (caller, actor) = people.caller(row, cell);
             let subject = people.subject(row, cell, &caller);
             let concrete = path.replace("{id}", &subject).replace("{code}", &subject);
+            let concrete = format!("{concrete}{}", row.query);
             let request = format!("{}-{cell:?}", row.id);
             let body = (row.body)();
             let body = if body.is_null() {

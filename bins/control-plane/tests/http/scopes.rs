@@ -50,6 +50,13 @@ fn operations(org: &str) -> Vec<Operation> {
             Value::Null,
             &["billing:read"],
         ),
+        operation("POST", format!("{one}/renew"), json!({}), &["orgs:create"]),
+        operation(
+            "DELETE",
+            "/cp/orgs?label=run:none".into(),
+            Value::Null,
+            &["orgs:delete"],
+        ),
         operation(
             "GET",
             "/cp/audit-events".into(),

@@ -191,6 +191,9 @@ fn values_of_a_key_are_checked_one_by_one(store: Store) {
     wrong("allowed_cidrs", json!([]), "/allowed_cidrs");
     wrong("partner_id", json!("ptn_1"), "/partner_id");
     wrong("on_revoke", json!("burn"), "/on_revoke");
+    for count in [json!(-1), json!(1.5), json!("3"), json!(1_000_000_001)] {
+        wrong("max_live_orgs", count, "/max_live_orgs");
+    }
     labels_that_are_wrong(|value, pointer| wrong("labels", value, pointer));
     for member in ["key", "id", "disabled", "status", "created_by", "admin"] {
         wrong(member, json!("x"), &format!("/{member}"));

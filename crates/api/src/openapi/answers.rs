@@ -12,8 +12,8 @@ use utoipa::{
 
 use super::forms::{self, OrNull as _};
 use crate::{
-    BillingView, EventView, KeyView, OrgView, PartnerView, Problem, StatusView, WhoamiView,
-    WorkspaceView,
+    BillingView, EventView, KeyView, OrgView, OrgsView, PartnerView, Problem, StatusView,
+    WhoamiView, WorkspaceView,
 };
 
 /// The body of an answer.
@@ -35,6 +35,8 @@ pub enum Shape {
     Org,
     /// Orgs.
     Orgs,
+    /// Orgs that are deleted together.
+    DeletedOrgs,
     /// The status of an org.
     OrgState,
     /// A workspace.
@@ -68,6 +70,7 @@ impl Shape {
         Self::IssuedKey,
         Self::Org,
         Self::Orgs,
+        Self::DeletedOrgs,
         Self::OrgState,
         Self::Workspace,
         Self::Workspaces,
@@ -87,6 +90,7 @@ impl Shape {
             Self::IssuedKey => "IssuedPartnerKey",
             Self::Org => "Org",
             Self::Orgs => "OrgList",
+            Self::DeletedOrgs => "DeletedOrgs",
             Self::OrgState => "OrgState",
             Self::Workspace => "Workspace",
             Self::Workspaces => "WorkspaceList",
@@ -135,6 +139,7 @@ pub(super) fn schemas() -> Components {
     add::<PartnerView>(&mut found);
     add::<KeyView>(&mut found);
     add::<OrgView>(&mut found);
+    add::<OrgsView>(&mut found);
     add::<StatusView>(&mut found);
     add::<WorkspaceView>(&mut found);
     add::<BillingView>(&mut found);

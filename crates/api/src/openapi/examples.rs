@@ -29,6 +29,7 @@ pub(super) fn example(shape: Shape) -> Option<Value> {
         }
         Shape::Org => org(),
         Shape::Orgs => page_of(org()),
+        Shape::DeletedOrgs => json!({"data": [org()]}),
         Shape::OrgState => state(),
         Shape::Workspace => workspace(),
         Shape::Workspaces => page_of(workspace()),

@@ -193,6 +193,11 @@ pub(crate) fn org_count() -> Object {
     whole(0, 1_000_000_000)
 }
 
+/// How long a lease lasts, [`orgs::Ttl`].
+pub(crate) fn ttl() -> Object {
+    whole(60, 2_592_000)
+}
+
 /// The status of an org, [`orgs::OrgStatus`].
 pub(crate) fn org_status() -> Object {
     one_of([
@@ -212,7 +217,7 @@ pub(crate) fn key_status() -> Object {
 
 /// What becomes of a key's orgs when it is revoked.
 pub(crate) fn on_revoke() -> Object {
-    one_of(["keep"])
+    one_of(["keep", "delete"])
 }
 
 /// The status of a subscription, [`orgs::SubscriptionStatus`].

@@ -64,7 +64,10 @@ fn special(of: &str, member: &str) -> Option<&'static str> {
         ("Failure", "code") => "A word for what went wrong.",
         ("Limit", "name") => "Its name, as in the header `RateLimit`.",
         ("Org" | "OrgState", "status") => "Where the org stands.",
-        ("Org", "expires_at") => "When the org ends by itself; `null` if it does not.",
+        ("Org", "expires_at") => {
+            "When the org is deleted unless its lease is renewed; `null` if it has none."
+        }
+        ("DeletedOrgs", "data") => "The orgs, newest first.",
         ("Health", "status") => "That all is well.",
         ("NewBilling" | "subscription" | "Subscription", "status") => {
             "Whether the org is paid for."
@@ -129,7 +132,9 @@ fn common(member: &str) -> Option<&'static str> {
         "last_used_at" => "When it was last used, true to the minute.",
         "limit" => "How many calls the window has.",
         "login_url" => "Where the org's customer logs in.",
-        "max_live_orgs" => "How many orgs the key may have at once; `null` for any number.",
+        "max_live_orgs" => {
+            "How many orgs of the key's making there may be, deleted ones aside; `null` for any number."
+        }
         "max_orgs" => {
             "How many orgs the partner may have, deleted ones aside; `null` for any number."
         }
@@ -138,7 +143,9 @@ fn common(member: &str) -> Option<&'static str> {
         "name" => "A name to tell it by.",
         "next_cursor" => "What to send as `cursor` for the next page; `null` on the last.",
         "occurred_at" => "When it happened.",
-        "on_revoke" => "What becomes of the key's orgs when it is revoked; `keep`: they stay.",
+        "on_revoke" => {
+            "What becomes of the orgs of the key's making when it is revoked; by default they stay."
+        }
         "org_id" => "The org that it is in or bound to.",
         "org_plans" => "The plans of the orgs that the key may create; `null` for all.",
         "outcome" => "How it ended.",
@@ -155,6 +162,7 @@ fn common(member: &str) -> Option<&'static str> {
         "slug" => "Its part of the URL: 3 to 32 letters, digits and single hyphens.",
         "started_at" => "When it was last begun.",
         "status_code" => "The status of the answer.",
+        "ttl_seconds" => "How long the org lives from now on unless its lease is renewed.",
         "title" => "What it means, always the same for one code.",
         "updated_at" => "When it last changed.",
         "user_agent" => "What the client says it is.",

@@ -126,10 +126,11 @@ pub struct Described {
 pub const fn scope_allows(scope: Scope) -> &'static str {
     match scope {
         Scope::OrgsCreate => {
-            "Creating orgs; reading and polling the orgs that this very key created."
+            "Creating orgs; reading and polling the orgs that this very key created; renewing any of \
+             the partner's."
         }
         Scope::OrgsList => "Listing, reading and polling the partner's orgs and their workspaces.",
-        Scope::OrgsDelete => "Deleting orgs.",
+        Scope::OrgsDelete => "Deleting orgs, one or by label.",
         Scope::WorkspacesCreate => "Creating workspaces in orgs.",
         Scope::BillingRead => "Reading the billing state of orgs.",
         Scope::AuditRead => "Reading the partner's audit events.",

@@ -28,6 +28,10 @@ pub enum Param {
     ExternalId,
     /// Orgs with this label.
     Label,
+    /// All orgs with this label; required.
+    DoomedLabel,
+    /// Whether only to tell what would be done.
+    DryRun,
     /// Events by this key.
     ActorId,
     /// Events about this org.
@@ -78,6 +82,16 @@ impl Param {
                 forms::list(forms::label(), None, Some(ids::MAX_LABELS)).into(),
                 "Orgs with this label, `key:value`; given several times, with all of them.",
             ),
+            Self::DoomedLabel => (
+                "label",
+                forms::list(forms::label(), Some(1), Some(ids::MAX_LABELS)).into(),
+                "The orgs with this label, `key:value`; given several times, those with all of them.",
+            ),
+            Self::DryRun => (
+                "dry_run",
+                forms::boolean().into(),
+                "With `true` nothing is deleted; the answer tells what would be.",
+            ),
             Self::ActorId => (
                 "key_id",
                 forms::matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$").into(),
@@ -108,10 +122,14 @@ impl Param {
         let builder = ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Query)
-            .required(Required::False)
+            .required(if self == Self::DoomedLabel {
+                Required::True
+            } else {
+                Required::False
+            })
             .description(Some(says))
             .schema(Some(form));
-        if self == Self::Label {
+        if matches!(self, Self::Label | Self::DoomedLabel) {
             builder
                 .style(Some(ParameterStyle::Form))
                 .explode(Some(true))

@@ -21,6 +21,8 @@ pub enum Body {
     KeyChanges,
     /// A new org.
     NewOrg,
+    /// A longer lease.
+    Renewal,
     /// A new workspace.
     NewWorkspace,
     /// A new billing state.
@@ -37,6 +39,7 @@ impl Body {
         Self::NewKey,
         Self::KeyChanges,
         Self::NewOrg,
+        Self::Renewal,
         Self::NewWorkspace,
         Self::NewBilling,
         Self::Empty,
@@ -50,6 +53,7 @@ impl Body {
             Self::NewKey => "NewPartnerKey",
             Self::KeyChanges => "PartnerKeyChanges",
             Self::NewOrg => "NewOrg",
+            Self::Renewal => "Renewal",
             Self::NewWorkspace => "NewWorkspace",
             Self::NewBilling => "NewBilling",
             Self::Empty => "Nothing",
@@ -65,6 +69,7 @@ impl Body {
             | Self::NewKey
             | Self::KeyChanges
             | Self::NewOrg
+            | Self::Renewal
             | Self::NewWorkspace
             | Self::NewBilling => true,
         }
@@ -82,6 +87,9 @@ impl Body {
                 "A merge patch (RFC 7396): what is left out stays, `null` puts the default back.",
             ),
             Self::NewOrg => new_org().build("An org to be created."),
+            Self::Renewal => Members::new()
+                .required("ttl_seconds", forms::ttl())
+                .build("For how long an org's lease is renewed."),
             Self::NewWorkspace => Members::new()
                 .required("name", forms::name())
                 .optional("slug", forms::slug())
@@ -117,7 +125,9 @@ impl Body {
                 "slug": "acme-corp",
                 "plan": "standard",
                 "labels": {"run_id": "123"},
+                "ttl_seconds": 3600,
             }),
+            Self::Renewal => json!({"ttl_seconds": 3600}),
             Self::NewWorkspace => json!({"name": "QA", "slug": "qa-team"}),
             Self::NewBilling => json!({
                 "subscription": {"status": "past_due", "cancel_at": "2026-06-30T00:00:00Z"},
@@ -155,14 +165,6 @@ impl Members {
         Self(self.0.property(name, form))
     }
 
-    /// A member that is known and not offered: `null` alone is taken.
-    fn not_offered(self, name: &str) -> Self {
-        let null = ObjectBuilder::new()
-            .schema_type(Type::Null)
-            .description(Some("Not offered by this version; leave it out."));
-        Self(self.0.property(name, null))
-    }
-
     fn object(self, says: &str) -> Object {
         self.0.description(Some(says)).build()
     }
@@ -198,7 +200,7 @@ fn partner_changes() -> Members {
 }
 
 fn new_key() -> Members {
-    let members = Members::new()
+    Members::new()
         .required("name", forms::name())
         .required("scopes", forms::scopes())
         .optional("org_id", forms::id::<ids::OrgId>())
@@ -208,27 +210,23 @@ fn new_key() -> Members {
         .optional("expires_at", forms::time())
         .optional("expires_in_days", forms::whole(1, 3650))
         .optional("allowed_cidrs", forms::networks())
-        .optional("labels", forms::labels());
-    not_offered_of_keys(members)
+        .optional("max_live_orgs", forms::org_count())
+        .optional("on_revoke", forms::on_revoke())
+        .optional("labels", forms::labels())
 }
 
 fn key_changes() -> Members {
-    let members = Members::new()
+    Members::new()
         .may_have("name", forms::name())
         .may_have("scopes", forms::scopes())
         .optional("org_plans", forms::plans())
         .optional("rate_limit", rate_limit())
         .optional("expires_at", forms::time())
         .optional("allowed_cidrs", forms::networks())
-        .optional("disabled", forms::boolean())
-        .optional("labels", forms::label_changes());
-    not_offered_of_keys(members)
-}
-
-fn not_offered_of_keys(members: Members) -> Members {
-    members
-        .not_offered("max_live_orgs")
+        .optional("max_live_orgs", forms::org_count())
         .optional("on_revoke", forms::on_revoke())
+        .optional("disabled", forms::boolean())
+        .optional("labels", forms::label_changes())
 }
 
 fn new_org() -> Members {
@@ -238,7 +236,7 @@ fn new_org() -> Members {
         .required("plan", forms::plan())
         .optional("external_id", forms::name())
         .optional("labels", forms::labels())
-        .not_offered("ttl_seconds")
+        .optional("ttl_seconds", forms::ttl())
 }
 
 /// A subscription's members, which may stand in an object of their own or beside `plan`.

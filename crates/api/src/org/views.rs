@@ -68,7 +68,7 @@ pub struct OrgView {
     /// When it was first ready.
     #[schema(schema_with = of::maybe_time)]
     ready_at: Option<Time>,
-    /// When it ends by itself.
+    /// When its lease ends, if it has one.
     #[schema(schema_with = of::maybe_time)]
     expires_at: Option<Time>,
     /// When it was gone.
@@ -95,10 +95,29 @@ impl OrgView {
             labels: org.labels,
             created_at: Time(org.created_at),
             ready_at: org.ready_at.map(Time),
-            // Leases are not offered yet, so no org ends by itself.
-            expires_at: None,
+            expires_at: org.expires_at.map(Time),
             deleted_at: org.deleted_at.map(Time),
             failure: org.failure.map(FailureView::from),
+        }
+    }
+}
+
+/// Orgs that are picked together, all of them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = DeletedOrgs)]
+pub struct OrgsView {
+    /// The orgs, newest first.
+    #[schema(max_items = 1000)]
+    data: Vec<OrgView>,
+}
+
+impl OrgsView {
+    /// The orgs.
+    #[must_use]
+    pub fn new(orgs: Vec<Org>, login_url: &str) -> Self {
+        let data = orgs.into_iter().map(|org| OrgView::new(org, login_url));
+        Self {
+            data: data.collect(),
         }
     }
 }

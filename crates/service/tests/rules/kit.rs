@@ -7,7 +7,7 @@ use std::{
 
 use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
-use keys::{KeyDraft, PartnerKey, Pepper, Peppers, PlainKey};
+use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
     LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, Provisioner,
     ReservedSlugs, Step,
@@ -110,16 +110,21 @@ impl<P: Provisioner> Bench<P> {
             allowed_cidrs: None,
             rate_limit: limit,
             expires_at: None,
+            max_live_orgs: None,
+            on_revoke: OnRevoke::Keep,
             labels: build::labels(&[]),
         }
     }
 
     pub async fn key(&self, limit: Option<RateLimit>) -> (KeyId, PlainKey) {
+        self.key_by(self.key_draft(limit)).await
+    }
+
+    pub async fn key_by(&self, draft: KeyDraft) -> (KeyId, PlainKey) {
         let context = self
             .admit(&self.admin, operations::KEY_CREATE)
             .await
             .unwrap();
-        let draft = self.key_draft(limit);
         let render = |key: &PartnerKey, secret: &PlainKey| {
             Rendered::new(format!("{} {}", key.id, secret.expose()))
         };
@@ -136,12 +141,16 @@ impl<P: Provisioner> Bench<P> {
             plan: build::plan("standard"),
             external_id: None,
             labels: build::labels(&[]),
+            ttl: None,
         }
     }
 
     pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Refusal> {
+        self.create_org_by(key, self.org_draft(slug)).await
+    }
+
+    pub async fn create_org_by(&self, key: &PlainKey, draft: OrgDraft) -> Result<OrgId, Refusal> {
         let context = self.admit(key, operations::ORG_CREATE).await?;
-        let draft = self.org_draft(slug);
         let answer = self.service.org_create(&context, draft, org_body).await?;
         Ok(answer.value.body.parse().unwrap())
     }
@@ -149,6 +158,15 @@ impl<P: Provisioner> Bench<P> {
     pub async fn delete_org(&self, key: &PlainKey, id: OrgId) -> Org {
         let context = self.admit(key, operations::ORG_DELETE).await.unwrap();
         self.service.org_delete(&context, id).await.unwrap().value
+    }
+
+    /// The operator ends a key.
+    pub async fn revoke(&self, id: KeyId) {
+        let context = self.admit(&self.admin, operations::KEY_REVOKE).await;
+        self.service
+            .key_revoke(&context.unwrap(), id)
+            .await
+            .unwrap();
     }
 
     pub async fn org(&self, id: OrgId) -> Org {

@@ -1,7 +1,7 @@
 //! Partner keys.
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
-use keys::{KeyFilter, KeyStatus, Networks, PartnerKey};
+use keys::{KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
 use stores::{Database, StoreError};
@@ -52,6 +52,8 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
         allowed_cidrs: Some(Networks::parse(["2001:db8::/32", "192.0.2.7", "0.0.0.0/0"]).unwrap()),
         rate_limit: Some(RateLimit::literal(100_000_000, 86_400)),
         expires_at: Some(at(1)),
+        max_live_orgs: Some(5_000_000_000),
+        on_revoke: OnRevoke::Delete,
         disabled: true,
         labels: labels(&[("team", "Zürich \"1\""), ("empty", "")]),
         key_prefix: "mol_pk_'%_\"x".to_owned(),
@@ -139,6 +141,8 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
         allowed_cidrs: change.allowed_cidrs.clone(),
         rate_limit: change.rate_limit,
         expires_at: change.expires_at,
+        max_live_orgs: change.max_live_orgs,
+        on_revoke: change.on_revoke,
         labels: change.labels.clone(),
         disabled: true,
         ..before.clone()

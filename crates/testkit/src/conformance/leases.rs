@@ -78,6 +78,34 @@ pub async fn only_what_is_due_and_not_held_is_leased_the_longest_due_first<D: Da
     assert_eq!(lease(&world, 30, one, 90, 9).await, []);
 }
 
+/// Half of what a worker takes is for them, and the rest is the longest due.
+pub async fn orgs_that_are_being_made_do_not_wait_behind_all_that_are_going<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut going = Vec::new();
+    for due in 1..=4 {
+        let mut org = world.any_org().await;
+        org.status = OrgStatus::Deprovisioning;
+        set_due(&world, &org, Some(due)).await;
+        going.push(org.id);
+    }
+    let mut new = Vec::new();
+    for due in 5..=7 {
+        let org = world.any_org().await;
+        set_due(&world, &org, Some(due)).await;
+        new.push(org.id);
+    }
+    let [g1, g2, g3, g4] = *going.as_slice() else {
+        panic!("four orgs");
+    };
+    let [n5, n6, n7] = *new.as_slice() else {
+        panic!("three orgs");
+    };
+    let token = world.build.lease_token();
+    assert_eq!(lease(&world, 9, token, 99, 4).await, [n5, n6, g1, g2]);
+    assert_eq!(lease(&world, 9, token, 99, 1).await, [g3]);
+    assert_eq!(lease(&world, 9, token, 99, 9).await, [n7, g4]);
+}
+
 /// Twenty orgs and eight workers: each org has one worker, and none is left over.
 pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
     let world = World::new(db);

@@ -7,6 +7,7 @@ pub mod admin_keys;
 pub mod audit;
 pub mod audit_history;
 pub mod audit_lists;
+pub mod endings;
 pub mod key_changes;
 pub mod keys;
 pub mod leases;
@@ -70,6 +71,19 @@ macro_rules! conformance_rules {
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
             }
+            endings {
+                the_orgs_of_a_key_are_counted_until_they_are_deleted
+                orgs_are_doomed_by_label_within_the_sight_alone
+                orgs_are_doomed_by_their_lease_to_the_very_moment
+                orgs_are_doomed_by_the_key_that_made_them
+                what_is_going_or_gone_is_not_doomed
+                no_more_orgs_are_doomed_than_asked_for
+                orgs_sent_off_are_as_after_a_deletion_of_each
+                a_lease_is_renewed_and_nothing_else
+                of_many_who_send_the_same_orgs_off_each_is_sent_once
+                a_key_is_noted_until_its_orgs_are_gone
+                a_key_in_use_is_not_revoked_until_its_transaction_ends
+            }
             keys {
                 a_key_keeps_all_its_fields
                 a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
@@ -88,6 +102,7 @@ macro_rules! conformance_rules {
             leases {
                 a_new_org_is_due_at_once
                 only_what_is_due_and_not_held_is_leased_the_longest_due_first
+                orgs_that_are_being_made_do_not_wait_behind_all_that_are_going
                 workers_at_once_never_get_the_same_org
                 a_lease_ends_at_its_time_and_not_before
                 a_renewed_lease_lasts_longer

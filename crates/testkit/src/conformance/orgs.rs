@@ -33,6 +33,7 @@ fn full(org: Org) -> Org {
         created_at: at(-123_456),
         updated_at: at(1),
         ready_at: Some(at(2)),
+        expires_at: Some(at(4)),
         deleted_at: Some(at(3)),
         failure: Some(Failure {
             code: "quota".to_owned(),
@@ -76,7 +77,7 @@ pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
     }
 }
 
-/// Whose it is, its slug, the partner's name for it and the labels stay as they were.
+/// Whose it is, its slug, the partner's name for it, the labels and the lease stay as they were.
 pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D) {
     let world = World::new(db);
     let (before, bystander) = (world.any_org().await, world.any_org().await);
@@ -94,6 +95,7 @@ pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D)
         slug: before.slug.clone(),
         external_id: None,
         labels: before.labels.clone(),
+        expires_at: None,
         ..change.clone()
     };
     world.write(move |tx| tx.org_update(&change, None)).await;

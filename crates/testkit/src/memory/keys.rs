@@ -61,6 +61,10 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(self.state.partners.get(&id).cloned())
     }
 
+    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, StoreError> {
+        Ok(self.state.keys_with_orgs_to_go.first().map(|&(_, id)| id))
+    }
+
     fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
         Ok(self.state.partners.page(page, |_| true))
     }
@@ -116,6 +120,10 @@ impl KeyStore for MemoryTx {
         self.key(id)
     }
 
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+        self.key(id)
+    }
+
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
         if let Some(Stored { key: stored, .. }) = self.state.keys.get_mut(&key.id) {
             let key = key.clone();
@@ -125,6 +133,8 @@ impl KeyStore for MemoryTx {
             stored.allowed_cidrs = key.allowed_cidrs;
             stored.rate_limit = key.rate_limit;
             stored.expires_at = key.expires_at;
+            stored.max_live_orgs = key.max_live_orgs;
+            stored.on_revoke = key.on_revoke;
             stored.labels = key.labels;
             stored.disabled = key.disabled;
         }
@@ -137,6 +147,17 @@ impl KeyStore for MemoryTx {
         let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
         self.state.log(Changed::Key(id));
         Ok(first)
+    }
+
+    fn key_orgs_to_go(
+        &mut self,
+        id: KeyId,
+        since: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        let noted = &mut self.state.keys_with_orgs_to_go;
+        noted.retain(|&(_, other)| other != id);
+        noted.extend(since.map(|since| (since, id)));
+        Ok(())
     }
 
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {

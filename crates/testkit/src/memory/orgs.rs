@@ -1,9 +1,9 @@
 //! Orgs, slugs, leases, workspaces and subscriptions in memory.
 
-use ids::{OrgId, Page, PageRequest, PartnerId};
+use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{
-    Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStatus, OrgStore, Slug, Step,
-    Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Move, Org, OrgFilter, OrgQueries, OrgSight, OrgStatus, OrgStore,
+    Slug, Step, StepName, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -41,6 +41,18 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(count.try_into().unwrap())
     }
 
+    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, StoreError> {
+        let live = |org: &Org| org.created_by_key_id == key && org.status != OrgStatus::Deleted;
+        let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
+        Ok(count.try_into().unwrap())
+    }
+
+    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
+        let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
+        let doomed = newest_first.filter(|org| org.status.is_staying() && is_doomed(which, org));
+        Ok(doomed.take(limit).cloned().collect())
+    }
+
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
         let row = self.state.orgs.get(&id);
         Ok(row.map(|row| row.steps.clone()).unwrap_or_default())
@@ -72,6 +84,17 @@ fn matches(filter: &OrgFilter, org: &Org) -> bool {
         && filter.slug.as_ref().is_none_or(|slug| org.slug == *slug)
         && (filter.external_id.is_none() || org.external_id == filter.external_id)
         && filter.labels.iter().all(label_fits)
+}
+
+fn is_doomed(which: &Doomed, org: &Org) -> bool {
+    match which {
+        Doomed::Labelled(sight, labels) => {
+            let fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
+            sight.includes(org) && labels.iter().all(fits)
+        }
+        Doomed::Expired(now) => org.expires_at.is_some_and(|end| end <= *now),
+        Doomed::MadeBy(key) => org.created_by_key_id == *key,
+    }
 }
 
 impl OrgStore for MemoryTx {
@@ -152,6 +175,32 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
+    fn doomed_orgs_for_update(
+        &mut self,
+        which: &Doomed,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
+        self.doomed_orgs(which, limit)
+    }
+
+    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), StoreError> {
+        for id in ids {
+            if let Some(row) = self.state.orgs.get_mut(id) {
+                row.org.apply(Move::Delete, at).unwrap();
+                row.steps.push(Step::pending(StepName::Deprovision));
+                row.due_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
+        if let Some(row) = self.state.orgs.get_mut(&id) {
+            row.org.expires_at = Some(expires_at);
+        }
+        Ok(())
+    }
+
     fn orgs_lease(
         &mut self,
         now: OffsetDateTime,
@@ -163,6 +212,14 @@ impl OrgStore for MemoryTx {
             .filter_map(|row| Some((row.due_at.filter(|&at| at <= now)?, row.org.id)))
             .collect();
         due.sort_unstable();
+        let is_new = |id: &OrgId| {
+            let row = self.state.orgs.get(id);
+            row.is_some_and(|row| row.org.status == OrgStatus::Provisioning)
+        };
+        let new: Vec<_> = due.iter().filter(|(_, id)| is_new(id)).copied().collect();
+        let first: Vec<_> = new.into_iter().take(limit / 2).collect();
+        due.retain(|one| !first.contains(one));
+        due.splice(..0, first);
         due.truncate(limit);
         let mut taken = Vec::new();
         for (_, id) in due {

@@ -1,6 +1,6 @@
 //! What a closure works on: a copy of the state, to read or to change.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use audit::Event;
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
@@ -16,6 +16,7 @@ use super::table::Table;
 pub(super) struct State {
     pub(super) partners: Table<PartnerId, Partner>,
     pub(super) keys: Table<KeyId, Stored<PartnerKey>>,
+    pub(super) keys_with_orgs_to_go: BTreeSet<(OffsetDateTime, KeyId)>,
     pub(super) admin_keys: Table<AdminKeyId, Stored<AdminKey>>,
     pub(super) pepper_check: Option<String>,
     pub(super) key_revision: u64,

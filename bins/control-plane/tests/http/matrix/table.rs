@@ -43,6 +43,8 @@ pub struct Row {
     pub success: u16,
     /// A valid request body.
     pub body: fn() -> Value,
+    /// A query that the path needs.
+    pub query: &'static str,
 }
 
 const fn row(
@@ -60,6 +62,13 @@ const fn row(
         action,
         success,
         body,
+        query: "",
+    }
+}
+
+impl Row {
+    const fn with_query(self, query: &'static str) -> Self {
+        Self { query, ..self }
     }
 }
 
@@ -89,6 +98,10 @@ fn org() -> Value {
 
 fn workspace() -> Value {
     json!({"name": "QA", "slug": format!("w-{:x}", chance())})
+}
+
+fn renewal() -> Value {
+    json!({"ttl_seconds": 3600})
 }
 
 fn subscription() -> Value {
@@ -131,6 +144,10 @@ pub const TABLE: &[Row] = &[
     row("listOrgs", LIST, Nothing, "org.list", 200, nothing),
     row("getOrg", READ, Org, "org.read", 200, nothing),
     row("getOrgStatus", READ, Org, "org.status", 200, nothing),
+    // The org has no lease; whoever may not ask does not learn that.
+    row("renewOrg", Scopes(&["orgs:create"]), Org, "org.renew", 409, renewal),
+    row("deleteOrgs", Scopes(&["orgs:delete"]), Nothing, "org.delete", 202, nothing)
+        .with_query("?label=run:none"),
     row("createWorkspace", Scopes(&["workspaces:create"]), Org, "workspace.create", 201, workspace),
     row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
     row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),

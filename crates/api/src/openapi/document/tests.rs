@@ -118,6 +118,18 @@ fn calls() -> Vec<Described> {
             &op::WORKSPACE_LIST,
         ),
         call(
+            Method::Delete,
+            "/cp/orgs",
+            Who::Partner(created),
+            &op::ORGS_DELETE,
+        ),
+        call(
+            Method::Post,
+            "/cp/orgs/{id}/renew",
+            Who::Partner(created),
+            &op::ORG_RENEW,
+        ),
+        call(
             Method::Get,
             "/cp/orgs/{id}/billing",
             Who::Partner(created),
@@ -281,7 +293,11 @@ fn schemas_refuse_what_the_readers_refuse() {
     refused("NewWorkspace", &json!({"name": "a".repeat(201)}));
     refused("NewPartnerKey", &json!({"name": "a", "scopes": ["all"]}));
     let key = |member: &str, value: Value| json!({"name": "a", "scopes": [], member: value});
-    refused("NewPartnerKey", &key("max_live_orgs", json!(1)));
+    refused("NewPartnerKey", &key("max_live_orgs", json!(-1)));
+    refused("NewPartnerKey", &key("on_revoke", json!("burn")));
+    for ttl in [59, 2_592_001] {
+        refused("Renewal", &json!({"ttl_seconds": ttl}));
+    }
     refused("NewPartnerKey", &key("org_plans", json!([])));
     refused("NewPartnerKey", &key("labels", json!({"A": "x"})));
     refused("NewPartnerKey", &key("expires_at", json!("tomorrow")));

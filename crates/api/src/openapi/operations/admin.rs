@@ -69,7 +69,8 @@ pub const KEY_CREATE: Operation = Operation {
     summary: "Issue a partner key",
     detail: "The secret stands in `key`, this once. Without `partner_id` and `org_id` the key gets a \
              partner of its own, on plan `partner`. With `org_id` it acts within that org alone. With \
-             `org_plans` it creates orgs of those plans alone. `expires_at` and `expires_in_days` \
+             `org_plans` it creates orgs of those plans alone. With `max_live_orgs` it has so many \
+             orgs at once, and with `on_revoke` set to `delete` they end with it. `expires_at` and `expires_in_days` \
              exclude one another.",
     query: &[],
     body: Some(Body::NewKey),

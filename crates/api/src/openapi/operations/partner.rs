@@ -13,7 +13,8 @@ pub const ORG_CREATE: Operation = Operation {
     summary: "Create an org",
     detail: "The answer comes at once, with status `provisioning`; poll the org's status until it is \
              `ready`. A slug has no `--` and is not one of the reserved ones. Which plans there are is \
-             the operator's choice, by default `free`, `standard` and `enterprise`.",
+             the operator's choice, by default `free`, `standard` and `enterprise`. With `ttl_seconds` \
+             the org has a lease and is deleted when that runs out.",
     query: &[],
     body: Some(Body::NewOrg),
     answers: &[Success {
@@ -88,6 +89,45 @@ pub const ORG_DELETE: Operation = Operation {
         success(204, "The org is gone already.", Shape::Nothing),
     ],
     refusals: &[],
+};
+
+/// Delete orgs by label.
+pub const ORGS_DELETE: Operation = Operation {
+    id: "deleteOrgs",
+    tag: Tag::Orgs,
+    summary: "Delete all orgs that have some labels",
+    detail: "Up to 1000 orgs, the newest first, in one step; they stand in the answer, which has no \
+             pages. Orgs that are being taken away already are not among them: ask again until `data` \
+             is empty. With `dry_run=true` nothing is deleted.",
+    query: &[Param::DoomedLabel, Param::DryRun],
+    body: None,
+    answers: &[
+        success(
+            200,
+            "A dry run: the orgs that would be deleted.",
+            Shape::DeletedOrgs,
+        ),
+        success(
+            202,
+            "The orgs that are being taken away.",
+            Shape::DeletedOrgs,
+        ),
+    ],
+    refusals: &[],
+};
+
+/// Prolong an org's lease.
+pub const ORG_RENEW: Operation = Operation {
+    id: "renewOrg",
+    tag: Tag::Orgs,
+    summary: "Renew the lease of an org",
+    detail: "The lease then ends `ttl_seconds` after the call, be that later or earlier than before. \
+             Any org of the partner can be renewed, as long as it has a lease that has not run out \
+             and is not being deleted.",
+    query: &[],
+    body: Some(Body::Renewal),
+    answers: &[success(200, "The org with its new end.", Shape::Org)],
+    refusals: &[ErrorCode::OrgStateConflict],
 };
 
 /// Create a workspace.

@@ -28,6 +28,7 @@ fn read(body: Body, text: &str) -> Vec<FieldError> {
         Body::NewKey => errors(crate::key_draft(bytes, now)),
         Body::KeyChanges => errors(crate::key_changes(bytes, now)),
         Body::NewOrg => errors(crate::org_draft(bytes)),
+        Body::Renewal => errors(crate::renewal(bytes)),
         Body::NewWorkspace => errors(crate::workspace_draft(bytes)),
         Body::NewBilling => errors(crate::billing_draft(bytes)),
         Body::Empty => errors(
@@ -155,6 +156,7 @@ fn the_examples_are_read() {
             Body::NewKey => crate::key_draft(&text, now).map(drop),
             Body::KeyChanges => crate::key_changes(&text, now).map(drop),
             Body::NewOrg => crate::org_draft(&text).map(drop),
+            Body::Renewal => crate::renewal(&text).map(drop),
             Body::NewWorkspace => crate::workspace_draft(&text).map(drop),
             Body::NewBilling => crate::billing_draft(&text).map(drop),
             Body::Empty => Ok(()),

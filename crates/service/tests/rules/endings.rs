@@ -1,0 +1,311 @@
+//! Orgs that end by themselves: at the end of their lease, and with the key that made them.
+
+use audit::{Actor, Event};
+use ids::{KeyId, OrgId};
+use keys::{KeyDraft, OnRevoke, PlainKey};
+use orgs::{
+    Doomed, LeaseConflict, LocalProvisioner, OrgDraft, OrgQueries as _, OrgStatus, OrgsDeletion,
+    Ttl,
+};
+use ratelimit::RateLimit;
+use serde_json::json;
+use service::{Error, OrgConflict, Refusal, operations};
+use stores::{Database as _, StoreError};
+use time::Duration;
+
+use crate::kit::{Bench, bench, org_body};
+
+type LocalBench = Bench<LocalProvisioner>;
+
+fn ttl(seconds: u64) -> Ttl {
+    Ttl::from_seconds(seconds).unwrap()
+}
+
+async fn leased(bench: &LocalBench, key: &PlainKey, slug: &str, seconds: u64) -> OrgId {
+    let draft = OrgDraft {
+        ttl: Some(ttl(seconds)),
+        ..bench.org_draft(slug)
+    };
+    bench.create_org_by(key, draft).await.unwrap()
+}
+
+async fn renew(bench: &LocalBench, key: &PlainKey, id: OrgId, seconds: u64) -> Result<(), Refusal> {
+    let context = bench.admit(key, operations::ORG_RENEW).await?;
+    let renewed = bench
+        .service
+        .org_renew(&context, id, ttl(seconds), org_body);
+    renewed.await.map(|_| ())
+}
+
+/// Everything that is due is done.
+async fn settle(bench: &LocalBench) {
+    while bench.service.end_orgs_due().await.unwrap() > 0 {}
+    while bench.service.reconcile_due().await.unwrap() > 0 {}
+}
+
+async fn status(bench: &LocalBench, id: OrgId) -> OrgStatus {
+    bench.org(id).await.status
+}
+
+/// What the system did to orgs.
+async fn of_the_system(bench: &LocalBench) -> Vec<Event> {
+    let mut events = bench.events().await;
+    events.retain(|event| matches!(event.actor, Actor::System { .. }) && event.org_id.is_some());
+    events
+}
+
+fn actions(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(|event| event.action.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_lease_ends_an_org_at_its_time_and_not_before() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let id = leased(&bench, &key, "acme-run-1", 60).await;
+    let stays = bench.create_org(&key, "acme-corp").await.unwrap();
+    let end = bench.org(id).await.expires_at.unwrap();
+    assert_eq!(end, bench.clock.now() + Duration::seconds(60));
+    settle(&bench).await;
+    bench
+        .clock
+        .advance(Duration::seconds(60) - Duration::MICROSECOND);
+    settle(&bench).await;
+    assert_eq!(status(&bench, id).await, OrgStatus::Ready);
+    bench.clock.advance(Duration::MICROSECOND);
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 1);
+    assert_eq!(status(&bench, id).await, OrgStatus::Deprovisioning);
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 0);
+    settle(&bench).await;
+    assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
+    assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
+    assert_eq!(
+        bench.org(id).await.expires_at,
+        Some(end),
+        "it stays on record"
+    );
+
+    let events = of_the_system(&bench).await;
+    let told = actions(&events);
+    assert_eq!(told.get(2..), Some(&["org.expired", "org.deleted"][..]));
+    let expired = events.get(2).unwrap();
+    assert_eq!(expired.org_id, Some(id));
+    assert_eq!(
+        expired.actor.partner_id(),
+        Some(bench.org(id).await.partner_id)
+    );
+}
+
+#[tokio::test]
+async fn an_org_that_is_still_being_made_ends_with_its_lease_too() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let id = leased(&bench, &key, "acme-run-1", 60).await;
+    bench.clock.advance(Duration::seconds(60));
+    settle(&bench).await;
+    assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
+    let told = of_the_system(&bench).await;
+    assert_eq!(actions(&told), ["org.expired", "org.deleted"]);
+}
+
+#[tokio::test]
+async fn a_renewed_lease_lasts_from_the_renewal_on() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let id = leased(&bench, &key, "acme-run-1", 60).await;
+    settle(&bench).await;
+    bench.clock.advance(Duration::seconds(59));
+    renew(&bench, &key, id, 100).await.unwrap();
+    let end = bench.clock.now() + Duration::seconds(100);
+    assert_eq!(bench.org(id).await.expires_at, Some(end));
+    bench.clock.advance(Duration::seconds(99));
+    settle(&bench).await;
+    assert_eq!(status(&bench, id).await, OrgStatus::Ready);
+    // A renewal may also bring the end nearer.
+    renew(&bench, &key, id, 3600).await.unwrap();
+    renew(&bench, &key, id, 60).await.unwrap();
+    bench.clock.advance(Duration::seconds(60));
+    settle(&bench).await;
+    assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
+}
+
+#[tokio::test]
+async fn a_lease_is_not_renewed_where_there_is_none_or_no_more() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let unleased = bench.create_org(&key, "acme-corp").await.unwrap();
+    let id = leased(&bench, &key, "acme-run-1", 60).await;
+    let refused = async |id| {
+        let error = renew(&bench, &key, id, 60).await.unwrap_err().error;
+        let Error::Org(OrgConflict::Lease(why)) = error else {
+            panic!("{error:?}");
+        };
+        why
+    };
+    assert_eq!(refused(unleased).await, LeaseConflict::None);
+    bench.clock.advance(Duration::seconds(60));
+    assert_eq!(refused(id).await, LeaseConflict::Over);
+    bench.service.end_orgs_due().await.unwrap();
+    let going = LeaseConflict::Going(OrgStatus::Deprovisioning);
+    assert_eq!(refused(id).await, going);
+    settle(&bench).await;
+    assert_eq!(refused(id).await, LeaseConflict::Going(OrgStatus::Deleted));
+    let (_, stranger) = bench.key(None).await;
+    let error = renew(&bench, &stranger, unleased, 60).await.unwrap_err();
+    assert!(matches!(error.error, Error::NotFound), "{error:?}");
+}
+
+async fn passing_key(bench: &LocalBench) -> (KeyId, PlainKey) {
+    let draft = KeyDraft {
+        on_revoke: OnRevoke::Delete,
+        ..bench.key_draft(None)
+    };
+    bench.key_by(draft).await
+}
+
+#[tokio::test]
+async fn the_orgs_of_a_revoked_key_end_with_it_when_it_says_so() {
+    let bench = bench().await;
+    let (passing, key) = passing_key(&bench).await;
+    let (kept, other) = bench.key(None).await;
+    let goes = bench.create_org(&key, "acme-one").await.unwrap();
+    let stays = bench.create_org(&other, "acme-two").await.unwrap();
+    settle(&bench).await;
+    bench.revoke(kept).await;
+    bench.revoke(passing).await;
+    bench.revoke(passing).await;
+    settle(&bench).await;
+    assert_eq!(status(&bench, goes).await, OrgStatus::Deleted);
+    assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
+    let events = of_the_system(&bench).await;
+    let told = actions(&events);
+    assert_eq!(told.get(2..), Some(&["org.delete", "org.deleted"][..]));
+    let details = &events.get(2).unwrap().details;
+    assert_eq!(details["reason"], "key-revoked");
+    assert_eq!(details["key_id"], passing.to_string());
+}
+
+#[tokio::test]
+async fn whoever_takes_over_after_a_crash_ends_what_is_left_of_a_revoked_key() {
+    let bench = bench().await;
+    let (id, key) = passing_key(&bench).await;
+    for n in 0..450 {
+        bench.create_org(&key, &format!("acme-{n}")).await.unwrap();
+    }
+    bench.revoke(id).await;
+    let left = async || {
+        let doomed = bench
+            .db
+            .read(move |view| view.doomed_orgs(&Doomed::MadeBy(id), 1000));
+        doomed
+            .await
+            .map_err(|error: StoreError| error)
+            .unwrap()
+            .len()
+    };
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 200);
+    assert_eq!(left().await, 250);
+    bench.db.fail_writes(true);
+    bench.service.end_orgs_due().await.unwrap_err();
+    bench.db.fail_writes(false);
+    assert_eq!(left().await, 250);
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 200);
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 50);
+    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 0);
+    assert_eq!(left().await, 0);
+}
+
+#[tokio::test]
+async fn a_deletion_by_label_is_one_event_that_names_the_orgs() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let mut of_run = Vec::new();
+    for n in 0..3 {
+        let draft = OrgDraft {
+            labels: testkit::build::labels(&[("run", "7")]),
+            ..bench.org_draft(&format!("acme-{n}"))
+        };
+        of_run.push(bench.create_org_by(&key, draft).await.unwrap());
+    }
+    let stays = bench.create_org(&key, "acme-corp").await.unwrap();
+    of_run.reverse();
+    let expect: Vec<String> = of_run.iter().map(ToString::to_string).collect();
+    let delete = async |dry_run| {
+        let context = bench.admit(&key, operations::ORGS_DELETE).await.unwrap();
+        let labels = vec![("run".to_owned(), "7".to_owned())];
+        let asked = OrgsDeletion { labels, dry_run };
+        let answer = bench.service.orgs_delete(&context, asked).await.unwrap();
+        let ids: Vec<OrgId> = answer.value.iter().map(|org| org.id).collect();
+        (answer.status, ids, answer.event)
+    };
+    let before = bench.events().await.len();
+    for (dry_run, status_code) in [(true, 200), (false, 202)] {
+        let (told, ids, event) = delete(dry_run).await;
+        assert_eq!((told, &ids), (status_code, &of_run));
+        let events = bench.events().await;
+        let event = events.iter().find(|told| told.id == event).unwrap();
+        assert_eq!(event.action.as_str(), "org.delete");
+        assert_eq!(event.details["count"], 3);
+        assert_eq!(event.details["orgs"], json!(expect));
+        assert_eq!(event.details["labels"], json!(["run:7"]));
+        assert_eq!(event.details.contains_key("dry_run"), dry_run);
+        let now = status(&bench, *of_run.first().unwrap()).await;
+        assert_eq!(now == OrgStatus::Deprovisioning, !dry_run);
+    }
+    assert_eq!(bench.events().await.len(), before + 2);
+    assert_eq!(
+        delete(false).await.1,
+        [],
+        "what is going is not there again"
+    );
+    settle(&bench).await;
+    for id in of_run {
+        assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
+    }
+    assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
+}
+
+#[tokio::test]
+async fn one_call_deletes_a_thousand_orgs_at_the_most_and_the_next_the_others() {
+    let bench = bench().await;
+    let (_, key) = bench.key(Some(RateLimit::literal(10_000, 60))).await;
+    for n in 0..1001 {
+        let draft = OrgDraft {
+            labels: testkit::build::labels(&[("run", "7")]),
+            ..bench.org_draft(&format!("acme-{n}"))
+        };
+        bench.create_org_by(&key, draft).await.unwrap();
+    }
+    let delete = async |dry_run| {
+        let context = bench.admit(&key, operations::ORGS_DELETE).await.unwrap();
+        let labels = vec![("run".to_owned(), "7".to_owned())];
+        let asked = OrgsDeletion { labels, dry_run };
+        let answer = bench.service.orgs_delete(&context, asked).await.unwrap();
+        answer.value.len()
+    };
+    assert_eq!(delete(true).await, 1000);
+    assert_eq!(delete(false).await, 1000);
+    assert_eq!(delete(true).await, 1);
+    assert_eq!(delete(false).await, 1);
+    assert_eq!(delete(false).await, 0);
+}
+
+#[tokio::test]
+async fn no_more_orgs_than_the_key_may_have_live_at_once() {
+    let bench = bench().await;
+    let draft = KeyDraft {
+        max_live_orgs: Some(2),
+        ..bench.key_draft(None)
+    };
+    let (_, key) = bench.key_by(draft).await;
+    let first = bench.create_org(&key, "acme-one").await.unwrap();
+    bench.create_org(&key, "acme-two").await.unwrap();
+    settle(&bench).await;
+    let over = bench.create_org(&key, "acme-three").await.unwrap_err();
+    assert!(matches!(over.error, Error::KeyOrgQuota(2)), "{over:?}");
+    bench.delete_org(&key, first).await;
+    let going = bench.create_org(&key, "acme-three").await.unwrap_err();
+    assert!(matches!(going.error, Error::KeyOrgQuota(2)), "{going:?}");
+    settle(&bench).await;
+    bench.create_org(&key, "acme-three").await.unwrap();
+}

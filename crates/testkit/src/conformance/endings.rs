@@ -1,0 +1,340 @@
+//! Orgs that end: by label, by their lease, and with the key that made them.
+
+use std::{thread, time::Duration};
+
+use ids::{KeyId, OrgId};
+use keys::{KeyStatus, PartnerKey};
+use orgs::{Doomed, Failure, Move, Org, OrgSight, Step, StepName};
+use stores::{Database, StoreError};
+
+use super::{
+    orgs::STATUSES,
+    world::{World, at, at_once, claim_and_insert, ids_of, traits::*},
+};
+use crate::{build::labels, clock::START};
+
+const MANY: usize = 1000;
+
+/// The ids of the orgs that are to go, which a writer and a reader must agree on.
+async fn doomed<D: Database>(world: &World<D>, which: &Doomed) -> Vec<OrgId> {
+    let (read, held) = (which.clone(), which.clone());
+    let read = world.read(move |view| view.doomed_orgs(&read, MANY)).await;
+    let held = world.write(move |tx| tx.doomed_orgs_for_update(&held, MANY));
+    let sorted = |orgs: &[Org]| {
+        let mut ids = ids_of(orgs, |org| org.id);
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(sorted(&held.await), sorted(&read), "{which:?}");
+    ids_of(&read, |org| org.id)
+}
+
+fn labelled(sight: OrgSight, pairs: &[(&str, &str)]) -> Doomed {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Doomed::Labelled(sight, pairs.iter().map(owned).collect())
+}
+
+/// A stored org of this key, changed before it is stored.
+async fn org<D: Database>(
+    world: &World<D>,
+    key: &PartnerKey,
+    change: impl FnOnce(&mut Org),
+) -> OrgId {
+    let mut org = world.build.org(key);
+    change(&mut org);
+    world.add_org(&org).await;
+    org.id
+}
+
+/// Of one key alone, whatever else its partner has.
+pub async fn the_orgs_of_a_key_are_counted_until_they_are_deleted<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (key, sister) = (world.key(&partner).await, world.key(&partner).await);
+    for status in STATUSES {
+        org(&world, &key, |org| org.status = status).await;
+    }
+    let last = world.org(&sister).await;
+    let count = |of| world.read(move |view| view.live_org_count_of_key(of));
+    assert_eq!((count(key.id).await, count(sister.id).await), (5, 1));
+    world.delete_org(&last, at(1)).await;
+    assert_eq!((count(key.id).await, count(sister.id).await), (5, 0));
+}
+
+/// All of the labels must fit, newest first, and nothing beyond the sight is touched.
+pub async fn orgs_are_doomed_by_label_within_the_sight_alone<D: Database>(db: D) {
+    type Row<'a> = (OrgSight, &'a [(&'a str, &'a str)], &'a [OrgId]);
+    let world = World::new(db);
+    let (p, q) = (world.partner().await, world.partner().await);
+    let (p1, p2) = (world.key(&p).await, world.key(&p).await);
+    let q1 = world.key(&q).await;
+    let with = |pairs: &'static [(&str, &str)]| move |org: &mut Org| org.labels = labels(pairs);
+    let a = org(&world, &p1, with(&[("run", "7"), ("step", "a")])).await;
+    let b = org(&world, &p2, with(&[("run", "7")])).await;
+    let c = org(&world, &p1, with(&[("run", "8")])).await;
+    let d = org(&world, &q1, with(&[("run", "7")])).await;
+    org(&world, &p1, |_| ()).await;
+    let rows: [Row<'_>; 9] = [
+        (OrgSight::All, &[("run", "7")], &[d, b, a]),
+        (OrgSight::Partner(p.id), &[("run", "7")], &[b, a]),
+        (
+            OrgSight::Partner(p.id),
+            &[("run", "7"), ("step", "a")],
+            &[a],
+        ),
+        (OrgSight::Partner(p.id), &[("run", "7"), ("run", "8")], &[]),
+        (OrgSight::Partner(p.id), &[("run", "")], &[]),
+        (OrgSight::Partner(q.id), &[("run", "7")], &[d]),
+        (OrgSight::One(p.id, b), &[("run", "7")], &[b]),
+        (OrgSight::One(p.id, c), &[("run", "7")], &[]),
+        (OrgSight::One(q.id, a), &[("run", "7")], &[]),
+    ];
+    for (sight, pairs, expect) in rows {
+        let which = labelled(sight, pairs);
+        assert_eq!(doomed(&world, &which).await, expect, "{which:?}");
+    }
+}
+
+/// Not a microsecond early; without a lease, never.
+pub async fn orgs_are_doomed_by_their_lease_to_the_very_moment<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let ends = |micros| move |org: &mut Org| org.expires_at = Some(at(micros));
+    let (soon, later) = (
+        org(&world, &key, ends(10)).await,
+        org(&world, &key, ends(20)).await,
+    );
+    org(&world, &key, |_| ()).await;
+    let rows: [(i64, &[OrgId]); 4] = [(9, &[]), (10, &[soon]), (19, &[soon]), (20, &[soon, later])];
+    for (now, expect) in rows {
+        let mut told = doomed(&world, &Doomed::Expired(at(now))).await;
+        told.sort_unstable();
+        assert_eq!(told, expect, "{now}");
+    }
+}
+
+/// And by no other of the same partner.
+pub async fn orgs_are_doomed_by_the_key_that_made_them<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (key, sister) = (world.key(&partner).await, world.key(&partner).await);
+    let a = world.org(&key).await.id;
+    let b = world.org(&sister).await.id;
+    let by = |key: &PartnerKey| Doomed::MadeBy(key.id);
+    assert_eq!(doomed(&world, &by(&key)).await, [a]);
+    assert_eq!(doomed(&world, &by(&sister)).await, [b]);
+    assert_eq!(doomed(&world, &Doomed::MadeBy(world.build.id())).await, []);
+}
+
+/// Whatever it was picked by.
+pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let mut expect = Vec::new();
+    for status in STATUSES {
+        let id = org(&world, &key, |org| {
+            org.status = status;
+            org.expires_at = Some(at(1));
+            org.labels = labels(&[("a", "b")]);
+        });
+        let id = id.await;
+        if status.is_staying() {
+            expect.push(id);
+        }
+    }
+    assert_eq!(expect.len(), 4);
+    for which in [
+        labelled(OrgSight::Partner(partner.id), &[("a", "b")]),
+        Doomed::Expired(at(2)),
+        Doomed::MadeBy(key.id),
+    ] {
+        let mut told = doomed(&world, &which).await;
+        told.sort_unstable();
+        assert_eq!(told, expect, "{which:?}");
+    }
+}
+
+/// The newest, where they are picked by label.
+pub async fn no_more_orgs_are_doomed_than_asked_for<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let id = org(&world, &key, |org| {
+            org.labels = labels(&[("a", "b")]);
+            org.expires_at = Some(START);
+        });
+        all.push(id.await);
+    }
+    let newest: Vec<OrgId> = all.iter().rev().take(2).copied().collect();
+    let which = labelled(OrgSight::Partner(partner.id), &[("a", "b")]);
+    let asked = which.clone();
+    let read = world.read(move |view| view.doomed_orgs(&asked, 2)).await;
+    assert_eq!(ids_of(&read, |org| org.id), newest);
+    for which in [which, Doomed::Expired(START), Doomed::MadeBy(key.id)] {
+        let held = world.write(move |tx| tx.doomed_orgs_for_update(&which, 2));
+        assert_eq!(held.await.len(), 2);
+    }
+}
+
+/// The same rows as one deletion after another leaves, and orgs that were not named stay.
+pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let mut before = Vec::new();
+    for status in STATUSES.into_iter().filter(|status| status.is_staying()) {
+        let org = Org {
+            status,
+            attempts: 7,
+            failure: Some(Failure {
+                code: "quota".to_owned(),
+                message: "there is no room".to_owned(),
+            }),
+            expires_at: Some(at(3)),
+            ready_at: Some(at(2)),
+            ..world.build.org(&key)
+        };
+        world.add_org(&org).await;
+        before.push(org);
+    }
+    let stays = world.org(&key).await;
+    let ids = ids_of(&before, |org| org.id);
+    world.write(move |tx| tx.orgs_send_off(&ids, at(9))).await;
+    for mut org in before {
+        org.apply(Move::Delete, at(9)).unwrap();
+        let id = org.id;
+        assert_eq!(world.stored_org(id).await, org);
+        let mut steps = StepName::MAKING.map(Step::pending).to_vec();
+        steps.push(Step::pending(StepName::Deprovision));
+        assert_eq!(world.read(move |view| view.org_steps(id)).await, steps);
+    }
+    assert_eq!(world.stored_org(stays.id).await, stays);
+    let id = stays.id;
+    let steps = world.read(move |view| view.org_steps(id)).await;
+    assert_eq!(steps, StepName::MAKING.map(Step::pending));
+    let none = world.write(|tx| tx.orgs_send_off(&[], at(9)));
+    none.await;
+    let key = key.id;
+    let due = world.read(|view| view.next_org_due(at(9))).await;
+    assert_eq!(due, Some(START), "the one that stays is still new");
+    let left = doomed(&world, &Doomed::MadeBy(key)).await;
+    assert_eq!(left, [stays.id]);
+}
+
+/// A renewal beside the reconciler's work must not undo it.
+pub async fn a_lease_is_renewed_and_nothing_else<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let (mut org, bystander) = (world.build.org(&key), world.org(&key).await);
+    org.expires_at = Some(at(1));
+    world.add_org(&org).await;
+    let id = org.id;
+    let due = org.clone();
+    world
+        .write(move |tx| tx.org_update(&due, Some(at(70))))
+        .await;
+    world.write(move |tx| tx.org_renew(id, at(60))).await;
+    org.expires_at = Some(at(60));
+    assert_eq!(world.stored_org(id).await, org);
+    assert_eq!(world.stored_org(bystander.id).await, bystander);
+    let other = bystander.clone();
+    world.write(move |tx| tx.org_update(&other, None)).await;
+    let due = world.read(|view| view.next_org_due(at(0))).await;
+    assert_eq!(due, Some(at(70)));
+}
+
+/// Eight at once, in any order: no org gets its step twice, and nobody waits for ever.
+pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(world.org(&key).await.id);
+    }
+    let key = key.id;
+    let told = at_once(8, |_| {
+        let db = world.db.clone();
+        async move {
+            let sent = db.write(move |tx| {
+                let orgs = tx.doomed_orgs_for_update(&Doomed::MadeBy(key), MANY)?;
+                let ids = ids_of(&orgs, |org| org.id);
+                tx.orgs_send_off(&ids, at(1))?;
+                Ok::<_, StoreError>(ids)
+            });
+            sent.await.unwrap()
+        }
+    });
+    let mut told: Vec<OrgId> = told.await.into_iter().flatten().collect();
+    told.sort_unstable();
+    assert_eq!(told, all);
+    for id in all {
+        let steps = world.read(move |view| view.org_steps(id)).await;
+        assert_eq!(steps.len(), 3, "{steps:?}");
+    }
+}
+
+/// The one that was noted first comes first.
+pub async fn a_key_is_noted_until_its_orgs_are_gone<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (a, b) = (world.key(&partner).await.id, world.key(&partner).await.id);
+    let noted = || world.read(|view| view.key_with_orgs_to_go());
+    let note = |id: KeyId, since| world.write(move |tx| tx.key_orgs_to_go(id, since));
+    assert_eq!(noted().await, None);
+    note(a, Some(at(2))).await;
+    note(b, Some(at(1))).await;
+    assert_eq!(noted().await, Some(b));
+    note(b, None).await;
+    assert_eq!(noted().await, Some(a));
+    let stale = world.stored_key(a).await;
+    world.write(move |tx| tx.key_update(&stale)).await;
+    assert_eq!(
+        noted().await,
+        Some(a),
+        "a change of the key leaves the note"
+    );
+    note(a, None).await;
+    assert_eq!(noted().await, None);
+}
+
+/// So whoever revokes a key sees every org that was made with it.
+pub async fn a_key_in_use_is_not_revoked_until_its_transaction_ends<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let id = key.id;
+    let orgs: Vec<Org> = (0..12).map(|_| world.build.org(&key)).collect();
+    let told = at_once(orgs.len() + 1, |n| {
+        let (db, org) = (world.db.clone(), orgs.get(n).cloned());
+        async move {
+            let Some(org) = org else {
+                let revoked = db.write(move |tx| {
+                    tx.key_for_update(id)?;
+                    tx.key_revoke(id, START)
+                });
+                assert!(Result::<bool, StoreError>::unwrap(revoked.await));
+                let seen = db.read(move |view| view.doomed_orgs(&Doomed::MadeBy(id), MANY));
+                return Result::<Vec<Org>, StoreError>::unwrap(seen.await).len();
+            };
+            let made = db.write(move |tx| {
+                let held = tx.key_for_use(id)?.unwrap();
+                thread::sleep(Duration::from_millis(3));
+                if held.key.status(START) == KeyStatus::Active {
+                    claim_and_insert(tx, &org, START)?;
+                }
+                Ok::<_, StoreError>(())
+            });
+            made.await.unwrap();
+            0
+        }
+    });
+    let seen: usize = told.await.into_iter().sum();
+    let made = doomed(&world, &Doomed::MadeBy(id)).await;
+    assert_eq!(made.len(), seen);
+}
