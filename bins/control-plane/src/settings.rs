@@ -358,7 +358,6 @@ mod tests {
         refused("provisioner = \"exec\"", "provisioner");
         refused("redis_url = \"redis://x\"", "redis_url");
         refused("audit = \"lax\"", "audit");
-        refused("audit = \"relaxed\"", "audit");
         refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
         refused("plans = \" , \"", "plans");
         refused("lisen = \"x\"", "lisen");
