@@ -18,7 +18,7 @@ mod workspace;
 pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
 pub use org::{Failure, LeaseConflict, Org, OrgSight};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
-pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner};
+pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, Stop};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
 pub use step::{Step, StepName, StepStatus};

@@ -7,8 +7,8 @@ use std::{
 
 use ids::{Sequence, TypedId};
 use keys::{KeyKind, Peppers, PlainKey};
-use rand_core::CryptoRng;
-use time::OffsetDateTime;
+use rand_core::{CryptoRng, Rng as _};
+use time::{Duration, OffsetDateTime};
 use webhooks::WebhookSecret;
 
 /// The clock and the random source of one process.
@@ -16,6 +16,17 @@ use webhooks::WebhookSecret;
 pub struct World {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     chance: Arc<Mutex<Chance>>,
+}
+
+/// A part of a whole, 0 to 100 hundredths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Percent(u8);
+
+impl Percent {
+    /// This part of a duration.
+    pub(crate) fn of(self, whole: Duration) -> Duration {
+        whole * i32::from(self.0) / 100
+    }
 }
 
 struct Chance {
@@ -55,6 +66,12 @@ impl World {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let Chance { sequence, random } = &mut *chance;
         sequence.next(ms, random)
+    }
+
+    /// A part of a whole, by chance.
+    pub(crate) fn percent(&self) -> Percent {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        Percent(u8::try_from(chance.random.next_u32() % 101).unwrap_or_default())
     }
 
     /// Seals a text, see [`Peppers::seal`].
