@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use orgs::OrgQueries as _;
+use stores::{Database as _, StoreError};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -25,6 +27,8 @@ const ANNOUNCE_ENDS: Duration = Duration::from_secs(2);
 const FORGET_DELIVERIES: Duration = Duration::from_secs(60);
 /// How often it is counted how many messages wait.
 const MEASURE_WEBHOOKS: Duration = Duration::from_secs(5);
+/// How often orgs that are due are counted.
+const COUNT_DUE: Duration = Duration::from_secs(5);
 /// How often calls without a known credential are told in the log.
 const TELL_UNKNOWN: Duration = Duration::from_secs(10);
 /// How long the end of the background work may take.
@@ -52,6 +56,7 @@ impl Background {
             tokio::spawn(forget_deliveries(Arc::clone(app), stopped.clone())),
             tokio::spawn(measure_webhooks(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
+            tokio::spawn(count_due(Arc::clone(app), stopped.clone())),
             tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
         ];
         Self {
@@ -174,6 +179,19 @@ async fn measure_webhooks(app: Arc<App>, stop: watch::Receiver<bool>) {
                 .map(|since| app.service.world().now() - since);
             let waited = waited.map_or(0, |waited| waited.whole_seconds().max(0));
             app.metrics.webhook_backlog(backlog.pending, waited);
+        }
+    }
+}
+
+async fn count_due(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(COUNT_DUE, stop);
+    while beats.next().await {
+        let now = app.service.world().now();
+        let db = app.service.database();
+        let counted: Result<_, StoreError> = db.read(move |view| view.org_backlog(now)).await;
+        match counted {
+            Ok(backlog) => app.metrics.provisioning.waiting(backlog, now),
+            Err(error) => tracing::warn!("orgs that are due were not counted: {error}"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod inventory;
 mod logging;
 mod metrics;
 mod pepper;
+mod provisioner;
 mod routes;
 mod settings;
 mod webhooks;

@@ -1,11 +1,15 @@
 //! Numbers for the operator, in Prometheus' text format. No key, partner, org or address is a label.
 
+mod provisioning;
+
 use std::time::Duration;
 
 use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use self::provisioning::ProvisioningMetrics;
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BUCKETS: &[f64] = &[
@@ -21,6 +25,8 @@ pub struct Metrics {
     webhook_attempts: IntCounterVec,
     webhooks_pending: IntGauge,
     webhooks_oldest: IntGauge,
+    /// How orgs are made and taken away.
+    pub provisioning: ProvisioningMetrics,
     /// Calls that no known credential made.
     pub unknown_credentials: IntCounter,
     /// Audit events of answered calls that storage did not take.
@@ -75,6 +81,7 @@ impl Metrics {
         registry.register(Box::new(rate_limited.clone()))?;
         registry.register(Box::new(unknown_credentials.clone()))?;
         registry.register(Box::new(lost_events.clone()))?;
+        let provisioning = ProvisioningMetrics::new(&registry)?;
         Ok(Self {
             registry,
             requests,
@@ -83,6 +90,7 @@ impl Metrics {
             webhook_attempts,
             webhooks_pending,
             webhooks_oldest,
+            provisioning,
             unknown_credentials,
             lost_events,
         })

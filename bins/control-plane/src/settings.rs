@@ -1,5 +1,7 @@
 //! The settings: flags over the environment over a file over the defaults.
 
+mod provisioner;
+
 use std::{fmt, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,6 +13,8 @@ use ratelimit::RateLimit;
 use serde::Deserialize;
 use storage::{AuditMode, DatabaseUrl};
 use webhooks::Reach;
+
+pub use self::provisioner::{ExecSettings, ProvisionerSettings};
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
@@ -64,8 +68,16 @@ raw_settings! {
     login_url "login-url" "MOLECULE_CP_LOGIN_URL";
     /// Networks, separated by commas, whose X-Forwarded-For is believed
     trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
-    /// What makes orgs real: local
+    /// What makes orgs real: local or exec
     provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
+    /// With exec: the program, called with provision or deprovision
+    provisioner_exec "provisioner-exec" "MOLECULE_CP_PROVISIONER_EXEC";
+    /// How long one attempt may take, in seconds
+    provisioner_timeout "provisioner-timeout" "MOLECULE_CP_PROVISIONER_TIMEOUT";
+    /// How many attempts there may be at once
+    provisioner_at_once "provisioner-at-once" "MOLECULE_CP_PROVISIONER_AT_ONCE";
+    /// With exec: names, separated by commas, of variables that the program gets
+    provisioner_env "provisioner-env" "MOLECULE_CP_PROVISIONER_ENV";
     /// What the audit log promises: strict or relaxed
     audit "audit" "MOLECULE_CP_AUDIT";
     /// Whether webhooks may go to private and loopback addresses, and by http: true or false
@@ -114,6 +126,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Where partners may have messages sent.
     pub webhook_reach: Reach,
+    /// What makes orgs real.
+    pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
     /// The slugs that no org can have.
@@ -152,9 +166,7 @@ impl Settings {
             raw.redis_url.is_none(),
             "redis_url: shared limits are not offered yet; leave it out"
         );
-        if let Some(provisioner) = raw.provisioner.filter(|name| name != "local") {
-            bail!("provisioner: {provisioner:?} is not offered; there is local");
-        }
+        let provisioner = ProvisionerSettings::new(&raw)?;
         let audit = match raw.audit.as_deref() {
             None | Some("strict") => AuditMode::Strict,
             Some("relaxed") => AuditMode::Relaxed,
@@ -205,6 +217,7 @@ impl Settings {
             } else {
                 Reach::Public
             },
+            provisioner,
             plans: PlanCatalogue::new(
                 list(Some(
                     raw.plans.as_deref().unwrap_or("free,standard,enterprise"),
@@ -285,7 +298,6 @@ impl fmt::Display for Settings {
             ("public_url", self.public_url.clone().unwrap_or_default()),
             ("login_url", self.login_url.clone()),
             ("trusted_proxies", networks.join(",")),
-            ("provisioner", "local".to_owned()),
             ("audit", audit.to_owned()),
             (
                 "webhook_allow_private",
@@ -294,7 +306,7 @@ impl fmt::Display for Settings {
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
-        for (name, value) in rows {
+        for (name, value) in rows.into_iter().chain(self.provisioner.rows()) {
             writeln!(f, "{name} = {}", toml::Value::String(value))?;
         }
         Ok(())
@@ -355,7 +367,23 @@ mod tests {
         refused("database_url = \"mysql://x\"", "database_url");
         refused("trusted_proxies = \"10.0.0.0/33\"", "trusted_proxies");
         refused("login_url = \"javascript:alert(1)\"", "login_url");
-        refused("provisioner = \"exec\"", "provisioner");
+        refused("provisioner = \"magic\"", "local and exec");
+        refused("provisioner = \"exec\"", "provisioner_exec");
+        refused("provisioner_exec = \"/bin/true\"", "provisioner is local");
+        let exec = "provisioner = \"exec\"\nprovisioner_exec = \"/bin/true\"\n";
+        for (name, value) in [
+            ("timeout", "0"),
+            ("timeout", "soon"),
+            ("at_once", "0"),
+            ("env", "A=B"),
+        ] {
+            let name = format!("provisioner_{name}");
+            refused(&format!("{exec}{name} = \"{value}\""), &name);
+        }
+        refused(
+            &format!("{exec}provisioner_env = \"MOLECULE_CP_PEPPER\""),
+            "provisioner_env",
+        );
         refused("redis_url = \"redis://x\"", "redis_url");
         refused("audit = \"lax\"", "audit");
         refused("webhook_allow_private = \"yes\"", "webhook_allow_private");

@@ -2,8 +2,8 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{
-    Doomed, Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug, Step,
-    Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug,
+    Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -51,6 +51,10 @@ impl<M> OrgQueries for Session<M> {
 
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
         org_work::next_due(self, now)
+    }
+
+    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, StoreError> {
+        org_work::backlog(self, now)
     }
 }
 

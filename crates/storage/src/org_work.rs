@@ -1,8 +1,11 @@
 //! The reconciler's rows: which orgs are due, who holds them, and the steps of each.
 
-use diesel::{dsl::min, prelude::*};
+use diesel::{
+    dsl::{count_star, min},
+    prelude::*,
+};
 use ids::OrgId;
-use orgs::{Lease, LeaseToken, Org, Step, StepName, StepStatus};
+use orgs::{Lease, LeaseToken, Org, OrgBacklog, Step, StepName, StepStatus};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -103,6 +106,25 @@ pub(crate) fn next_due<M>(
             .get_result(connection)
     })?;
     values::optional_time(first, "the time at which an org is due")
+}
+
+/// How many orgs are due at `now` and held by nobody then, and since when the first of them is.
+pub(crate) fn backlog<M>(
+    session: &mut Session<M>,
+    now: OffsetDateTime,
+) -> Result<OrgBacklog, StoreError> {
+    let now = values::micros(now);
+    let (due, oldest): (i64, Option<i64>) = session.run(|connection| {
+        table::table
+            .filter(table::due_at.le(now))
+            .filter(table::lease_until.is_null().or(table::lease_until.le(now)))
+            .select((count_star(), min(table::due_at)))
+            .get_result(connection)
+    })?;
+    Ok(OrgBacklog {
+        due: values::number(due, "the number of orgs that are due")?,
+        oldest: values::optional_time(oldest, "the time at which an org is due")?,
+    })
 }
 
 pub(crate) fn lease(

@@ -32,6 +32,7 @@ mod partners;
 mod peppers;
 mod problems;
 mod program;
+mod provisioners;
 mod quota;
 mod resources;
 mod scopes;

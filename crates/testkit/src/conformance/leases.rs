@@ -240,3 +240,25 @@ pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db:
     set_due(&world, &later, None).await;
     assert_eq!(next_due(&world, 99).await, None);
 }
+
+/// What is not due yet, or worked on, does not wait for anybody.
+pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
+    let world = World::new(db);
+    let backlog = async |now| {
+        let told = world.read(move |view| view.org_backlog(at(now))).await;
+        (told.due, told.oldest)
+    };
+    assert_eq!(backlog(0).await, (0, None));
+    for due in [Some(20), Some(10), Some(50), None] {
+        let org = world.any_org().await;
+        set_due(&world, &org, due).await;
+    }
+    assert_eq!(backlog(9).await, (0, None));
+    assert_eq!(backlog(10).await, (1, Some(at(10))));
+    assert_eq!(backlog(49).await, (2, Some(at(10))));
+    let token = world.build.lease_token();
+    assert_eq!(lease(&world, 49, token, 60, 1).await.len(), 1);
+    assert_eq!(backlog(49).await, (1, Some(at(20))));
+    assert_eq!(backlog(59).await, (2, Some(at(20))));
+    assert_eq!(backlog(60).await, (3, Some(at(10))));
+}

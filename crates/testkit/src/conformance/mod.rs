@@ -112,6 +112,7 @@ macro_rules! conformance_rules {
                 a_released_org_is_free_at_once
                 an_org_update_leaves_the_lease
                 the_next_due_org_is_the_earliest_that_nobody_holds
+                the_backlog_is_what_is_due_and_held_by_nobody
             }
             org_lists {
                 a_sight_shows_its_own_orgs_alone

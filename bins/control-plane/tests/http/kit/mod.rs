@@ -3,6 +3,7 @@
 mod answer;
 mod caller;
 mod receiver;
+mod script;
 mod server;
 mod store;
 pub mod tokens;
@@ -12,6 +13,7 @@ pub use self::{
     answer::Answer,
     caller::{ALL_SCOPES, Caller, ORG_SCOPES},
     receiver::{Message, Reaction, Receiver},
+    script::{Script, lives},
     server::Server,
     store::{ADMIN_KEY, Store},
     waiting::{eventually, within},
