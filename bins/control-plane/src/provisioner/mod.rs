@@ -2,6 +2,7 @@
 //! operator's.
 
 mod exec;
+mod http;
 mod message;
 mod reason;
 pub mod report;
@@ -15,7 +16,7 @@ use crate::{
     settings::{ProvisionerSettings, Settings},
 };
 
-use self::exec::Exec;
+use self::{exec::Exec, http::Http};
 
 /// The provisioner that the settings ask for, with its numbers.
 pub struct ChosenProvisioner {
@@ -26,6 +27,7 @@ pub struct ChosenProvisioner {
 enum Kind {
     Local,
     Exec(Exec),
+    Http(Http),
 }
 
 impl ChosenProvisioner {
@@ -34,6 +36,7 @@ impl ChosenProvisioner {
         let kind = match &settings.provisioner {
             ProvisionerSettings::Local => Kind::Local,
             ProvisionerSettings::Exec(exec) => Kind::Exec(Exec::new(exec, &settings.login_url)?),
+            ProvisionerSettings::Http(http) => Kind::Http(Http::new(http, &settings.login_url)?),
         };
         Ok(Self { kind, metrics })
     }
@@ -48,6 +51,7 @@ impl ChosenProvisioner {
         let result = match &self.kind {
             Kind::Local => Ok(()),
             Kind::Exec(exec) => exec.run(step, org, stop).await,
+            Kind::Http(http) => http.run(step, org, stop).await,
         };
         self.metrics
             .attempted(step, &org.plan, &result, began.elapsed());
@@ -76,6 +80,7 @@ impl Provisioner for ChosenProvisioner {
         match &self.kind {
             Kind::Local => orgs::LocalProvisioner.at_once(),
             Kind::Exec(exec) => exec.at_once(),
+            Kind::Http(http) => http.at_once(),
         }
     }
 }

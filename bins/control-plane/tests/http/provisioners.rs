@@ -2,6 +2,7 @@
 
 mod ends;
 mod exec;
+mod http;
 
 use serde_json::{Value, json};
 
