@@ -143,8 +143,8 @@ pub trait OrgStore: OrgQueries {
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
 
-    /// Prolongs the holds that this token still has.
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), Self::Error>;
+    /// Prolongs the token's hold on an org, if it still has it.
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), Self::Error>;
 
     /// One org if the token still holds it, held against every other writer until the transaction
     /// ends. Whoever writes as a worker starts with this.

@@ -1,7 +1,7 @@
 //! The reconciler: takes orgs that are due, has them made or taken away, and writes down how it went.
 //!
-//! Every org is held under a lease of its own while it is worked on (`hold.rs`), and every commit asks
-//! for the lease's token, so a worker that has lost its lease can't write. Whatever is done may be done
+//! Every org is held under a lease while it is worked on (`hold.rs`), and every commit asks for the
+//! lease's token, so a worker that has lost its lease can't write. Whatever is done may be done
 //! again. Orgs are worked on side by side: one that takes long keeps nobody waiting but the bound.
 
 mod hold;
@@ -130,35 +130,29 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     }
 
     async fn take(&self, room: usize) -> Result<Vec<(Org, Hold)>, StoreError> {
-        let new_token = |_| LeaseToken(self.world.id::<EventId>().ulid());
-        let tokens: Vec<LeaseToken> = (0..room).map(new_token).collect();
+        let token = LeaseToken(self.world.id::<EventId>().ulid());
         let (now, since) = (self.world.now(), Instant::now());
-        let taken: Vec<(Org, Hold)> = self
+        let taken: Vec<Org> = self
             .db
             .write(move |tx| {
-                let mut taken = Vec::new();
-                for &token in &tokens {
-                    let lease = Lease {
-                        token,
-                        until: now + LEASE,
-                    };
-                    let Some(mut org) = tx.orgs_lease(now, lease, 1)?.pop() else {
-                        break;
-                    };
-                    if org.status.is_pending() {
-                        org.updated_at = now;
-                        change_step(tx, &org, working_step(org.status), |step| step.begin(now))?;
-                        tx.org_update(&org, Some(now))?;
-                    }
-                    taken.push((org, Hold { token, since }));
+                let lease = Lease {
+                    token,
+                    until: now + LEASE,
+                };
+                let mut taken = tx.orgs_lease(now, lease, room)?;
+                for org in taken.iter_mut().filter(|org| org.status.is_pending()) {
+                    org.updated_at = now;
+                    change_step(tx, org, working_step(org.status), |step| step.begin(now))?;
+                    tx.org_update(org, Some(now))?;
                 }
                 Ok::<_, StoreError>(taken)
             })
             .await?;
-        for (org, _) in &taken {
+        for org in &taken {
             self.statuses.changed(org.id);
         }
-        Ok(taken)
+        let hold = Hold { token, since };
+        Ok(taken.into_iter().map(|org| (org, hold)).collect())
     }
 
     async fn work_on(self: Arc<Self>, org: Org, hold: Hold, ending: watch::Receiver<bool>) {

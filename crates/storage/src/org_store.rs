@@ -114,8 +114,8 @@ impl OrgStore for Session<Writing> {
         org_work::lease(self, now, lease, limit)
     }
 
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
-        org_work::lease_renew(self, lease)
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
+        org_work::lease_renew(self, id, lease)
     }
 
     fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, StoreError> {

@@ -164,8 +164,14 @@ pub(crate) fn lease(
     Ok(leased)
 }
 
-pub(crate) fn lease_renew(session: &mut Session<Writing>, lease: Lease) -> Result<(), StoreError> {
-    let held = table::table.filter(table::lease_token.eq(lease.token.0.to_string()));
+pub(crate) fn lease_renew(
+    session: &mut Session<Writing>,
+    id: OrgId,
+    lease: Lease,
+) -> Result<(), StoreError> {
+    let held = table::table
+        .find(id.to_string())
+        .filter(table::lease_token.eq(lease.token.0.to_string()));
     session.run(|connection| {
         diesel::update(held)
             .set(table::lease_until.eq(values::micros(lease.until)))

@@ -117,7 +117,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 let Some(org) = tx.org_leased(id, token)? else {
                     return Ok(Held::NoMore);
                 };
-                tx.lease_renew(Lease { token, until })?;
+                tx.lease_renew(id, Lease { token, until })?;
                 Ok(if org.status == status {
                     Held::Still
                 } else {

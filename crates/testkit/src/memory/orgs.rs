@@ -242,8 +242,8 @@ impl OrgStore for MemoryTx {
         Ok(taken)
     }
 
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
-        let held = |row: &OrgRow| holds(row, lease.token);
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
+        let held = |row: &OrgRow| row.org.id == id && holds(row, lease.token);
         self.state.orgs.change(held, |row| row.lease = Some(lease));
         Ok(())
     }

@@ -138,15 +138,30 @@ impl Server {
     /// # Panics
     /// When one fails.
     pub fn sql(&self, statements: &str) {
+        self.ask(&self.url("postgres"), statements);
+    }
+
+    /// Runs statements as the superuser in the database of a URL, and gives their rows, a line for each.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub fn ask(&self, url: &str, statements: &str) -> String {
         let output = Command::new(self.binaries.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
-            .arg(format!("--dbname={}", self.url("postgres")))
+            .args(["--tuples-only", "--no-align"])
+            .arg(format!("--dbname={url}"))
             .arg(format!("--command={statements}"))
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{statements}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The folder of PostgreSQL's own programs, `psql` among them.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     /// The port on 127.0.0.1; it stays the same.
