@@ -125,7 +125,7 @@ fn common(member: &str) -> Option<&'static str> {
             "The networks from which the key can be used, such as `192.0.2.0/24`; `null` for all."
         }
         "at" => "When the attempt ended.",
-        "attempts" => "How often it was begun.",
+        "attempts" => "How often it was begun, what was cut off with its server not counted.",
         "cancel_at" => "When the subscription ends, if that is settled.",
         "created_at" => "When it was made.",
         "created_by" => "The admin key that made it.",
