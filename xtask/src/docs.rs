@@ -25,6 +25,7 @@ const DOCUMENTS: &[&str] = &[
     "README.md",
     "docs/partner-guide.md",
     "docs/operator-guide.md",
+    "docs/provisioning.md",
 ];
 
 /// What the scripts call beside what every system has.

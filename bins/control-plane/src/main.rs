@@ -8,8 +8,10 @@ mod inventory;
 mod logging;
 mod metrics;
 mod pepper;
+mod provisioner;
 mod routes;
 mod settings;
+mod webhooks;
 
 use std::process::ExitCode;
 

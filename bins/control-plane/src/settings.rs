@@ -1,5 +1,7 @@
 //! The settings: flags over the environment over a file over the defaults.
 
+mod provisioner;
+
 use std::{fmt, fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +12,9 @@ use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use serde::Deserialize;
 use storage::{AuditMode, DatabaseUrl};
+use webhooks::Reach;
+
+pub use self::provisioner::{ExecSettings, HttpSettings, ProvisionerSettings};
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
@@ -65,12 +70,26 @@ raw_settings! {
     login_url "login-url" "MOLECULE_CP_LOGIN_URL";
     /// Networks, separated by commas, whose X-Forwarded-For is believed
     trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
-    /// What makes orgs real: local
+    /// What makes orgs real: local, exec or http
     provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
+    /// With exec: the program, called with provision or deprovision
+    provisioner_exec "provisioner-exec" "MOLECULE_CP_PROVISIONER_EXEC";
+    /// With http: where the messages go
+    provisioner_url "provisioner-url" "MOLECULE_CP_PROVISIONER_URL";
+    /// With http: the secret that they are signed with, whsec_…
+    provisioner_secret "provisioner-secret" "MOLECULE_CP_PROVISIONER_SECRET";
+    /// How long one attempt may take, in seconds
+    provisioner_timeout "provisioner-timeout" "MOLECULE_CP_PROVISIONER_TIMEOUT";
+    /// How many attempts there may be at once
+    provisioner_at_once "provisioner-at-once" "MOLECULE_CP_PROVISIONER_AT_ONCE";
+    /// With exec: names, separated by commas, of variables that the program gets
+    provisioner_env "provisioner-env" "MOLECULE_CP_PROVISIONER_ENV";
     /// What the audit log promises: strict or relaxed
     audit "audit" "MOLECULE_CP_AUDIT";
     /// How many changes to an SQLite file share a commit at the most; for measurements
     sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
+    /// Whether webhooks may go to private and loopback addresses, and by http: true or false
+    webhook_allow_private "webhook-allow-private" "MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE";
     /// Plans that orgs can have, separated by commas
     plans "plans" "MOLECULE_CP_PLANS";
     /// More slugs that no org can have, separated by commas
@@ -115,6 +134,10 @@ pub struct Settings {
     pub audit: AuditMode,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where partners may have messages sent.
+    pub webhook_reach: Reach,
+    /// What makes orgs real.
+    pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
     /// The slugs that no org can have.
@@ -153,9 +176,7 @@ impl Settings {
             raw.redis_url.is_none(),
             "redis_url: shared limits are not offered yet; leave it out"
         );
-        if let Some(provisioner) = raw.provisioner.filter(|name| name != "local") {
-            bail!("provisioner: {provisioner:?} is not offered; there is local");
-        }
+        let provisioner = ProvisionerSettings::new(&raw)?;
         let audit = match raw.audit.as_deref() {
             None | Some("strict") => AuditMode::Strict,
             Some("relaxed") => AuditMode::Relaxed,
@@ -202,6 +223,12 @@ impl Settings {
                 .iter()
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
+            webhook_reach: if parsed("webhook_allow_private", raw.webhook_allow_private, "false")? {
+                Reach::Anywhere
+            } else {
+                Reach::Public
+            },
+            provisioner,
             plans: PlanCatalogue::new(
                 list(Some(
                     raw.plans.as_deref().unwrap_or("free,standard,enterprise"),
@@ -296,12 +323,15 @@ impl fmt::Display for Settings {
             ("public_url", self.public_url.clone().unwrap_or_default()),
             ("login_url", self.login_url.clone()),
             ("trusted_proxies", networks.join(",")),
-            ("provisioner", "local".to_owned()),
             ("audit", audit.to_owned()),
+            (
+                "webhook_allow_private",
+                (self.webhook_reach == Reach::Anywhere).to_string(),
+            ),
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
-        for (name, value) in rows {
+        for (name, value) in rows.into_iter().chain(self.provisioner.rows()) {
             writeln!(f, "{name} = {}", toml::Value::String(value))?;
         }
         Ok(())
@@ -335,6 +365,7 @@ mod tests {
             "auth_failure_limit = \"300/60\"",
             "login_url = \"https://app.moleculesai.app/login\"",
             "sqlite_batch = \"512\"",
+            "webhook_allow_private = \"false\"",
             "plans = \"free, standard, enterprise\"",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -362,11 +393,12 @@ mod tests {
         refused("database_url = \"mysql://x\"", "database_url");
         refused("trusted_proxies = \"10.0.0.0/33\"", "trusted_proxies");
         refused("login_url = \"javascript:alert(1)\"", "login_url");
-        refused("provisioner = \"exec\"", "provisioner");
+        refused("provisioner = \"magic\"", "provisioner");
         refused("redis_url = \"redis://x\"", "redis_url");
         refused("audit = \"lax\"", "audit");
         refused("sqlite_batch = \"0\"", "sqlite_batch");
         refused("sqlite_batch = \"4097\"", "sqlite_batch");
+        refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
         refused("plans = \" , \"", "plans");
         refused("lisen = \"x\"", "lisen");
     }

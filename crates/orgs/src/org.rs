@@ -61,7 +61,7 @@ pub struct Org {
     pub deleted_at: Option<OffsetDateTime>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
-    /// How often the reconciler has taken up its present work.
+    /// How often its present work was tried to an end.
     pub attempts: u32,
 }
 

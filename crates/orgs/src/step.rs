@@ -77,7 +77,7 @@ pub struct Step {
     pub name: StepName,
     /// Where it stands.
     pub status: StepStatus,
-    /// How often it was begun.
+    /// How often it was begun, what was cut off with its worker not counted.
     pub attempts: u32,
     /// When it was last begun.
     pub started_at: Option<OffsetDateTime>,
@@ -98,10 +98,13 @@ impl Step {
         }
     }
 
-    /// Begins the step, once more if need be.
+    /// Begins the step, once more if need be. One that runs already was cut off with its worker, and that
+    /// attempt goes on instead of being counted.
     pub const fn begin(&mut self, now: OffsetDateTime) {
+        if !matches!(self.status, StepStatus::Running) {
+            self.attempts = self.attempts.saturating_add(1);
+        }
         self.status = StepStatus::Running;
-        self.attempts = self.attempts.saturating_add(1);
         self.started_at = Some(now);
         self.finished_at = None;
     }

@@ -44,6 +44,15 @@ pub struct Lease {
     pub until: OffsetDateTime,
 }
 
+/// What waits for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrgBacklog {
+    /// How many orgs are due and held by nobody.
+    pub due: u64,
+    /// Since when the first of them is due.
+    pub oldest: Option<OffsetDateTime>,
+}
+
 /// Questions to a store of orgs.
 pub trait OrgQueries {
     /// What can go wrong in the store.
@@ -76,6 +85,9 @@ pub trait OrgQueries {
 
     /// When the next org falls due that nobody holds at `now`, `None` when there is none.
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Self::Error>;
+
+    /// The orgs that are due at `now` and that nobody holds then.
+    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, Self::Error>;
 }
 
 /// Changes to a store of orgs; all within the caller's transaction.
@@ -131,8 +143,8 @@ pub trait OrgStore: OrgQueries {
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
 
-    /// Prolongs the holds that this token still has.
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), Self::Error>;
+    /// Prolongs the token's hold on an org, if it still has it.
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), Self::Error>;
 
     /// One org if the token still holds it, held against every other writer until the transaction
     /// ends. Whoever writes as a worker starts with this.

@@ -1,7 +1,10 @@
 //! The reconciler: takes orgs that are due, has them made or taken away, and writes down how it went.
 //!
-//! Every org is held under a lease while it is worked on, and every commit asks for the lease's token,
-//! so a worker that has lost its lease can't write. Whatever is done may be done again.
+//! Every org is held under a lease while it is worked on (`hold.rs`), and every commit asks for the
+//! lease's token, so a worker that has lost its lease can't write. Whatever is done may be done
+//! again. Orgs are worked on side by side: one that takes long keeps nobody waiting but the bound.
+
+mod hold;
 
 use std::{sync::Arc, time::Duration as StdDuration};
 
@@ -9,25 +12,29 @@ use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, Tar
 use ids::{EventId, Name, TypedId as _, WorkspaceId};
 use orgs::{
     DEFAULT_WORKSPACE, Failure, Lease, LeaseToken, Move, Org, OrgQueries as _, OrgStatus,
-    OrgStore as _, ProvisionError, Provisioner, Slug, StepName, SubscriptionStatus, Workspace,
+    OrgStore as _, ProvisionError, Provisioner, Slug, StepName, StepStatus, SubscriptionStatus,
+    Workspace,
 };
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::{Duration, OffsetDateTime};
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
-use crate::Service;
+use webhooks::EventKind;
 
-/// How long an org is held without a sign of life.
-const LEASE: Duration = Duration::seconds(10);
-/// How often a hold is prolonged.
-const RENEWAL: StdDuration = StdDuration::from_secs(3);
-/// How many orgs are worked on at once.
-const BATCH: usize = 64;
+use self::hold::{Bell, Hold, LEASE};
+use crate::{Service, world::Percent};
+
 /// How long to sleep at the least: another worker may be just about to take what is due.
 const BREATH: StdDuration = StdDuration::from_millis(10);
 /// How long to sleep at the most: another process may have made an org due.
 const NAP: StdDuration = StdDuration::from_secs(1);
+/// How long what runs may go on when the process comes to its end, before it is told to stop.
+const LAST_WORDS: StdDuration = StdDuration::from_secs(1);
 /// After how many attempts an org that can't be made is given up.
 const MAX_ATTEMPTS: u32 = 12;
 /// The longest pause between two attempts.
@@ -36,10 +43,17 @@ const MAX_PAUSE: Duration = Duration::seconds(10);
 impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     /// Works until `stop` turns true, and ends what it has begun.
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let (ending, ended) = watch::channel(false);
+        let mut work = JoinSet::new();
         while !*stop.borrow() {
-            let pause = match self.reconcile_due().await {
-                Ok(0) => self.pause().await,
-                Ok(_) => StdDuration::ZERO,
+            while let Some(ended) = work.try_join_next() {
+                report(ended);
+            }
+            let room = self.provisioner.at_once().saturating_sub(work.len());
+            let pause = match self.begin_due(&mut work, room, &ended).await {
+                Ok(begun) if begun == room && room > 0 => StdDuration::ZERO,
+                Ok(_) if room > 0 => self.pause().await,
+                Ok(_) => NAP,
                 Err(error) => {
                     tracing::warn!(
                         error = error.as_dyn(),
@@ -50,10 +64,22 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             };
             if !pause.is_zero() {
                 tokio::select! {
-                    () = self.due.notified() => {}
+                    () = self.due.notified(), if room > 0 => {}
                     () = tokio::time::sleep(pause) => {}
+                    Some(ended) = work.join_next(), if room == 0 => report(ended),
                     _ = stop.changed() => {}
                 }
+            }
+        }
+        let finish = async {
+            while let Some(ended) = work.join_next().await {
+                report(ended);
+            }
+        };
+        if timeout(LAST_WORDS, finish).await.is_err() {
+            let _ = ending.send(true);
+            while let Some(ended) = work.join_next().await {
+                report(ended);
             }
         }
     }
@@ -70,30 +96,42 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         }
     }
 
-    /// Works on up to a batch of orgs that are due, and tells how many there were.
+    /// Works on as many orgs as the provisioner takes at once, and tells how many there were.
     ///
     /// # Errors
     /// When storage can't say which are due, or can't take that they are worked on.
     pub async fn reconcile_due(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let token = LeaseToken(self.world.id::<EventId>().ulid());
-        let taken = self.take(token).await?;
-        let count = taken.len();
+        let (_never, ending) = watch::channel(false);
         let mut work = JoinSet::new();
-        for org in taken {
-            let service = Arc::clone(self);
-            work.spawn(async move { service.work_on(org, token).await });
-        }
-        while !work.is_empty() {
-            match timeout(RENEWAL, work.join_next()).await {
-                Ok(_) => {}
-                Err(_elapsed) => self.renew(token).await,
-            }
+        let room = self.provisioner.at_once();
+        let count = self.begin_due(&mut work, room, &ending).await?;
+        while let Some(ended) = work.join_next().await {
+            report(ended);
         }
         Ok(count)
     }
 
-    async fn take(&self, token: LeaseToken) -> Result<Vec<Org>, StoreError> {
-        let now = self.world.now();
+    /// Begins to work on up to so many orgs that are due, and tells on how many.
+    async fn begin_due(
+        self: &Arc<Self>,
+        work: &mut JoinSet<()>,
+        room: usize,
+        ending: &watch::Receiver<bool>,
+    ) -> Result<usize, StoreError> {
+        if room == 0 {
+            return Ok(0);
+        }
+        let taken = self.take(room).await?;
+        let count = taken.len();
+        for (org, hold) in taken {
+            work.spawn(Arc::clone(self).work_on(org, hold, ending.clone()));
+        }
+        Ok(count)
+    }
+
+    async fn take(&self, room: usize) -> Result<Vec<(Org, Hold)>, StoreError> {
+        let token = LeaseToken(self.world.id::<EventId>().ulid());
+        let (now, since) = (self.world.now(), Instant::now());
         let taken: Vec<Org> = self
             .db
             .write(move |tx| {
@@ -101,9 +139,8 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                     token,
                     until: now + LEASE,
                 };
-                let mut taken = tx.orgs_lease(now, lease, BATCH)?;
+                let mut taken = tx.orgs_lease(now, lease, room)?;
                 for org in taken.iter_mut().filter(|org| org.status.is_pending()) {
-                    org.attempts = org.attempts.saturating_add(1);
                     org.updated_at = now;
                     change_step(tx, org, working_step(org.status), |step| step.begin(now))?;
                     tx.org_update(org, Some(now))?;
@@ -114,41 +151,60 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         for org in &taken {
             self.statuses.changed(org.id);
         }
-        Ok(taken)
+        let hold = Hold { token, since };
+        Ok(taken.into_iter().map(|org| (org, hold)).collect())
     }
 
-    async fn renew(&self, token: LeaseToken) {
-        let until = self.world.now() + LEASE;
-        let renewed: Result<(), StoreError> = self
-            .db
-            .write(move |tx| tx.lease_renew(Lease { token, until }))
-            .await;
-        if let Err(error) = renewed {
-            tracing::warn!(error = error.as_dyn(), "a lease was not prolonged");
-        }
-    }
-
-    async fn work_on(self: Arc<Self>, org: Org, token: LeaseToken) {
-        let result = match org.status {
-            OrgStatus::Provisioning => self.provisioner.provision(&org).await,
-            OrgStatus::Deprovisioning => self.provisioner.deprovision(&org).await,
-            // Nothing else is ever due.
-            OrgStatus::Ready | OrgStatus::Failed | OrgStatus::Suspended | OrgStatus::Deleted => {
-                Ok(())
+    async fn work_on(self: Arc<Self>, org: Org, hold: Hold, ending: watch::Receiver<bool>) {
+        let bell = Bell::new();
+        let work = async {
+            match org.status {
+                OrgStatus::Provisioning => self.provisioner.provision(&org, bell.rung()).await,
+                OrgStatus::Deprovisioning => self.provisioner.deprovision(&org, bell.rung()).await,
+                // Nothing else is ever due.
+                OrgStatus::Ready
+                | OrgStatus::Failed
+                | OrgStatus::Suspended
+                | OrgStatus::Deleted => Ok(()),
             }
         };
+        let result = tokio::select! {
+            result = work => result,
+            never = self.keep(&org, hold, &bell, ending) => match never {},
+        };
+        self.record(&org, hold.token, result).await;
+    }
+
+    /// Writes down how the work on an org went.
+    async fn record(&self, org: &Org, token: LeaseToken, result: Result<(), ProvisionError>) {
         let (event, workspace): (EventId, WorkspaceId) = (self.world.id(), self.world.id());
         let (id, began) = (org.id, org.status);
-        let now = self.world.now();
+        let (spread, now) = (self.world.percent(), self.world.now());
+        let outbox = self.outbox.clone();
         let written = self.db.write(move |tx| {
             let Some(mut org) = tx.org_leased(id, token)? else {
                 return Ok(None);
             };
-            let mut due = None;
-            if org.status == began {
+            let due;
+            if org.status != began {
+                // Somebody asked for a deletion meanwhile: it is next, and at once.
+                due = org.status.is_pending().then_some(now);
+                change_step(tx, &org, working_step(began), |step| {
+                    if step.status == StepStatus::Running {
+                        step.end(result.is_ok(), now);
+                    }
+                })?;
+            } else if result == Err(ProvisionError::Interrupted) {
+                due = org.status.is_pending().then_some(now);
+            } else {
+                if org.status.is_pending() {
+                    org.attempts = org.attempts.saturating_add(1);
+                }
                 due = match org.status {
-                    OrgStatus::Provisioning => made(tx, &mut org, &result, workspace, now)?,
-                    OrgStatus::Deprovisioning => taken_away(tx, &mut org, &result, now)?,
+                    OrgStatus::Provisioning => {
+                        made(tx, &mut org, &result, workspace, (now, spread))?
+                    }
+                    OrgStatus::Deprovisioning => taken_away(tx, &mut org, &result, (now, spread))?,
                     OrgStatus::Ready
                     | OrgStatus::Failed
                     | OrgStatus::Suspended
@@ -157,19 +213,23 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 if let Some(event) = event_of(&org, began, event, now) {
                     tx.event_insert(&event)?;
                 }
-            } else if org.status.is_pending() {
-                // Somebody asked for a deletion meanwhile: it is next, and at once.
-                due = Some(now);
+                if let Some(kind) = told_as(org.status) {
+                    outbox.org(tx, kind, &org, now)?;
+                }
             }
             tx.org_update(&org, due)?;
             tx.lease_release(id, token)?;
-            Ok::<_, StoreError>(Some(org))
+            Ok::<_, StoreError>(Some((org, due)))
         });
         let written = written.await;
         self.statuses.changed(id);
+        self.outgoing.notify_one();
         match written {
-            Ok(Some(org)) => {
+            Ok(Some((org, due))) => {
                 tracing::info!(org_id = %id, status = org.status.as_str(), attempts = org.attempts, "org worked on");
+                if due.is_some() {
+                    self.due.notify_one();
+                }
             }
             Ok(None) => tracing::warn!(org_id = %id, "the lease was lost; another worker goes on"),
             Err(error) => {
@@ -180,6 +240,12 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 );
             }
         }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("work on an org broke down; it is taken up again: {error}");
     }
 }
 
@@ -211,7 +277,7 @@ fn made<T: Transaction>(
     org: &mut Org,
     result: &Result<(), ProvisionError>,
     workspace: WorkspaceId,
-    now: OffsetDateTime,
+    (now, spread): (OffsetDateTime, Percent),
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     let moved = |org: &mut Org, step| {
         org.apply(step, now)
@@ -231,13 +297,19 @@ fn made<T: Transaction>(
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure)) if org.attempts < MAX_ATTEMPTS => {
-            Ok(Some(put_off(org, failure, now)))
+            Ok(Some(put_off(org, failure, (now, spread))))
         }
-        Err(ProvisionError::TryAgain(failure) | ProvisionError::Failed(failure)) => {
+        Err(ProvisionError::TryAgain(failure)) => {
+            org.failure = Some(given_up(failure, org.attempts));
+            moved(org, Move::GiveUp)?;
+            Ok(None)
+        }
+        Err(ProvisionError::Failed(failure)) => {
             org.failure = Some(failure.clone());
             moved(org, Move::GiveUp)?;
             Ok(None)
         }
+        Err(ProvisionError::Interrupted) => Ok(Some(now)),
     }
 }
 
@@ -246,7 +318,7 @@ fn taken_away<T: Transaction>(
     tx: &mut T,
     org: &mut Org,
     result: &Result<(), ProvisionError>,
-    now: OffsetDateTime,
+    (now, spread): (OffsetDateTime, Percent),
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     change_step(tx, org, StepName::Deprovision, |step| {
         step.end(result.is_ok(), now)
@@ -264,17 +336,36 @@ fn taken_away<T: Transaction>(
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure) | ProvisionError::Failed(failure)) => {
-            Ok(Some(put_off(org, failure, now)))
+            Ok(Some(put_off(org, failure, (now, spread))))
         }
+        Err(ProvisionError::Interrupted) => Ok(Some(now)),
     }
 }
 
-/// Notes a failure that may pass, and tells when to try again: after 1 s, 2 s, 4 s, 8 s, then every 10.
-fn put_off(org: &mut Org, failure: &Failure, now: OffsetDateTime) -> OffsetDateTime {
+/// The failure of an org that can't be made, in words that a partner can act on.
+fn given_up(last: &Failure, attempts: u32) -> Failure {
+    Failure {
+        code: last.code.clone(),
+        message: format!(
+            "given up after {attempts} attempts, the last with: {}; delete the org, or ask the operator \
+             to have it tried again",
+            last.message
+        ),
+    }
+}
+
+/// Notes a failure that may pass, and tells when to try again: after 1 s, 2 s, 4 s, 8 s, then every 10,
+/// and up to a quarter sooner, so that what failed together does not come back together.
+fn put_off(
+    org: &mut Org,
+    failure: &Failure,
+    (now, spread): (OffsetDateTime, Percent),
+) -> OffsetDateTime {
     org.failure = Some(failure.clone());
     org.updated_at = now;
     let doublings = org.attempts.saturating_sub(1).min(4);
-    now + (Duration::SECOND * 2_i32.pow(doublings)).min(MAX_PAUSE)
+    let pause = (Duration::SECOND * 2_i32.pow(doublings)).min(MAX_PAUSE);
+    now + pause - spread.of(pause / 4)
 }
 
 fn add_default_workspace<T: Transaction>(
@@ -295,6 +386,16 @@ fn add_default_workspace<T: Transaction>(
     };
     // There may be one already, of an attempt that was retried by an admin.
     tx.workspace_insert(&workspace).map(|_| ())
+}
+
+/// What partners are told of an org that has come to rest.
+const fn told_as(status: OrgStatus) -> Option<EventKind> {
+    match status {
+        OrgStatus::Ready => Some(EventKind::OrgReady),
+        OrgStatus::Failed => Some(EventKind::OrgFailed),
+        OrgStatus::Deleted => Some(EventKind::OrgDeleted),
+        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => None,
+    }
 }
 
 /// The event of an org that has come to rest.

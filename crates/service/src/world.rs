@@ -7,14 +7,26 @@ use std::{
 
 use ids::{Sequence, TypedId};
 use keys::{KeyKind, Peppers, PlainKey};
-use rand_core::CryptoRng;
-use time::OffsetDateTime;
+use rand_core::{CryptoRng, Rng as _};
+use time::{Duration, OffsetDateTime};
+use webhooks::WebhookSecret;
 
 /// The clock and the random source of one process.
 #[derive(Clone)]
 pub struct World {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     chance: Arc<Mutex<Chance>>,
+}
+
+/// A part of a whole, 0 to 100 hundredths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Percent(u8);
+
+impl Percent {
+    /// This part of a duration.
+    pub(crate) fn of(self, whole: Duration) -> Duration {
+        whole * i32::from(self.0) / 100
+    }
 }
 
 struct Chance {
@@ -56,10 +68,28 @@ impl World {
         sequence.next(ms, random)
     }
 
+    /// A part of a whole, by chance.
+    pub(crate) fn percent(&self) -> Percent {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        Percent(u8::try_from(chance.random.next_u32() % 101).unwrap_or_default())
+    }
+
     /// Seals a text, see [`Peppers::seal`].
     pub(crate) fn seal(&self, peppers: &Peppers, text: &[u8], bound: &[u8]) -> Vec<u8> {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         peppers.seal(text, bound, &mut chance.random)
+    }
+
+    /// A new secret of a webhook endpoint.
+    pub(crate) fn webhook_secret(&self) -> WebhookSecret {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        WebhookSecret::generate(&mut chance.random)
+    }
+
+    /// A number out of all numbers, each as likely as the others.
+    pub(crate) fn number(&self) -> u32 {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        chance.random.next_u32()
     }
 
     /// A new secret.

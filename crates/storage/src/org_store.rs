@@ -2,8 +2,8 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{
-    Doomed, Lease, LeaseToken, Org, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug, Step,
-    Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug,
+    Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -51,6 +51,10 @@ impl<M> OrgQueries for Session<M> {
 
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
         org_work::next_due(self, now)
+    }
+
+    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, StoreError> {
+        org_work::backlog(self, now)
     }
 }
 
@@ -110,8 +114,8 @@ impl OrgStore for Session<Writing> {
         org_work::lease(self, now, lease, limit)
     }
 
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
-        org_work::lease_renew(self, lease)
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
+        org_work::lease_renew(self, id, lease)
     }
 
     fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, StoreError> {

@@ -1,8 +1,11 @@
 //! The reconciler's rows: which orgs are due, who holds them, and the steps of each.
 
-use diesel::{dsl::min, prelude::*};
+use diesel::{
+    dsl::{count_star, min},
+    prelude::*,
+};
 use ids::OrgId;
-use orgs::{Lease, LeaseToken, Org, Step, StepName, StepStatus};
+use orgs::{Lease, LeaseToken, Org, OrgBacklog, Step, StepName, StepStatus};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -102,6 +105,25 @@ pub(crate) fn next_due<M>(
     values::optional_time(first, "the time at which an org is due")
 }
 
+/// How many orgs are due at `now` and held by nobody then, and since when the first of them is.
+pub(crate) fn backlog<M>(
+    session: &mut Session<M>,
+    now: OffsetDateTime,
+) -> Result<OrgBacklog, StoreError> {
+    let now = values::micros(now);
+    let (due, oldest): (i64, Option<i64>) = session.run(|connection| {
+        table::table
+            .filter(table::due_at.le(now))
+            .filter(table::lease_until.is_null().or(table::lease_until.le(now)))
+            .select((count_star(), min(table::due_at)))
+            .get_result(connection)
+    })?;
+    Ok(OrgBacklog {
+        due: values::number(due, "the number of orgs that are due")?,
+        oldest: values::optional_time(oldest, "the time at which an org is due")?,
+    })
+}
+
 pub(crate) fn lease(
     session: &mut Session<Writing>,
     now: OffsetDateTime,
@@ -134,8 +156,14 @@ pub(crate) fn lease(
     Ok(leased)
 }
 
-pub(crate) fn lease_renew(session: &mut Session<Writing>, lease: Lease) -> Result<(), StoreError> {
-    let held = table::table.filter(table::lease_token.eq(lease.token.0.to_string()));
+pub(crate) fn lease_renew(
+    session: &mut Session<Writing>,
+    id: OrgId,
+    lease: Lease,
+) -> Result<(), StoreError> {
+    let held = table::table
+        .find(id.to_string())
+        .filter(table::lease_token.eq(lease.token.0.to_string()));
     session.run(|connection| {
         diesel::update(held)
             .set(table::lease_until.eq(values::micros(lease.until)))

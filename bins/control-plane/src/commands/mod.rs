@@ -2,9 +2,13 @@
 
 mod admin_key;
 mod audit;
+mod guard;
 mod serve;
 
-use std::io::{Write as _, stdout};
+use std::{
+    ffi::OsString,
+    io::{Write as _, stdout},
+};
 
 use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
@@ -52,6 +56,9 @@ enum Command {
     },
     /// Print the description of the API, an OpenAPI 3.1 document
     Openapi,
+    /// Run a program for a server, and end it when the server is gone
+    #[command(hide = true)]
+    Guard { program: OsString, verb: String },
 }
 
 /// Does what the command line asks for.
@@ -62,6 +69,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
         Command::Migrate => migrate(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
         Command::Audit(command) => audit::run(&sources.load()?, command),
+        Command::Guard { program, verb } => guard::run(&program, &verb),
         Command::Config => print(&sources.load()?.to_string()),
         Command::Routes { scopes: true, .. } => print(&inventory::scopes(&routes::described())),
         Command::Routes { markdown, .. } => {

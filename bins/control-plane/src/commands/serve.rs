@@ -10,7 +10,6 @@ use std::{
 use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::Context as _;
 use keys::KeyQueries as _;
-use orgs::LocalProvisioner;
 use ratelimit::MemoryLimiter;
 use service::{FirstStart, Service};
 use storage::SqlDatabase;
@@ -19,7 +18,7 @@ use stores::Database as _;
 use super::world;
 use crate::{
     background::Background, handlers::reference::Published, http::App, metrics::Metrics, pepper,
-    routes, settings::Settings,
+    provisioner::ChosenProvisioner, routes, settings::Settings, webhooks::HttpSender,
 };
 
 /// How long what runs may go on after the signal to stop, in seconds.
@@ -33,6 +32,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let metrics = Metrics::new()?;
+    let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
     // The port is taken first: a key that is shown once must not be lost to a port in use.
     let listener = TcpListener::bind(settings.listen)
         .with_context(|| format!("can't listen on {}", settings.listen))?;
@@ -59,24 +60,26 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let service = Service::new(
         db,
         MemoryLimiter::new(move || started.elapsed()),
-        LocalProvisioner,
+        provisioner,
         service::Settings {
             peppers,
             plans: settings.plans.clone(),
             reserved_slugs: settings.reserved_slugs.clone(),
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
+            login_url: settings.login_url.clone(),
+            webhook_reach: settings.webhook_reach,
         },
         world,
     );
     let app = Arc::new(App {
         service,
-        metrics: Metrics::new()?,
+        metrics,
         public_url,
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let background = Background::start(&app);
+    let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
     let data = web::Data::from(Arc::clone(&app));
     routes::router(&published)?;
     let server = HttpServer::new(move || {

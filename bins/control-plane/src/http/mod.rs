@@ -12,12 +12,11 @@ mod router;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use orgs::LocalProvisioner;
 use ratelimit::MemoryLimiter;
 use service::Service;
 use storage::SqlDatabase;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
 
 pub use self::{
     entry::{Http, entry, open, outside, unrouted},
@@ -28,7 +27,7 @@ pub use self::{
 };
 
 /// The control plane of this server.
-pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, LocalProvisioner>;
+pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, ChosenProvisioner>;
 
 /// What every request can reach.
 pub struct App {

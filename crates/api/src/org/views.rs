@@ -138,7 +138,7 @@ pub struct StepView {
     /// Where it stands.
     #[schema(schema_with = of::step_status)]
     status: &'static str,
-    /// How often it was begun.
+    /// How often it was begun, what was cut off with its server not counted.
     #[schema(schema_with = of::attempts)]
     attempts: u32,
     /// When it was last begun.

@@ -9,3 +9,5 @@ mod limits;
 mod provisioning;
 mod recording;
 mod setup;
+mod stopping;
+mod webhooks;

@@ -7,7 +7,7 @@ use std::{
 
 use orgs::{
     Failure, LeaseToken, LocalProvisioner, Move, Org, OrgStatus, OrgStore as _, ProvisionError,
-    Provisioner, StepName, StepStatus,
+    Provisioner, StepName, StepStatus, Stop,
 };
 use stores::{Database as _, StoreError};
 use time::Duration;
@@ -33,11 +33,19 @@ impl Scripted {
 }
 
 impl Provisioner for Scripted {
-    async fn provision(&self, _org: &Org) -> Result<(), ProvisionError> {
+    async fn provision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
         self.next()
     }
 
-    async fn deprovision(&self, _org: &Org) -> Result<(), ProvisionError> {
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
         self.next()
     }
 }
@@ -50,13 +58,21 @@ struct Gated {
 }
 
 impl Provisioner for Gated {
-    async fn provision(&self, _org: &Org) -> Result<(), ProvisionError> {
+    async fn provision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
         self.entered.add_permits(1);
         self.let_through.acquire().await.unwrap().forget();
         Ok(())
     }
 
-    async fn deprovision(&self, _org: &Org) -> Result<(), ProvisionError> {
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
         Ok(())
     }
 }
@@ -168,6 +184,14 @@ async fn after_the_last_attempt_it_is_given_up() {
     }
     let org = bench.org(id).await;
     assert_eq!((org.status, org.attempts), (OrgStatus::Failed, 12));
+    let failure = org.failure.unwrap();
+    assert_eq!(failure.code, "no-room");
+    assert!(
+        failure.message.contains("after 12 attempts")
+            && failure.message.contains("there is no room"),
+        "{}",
+        failure.message
+    );
 }
 
 #[tokio::test]
@@ -261,7 +285,7 @@ async fn a_worker_that_died_is_followed_when_its_lease_ends_and_can_not_write_af
         .iter()
         .find(|step| step.name == StepName::Provision)
         .unwrap();
-    assert_eq!(provision.attempts, 2);
+    assert_eq!(provision.attempts, 1, "being killed does not count");
 }
 
 #[tokio::test]

@@ -147,10 +147,11 @@ pub async fn a_lease_ends_at_its_time_and_not_before<D: Database>(db: D) {
     assert!(holds(&world, &org, two).await);
 }
 
-/// All orgs that the token holds, and those of no other.
+/// The one org, and no other that the token holds.
 pub async fn a_renewed_lease_lasts_longer<D: Database>(db: D) {
     let world = World::new(db);
     let (a, b) = (world.any_org().await, world.any_org().await);
+    let id = a.id;
     let other = world.any_org().await;
     set_due(&world, &other, Some(1)).await;
     let (one, two) = (world.build.lease_token(), world.build.lease_token());
@@ -160,12 +161,12 @@ pub async fn a_renewed_lease_lasts_longer<D: Database>(db: D) {
         token: one,
         until: at(80),
     };
-    world.write(move |tx| tx.lease_renew(renewed)).await;
+    world.write(move |tx| tx.lease_renew(id, renewed)).await;
     let three = world.build.lease_token();
-    assert_eq!(lease(&world, 79, three, 200, 9).await, [other.id]);
+    assert_eq!(lease(&world, 49, three, 200, 9).await, []);
+    assert_eq!(lease(&world, 79, three, 200, 9).await, [b.id, other.id]);
     assert!(holds(&world, &a, one).await);
-    assert!(holds(&world, &b, one).await);
-    assert_eq!(lease(&world, 80, three, 200, 9).await.len(), 2);
+    assert_eq!(lease(&world, 80, three, 200, 9).await, [a.id]);
 }
 
 /// A worker that slept too long finds that another has its org.
@@ -184,8 +185,8 @@ pub async fn a_lost_token_can_neither_work_nor_renew_nor_release<D: Database>(db
         token: lost,
         until: at(999),
     };
-    world.write(move |tx| tx.lease_renew(renewed)).await;
     let id = org.id;
+    world.write(move |tx| tx.lease_renew(id, renewed)).await;
     world.write(move |tx| tx.lease_release(id, lost)).await;
     assert!(holds(&world, &org, new).await);
     assert!(!holds(&world, &org, lost).await);
@@ -239,4 +240,26 @@ pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db:
     set_due(&world, &soon, None).await;
     set_due(&world, &later, None).await;
     assert_eq!(next_due(&world, 99).await, None);
+}
+
+/// What is not due yet, or worked on, does not wait for anybody.
+pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
+    let world = World::new(db);
+    let backlog = async |now| {
+        let told = world.read(move |view| view.org_backlog(at(now))).await;
+        (told.due, told.oldest)
+    };
+    assert_eq!(backlog(0).await, (0, None));
+    for due in [Some(20), Some(10), Some(50), None] {
+        let org = world.any_org().await;
+        set_due(&world, &org, due).await;
+    }
+    assert_eq!(backlog(9).await, (0, None));
+    assert_eq!(backlog(10).await, (1, Some(at(10))));
+    assert_eq!(backlog(49).await, (2, Some(at(10))));
+    let token = world.build.lease_token();
+    assert_eq!(lease(&world, 49, token, 60, 1).await.len(), 1);
+    assert_eq!(backlog(49).await, (1, Some(at(20))));
+    assert_eq!(backlog(59).await, (2, Some(at(20))));
+    assert_eq!(backlog(60).await, (3, Some(at(10))));
 }

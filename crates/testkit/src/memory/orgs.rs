@@ -2,8 +2,8 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
 use orgs::{
-    Doomed, Lease, LeaseToken, Move, Org, OrgFilter, OrgQueries, OrgSight, OrgStatus, OrgStore,
-    Slug, Step, StepName, Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Move, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
+    OrgStore, Slug, Step, StepName, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -70,6 +70,17 @@ impl<Mode> OrgQueries for Session<Mode> {
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
         let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
         Ok(free.filter_map(|row| row.due_at).min())
+    }
+
+    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, StoreError> {
+        let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
+        let due: Vec<_> = free
+            .filter_map(|row| row.due_at.filter(|&at| at <= now))
+            .collect();
+        Ok(OrgBacklog {
+            due: due.len().try_into().unwrap(),
+            oldest: due.into_iter().min(),
+        })
     }
 }
 
@@ -231,8 +242,8 @@ impl OrgStore for MemoryTx {
         Ok(taken)
     }
 
-    fn lease_renew(&mut self, lease: Lease) -> Result<(), StoreError> {
-        let held = |row: &OrgRow| holds(row, lease.token);
+    fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
+        let held = |row: &OrgRow| row.org.id == id && holds(row, lease.token);
         self.state.orgs.change(held, |row| row.lease = Some(lease));
         Ok(())
     }

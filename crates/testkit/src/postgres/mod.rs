@@ -147,23 +147,35 @@ impl Server {
     /// # Panics
     /// When one fails.
     pub fn sql(&self, statements: &str) {
-        if let Err(errors) = self.psql(&self.url("postgres"), statements) {
-            panic!("{statements}: {errors}");
-        }
+        self.ask(&self.url("postgres"), statements);
     }
 
-    /// Runs statements in a database; what psql says when one fails.
-    fn psql(&self, url: &str, statements: &str) -> Result<(), String> {
+    /// Runs statements as the superuser in the database of a URL, and gives their rows, a line for each.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub fn ask(&self, url: &str, statements: &str) -> String {
+        self.psql(url, statements)
+            .unwrap_or_else(|errors| panic!("{statements}: {errors}"))
+    }
+
+    /// The folder of PostgreSQL's own programs, `psql` among them.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// Runs statements in a database; their rows, or what psql says when one fails.
+    fn psql(&self, url: &str, statements: &str) -> Result<String, String> {
         let output = Command::new(self.binaries.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
+            .args(["--tuples-only", "--no-align"])
             .arg(format!("--dbname={url}"))
             .arg(format!("--command={statements}"))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .output()
             .unwrap();
         if output.status.success() {
-            Ok(())
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }

@@ -2,6 +2,8 @@
 
 mod answer;
 mod caller;
+mod receiver;
+mod script;
 mod server;
 mod store;
 pub mod tokens;
@@ -9,7 +11,9 @@ mod waiting;
 
 pub use self::{
     answer::Answer,
-    caller::{ALL_SCOPES, Caller},
+    caller::{ALL_SCOPES, Caller, ORG_SCOPES},
+    receiver::{Message, Reaction, Receiver},
+    script::{Script, lives},
     server::Server,
     store::{ADMIN_KEY, Store},
     waiting::{eventually, within},

@@ -1,0 +1,90 @@
+//! Numbers of how orgs are made and taken away.
+
+use std::time::Duration;
+
+use ids::PlanName;
+use orgs::{OrgBacklog, ProvisionError, StepName};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use time::OffsetDateTime;
+
+/// Upper bounds of the histogram of durations, in seconds.
+const BUCKETS: &[f64] = &[
+    0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+];
+
+/// The numbers of one process; clones count on the same ones.
+#[derive(Clone)]
+pub struct ProvisioningMetrics {
+    attempts: IntCounterVec,
+    durations: HistogramVec,
+    due: IntGauge,
+    oldest: IntGauge,
+}
+
+impl ProvisioningMetrics {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let attempts = IntCounterVec::new(
+            Opts::new(
+                "molecule_provisioning_attempts_total",
+                "Attempts to make an org or to take one away",
+            ),
+            &["step", "plan", "result"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "molecule_provisioning_duration_seconds",
+                "How long an attempt took",
+            )
+            .buckets(BUCKETS.to_vec()),
+            &["step", "plan"],
+        )?;
+        let due = IntGauge::new(
+            "molecule_orgs_due",
+            "Orgs that wait for somebody to work on them",
+        )?;
+        let oldest = IntGauge::new(
+            "molecule_orgs_due_oldest_age_seconds",
+            "For how long the first of them has waited",
+        )?;
+        registry.register(Box::new(attempts.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(due.clone()))?;
+        registry.register(Box::new(oldest.clone()))?;
+        Ok(Self {
+            attempts,
+            durations,
+            due,
+            oldest,
+        })
+    }
+
+    /// Counts one attempt.
+    pub fn attempted(
+        &self,
+        step: StepName,
+        plan: &PlanName,
+        result: &Result<(), ProvisionError>,
+        took: Duration,
+    ) {
+        let outcome = match result {
+            Ok(()) => "done",
+            Err(ProvisionError::TryAgain(_)) => "again",
+            Err(ProvisionError::Failed(_)) => "failed",
+            Err(ProvisionError::Interrupted) => "interrupted",
+        };
+        let (step, plan) = (step.as_str(), plan.as_str());
+        self.attempts
+            .with_label_values(&[step, plan, outcome])
+            .inc();
+        self.durations
+            .with_label_values(&[step, plan])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Notes what waits.
+    pub fn waiting(&self, backlog: OrgBacklog, now: OffsetDateTime) {
+        self.due.set(i64::try_from(backlog.due).unwrap_or(i64::MAX));
+        let age = backlog.oldest.map_or(0, |at| (now - at).whole_seconds());
+        self.oldest.set(age);
+    }
+}

@@ -1,0 +1,194 @@
+//! The provisioner `http`: a service of the operator's, asked by a signed message for each attempt.
+//!
+//! The messages are those of Standard Webhooks 1.0.0; `webhook-id` is the same for every attempt at one
+//! step of one org. The service may be on an internal address: the operator has named it.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use anyhow::Context as _;
+use api::{OrgView, Time};
+use ids::TypedId as _;
+use orgs::{Org, ProvisionError, StepName, Stop};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+use webhooks::{EndpointUrl, Message, Posting, Reach, Reception, Sender as _, WebhookSecret};
+
+use super::{again, failed, message::verb, reason::clean};
+use crate::{settings::HttpSettings, webhooks::HttpSender};
+
+/// A service that makes orgs and takes them away.
+pub struct Http {
+    sender: HttpSender,
+    url: EndpointUrl,
+    secret: WebhookSecret,
+    timeout: Duration,
+    at_once: usize,
+    login_url: String,
+}
+
+/// A message to the service.
+#[derive(Serialize)]
+struct Asked {
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: Time,
+    data: OrgView,
+}
+
+/// What of its answer is looked at: that of a problem document (RFC 9457).
+#[derive(Default, Deserialize)]
+struct Problem {
+    detail: Option<String>,
+}
+
+impl Http {
+    /// The service of these settings.
+    pub fn new(settings: &HttpSettings, login_url: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            sender: HttpSender::new(Reach::Anywhere)?,
+            url: settings.url.clone(),
+            secret: settings.secret.clone(),
+            timeout: settings.timeout,
+            at_once: settings.at_once,
+            login_url: login_url.to_owned(),
+        })
+    }
+
+    /// How many messages there may be on their way at once.
+    pub const fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    /// Asks once, and comes back with the answer.
+    pub async fn run(
+        &self,
+        step: StepName,
+        org: &Org,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        let posting = match self.posting(step, org) {
+            Ok(posting) => posting,
+            Err(error) => {
+                tracing::error!(org_id = %org.id, "the message can't be written: {error:#}");
+                return Err(failed(
+                    "provisioner-failed",
+                    "the provisioner could not be asked",
+                ));
+            }
+        };
+        let mut answer = pin!(timeout(self.timeout, self.sender.send(posting)));
+        let (mut stop, mut heeds) = (pin!(stop), true);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return match answer {
+                    Ok(Reception::Answered { status_code, body }) => verdict(status_code, &body),
+                    Ok(Reception::Unanswered(why)) => Err(again(
+                        "provisioner-unreachable",
+                        format!("the provisioner can't be reached: {}", clean(&why)),
+                    )),
+                    Err(_elapsed) => Err(again(
+                        "provisioner-timeout",
+                        "the provisioner took too long to answer",
+                    )),
+                },
+                stop = &mut stop, if heeds => match stop {
+                    // The service can't be told to stop, so its answer is waited for: what it makes
+                    // is then there to be taken away.
+                    Stop::Deletion => heeds = false,
+                    Stop::Shutdown | Stop::LeaseLost => return Err(ProvisionError::Interrupted),
+                },
+            }
+        }
+    }
+
+    fn posting(&self, step: StepName, org: &Org) -> anyhow::Result<Posting> {
+        let now = OffsetDateTime::now_utc();
+        let verb = verb(step);
+        let asked = Asked {
+            kind: format!("org.{verb}"),
+            timestamp: Time(now),
+            data: OrgView::new(org.clone(), &self.login_url),
+        };
+        let body = serde_json::to_string(&asked).context("the org is not JSON")?;
+        let id = format!("msg_{}_{verb}", org.id.ulid());
+        let message = Message {
+            id: &id,
+            timestamp: now,
+            body: body.as_bytes(),
+        };
+        Ok(Posting {
+            url: self.url.clone(),
+            timestamp: message.timestamp_header(),
+            signature: message.signature_header([&self.secret]),
+            id,
+            body,
+        })
+    }
+}
+
+/// What an answer means.
+fn verdict(status_code: u16, body: &str) -> Result<(), ProvisionError> {
+    let problem: Problem = serde_json::from_str(body).unwrap_or_default();
+    let detail = problem.detail.map(|detail| clean(&detail));
+    let reason = detail
+        .filter(|detail| !detail.is_empty())
+        .unwrap_or_else(|| format!("the provisioner answered with status {status_code}"));
+    match status_code {
+        200..=299 => Ok(()),
+        408 | 425 | 429 | 500..=599 => Err(again("provisioner-busy", reason)),
+        _ => Err(failed("provisioner-failed", reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried_again(status_code: u16) -> Option<bool> {
+        match verdict(status_code, "") {
+            Ok(()) => None,
+            Err(ProvisionError::TryAgain(_)) => Some(true),
+            Err(ProvisionError::Failed(_)) => Some(false),
+            Err(ProvisionError::Interrupted) => panic!("{status_code}"),
+        }
+    }
+
+    #[test]
+    fn the_status_decides_what_becomes_of_the_org() {
+        for status in [200, 201, 202, 204, 299] {
+            assert_eq!(tried_again(status), None, "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(tried_again(status), Some(true), "{status}");
+        }
+        for status in [300, 302, 304, 400, 401, 403, 404, 409, 410, 422, 451, 600] {
+            assert_eq!(tried_again(status), Some(false), "{status}");
+        }
+    }
+
+    #[track_caller]
+    fn check(body: &str, reason: &str) {
+        let error = verdict(422, body).unwrap_err();
+        assert_eq!(error.to_string(), reason, "{body}");
+    }
+
+    #[test]
+    fn the_reason_is_the_detail_of_the_problem() {
+        check(
+            r#"{"detail": "no room in eu-1", "x": 1}"#,
+            "no room in eu-1",
+        );
+        check(r#"{"detail": "a\u0000b\nc"}"#, "a b c");
+        for body in [
+            "",
+            "no room",
+            "[]",
+            "{}",
+            r#"{"detail": 7}"#,
+            r#"{"detail": " "}"#,
+        ] {
+            check(body, "the provisioner answered with status 422");
+        }
+    }
+}

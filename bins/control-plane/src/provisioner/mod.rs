@@ -1,0 +1,101 @@
+//! What makes orgs real on this server: nothing, a program of the operator's, or a service of the
+//! operator's.
+
+mod exec;
+mod http;
+mod message;
+mod reason;
+pub mod report;
+
+use std::{future::Future, time::Instant};
+
+use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, Stop};
+
+use crate::{
+    metrics::ProvisioningMetrics,
+    settings::{ProvisionerSettings, Settings},
+};
+
+use self::{exec::Exec, http::Http};
+
+/// The provisioner that the settings ask for, with its numbers.
+pub struct ChosenProvisioner {
+    kind: Kind,
+    metrics: ProvisioningMetrics,
+}
+
+enum Kind {
+    Local,
+    Exec(Exec),
+    Http(Http),
+}
+
+impl ChosenProvisioner {
+    /// The provisioner of these settings.
+    pub fn new(settings: &Settings, metrics: ProvisioningMetrics) -> anyhow::Result<Self> {
+        let kind = match &settings.provisioner {
+            ProvisionerSettings::Local => Kind::Local,
+            ProvisionerSettings::Exec(exec) => Kind::Exec(Exec::new(exec, &settings.login_url)?),
+            ProvisionerSettings::Http(http) => Kind::Http(Http::new(http, &settings.login_url)?),
+        };
+        Ok(Self { kind, metrics })
+    }
+
+    async fn run(
+        &self,
+        step: StepName,
+        org: &Org,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        let began = Instant::now();
+        let result = match &self.kind {
+            Kind::Local => Ok(()),
+            Kind::Exec(exec) => exec.run(step, org, stop).await,
+            Kind::Http(http) => http.run(step, org, stop).await,
+        };
+        self.metrics
+            .attempted(step, &org.plan, &result, began.elapsed());
+        result
+    }
+}
+
+impl Provisioner for ChosenProvisioner {
+    async fn provision(
+        &self,
+        org: &Org,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.run(StepName::Provision, org, stop).await
+    }
+
+    async fn deprovision(
+        &self,
+        org: &Org,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.run(StepName::Deprovision, org, stop).await
+    }
+
+    fn at_once(&self) -> usize {
+        match &self.kind {
+            Kind::Local => orgs::LocalProvisioner.at_once(),
+            Kind::Exec(exec) => exec.at_once(),
+            Kind::Http(http) => http.at_once(),
+        }
+    }
+}
+
+fn failure(code: &str, message: impl Into<String>) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        message: message.into(),
+    }
+}
+
+fn again(code: &str, message: impl Into<String>) -> ProvisionError {
+    ProvisionError::TryAgain(failure(code, message))
+}
+
+fn failed(code: &str, message: impl Into<String>) -> ProvisionError {
+    ProvisionError::Failed(failure(code, message))
+}

@@ -1,0 +1,89 @@
+//! The end of what a program says, and the reason in it.
+
+/// How much of what a program writes to standard error is kept, in bytes.
+const KEPT: usize = 64 * 1024;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// The last bytes of a stream of any length.
+#[derive(Debug, Default)]
+pub struct Tail(Vec<u8>);
+
+impl Tail {
+    /// Adds what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > 2 * KEPT {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let surplus = self.0.len().saturating_sub(KEPT);
+        self.0.drain(..surplus);
+    }
+
+    /// What is kept, as text.
+    pub fn text(&mut self) -> String {
+        self.cut();
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+/// The last line of a text in which anything stands, if there is one.
+pub fn last_line(text: &str) -> Option<String> {
+    let mut lines = text.lines().rev().map(clean);
+    lines.find(|line| !line.is_empty())
+}
+
+/// A text of strangers as it can be shown: without control characters, and not too long.
+pub fn clean(text: &str) -> String {
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let text: String = text.trim().chars().take(MAX_REASON).map(plain).collect();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Option<&str>) {
+        assert_eq!(last_line(text).as_deref(), expect, "{text:?}");
+    }
+
+    #[test]
+    fn the_reason_is_the_last_line_with_anything_in_it() {
+        check("", None);
+        check("\n \n\t\n", None);
+        check("no room", Some("no room"));
+        check("trying\nno room\n\n  \r\n", Some("no room"));
+        check("first\r\nsecond\r\n", Some("second"));
+        check("\u{1b}[31mred\u{7}\0", Some("[31mred"));
+        check(&"x".repeat(10_000), Some(&"x".repeat(500)));
+        check(&"ü".repeat(10_000), Some(&"ü".repeat(500)));
+    }
+
+    #[test]
+    fn of_a_long_stream_the_end_is_kept() {
+        let mut tail = Tail::default();
+        for _ in 0..1000 {
+            tail.push(&[b'x'; 8192]);
+            assert!(tail.0.len() <= 2 * KEPT + 8192);
+        }
+        tail.push(b"\nthe end\n");
+        let text = tail.text();
+        assert_eq!(text.len(), KEPT);
+        assert_eq!(last_line(&text).as_deref(), Some("the end"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_no_harm() {
+        let mut tail = Tail::default();
+        tail.push(b"\xff\xfe no\xc3");
+        assert_eq!(
+            last_line(&tail.text()).as_deref(),
+            Some("\u{fffd}\u{fffd} no\u{fffd}")
+        );
+    }
+}

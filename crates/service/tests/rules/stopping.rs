@@ -1,0 +1,246 @@
+//! Work on orgs that is told to stop, and orgs that are worked on side by side.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration as StdDuration,
+};
+
+use orgs::{
+    Failure, Org, OrgQueries as _, OrgStatus, ProvisionError, Provisioner, StepStatus, Stop,
+};
+use stores::Database as _;
+use time::Duration;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::kit::{Bench, bench_with};
+
+/// Makes the orgs whose slug begins with `slow` only when it is told to stop, all others at once.
+#[derive(Clone)]
+struct Slow {
+    entered: Arc<Semaphore>,
+    told: Arc<Mutex<Vec<Stop>>>,
+    at_once: usize,
+}
+
+fn slow(at_once: usize) -> Slow {
+    Slow {
+        entered: Arc::new(Semaphore::new(0)),
+        told: Arc::default(),
+        at_once,
+    }
+}
+
+impl Provisioner for Slow {
+    async fn provision(
+        &self,
+        org: &Org,
+        stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        if !org.slug.as_str().starts_with("slow") {
+            return Ok(());
+        }
+        self.entered.add_permits(1);
+        let stop = stop.await;
+        self.told.lock().unwrap().push(stop);
+        Err(ProvisionError::Interrupted)
+    }
+
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        Ok(())
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+}
+
+impl Slow {
+    async fn entered(&self) {
+        self.entered.acquire().await.unwrap().forget();
+    }
+
+    fn told(&self) -> Vec<Stop> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+async fn ready<P: Provisioner>(bench: &Bench<P>, id: ids::OrgId) {
+    let patience = Instant::now() + StdDuration::from_secs(10);
+    while bench.org(id).await.status != OrgStatus::Ready {
+        assert!(Instant::now() < patience, "{:?}", bench.org(id).await);
+        sleep(StdDuration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_stops_the_making_and_then_cleans_up() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    let service = Arc::clone(&bench.service);
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    bench.delete_org(&key, id).await;
+    working.await.unwrap().unwrap();
+    assert_eq!(slow.told(), [Stop::Deletion]);
+    let steps = bench.steps(id).await;
+    assert_eq!(steps.first().unwrap().status, StepStatus::Failed);
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
+    assert_eq!(bench.org(id).await.status, OrgStatus::Deleted);
+}
+
+#[tokio::test]
+async fn whoever_has_lost_its_lease_is_stopped() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    let workers = [(); 2].map(|()| Arc::clone(&bench.service));
+    let [first, second] = workers.map(|service| async move { service.reconcile_due().await });
+    let first = tokio::spawn(first);
+    slow.entered().await;
+    bench.clock.advance(Duration::seconds(11));
+    let second = tokio::spawn(second);
+    slow.entered().await;
+    first.await.unwrap().unwrap();
+    assert_eq!(slow.told(), [Stop::LeaseLost]);
+    assert_eq!(bench.org(id).await.status, OrgStatus::Provisioning);
+    second.abort();
+}
+
+#[tokio::test]
+async fn a_lease_that_can_not_be_prolonged_is_given_up_before_it_ends() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    bench.create_org(&key, "slow-corp").await.unwrap();
+    let service = Arc::clone(&bench.service);
+    let began = Instant::now();
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    bench.db.fail_writes(true);
+    working.await.unwrap().unwrap();
+    assert_eq!(slow.told(), [Stop::LeaseLost]);
+    assert!(
+        began.elapsed() < StdDuration::from_secs(8),
+        "{:?} of a lease of 10 s",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn an_org_that_takes_long_keeps_no_other_waiting() {
+    let slow = slow(2);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let (stop, stopped) = watch::channel(false);
+    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    bench.create_org(&key, "slow-corp").await.unwrap();
+    slow.entered().await;
+    for n in 0..5 {
+        let id = bench.create_org(&key, &format!("acme-{n}")).await.unwrap();
+        ready(&bench, id).await;
+    }
+    stop.send(true).unwrap();
+    reconciler.await.unwrap();
+}
+
+#[tokio::test]
+async fn no_more_are_worked_on_at_once_than_the_provisioner_takes() {
+    let slow = slow(2);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    for n in 0..3 {
+        bench.create_org(&key, &format!("slow-{n}")).await.unwrap();
+    }
+    let (stop, stopped) = watch::channel(false);
+    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    slow.entered().await;
+    slow.entered().await;
+    let third = timeout(StdDuration::from_millis(1500), slow.entered()).await;
+    assert!(third.is_err(), "a third one was begun");
+    stop.send(true).unwrap();
+    reconciler.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_end_of_a_server_cut_off_is_taken_up_at_once_and_not_counted() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    for _ in 0..3 {
+        let (stop, stopped) = watch::channel(false);
+        let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+        slow.entered().await;
+        stop.send(true).unwrap();
+        reconciler.await.unwrap();
+    }
+    assert_eq!(slow.told(), [Stop::Shutdown; 3]);
+    let org = bench.org(id).await;
+    assert_eq!(
+        (org.status, org.attempts, org.failure),
+        (OrgStatus::Provisioning, 0, None)
+    );
+    let steps = bench.steps(id).await;
+    assert_eq!(steps.first().unwrap().attempts, 1);
+}
+
+/// Never works.
+struct Broken;
+
+impl Provisioner for Broken {
+    async fn provision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        Err(ProvisionError::TryAgain(Failure {
+            code: "no-room".to_owned(),
+            message: "there is no room".to_owned(),
+        }))
+    }
+
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_failed_together_does_not_come_back_together() {
+    let bench = bench_with(Broken).await;
+    let (_, key) = bench.key(None).await;
+    for n in 0..30 {
+        bench.create_org(&key, &format!("acme-{n}")).await.unwrap();
+    }
+    let began = bench.clock.now();
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 30);
+    let mut pauses = BTreeSet::new();
+    loop {
+        let now = bench.clock.now();
+        let next = bench.db.read(move |view| view.next_org_due(now)).await;
+        let next = next.map_err(|error: stores::StoreError| error).unwrap();
+        let pause = next.unwrap() - began;
+        if pause > Duration::seconds(1) {
+            break;
+        }
+        assert!(pause >= Duration::milliseconds(750), "{pause}");
+        pauses.insert(pause);
+        bench.clock.advance(next.unwrap() - now);
+        bench.service.reconcile_due().await.unwrap();
+    }
+    assert!(pauses.len() > 5, "{pauses:?}");
+}
