@@ -38,7 +38,10 @@ impl Setup {
         (at_once, fails): (u32, u32),
         database_url: Option<String>,
     ) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        // Below the ports that the system gives away, or somebody may get it while the server is down.
+        let listener = (20_000..30_000)
+            .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+            .context("no port is free")?;
         Ok(Self {
             folder: folder.to_owned(),
             program: program.to_owned(),
