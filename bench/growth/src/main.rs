@@ -158,7 +158,7 @@ impl Maker {
 
     fn lot(&mut self, n: u64, partner: &mut Option<Partner>) -> Result<(Lot, PlainKey)> {
         let at = self.at;
-        let new = if n % 10 == 0 || partner.is_none() {
+        let new = if n.is_multiple_of(10) || partner.is_none() {
             let draft = PartnerDraft::for_one_key(Name::new(format!("Partner {n}"))?);
             Some(draft.into_partner(self.id(), at))
         } else {
