@@ -13,6 +13,7 @@ pub(super) const DOMAIN: &[&str] = &[
     "keys",
     "orgs",
     "audit",
+    "webhooks",
     "stores",
 ];
 

@@ -7,8 +7,8 @@ const RULE: &str = "layers";
 /// The crates of `crates/` from the ground up, each with those that it may know.
 ///
 /// The layers are: what everything stands on (`ids`, `scopes`, `ratelimit`), the domain (`keys`,
-/// `orgs`, `audit`), the unit of work over it (`stores`), and then side by side what is stored
-/// (`storage`), what is said on the wire (`api`) and what is done (`service`).
+/// `orgs`, `audit`, `webhooks`), the unit of work over it (`stores`), and then side by side what is
+/// stored (`storage`), what is said on the wire (`api`) and what is done (`service`).
 const LAYERS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("scopes", &[]),
@@ -16,13 +16,30 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("keys", &["ids", "scopes", "ratelimit"]),
     ("orgs", &["ids", "scopes", "ratelimit"]),
     ("audit", &["ids", "scopes", "ratelimit"]),
+    ("webhooks", &["ids", "scopes", "ratelimit"]),
     (
         "stores",
-        &["ids", "scopes", "ratelimit", "keys", "orgs", "audit"],
+        &[
+            "ids",
+            "scopes",
+            "ratelimit",
+            "keys",
+            "orgs",
+            "audit",
+            "webhooks",
+        ],
     ),
     (
         "api",
-        &["ids", "scopes", "ratelimit", "keys", "orgs", "audit"],
+        &[
+            "ids",
+            "scopes",
+            "ratelimit",
+            "keys",
+            "orgs",
+            "audit",
+            "webhooks",
+        ],
     ),
     (
         "storage",
@@ -33,6 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "keys",
             "orgs",
             "audit",
+            "webhooks",
             "stores",
         ],
     ),
@@ -46,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "keys",
             "orgs",
             "audit",
+            "webhooks",
             "stores",
             "api",
         ],
@@ -59,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "keys",
             "orgs",
             "audit",
+            "webhooks",
             "stores",
         ],
     ),
