@@ -110,6 +110,10 @@ registry! {
     WorkspaceId = "ws";
     /// An audit event, `evt_…`.
     EventId = "evt";
+    /// A webhook endpoint, `whe_…`.
+    EndpointId = "whe";
+    /// A delivery to a webhook endpoint, `whd_…`.
+    DeliveryId = "whd";
     /// A request that brought no id of its own, `req_…`.
     RequestId = "req";
 }

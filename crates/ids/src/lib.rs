@@ -11,7 +11,8 @@ mod plan;
 mod sequence;
 
 pub use id::{
-    AdminKeyId, EventId, KeyId, OrgId, ParseIdError, PartnerId, RequestId, TypedId, WorkspaceId,
+    AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, ParseIdError, PartnerId, RequestId,
+    TypedId, WorkspaceId,
 };
 pub use labels::{InvalidLabels, Labels, MAX_LABELS};
 pub use name::{InvalidName, Name};

@@ -43,6 +43,8 @@ scopes! {
     BillingRead = "billing:read";
     /// Read the partner's audit events.
     AuditRead = "audit:read";
+    /// Manage the partner's webhook endpoints.
+    WebhooksManage = "webhooks:manage";
 }
 
 impl Scope {

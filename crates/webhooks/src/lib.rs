@@ -1,7 +1,9 @@
-//! Webhooks: messages that the control plane sends to those who want to know.
+//! Webhooks: messages that the control plane sends to partners who want to know.
 //!
-//! This crate has the secrets and signatures of Standard Webhooks 1.0.0.
-//! It refuses to know how messages travel, how they are stored, and what time it is; randomness is an
+//! Endpoints and what they listen to, deliveries and when they are tried again, the addresses that
+//! are never called, and the secrets and signatures of Standard Webhooks 1.0.0.
+//! This crate refuses to know how messages travel ([`Sender`] says what is asked of that), how they
+//! are stored ([`WebhookStore`]), what orgs and keys are, and what time it is; randomness is an
 //! argument.
 //!
 //! ```
@@ -22,12 +24,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
+mod delivery;
+mod endpoint;
+mod kind;
+mod schedule;
 mod secret;
+mod sender;
 mod signature;
+mod store;
 #[cfg(test)]
 mod testing;
+mod url;
 
+pub use address::{NotPublic, check_public};
+pub use delivery::{Attempted, Delivery, DeliveryStatus, LastAnswer};
+pub use endpoint::{Endpoint, EndpointDraft, MAX_ENDPOINTS, SECRET_OVERLAP, SealedSecrets};
+pub use kind::{EventKind, Kinds, NoKinds, UnknownKind};
+pub use schedule::pause_after;
 pub use secret::{InvalidSecret, WebhookSecret};
+pub use sender::{MAX_EXCERPT, Posting, Reception, Sender, excerpt};
 pub use signature::{
     ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, Unverified,
 };
+pub use store::{Backlog, Hold, WebhookQueries, WebhookStore};
+pub use url::{EndpointUrl, InvalidUrl, Reach};

@@ -1,0 +1,224 @@
+//! Deliveries: one message for one endpoint, tried until it arrives or there is no more hope.
+
+use ids::{DeliveryId, EndpointId, PartnerId};
+use time::OffsetDateTime;
+
+use crate::{EventKind, Reception, excerpt, schedule::pause_after};
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryStatus {
+    /// It will be tried, again or for the first time.
+    Pending,
+    /// The receiver has taken it.
+    Delivered,
+    /// It will not be tried any more, unless somebody asks for it.
+    Failed,
+}
+
+impl DeliveryStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Delivered, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// What the last attempt brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAnswer {
+    /// When.
+    pub at: OffsetDateTime,
+    /// The status of HTTP, if there was an answer.
+    pub status_code: Option<u16>,
+    /// The beginning of the answer's body.
+    pub excerpt: Option<String>,
+    /// What is wrong with it, in words for the partner.
+    pub error: Option<String>,
+}
+
+/// What an attempt has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempted {
+    /// The receiver has taken the message.
+    Delivered,
+    /// It will be tried again.
+    Again,
+    /// It will not be tried any more.
+    GivenUp,
+    /// The receiver says that there is none any more.
+    Gone,
+}
+
+impl Attempted {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Again, Self::GivenUp, Self::Gone];
+
+    /// The name, as numbers for the operator have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Again => "again",
+            Self::GivenUp => "given_up",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A message for one endpoint. Its id is the message's `webhook-id`, the same in every attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// For which endpoint.
+    pub endpoint_id: EndpointId,
+    /// For which partner.
+    pub partner_id: PartnerId,
+    /// What the message is about.
+    pub kind: EventKind,
+    /// The message, byte for byte as it is sent.
+    pub body: String,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// How often it was tried in all.
+    pub attempts: u32,
+    /// How often it was tried since it was made, or asked for again.
+    pub tries: u32,
+    /// What the last attempt brought.
+    pub last_answer: Option<LastAnswer>,
+    /// When it is tried next, while it is pending.
+    pub due_at: Option<OffsetDateTime>,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When the receiver took it.
+    pub delivered_at: Option<OffsetDateTime>,
+    /// When it came to its end, good or bad.
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+impl Delivery {
+    /// A message that is to be sent at once.
+    #[must_use]
+    pub const fn new(
+        id: DeliveryId,
+        (endpoint_id, partner_id): (EndpointId, PartnerId),
+        kind: EventKind,
+        body: String,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id,
+            endpoint_id,
+            partner_id,
+            kind,
+            body,
+            status: DeliveryStatus::Pending,
+            attempts: 0,
+            tries: 0,
+            last_answer: None,
+            due_at: Some(now),
+            created_at: now,
+            delivered_at: None,
+            ended_at: None,
+        }
+    }
+
+    /// Writes down what an attempt brought; `random` stretches the pause before the next.
+    pub fn record(&mut self, reception: Reception, now: OffsetDateTime, random: u32) -> Attempted {
+        self.attempts = self.attempts.saturating_add(1);
+        self.tries = self.tries.saturating_add(1);
+        let answer = answer(reception, now);
+        let attempted = self.consequence(answer.status_code, now, random);
+        self.last_answer = Some(answer);
+        attempted
+    }
+
+    fn consequence(
+        &mut self,
+        status_code: Option<u16>,
+        now: OffsetDateTime,
+        random: u32,
+    ) -> Attempted {
+        match status_code {
+            Some(200..=299) => {
+                self.end(DeliveryStatus::Delivered, now);
+                self.delivered_at = Some(now);
+                Attempted::Delivered
+            }
+            Some(410) => {
+                self.end(DeliveryStatus::Failed, now);
+                Attempted::Gone
+            }
+            Some(_) | None => {
+                // Whoever asks for a test is there to see how it went.
+                let pause =
+                    pause_after(self.tries, random).filter(|_| self.kind != EventKind::Test);
+                if let Some(pause) = pause {
+                    self.due_at = Some(now + pause);
+                    Attempted::Again
+                } else {
+                    self.end(DeliveryStatus::Failed, now);
+                    Attempted::GivenUp
+                }
+            }
+        }
+    }
+
+    const fn end(&mut self, status: DeliveryStatus, now: OffsetDateTime) {
+        self.status = status;
+        self.due_at = None;
+        self.ended_at = Some(now);
+    }
+
+    /// Has the message sent once more, from the beginning of the schedule.
+    pub const fn again(&mut self, now: OffsetDateTime) {
+        self.status = DeliveryStatus::Pending;
+        self.tries = 0;
+        self.due_at = Some(now);
+        self.ended_at = None;
+    }
+}
+
+fn answer(reception: Reception, at: OffsetDateTime) -> LastAnswer {
+    match reception {
+        Reception::Unanswered(error) => LastAnswer {
+            at,
+            status_code: None,
+            excerpt: None,
+            error: Some(excerpt(&error)),
+        },
+        Reception::Answered { status_code, body } => LastAnswer {
+            at,
+            status_code: Some(status_code),
+            excerpt: Some(excerpt(&body)),
+            error: complaint(status_code),
+        },
+    }
+}
+
+/// What is wrong with a status, if anything is.
+fn complaint(status_code: u16) -> Option<String> {
+    let told = match status_code {
+        200..=299 => return None,
+        300..=399 => "redirects are not followed; make an endpoint of the address that it leads to",
+        410 => "the receiver says that it is gone, so the endpoint is disabled",
+        _ => "a message counts as taken when the answer is 2xx",
+    };
+    Some(format!("answered {status_code}: {told}"))
+}
+
+#[cfg(test)]
+mod tests;
