@@ -38,6 +38,10 @@ mod sqlite;
 mod subscriptions;
 mod url;
 mod values;
+mod webhook_deliveries;
+mod webhook_endpoints;
+mod webhook_store;
+mod webhook_work;
 mod workspaces;
 
 pub use backlog::AuditMode;

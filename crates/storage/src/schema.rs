@@ -197,6 +197,51 @@ diesel::table! {
 }
 
 diesel::table! {
+    webhook_endpoints (id) {
+        id -> Text,
+        partner_id -> Text,
+        url -> Text,
+        events -> Text,
+        secret -> Nullable<Binary>,
+        old_secret -> Nullable<Binary>,
+        old_secret_until -> Nullable<BigInt>,
+        created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+        deleted_at -> Nullable<BigInt>,
+        hold_token -> Nullable<Text>,
+        hold_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        endpoint_id -> Text,
+        partner_id -> Text,
+        kind -> Text,
+        body -> Text,
+        status -> Text,
+        attempts -> BigInt,
+        tries -> BigInt,
+        answered_at -> Nullable<BigInt>,
+        answer_status -> Nullable<BigInt>,
+        answer_excerpt -> Nullable<Text>,
+        answer_error -> Nullable<Text>,
+        due_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        delivered_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    webhook_announcements (subject, ends_at) {
+        subject -> Text,
+        ends_at -> BigInt,
+    }
+}
+
+diesel::table! {
     /// What `diesel_migrations` has applied.
     #[sql_name = "__diesel_schema_migrations"]
     applied_migrations (version) {
@@ -208,3 +253,6 @@ diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);
+diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints);
+diesel::allow_tables_to_appear_in_same_query!(partner_keys, webhook_announcements);

@@ -8,6 +8,7 @@ use std::future::Future;
 use audit::{AuditQueries, AuditStore, Event};
 use keys::{KeyQueries, KeyStore};
 use orgs::{OrgQueries, OrgStore};
+use webhooks::{WebhookQueries, WebhookStore};
 
 mod error;
 mod replies;
@@ -17,7 +18,10 @@ pub use replies::{KeptReply, ReplyId, ReplyStore};
 
 /// All questions that can be asked of a database.
 pub trait Queries:
-    KeyQueries<Error = StoreError> + OrgQueries<Error = StoreError> + AuditQueries<Error = StoreError>
+    KeyQueries<Error = StoreError>
+    + OrgQueries<Error = StoreError>
+    + AuditQueries<Error = StoreError>
+    + WebhookQueries<Error = StoreError>
 {
 }
 
@@ -25,11 +29,14 @@ impl<T> Queries for T where
     T: KeyQueries<Error = StoreError>
         + OrgQueries<Error = StoreError>
         + AuditQueries<Error = StoreError>
+        + WebhookQueries<Error = StoreError>
 {
 }
 
 /// All changes that can be made in one transaction, and all questions.
-pub trait Transaction: Queries + KeyStore + OrgStore + AuditStore + ReplyStore {
+pub trait Transaction:
+    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + ReplyStore
+{
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.
     ///

@@ -19,6 +19,7 @@ use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, P
 use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
+use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, Kinds, SealedSecrets};
 
 use crate::{clock::START, random::SeededRandom};
 
@@ -189,6 +190,37 @@ impl Build {
             slug: slug(text),
             created_at: START,
         }
+    }
+
+    /// An active webhook endpoint that listens to everything.
+    ///
+    /// # Panics
+    /// Never: its URL and its events fit.
+    pub fn endpoint(&self, partner: &Partner) -> Endpoint {
+        Endpoint {
+            id: self.id(),
+            partner_id: partner.id,
+            url: EndpointUrl::stored("https://hooks.example.com/molecule").unwrap(),
+            events: Kinds::new(EventKind::OFFERED.iter().copied()).unwrap(),
+            created_at: START,
+            old_secret_until: None,
+            disabled_at: None,
+        }
+    }
+
+    /// Secrets that no other endpoint has, as they would be stored.
+    pub fn sealed_secrets(&self) -> SealedSecrets {
+        SealedSecrets {
+            current: self.digest().as_bytes().to_vec(),
+            old: None,
+        }
+    }
+
+    /// A message to an endpoint, due at once.
+    pub fn delivery(&self, endpoint: &Endpoint) -> Delivery {
+        let ids = (endpoint.id, endpoint.partner_id);
+        let body = r#"{"type":"org.ready"}"#.to_owned();
+        Delivery::new(self.id(), ids, EventKind::OrgReady, body, START)
     }
 
     /// A call by this key that succeeded: a list of orgs.

@@ -23,7 +23,7 @@ pub struct Backlog {
     pub due_since: Option<OffsetDateTime>,
 }
 
-/// Questions to a store of webhooks. Deleted endpoints and their deliveries are not seen.
+/// Questions to a store of webhooks. Deleted endpoints are not seen.
 pub trait WebhookQueries {
     /// What can go wrong in the store.
     type Error;

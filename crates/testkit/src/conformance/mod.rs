@@ -17,6 +17,8 @@ pub mod partners;
 pub mod replies;
 pub mod slugs;
 pub mod transactions;
+pub mod webhook_work;
+pub mod webhooks;
 mod world;
 
 /// The registry of rules; a rule is run when it has a line here, and a test checks that all have.
@@ -166,6 +168,31 @@ macro_rules! conformance_rules {
                 changes_of_one_partner_at_once_lose_none
                 changes_of_one_key_at_once_lose_none
                 changes_of_one_org_at_once_lose_none
+            }
+            webhook_work {
+                endpoints_with_deliveries_due_are_held_the_longest_due_first
+                workers_at_once_never_hold_the_same_endpoint
+                a_hold_ends_at_its_time_and_can_be_renewed
+                a_lost_hold_can_neither_work_nor_renew_nor_release
+                deliveries_are_due_the_longest_waiting_first
+                the_next_delivery_due_is_the_earliest_to_an_endpoint_that_nobody_holds
+                given_up_deliveries_of_one_endpoint_leave_those_of_others
+                the_backlog_is_counted
+                an_end_is_announced_once_and_again_when_it_moves
+                keys_are_announced_that_end_within_the_time_and_are_not_revoked
+                what_is_outdated_is_forgotten_up_to_the_limit
+            }
+            webhooks {
+                an_endpoint_keeps_all_its_fields
+                an_endpoint_is_its_partners_alone
+                an_endpoint_update_writes_its_state_and_secrets_and_nothing_else
+                a_deleted_endpoint_is_gone_with_its_secrets
+                those_listen_that_asked_for_it_and_are_not_disabled
+                endpoints_are_paged_newest_first
+                a_delivery_keeps_all_its_fields
+                a_delivery_is_its_partners_and_endpoints_alone
+                a_delivery_update_writes_how_it_stands_and_nothing_else
+                deliveries_are_paged_newest_first
             }
         }
     };

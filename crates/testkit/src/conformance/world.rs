@@ -17,6 +17,7 @@ pub(super) mod traits {
     pub(in super::super) use audit::{AuditQueries as _, AuditStore as _};
     pub(in super::super) use keys::{KeyQueries as _, KeyStore as _};
     pub(in super::super) use orgs::{OrgQueries as _, OrgStore as _};
+    pub(in super::super) use webhooks::{WebhookQueries as _, WebhookStore as _};
 }
 
 /// A page that holds all there is in these tests.

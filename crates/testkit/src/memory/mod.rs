@@ -9,6 +9,7 @@ mod orgs;
 mod replies;
 mod session;
 mod table;
+mod webhooks;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

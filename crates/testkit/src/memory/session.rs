@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use audit::Event;
-use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
+use ids::{AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{KeptReply, StoreError, Transaction};
 use time::OffsetDateTime;
+use webhooks::{Delivery, Endpoint, Hold, SealedSecrets};
 
 use super::table::Table;
 
@@ -27,6 +28,10 @@ pub(super) struct State {
     pub(super) subscriptions: Table<OrgId, Subscription>,
     pub(super) events: Table<EventId, Event>,
     pub(super) replies: Table<(String, [u8; 32]), ReplyRow>,
+    pub(super) endpoints: Table<EndpointId, EndpointRow>,
+    pub(super) deliveries: Table<DeliveryId, Delivery>,
+    /// What ends, and when; the value is the end once more.
+    pub(super) announcements: Table<(String, OffsetDateTime), OffsetDateTime>,
 }
 
 impl State {
@@ -56,6 +61,16 @@ pub(super) struct ReplyRow {
     pub(super) kept: KeptReply,
     pub(super) issued: Option<KeyId>,
     pub(super) begun_at: OffsetDateTime,
+}
+
+/// A webhook endpoint as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct EndpointRow {
+    pub(super) endpoint: Endpoint,
+    /// None once it is deleted.
+    pub(super) secrets: Option<SealedSecrets>,
+    pub(super) deleted_at: Option<OffsetDateTime>,
+    pub(super) hold: Option<Hold>,
 }
 
 /// An org as it is stored: beside what the reconciler needs.

@@ -1,0 +1,225 @@
+//! Rows of webhook endpoints.
+
+use diesel::prelude::*;
+use ids::{EndpointId, Page, PageRequest, PartnerId};
+use stores::StoreError;
+use time::OffsetDateTime;
+use webhooks::{Endpoint, EndpointUrl, EventKind, Kinds, SealedSecrets};
+
+use crate::{
+    connection::AnyBackend,
+    dialect,
+    schema::webhook_endpoints as table,
+    session::{Session, Writing},
+    values,
+};
+
+/// What stands between the events of one endpoint.
+const SEPARATOR: &str = " ";
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = table)]
+pub(crate) struct EndpointRow {
+    id: String,
+    partner_id: String,
+    url: String,
+    events: String,
+    secret: Option<Vec<u8>>,
+    old_secret: Option<Vec<u8>>,
+    old_secret_until: Option<i64>,
+    created_at: i64,
+    disabled_at: Option<i64>,
+}
+
+impl EndpointRow {
+    fn of(endpoint: &Endpoint, secrets: &SealedSecrets) -> Self {
+        Self {
+            id: endpoint.id.to_string(),
+            partner_id: endpoint.partner_id.to_string(),
+            url: endpoint.url.to_string(),
+            events: endpoint.events.names().join(SEPARATOR),
+            secret: Some(secrets.current.clone()),
+            old_secret: secrets.old.clone(),
+            old_secret_until: endpoint.old_secret_until.map(values::micros),
+            created_at: values::micros(endpoint.created_at),
+            disabled_at: endpoint.disabled_at.map(values::micros),
+        }
+    }
+
+    /// The endpoint with its secrets.
+    pub(crate) fn with_secrets(mut self) -> Result<(Endpoint, SealedSecrets), StoreError> {
+        let secrets = SealedSecrets {
+            current: self
+                .secret
+                .take()
+                .ok_or(values::corrupt("the secret of a webhook endpoint"))?,
+            old: self.old_secret.take(),
+        };
+        Ok((self.try_into()?, secrets))
+    }
+}
+
+impl TryFrom<EndpointRow> for Endpoint {
+    type Error = StoreError;
+
+    fn try_from(row: EndpointRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: values::id(&row.id, "the id of a webhook endpoint")?,
+            partner_id: values::id(&row.partner_id, "the partner of a webhook endpoint")?,
+            url: EndpointUrl::stored(row.url)
+                .map_err(|_| values::corrupt("the URL of a webhook endpoint"))?,
+            events: kinds(&row.events)
+                .ok_or(values::corrupt("the events of a webhook endpoint"))?,
+            created_at: values::time(row.created_at, "the time of a webhook endpoint")?,
+            old_secret_until: values::optional_time(
+                row.old_secret_until,
+                "the overlap of a webhook endpoint",
+            )?,
+            disabled_at: values::optional_time(row.disabled_at, "the end of a webhook endpoint")?,
+        })
+    }
+}
+
+fn kinds(text: &str) -> Option<Kinds> {
+    let kinds: Option<Vec<EventKind>> = text.split(SEPARATOR).map(EventKind::parse).collect();
+    Kinds::new(kinds?).ok()
+}
+
+/// The endpoints of a partner that are not deleted.
+fn of_partner<'a>(partner: PartnerId) -> table::BoxedQuery<'a, AnyBackend> {
+    table::table
+        .filter(table::partner_id.eq(partner.to_string()))
+        .filter(table::deleted_at.is_null())
+        .into_boxed::<AnyBackend>()
+}
+
+pub(crate) fn by_id<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    id: EndpointId,
+) -> Result<Option<Endpoint>, StoreError> {
+    row(session, partner, id)?
+        .map(Endpoint::try_from)
+        .transpose()
+}
+
+fn row<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    id: EndpointId,
+) -> Result<Option<EndpointRow>, StoreError> {
+    session.run(|connection| {
+        of_partner(partner)
+            .filter(table::id.eq(id.to_string()))
+            .select(EndpointRow::as_select())
+            .first(connection)
+            .optional()
+    })
+}
+
+pub(crate) fn list<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    page: PageRequest,
+) -> Result<Page<Endpoint>, StoreError> {
+    let mut query = of_partner(partner)
+        .order(table::id.desc())
+        .limit(values::rows_for(page))
+        .select(EndpointRow::as_select());
+    if let Some(after) = values::after::<EndpointId>(page) {
+        query = query.filter(table::id.lt(after));
+    }
+    let rows = session.run(|connection| query.load(connection))?;
+    let items = rows
+        .into_iter()
+        .map(Endpoint::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page.limit))
+}
+
+pub(crate) fn listeners<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    kind: EventKind,
+) -> Result<Vec<EndpointId>, StoreError> {
+    let rows: Vec<(String, String)> = session.run(|connection| {
+        of_partner(partner)
+            .filter(table::disabled_at.is_null())
+            .order(table::id)
+            .select((table::id, table::events))
+            .load(connection)
+    })?;
+    rows.iter()
+        .filter(|(_, events)| events.split(SEPARATOR).any(|event| event == kind.as_str()))
+        .map(|(id, _)| values::id(id, "the id of a webhook endpoint"))
+        .collect()
+}
+
+pub(crate) fn insert(
+    session: &mut Session<Writing>,
+    endpoint: &Endpoint,
+    secrets: &SealedSecrets,
+) -> Result<(), StoreError> {
+    let row = EndpointRow::of(endpoint, secrets);
+    session.run(|connection| {
+        diesel::insert_into(table::table)
+            .values(&row)
+            .execute(connection)
+    })?;
+    Ok(())
+}
+
+pub(crate) fn lock(
+    session: &mut Session<Writing>,
+    partner: PartnerId,
+    id: EndpointId,
+) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+    session.run(|connection| dialect::lock_endpoint(connection, &id.to_string()))?;
+    row(session, partner, id)?
+        .map(EndpointRow::with_secrets)
+        .transpose()
+}
+
+pub(crate) fn update(
+    session: &mut Session<Writing>,
+    endpoint: &Endpoint,
+    secrets: &SealedSecrets,
+) -> Result<(), StoreError> {
+    let row = EndpointRow::of(endpoint, secrets);
+    let place = table::table
+        .find(&row.id)
+        .filter(table::deleted_at.is_null());
+    session.run(|connection| {
+        diesel::update(place)
+            .set((
+                table::secret.eq(&row.secret),
+                table::old_secret.eq(&row.old_secret),
+                table::old_secret_until.eq(row.old_secret_until),
+                table::disabled_at.eq(row.disabled_at),
+            ))
+            .execute(connection)
+    })?;
+    Ok(())
+}
+
+pub(crate) fn delete(
+    session: &mut Session<Writing>,
+    partner: PartnerId,
+    id: EndpointId,
+    at: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let place = table::table
+        .find(id.to_string())
+        .filter(table::partner_id.eq(partner.to_string()))
+        .filter(table::deleted_at.is_null());
+    let rows = session.run(|connection| {
+        diesel::update(place)
+            .set((
+                table::deleted_at.eq(values::micros(at)),
+                table::secret.eq(None::<Vec<u8>>),
+                table::old_secret.eq(None::<Vec<u8>>),
+            ))
+            .execute(connection)
+    })?;
+    Ok(rows > 0)
+}

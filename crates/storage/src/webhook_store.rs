@@ -1,0 +1,180 @@
+//! The store of webhooks: where each question and each change is found.
+
+use ids::{DeliveryId, EndpointId, KeyId, Page, PageRequest, PartnerId, Ulid};
+use stores::StoreError;
+use time::OffsetDateTime;
+use webhooks::{
+    Backlog, Delivery, Endpoint, EventKind, Hold, SealedSecrets, WebhookQueries, WebhookStore,
+};
+
+use crate::{
+    dialect,
+    session::{Session, Writing},
+    values, webhook_deliveries as deliveries, webhook_endpoints as endpoints, webhook_work as work,
+};
+
+impl<M> WebhookQueries for Session<M> {
+    type Error = StoreError;
+
+    fn endpoint(
+        &mut self,
+        partner: PartnerId,
+        id: EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        endpoints::by_id(self, partner, id)
+    }
+
+    fn endpoints(
+        &mut self,
+        partner: PartnerId,
+        page: PageRequest,
+    ) -> Result<Page<Endpoint>, StoreError> {
+        endpoints::list(self, partner, page)
+    }
+
+    fn listeners(
+        &mut self,
+        partner: PartnerId,
+        kind: EventKind,
+    ) -> Result<Vec<EndpointId>, StoreError> {
+        endpoints::listeners(self, partner, kind)
+    }
+
+    fn delivery(
+        &mut self,
+        endpoint: (PartnerId, EndpointId),
+        id: DeliveryId,
+    ) -> Result<Option<Delivery>, StoreError> {
+        deliveries::by_id(self, endpoint, id)
+    }
+
+    fn deliveries(
+        &mut self,
+        endpoint: (PartnerId, EndpointId),
+        page: PageRequest,
+    ) -> Result<Page<Delivery>, StoreError> {
+        deliveries::list(self, endpoint, page)
+    }
+
+    fn next_delivery_due(
+        &mut self,
+        now: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        work::next_due(self, now)
+    }
+
+    fn backlog(&mut self, now: OffsetDateTime) -> Result<Backlog, StoreError> {
+        deliveries::backlog(self, now)
+    }
+
+    fn keys_to_announce(
+        &mut self,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        work::keys_to_announce(self, from, until, limit)
+    }
+}
+
+impl WebhookStore for Session<Writing> {
+    fn endpoint_insert(
+        &mut self,
+        endpoint: &Endpoint,
+        secrets: &SealedSecrets,
+    ) -> Result<(), StoreError> {
+        endpoints::insert(self, endpoint, secrets)
+    }
+
+    fn endpoint_for_update(
+        &mut self,
+        partner: PartnerId,
+        id: EndpointId,
+    ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+        endpoints::lock(self, partner, id)
+    }
+
+    fn endpoint_update(
+        &mut self,
+        endpoint: &Endpoint,
+        secrets: &SealedSecrets,
+    ) -> Result<(), StoreError> {
+        endpoints::update(self, endpoint, secrets)
+    }
+
+    fn endpoint_delete(
+        &mut self,
+        partner: PartnerId,
+        id: EndpointId,
+        at: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        endpoints::delete(self, partner, id, at)
+    }
+
+    fn endpoints_hold(
+        &mut self,
+        now: OffsetDateTime,
+        hold: Hold,
+        limit: usize,
+    ) -> Result<Vec<EndpointId>, StoreError> {
+        work::hold(self, now, hold, limit)
+    }
+
+    fn hold_renew(&mut self, hold: Hold) -> Result<(), StoreError> {
+        work::renew(self, hold)
+    }
+
+    fn endpoint_held(
+        &mut self,
+        id: EndpointId,
+        token: Ulid,
+    ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+        work::held(self, id, token)
+    }
+
+    fn hold_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), StoreError> {
+        work::release(self, id, token)
+    }
+
+    fn delivery_insert(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
+        deliveries::insert(self, delivery)
+    }
+
+    fn delivery_update(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
+        deliveries::update(self, delivery)
+    }
+
+    fn deliveries_due(
+        &mut self,
+        endpoint: EndpointId,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        deliveries::due(self, endpoint, now, limit)
+    }
+
+    fn deliveries_give_up(
+        &mut self,
+        endpoint: EndpointId,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        deliveries::give_up(self, endpoint, at)
+    }
+
+    fn announcement_insert(
+        &mut self,
+        subject: &str,
+        ends_at: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let ends_at = values::micros(ends_at);
+        self.run(|connection| dialect::announcement_insert(connection, subject, ends_at))
+    }
+
+    fn webhooks_forget(
+        &mut self,
+        since: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        work::forget(self, since, limit)
+    }
+}

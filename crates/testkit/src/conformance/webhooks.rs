@@ -1,0 +1,326 @@
+//! Webhook endpoints and deliveries: kept, seen by their partner alone, changed, listed.
+
+use keys::Partner;
+use stores::Database;
+use webhooks::{
+    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, Kinds, LastAnswer, SealedSecrets,
+};
+
+use super::world::{World, at, traits::*};
+
+impl<D: Database> World<D> {
+    /// A stored endpoint of a stored partner.
+    pub(super) async fn any_endpoint(&self) -> Endpoint {
+        let partner = self.partner().await;
+        self.endpoint(&partner).await
+    }
+
+    /// A stored endpoint.
+    pub(super) async fn endpoint(&self, partner: &Partner) -> Endpoint {
+        let endpoint = self.build.endpoint(partner);
+        self.add_endpoint(&endpoint).await;
+        endpoint
+    }
+
+    pub(super) async fn add_endpoint(&self, endpoint: &Endpoint) -> SealedSecrets {
+        let (endpoint, secrets) = (endpoint.clone(), self.build.sealed_secrets());
+        let told = secrets.clone();
+        self.write(move |tx| tx.endpoint_insert(&endpoint, &secrets))
+            .await;
+        told
+    }
+
+    /// A stored delivery, due so many microseconds after the start.
+    pub(super) async fn delivery(&self, endpoint: &Endpoint, due: i64) -> Delivery {
+        let delivery = Delivery {
+            due_at: Some(at(due)),
+            ..self.build.delivery(endpoint)
+        };
+        self.add_delivery(&delivery).await;
+        delivery
+    }
+
+    pub(super) async fn add_delivery(&self, delivery: &Delivery) {
+        let delivery = delivery.clone();
+        self.write(move |tx| tx.delivery_insert(&delivery)).await;
+    }
+
+    pub(super) async fn stored_endpoint(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        let (partner, id) = (endpoint.partner_id, endpoint.id);
+        self.read(move |view| view.endpoint(partner, id)).await
+    }
+
+    pub(super) async fn stored_secrets(&self, endpoint: &Endpoint) -> Option<SealedSecrets> {
+        let (partner, id) = (endpoint.partner_id, endpoint.id);
+        let told = self.write(move |tx| tx.endpoint_for_update(partner, id));
+        told.await.map(|(_, secrets)| secrets)
+    }
+
+    pub(super) async fn stored_delivery(&self, delivery: &Delivery) -> Option<Delivery> {
+        let (to, id) = ((delivery.partner_id, delivery.endpoint_id), delivery.id);
+        self.read(move |view| view.delivery(to, id)).await
+    }
+}
+
+/// Whatever they are.
+pub async fn an_endpoint_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let plain = world.build.endpoint(&partner);
+    let full = Endpoint {
+        url: EndpointUrl::stored("http://127.0.0.1:8080/a?b=c").unwrap(),
+        events: Kinds::new([EventKind::OrgReady, EventKind::KeyExpiring]).unwrap(),
+        created_at: at(1),
+        old_secret_until: Some(at(2)),
+        disabled_at: Some(at(3)),
+        ..world.build.endpoint(&partner)
+    };
+    for endpoint in [plain, full] {
+        let mut secrets = world.build.sealed_secrets();
+        secrets.old = endpoint.disabled_at.map(|_| vec![0, 255, 7]);
+        let stored = (endpoint.clone(), secrets.clone());
+        world
+            .write(move |tx| tx.endpoint_insert(&stored.0, &stored.1))
+            .await;
+        assert_eq!(
+            world.stored_endpoint(&endpoint).await,
+            Some(endpoint.clone())
+        );
+        assert_eq!(world.stored_secrets(&endpoint).await, Some(secrets));
+    }
+}
+
+/// For reading, for changing, for deleting and in lists.
+pub async fn an_endpoint_is_its_partners_alone<D: Database>(db: D) {
+    let world = World::new(db);
+    let (endpoint, other) = (world.any_endpoint().await, world.partner().await);
+    let theirs = Endpoint {
+        partner_id: other.id,
+        ..endpoint.clone()
+    };
+    assert_eq!(world.stored_endpoint(&theirs).await, None);
+    assert_eq!(world.stored_secrets(&theirs).await, None);
+    let (partner, id) = (other.id, endpoint.id);
+    let deleted = world.write(move |tx| tx.endpoint_delete(partner, id, at(1)));
+    assert!(!deleted.await);
+    assert_eq!(world.stored_endpoint(&endpoint).await, Some(endpoint));
+    world
+        .check_pages(
+            &[],
+            |it: &Endpoint| it.id,
+            move |view, page| view.endpoints(partner, page),
+        )
+        .await;
+    let listeners = world.read(move |view| view.listeners(partner, EventKind::OrgReady));
+    assert_eq!(listeners.await, []);
+}
+
+/// When it was disabled, until when the old secret signs, and both secrets.
+pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D: Database>(db: D) {
+    let world = World::new(db);
+    let endpoint = world.any_endpoint().await;
+    let changed = Endpoint {
+        url: EndpointUrl::stored("https://elsewhere.example/").unwrap(),
+        events: Kinds::new([EventKind::OrgFailed]).unwrap(),
+        created_at: at(9),
+        old_secret_until: Some(at(5)),
+        disabled_at: Some(at(6)),
+        ..endpoint.clone()
+    };
+    let secrets = SealedSecrets {
+        current: vec![1],
+        old: Some(vec![2]),
+    };
+    let write = (changed.clone(), secrets.clone());
+    world
+        .write(move |tx| tx.endpoint_update(&write.0, &write.1))
+        .await;
+    let expect = Endpoint {
+        old_secret_until: changed.old_secret_until,
+        disabled_at: changed.disabled_at,
+        ..endpoint.clone()
+    };
+    assert_eq!(world.stored_endpoint(&endpoint).await, Some(expect));
+    assert_eq!(world.stored_secrets(&endpoint).await, Some(secrets));
+}
+
+/// And it can't be written back.
+pub async fn a_deleted_endpoint_is_gone_with_its_secrets<D: Database>(db: D) {
+    let world = World::new(db);
+    let endpoint = world.any_endpoint().await;
+    let (partner, id) = (endpoint.partner_id, endpoint.id);
+    let delete = move |tx: &mut D::Tx| tx.endpoint_delete(partner, id, at(1));
+    assert!(world.write(delete).await);
+    assert!(!world.write(delete).await);
+    let (stale, secrets) = (endpoint.clone(), world.build.sealed_secrets());
+    world
+        .write(move |tx| tx.endpoint_update(&stale, &secrets))
+        .await;
+    assert_eq!(world.stored_endpoint(&endpoint).await, None);
+    assert_eq!(world.stored_secrets(&endpoint).await, None);
+    let listeners = world.read(move |view| view.listeners(partner, EventKind::OrgReady));
+    assert_eq!(listeners.await, []);
+    world
+        .check_pages(
+            &[],
+            |it: &Endpoint| it.id,
+            move |view, page| view.endpoints(partner, page),
+        )
+        .await;
+}
+
+/// In the order of their making.
+pub async fn those_listen_that_asked_for_it_and_are_not_disabled<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (all, second) = (
+        world.endpoint(&partner).await,
+        world.endpoint(&partner).await,
+    );
+    let failed_only = Endpoint {
+        events: Kinds::new([EventKind::OrgFailed]).unwrap(),
+        ..world.build.endpoint(&partner)
+    };
+    let disabled = Endpoint {
+        disabled_at: Some(at(1)),
+        ..world.build.endpoint(&partner)
+    };
+    world.add_endpoint(&failed_only).await;
+    world.add_endpoint(&disabled).await;
+    let id = partner.id;
+    let listeners = |kind| world.read(move |view| view.listeners(id, kind));
+    assert_eq!(listeners(EventKind::OrgReady).await, [all.id, second.id]);
+    let failed = [all.id, second.id, failed_only.id];
+    assert_eq!(listeners(EventKind::OrgFailed).await, failed);
+    assert_eq!(listeners(EventKind::Test).await, []);
+}
+
+/// One partner's, deleted ones aside.
+pub async fn endpoints_are_paged_newest_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let mut expect = Vec::new();
+    for _ in 0..5 {
+        expect.insert(0, world.endpoint(&partner).await.id);
+        world.any_endpoint().await;
+    }
+    let (partner, deleted) = (partner.id, expect.remove(2));
+    world
+        .write(move |tx| tx.endpoint_delete(partner, deleted, at(1)))
+        .await;
+    world
+        .check_pages(
+            &expect,
+            |it: &Endpoint| it.id,
+            move |view, page| view.endpoints(partner, page),
+        )
+        .await;
+}
+
+/// A delivery in which everything has a value.
+fn full(delivery: Delivery) -> Delivery {
+    Delivery {
+        kind: EventKind::Test,
+        body: "{\"name\":\"日本 'quoted'\"}".to_owned(),
+        status: DeliveryStatus::Failed,
+        attempts: 12,
+        tries: 2,
+        last_answer: Some(LastAnswer {
+            at: at(4),
+            status_code: Some(599),
+            excerpt: Some("so sorry".to_owned()),
+            error: Some("answered 599".to_owned()),
+        }),
+        due_at: Some(at(5)),
+        created_at: at(6),
+        delivered_at: Some(at(7)),
+        ended_at: Some(at(8)),
+        ..delivery
+    }
+}
+
+/// Whatever they are.
+pub async fn a_delivery_keeps_all_its_fields<D: Database>(db: D) {
+    let world = World::new(db);
+    let endpoint = world.any_endpoint().await;
+    let plain = world.build.delivery(&endpoint);
+    let silent = Delivery {
+        last_answer: Some(LastAnswer {
+            at: at(4),
+            status_code: None,
+            excerpt: None,
+            error: None,
+        }),
+        status: DeliveryStatus::Delivered,
+        due_at: None,
+        ..world.build.delivery(&endpoint)
+    };
+    for delivery in [plain, silent, full(world.build.delivery(&endpoint))] {
+        world.add_delivery(&delivery).await;
+        assert_eq!(world.stored_delivery(&delivery).await, Some(delivery));
+    }
+}
+
+/// Of a partner's other endpoint it is not seen either.
+pub async fn a_delivery_is_its_partners_and_endpoints_alone<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (endpoint, beside) = (
+        world.endpoint(&partner).await,
+        world.endpoint(&partner).await,
+    );
+    let delivery = world.delivery(&endpoint, 0).await;
+    let other = world.partner().await.id;
+    for (partner, endpoint) in [(partner.id, beside.id), (other, endpoint.id)] {
+        let id = delivery.id;
+        let found = world.read(move |view| view.delivery((partner, endpoint), id));
+        assert_eq!(found.await, None);
+        world
+            .check_pages(
+                &[],
+                |it: &Delivery| it.id,
+                move |view, page| view.deliveries((partner, endpoint), page),
+            )
+            .await;
+    }
+}
+
+/// What it says and to whom stays.
+pub async fn a_delivery_update_writes_how_it_stands_and_nothing_else<D: Database>(db: D) {
+    let world = World::new(db);
+    let endpoint = world.any_endpoint().await;
+    let before = world.delivery(&endpoint, 0).await;
+    let after = full(before.clone());
+    let write = after.clone();
+    world.write(move |tx| tx.delivery_update(&write)).await;
+    let expect = Delivery {
+        kind: before.kind,
+        body: before.body.clone(),
+        created_at: before.created_at,
+        ..after
+    };
+    assert_eq!(world.stored_delivery(&before).await, Some(expect));
+}
+
+/// To one endpoint.
+pub async fn deliveries_are_paged_newest_first<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let (endpoint, beside) = (
+        world.endpoint(&partner).await,
+        world.endpoint(&partner).await,
+    );
+    let mut expect = Vec::new();
+    for due in 0..4 {
+        expect.insert(0, world.delivery(&endpoint, due).await.id);
+        world.delivery(&beside, due).await;
+    }
+    let to = (partner.id, endpoint.id);
+    world
+        .check_pages(
+            &expect,
+            |it: &Delivery| it.id,
+            move |view, page| view.deliveries(to, page),
+        )
+        .await;
+}
