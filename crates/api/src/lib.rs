@@ -18,6 +18,7 @@ mod problem;
 mod query;
 mod strict;
 mod time;
+mod webhook;
 mod whoami;
 
 pub use code::ErrorCode;
@@ -36,4 +37,5 @@ pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
 pub use problem::Problem;
 pub use query::{Query, QueryError};
 pub use time::{Time, parse_time};
+pub use webhook::{DeliveryView, EndpointView, NewEndpointView, endpoint_draft, message_body};
 pub use whoami::{CredentialView, LimitView, WhoamiView};

@@ -87,6 +87,26 @@ actions! {
     AuditList = "audit.list";
     /// Old audit events were deleted.
     AuditPrune = "audit.prune";
+    /// A webhook endpoint was made.
+    WebhookCreate = "webhook.create";
+    /// Webhook endpoints were listed.
+    WebhookList = "webhook.list";
+    /// A webhook endpoint was read.
+    WebhookRead = "webhook.read";
+    /// A webhook endpoint was deleted.
+    WebhookDelete = "webhook.delete";
+    /// A webhook endpoint got a new secret.
+    WebhookRotate = "webhook.rotate";
+    /// A test message to a webhook endpoint was asked for.
+    WebhookTest = "webhook.test";
+    /// The system has disabled a webhook endpoint, for its receiver answered that it is gone.
+    WebhookDisabled = "webhook.disabled";
+    /// The system has enabled a webhook endpoint, for its receiver has taken a message again.
+    WebhookEnabled = "webhook.enabled";
+    /// Deliveries to a webhook endpoint were listed.
+    DeliveryList = "delivery.list";
+    /// A message to a webhook endpoint is to be sent again.
+    DeliveryRedeliver = "delivery.redeliver";
     /// A credential asked what it is.
     Whoami = "credential.read";
     /// An admin key was made.

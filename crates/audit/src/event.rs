@@ -59,6 +59,8 @@ pub enum TargetKind {
     Workspace,
     /// The audit log.
     AuditLog,
+    /// A webhook endpoint.
+    WebhookEndpoint,
     /// Nothing that exists.
     Route,
 }
@@ -74,6 +76,7 @@ impl TargetKind {
             Self::Org => "org",
             Self::Workspace => "workspace",
             Self::AuditLog => "audit_log",
+            Self::WebhookEndpoint => "webhook_endpoint",
             Self::Route => "route",
         }
     }
@@ -88,6 +91,7 @@ impl TargetKind {
             Self::Org,
             Self::Workspace,
             Self::AuditLog,
+            Self::WebhookEndpoint,
             Self::Route,
         ]
         .into_iter()

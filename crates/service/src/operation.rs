@@ -46,6 +46,9 @@ pub mod operations {
     /// Reading an org: all of the partner's, or those that the key itself made.
     const READ_ORG: &[Scope] = &[Scope::OrgsList, Scope::OrgsCreate];
 
+    /// Whatever is about webhook endpoints.
+    const WEBHOOKS: &[Scope] = &[Scope::WebhooksManage];
+
     macro_rules! table {
         ($($(#[$doc:meta])* $name:ident = $action:ident on $target:ident by $access:expr;)*) => {
             $(
@@ -111,6 +114,22 @@ pub mod operations {
         BILLING_READ = BillingRead on Org by Partner(&[Scope::BillingRead]);
         /// List the partner's events.
         AUDIT_LIST = AuditList on AuditLog by Partner(&[Scope::AuditRead]);
+        /// Make a webhook endpoint.
+        WEBHOOK_CREATE = WebhookCreate on WebhookEndpoint by Partner(WEBHOOKS);
+        /// List the partner's webhook endpoints.
+        WEBHOOK_LIST = WebhookList on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Read a webhook endpoint.
+        WEBHOOK_READ = WebhookRead on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Delete a webhook endpoint.
+        WEBHOOK_DELETE = WebhookDelete on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Give a webhook endpoint a new secret.
+        WEBHOOK_ROTATE = WebhookRotate on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Send a test message to a webhook endpoint.
+        WEBHOOK_TEST = WebhookTest on WebhookEndpoint by Partner(WEBHOOKS);
+        /// List the deliveries to a webhook endpoint.
+        DELIVERY_LIST = DeliveryList on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Send a message again.
+        DELIVERY_REDELIVER = DeliveryRedeliver on WebhookEndpoint by Partner(WEBHOOKS);
         /// Ask what the credential is.
         WHOAMI = Whoami on PartnerKey by Any;
         /// A call that fits no route.

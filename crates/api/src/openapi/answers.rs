@@ -12,8 +12,8 @@ use utoipa::{
 
 use super::forms::{self, OrNull as _};
 use crate::{
-    BillingView, EventView, KeyView, OrgView, OrgsView, PartnerView, Problem, StatusView,
-    WhoamiView, WorkspaceView,
+    BillingView, DeliveryView, EndpointView, EventView, KeyView, OrgView, OrgsView, PartnerView,
+    Problem, StatusView, WhoamiView, WorkspaceView,
 };
 
 /// The body of an answer.
@@ -47,6 +47,16 @@ pub enum Shape {
     Billing,
     /// Audit events.
     Events,
+    /// A webhook endpoint.
+    WebhookEndpoint,
+    /// Webhook endpoints.
+    WebhookEndpoints,
+    /// A webhook endpoint with its secret.
+    IssuedWebhookEndpoint,
+    /// A delivery to a webhook endpoint.
+    WebhookDelivery,
+    /// Deliveries to a webhook endpoint.
+    WebhookDeliveries,
     /// The caller.
     Whoami,
     /// That the server is well.
@@ -76,6 +86,11 @@ impl Shape {
         Self::Workspaces,
         Self::Billing,
         Self::Events,
+        Self::WebhookEndpoint,
+        Self::WebhookEndpoints,
+        Self::IssuedWebhookEndpoint,
+        Self::WebhookDelivery,
+        Self::WebhookDeliveries,
         Self::Whoami,
         Self::Health,
     ];
@@ -96,6 +111,11 @@ impl Shape {
             Self::Workspaces => "WorkspaceList",
             Self::Billing => "Billing",
             Self::Events => "AuditEventList",
+            Self::WebhookEndpoint => "WebhookEndpoint",
+            Self::WebhookEndpoints => "WebhookEndpointList",
+            Self::IssuedWebhookEndpoint => "IssuedWebhookEndpoint",
+            Self::WebhookDelivery => "WebhookDelivery",
+            Self::WebhookDeliveries => "WebhookDeliveryList",
             Self::Whoami => "Whoami",
             Self::Health => "Health",
             Self::Nothing | Self::Metrics | Self::Page | Self::Document => return None,
@@ -131,6 +151,8 @@ const LISTS: &[(Shape, &str)] = &[
     (Shape::Orgs, "Org"),
     (Shape::Workspaces, "Workspace"),
     (Shape::Events, "AuditEvent"),
+    (Shape::WebhookEndpoints, "WebhookEndpoint"),
+    (Shape::WebhookDeliveries, "WebhookDelivery"),
 ];
 
 /// The schemas of all answers.
@@ -144,6 +166,8 @@ pub(super) fn schemas() -> Components {
     add::<WorkspaceView>(&mut found);
     add::<BillingView>(&mut found);
     add::<EventView>(&mut found);
+    add::<EndpointView>(&mut found);
+    add::<DeliveryView>(&mut found);
     add::<WhoamiView>(&mut found);
     add::<Problem>(&mut found);
     let mut components = Components::new();
@@ -161,6 +185,9 @@ pub(super) fn schemas() -> Components {
     components
         .schemas
         .insert("IssuedPartnerKey".to_owned(), issued_key());
+    components
+        .schemas
+        .insert("IssuedWebhookEndpoint".to_owned(), issued_endpoint());
     components
         .schemas
         .insert("Health".to_owned(), health().into());
@@ -217,6 +244,23 @@ fn issued_key() -> RefOr<Schema> {
     AllOfBuilder::new()
         .description(Some("A new key with its secret in `key`, shown this once."))
         .item(Ref::from_schema_name("PartnerKey"))
+        .item(secret)
+        .into()
+}
+
+fn issued_endpoint() -> RefOr<Schema> {
+    let secret = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property(
+            "secret",
+            forms::matching("^whsec_[0-9A-Za-z+/]{32,86}={0,2}$"),
+        )
+        .required("secret");
+    AllOfBuilder::new()
+        .description(Some(
+            "A webhook endpoint with its secret in `secret`, shown this once.",
+        ))
+        .item(Ref::from_schema_name("WebhookEndpoint"))
         .item(secret)
         .into()
 }

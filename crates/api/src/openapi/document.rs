@@ -18,7 +18,7 @@ use super::{
     parameters, refusals, scope_allows,
 };
 use crate::ErrorCode;
-use ids::{KeyId, OrgId, PartnerId};
+use ids::{DeliveryId, EndpointId, KeyId, OrgId, PartnerId};
 use scopes::Scope;
 
 /// The name of the security scheme.
@@ -181,10 +181,16 @@ fn parameters(call: &Described) -> Vec<Parameter> {
             (forms::id::<PartnerId>(), "The partner's id.")
         } else if call.path.contains("/partner-keys/") {
             (forms::id::<KeyId>(), "The key's id.")
+        } else if call.path.contains("/webhook-endpoints/") {
+            (forms::id::<EndpointId>(), "The endpoint's id.")
         } else {
             (forms::id::<OrgId>(), "The org's id.")
         };
         parameters.push(parameters::path("id", form, says));
+    }
+    if call.path.contains("{delivery}") {
+        let form = forms::id::<DeliveryId>();
+        parameters.push(parameters::path("delivery", form, "The delivery's id."));
     }
     if call.path.contains("{code}") {
         let codes = ErrorCode::ALL.iter().map(|code| code.as_str());

@@ -7,6 +7,7 @@ use super::answers::{Shape, page_of};
 const ORG: &str = "org_01J9ZK6V3QG8W0T5N4R2M7XACD";
 const PARTNER: &str = "ptn_01J9ZK5H8D3M6Q7R1S2T4V5W6X";
 const KEY: &str = "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
+const ENDPOINT: &str = "whe_01J9ZK7H5J6K7M8N9P0Q1R2S3T";
 const ADMIN: &str = "adm_01J9ZJ00000000000000000000";
 const CREATED: &str = "2026-04-23T08:00:00Z";
 const READY: &str = "2026-04-23T08:00:04Z";
@@ -35,6 +36,18 @@ pub(super) fn example(shape: Shape) -> Option<Value> {
         Shape::Workspaces => page_of(workspace()),
         Shape::Billing => billing(),
         Shape::Events => page_of(event()),
+        Shape::WebhookEndpoint => endpoint().into(),
+        Shape::WebhookEndpoints => page_of(endpoint().into()),
+        Shape::IssuedWebhookEndpoint => {
+            let mut issued = endpoint();
+            issued.insert(
+                "secret".to_owned(),
+                json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            );
+            issued.into()
+        }
+        Shape::WebhookDelivery => delivery(),
+        Shape::WebhookDeliveries => page_of(delivery()),
         Shape::Whoami => whoami(),
         Shape::Health => json!({"status": "ok"}),
         Shape::Nothing | Shape::Metrics | Shape::Page | Shape::Document => return None,
@@ -94,12 +107,48 @@ fn key() -> Map<String, Value> {
         "last_used_at": null,
         "revoked_at": null,
     });
-    match members {
+    object(members)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
         Value::Object(members) => members,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Map::new()
         }
     }
+}
+
+fn endpoint() -> Map<String, Value> {
+    object(json!({
+        "id": ENDPOINT,
+        "partner_id": PARTNER,
+        "url": "https://hooks.acme.example/molecule",
+        "events": ["org.ready", "org.failed"],
+        "status": "active",
+        "created_at": CREATED,
+        "disabled_at": null,
+        "old_secret_expires_at": null,
+    }))
+}
+
+fn delivery() -> Value {
+    json!({
+        "id": "whd_01J9ZK7P2Q3R4S5T6V7W8X9Y0Z",
+        "endpoint_id": ENDPOINT,
+        "type": "org.ready",
+        "status": "pending",
+        "attempts": 1,
+        "last_answer": {
+            "at": READY,
+            "status_code": 503,
+            "excerpt": "try later",
+            "error": "answered 503: a message counts as taken when the answer is 2xx",
+        },
+        "next_attempt_at": "2026-04-23T08:00:09.25Z",
+        "created_at": READY,
+        "delivered_at": null,
+    })
 }
 
 fn org() -> Value {

@@ -13,6 +13,7 @@ use utoipa::openapi::{
     Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, RefOr, Schema, SchemaFormat,
     schema::{AdditionalProperties, SchemaType, Type},
 };
+use webhooks::EventKind;
 
 /// Characters of a text that are not control characters.
 const PLAIN: &str = r"[^\u0000-\u001f\u007f-\u009f]";
@@ -236,6 +237,17 @@ pub(crate) fn subscription_status() -> Object {
 /// What can be done, [`audit::Action`].
 pub(crate) fn action() -> Object {
     one_of(Action::ALL.iter().map(|action| action.as_str()))
+}
+
+/// What an endpoint can listen to, [`webhooks::EventKind`].
+pub(crate) fn event_kind() -> Object {
+    one_of(EventKind::OFFERED.iter().map(|kind| kind.as_str()))
+}
+
+/// What a message can be about: also that a partner tries its receiver.
+pub(crate) fn message_type() -> Object {
+    let kinds = EventKind::OFFERED.iter().chain([&EventKind::Test]);
+    one_of(kinds.map(|kind| kind.as_str()))
 }
 
 /// How an event ended, [`audit::Outcome`].

@@ -95,6 +95,23 @@ fn special(of: &str, member: &str) -> Option<&'static str> {
         ("Problem", "code") => "What went wrong, as programs tell errors apart.",
         ("Problem", "detail") => "What happened here and what to do next.",
         ("FieldError", "detail") => "What is wrong and what would be right.",
+        ("WebhookEndpoint" | "NewWebhookEndpoint", "url") => {
+            "Where messages are sent: `https`, on the public internet, at most 2048 characters."
+        }
+        ("WebhookEndpoint", "status") => "Whether messages are sent.",
+        ("WebhookEndpoint", "disabled_at") => {
+            "Since when nothing is sent, because the receiver answered 410."
+        }
+        ("IssuedWebhookEndpoint", "secret") => {
+            "What signatures are made with, shown this once: `whsec_` and base64."
+        }
+        ("WebhookDelivery", "id") => {
+            "Its id, and the `webhook-id` of the message in every attempt."
+        }
+        ("WebhookDelivery", "type") => "What the message is about.",
+        ("WebhookDelivery", "status") => "Where the delivery stands.",
+        ("WebhookDelivery", "attempts") => "How often it was tried.",
+        ("DeliveryAnswer", "status_code") => "The status of the answer; `null` if there was none.",
         ("Workspace" | "NewWorkspace", "slug") => "Its part of the URL within the org.",
         _ => return None,
     })
@@ -108,6 +125,7 @@ fn common(member: &str) -> Option<&'static str> {
             "The networks from which the key can be used, such as `192.0.2.0/24`, with no bit set \
              beyond the prefix, or single addresses; `null` for all."
         }
+        "at" => "When the attempt ended.",
         "attempts" => "How often it was begun.",
         "cancel_at" => "When the subscription ends, if that is settled.",
         "created_at" => "When it was made.",
@@ -117,8 +135,13 @@ fn common(member: &str) -> Option<&'static str> {
         "current_period_start" => "When the paid period began.",
         "data" => "The items, newest first.",
         "deleted_at" => "When it was gone.",
+        "delivered_at" => "When the receiver took the message.",
         "details" => "Whatever else is worth knowing; never a secret.",
         "disabled" => "Whether an admin has switched the key off.",
+        "endpoint_id" => "The endpoint that it is for.",
+        "error" => "What is wrong with the answer, or why there was none; `null` if it is right.",
+        "events" => "What to be told of.",
+        "excerpt" => "The beginning of the answer's body.",
         "expires_at" => "When the key ends by itself, in the future; `null` for never.",
         "expires_in_days" => "The same in days from now; not beside `expires_at`.",
         "external_id" => "The partner's own name for it.",
@@ -130,6 +153,7 @@ fn common(member: &str) -> Option<&'static str> {
         "key" => "The secret, shown this once.",
         "key_prefix" => "The first characters of the secret, to tell it by.",
         "labels" => "Up to 16 labels of the client's own.",
+        "last_answer" => "What the last attempt brought; `null` before the first.",
         "last_used_at" => "When it was last used, true to the minute.",
         "limit" => "How many calls the window has.",
         "login_url" => "Where the org's customer logs in.",
@@ -142,10 +166,14 @@ fn common(member: &str) -> Option<&'static str> {
         "message" => "What the provisioner said.",
         "method" => "The method of the request.",
         "name" => "A name to tell it by.",
+        "next_attempt_at" => "When it is tried next; `null` if it is not.",
         "next_cursor" => "What to send as `cursor` for the next page; `null` on the last.",
         "occurred_at" => "When it happened.",
         "on_revoke" => {
             "What becomes of the orgs of the key's making when it is revoked; by default they stay."
+        }
+        "old_secret_expires_at" => {
+            "Until when messages are signed with the secret before the last rotation too."
         }
         "org_id" => "The org that it is in or bound to.",
         "org_plans" => "The plans of the orgs that the key may create; `null` for all.",

@@ -134,5 +134,8 @@ pub const fn scope_allows(scope: Scope) -> &'static str {
         Scope::WorkspacesCreate => "Creating workspaces in orgs.",
         Scope::BillingRead => "Reading the billing state of orgs.",
         Scope::AuditRead => "Reading the partner's audit events.",
+        Scope::WebhooksManage => {
+            "Making, reading, trying and deleting the partner's webhook endpoints."
+        }
     }
 }

@@ -28,6 +28,8 @@ pub enum Body {
     NewWorkspace,
     /// A new billing state.
     NewBilling,
+    /// A new webhook endpoint.
+    NewWebhookEndpoint,
     /// Nothing, or an empty object.
     Empty,
 }
@@ -43,6 +45,7 @@ impl Body {
         Self::Renewal,
         Self::NewWorkspace,
         Self::NewBilling,
+        Self::NewWebhookEndpoint,
         Self::Empty,
     ];
 
@@ -57,6 +60,7 @@ impl Body {
             Self::Renewal => "Renewal",
             Self::NewWorkspace => "NewWorkspace",
             Self::NewBilling => "NewBilling",
+            Self::NewWebhookEndpoint => "NewWebhookEndpoint",
             Self::Empty => "Nothing",
         }
     }
@@ -72,7 +76,8 @@ impl Body {
             | Self::NewOrg
             | Self::Renewal
             | Self::NewWorkspace
-            | Self::NewBilling => true,
+            | Self::NewBilling
+            | Self::NewWebhookEndpoint => true,
         }
     }
 
@@ -96,6 +101,10 @@ impl Body {
                 .optional("slug", forms::slug())
                 .build("A workspace to be created. Without a slug, one is made of the name."),
             Self::NewBilling => new_billing(),
+            Self::NewWebhookEndpoint => Members::new()
+                .required("url", forms::uri())
+                .required("events", forms::list(forms::event_kind(), Some(1), None))
+                .build("A webhook endpoint to be made."),
             Self::Empty => Members::new().build("Nothing is asked for beside the path."),
         }
     }
@@ -133,6 +142,10 @@ impl Body {
             Self::NewBilling => json!({
                 "subscription": {"status": "past_due", "cancel_at": "2026-06-30T00:00:00Z"},
                 "plan": "standard",
+            }),
+            Self::NewWebhookEndpoint => json!({
+                "url": "https://hooks.acme.example/molecule",
+                "events": ["org.ready", "org.failed"],
             }),
             Self::Empty => json!({}),
         }

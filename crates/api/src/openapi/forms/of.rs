@@ -1,6 +1,6 @@
 //! The forms by the names under which the fields of views ask for them.
 
-use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
+use ids::{AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
 use utoipa::openapi::Schema;
 
 use super::{self as form, OrNull as _};
@@ -21,6 +21,13 @@ fields! {
     org_id = form::id::<OrgId>();
     workspace_id = form::id::<WorkspaceId>();
     event_id = form::id::<EventId>();
+    endpoint_id = form::id::<EndpointId>();
+    delivery_id = form::id::<DeliveryId>();
+    event_kinds = form::list(form::event_kind(), Some(1), None);
+    message_type = form::message_type();
+    endpoint_status = form::one_of(["active", "disabled"]);
+    delivery_status = form::one_of(["pending", "delivered", "failed"]);
+    maybe_answer_status = form::whole(100, 999).or_null();
     maybe_partner_id = form::id::<PartnerId>().or_null();
     maybe_org_id = form::id::<OrgId>().or_null();
     name = form::name();
@@ -51,7 +58,8 @@ fields! {
     outcome = form::outcome();
     actor_type = form::one_of(["partner_key", "admin", "system"]);
     target_type = form::one_of([
-        "partner", "partner_key", "admin_key", "org", "workspace", "audit_log", "route",
+        "partner", "partner_key", "admin_key", "org", "workspace", "audit_log", "webhook_endpoint",
+        "route",
     ]);
     maybe_actor_id = form::matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$").or_null();
     maybe_status_code = form::whole(100, 599).or_null();

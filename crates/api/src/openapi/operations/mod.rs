@@ -3,8 +3,9 @@
 mod admin;
 mod open;
 mod partner;
+mod webhooks;
 
-pub use self::{admin::*, open::*, partner::*};
+pub use self::{admin::*, open::*, partner::*, webhooks::*};
 use super::{Body, Header, Param, Shape};
 use crate::ErrorCode;
 
@@ -17,6 +18,8 @@ pub enum Tag {
     PartnerKeys,
     /// Audit events.
     Audit,
+    /// Webhook endpoints.
+    Webhooks,
     /// The caller itself.
     Credential,
     /// Partners.
@@ -35,6 +38,7 @@ impl Tag {
         Self::Orgs,
         Self::PartnerKeys,
         Self::Audit,
+        Self::Webhooks,
         Self::Credential,
         Self::Partners,
         Self::AdminOrgs,
@@ -49,6 +53,7 @@ impl Tag {
             Self::Orgs => "Orgs",
             Self::PartnerKeys => "Partner keys",
             Self::Audit => "Audit",
+            Self::Webhooks => "Webhooks",
             Self::Credential => "Credential",
             Self::Partners => "Partners",
             Self::AdminOrgs => "Orgs, for admins",
@@ -66,6 +71,7 @@ impl Tag {
                 "Issue, change and revoke the keys of partners. A key reads and revokes itself."
             }
             Self::Audit => "Every call by a known credential leaves one event.",
+            Self::Webhooks => "Be told of what happens to orgs and keys.",
             Self::Credential => "What the credential is and may do.",
             Self::Partners => "The accounts that own keys and orgs.",
             Self::AdminOrgs => "All partners' orgs: pause, resume, retry and bill them.",
