@@ -8,7 +8,9 @@ use keys::{
 };
 use orgs::{OrgSight, OrgStatus, PlanCatalogue};
 use ratelimit::Limiter;
+use scopes::{Scope, ScopeSet};
 use stores::{Database, ReplyStore as _, Transaction};
+use webhooks::EventKind;
 
 use crate::{
     Answer, Caller, Context, Error, Refusal, Rendered, Service, audited::Done, partners::changed,
@@ -33,6 +35,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let error = Error::NotPermitted("only an admin key issues keys");
             return Err(self.refuse(context, error).await);
         };
+        if draft.org_id.is_some()
+            && let Some(error) = unbound_scope(&draft.scopes)
+        {
+            return Err(self.refuse(context, error).await);
+        }
         let secret = self.world.key(KeyKind::Partner);
         let digest = self.settings.peppers.digest(&secret);
         let now = context.call.at;
@@ -161,6 +168,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let mut key = before.clone();
                 key.apply(changes.clone())
                     .map_err(|error| Error::at("/labels", error))?;
+                if key.org_id.is_some()
+                    && let Some(error) = unbound_scope(&key.scopes)
+                {
+                    return Err(error);
+                }
                 tx.key_update(&key)?;
                 let changed = changed(&[
                     ("name", before.name != key.name),
@@ -187,7 +199,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When there is none of this id, or it is not the caller's to revoke.
     pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Answer<()>, Refusal> {
-        let at = context.call.at;
+        let (at, outbox) = (context.call.at, self.outbox.clone());
         let answer = self
             .change(context, move |tx, caller| {
                 let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
@@ -195,6 +207,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let first = tx.key_revoke(id, at)?;
                 if first && held.key.on_revoke == OnRevoke::Delete {
                     tx.key_orgs_to_go(id, Some(at))?;
+                }
+                if first {
+                    let revoked = PartnerKey {
+                        revoked_at: Some(at),
+                        ..held.key.clone()
+                    };
+                    outbox.key(tx, EventKind::KeyRevoked, &revoked, at)?;
                 }
                 tx.reply_erase(id)?;
                 Ok(Done::new(204, ())
@@ -204,6 +223,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             })
             .await;
         self.settle_change().await;
+        self.outgoing.notify_one();
         answer
     }
 }
@@ -228,6 +248,15 @@ fn org_partner<T: Transaction>(tx: &mut T, id: OrgId) -> Result<Option<Partner>,
     Ok(match org {
         Some(org) => tx.partner(org.partner_id)?,
         None => None,
+    })
+}
+
+/// A key that is bound to an org can't have the scopes that are about the partner as a whole.
+fn unbound_scope(scopes: &ScopeSet) -> Option<Error> {
+    let scope = Scope::WebhooksManage;
+    scopes.contains(scope).then(|| {
+        let detail = format!("a key that is bound to an org can't have {scope}");
+        Error::at("/scopes", detail)
     })
 }
 

@@ -5,11 +5,13 @@
 //! This crate refuses to know how requests travel, what SQL is, and what time it is: the clock and the
 //! random source come in with [`World`].
 
+mod announce;
 mod audited;
 mod authenticate;
 mod authorize;
 mod billing;
 mod context;
+mod deliver;
 mod error;
 mod events;
 mod keys;
@@ -18,6 +20,7 @@ mod once;
 mod operation;
 mod org_ends;
 mod orgs;
+mod outbox;
 mod partners;
 mod pruning;
 mod reconcile;
@@ -25,6 +28,7 @@ mod refusals;
 mod setup;
 mod statuses;
 mod strangers;
+mod webhooks;
 mod whoami;
 mod workspaces;
 mod world;
@@ -33,6 +37,7 @@ use std::sync::Arc;
 
 use ::keys::Peppers;
 use ::orgs::{PlanCatalogue, ReservedSlugs};
+use ::webhooks::Reach;
 use ratelimit::RateLimit;
 
 pub use self::{
@@ -61,6 +66,10 @@ pub struct Settings {
     pub admin_rate_limit: RateLimit,
     /// How often one client address may present tokens that nobody knows.
     pub auth_failure_limit: RateLimit,
+    /// The page that customers log in on, as messages to partners name it.
+    pub login_url: String,
+    /// Where partners may have messages sent.
+    pub webhook_reach: Reach,
 }
 
 /// The control plane, over a database, a limiter and a provisioner.
@@ -78,11 +87,16 @@ pub struct Service<D, L, P> {
     running: once::Running,
     /// Rung when an org has fallen due.
     due: tokio::sync::Notify,
+    outbox: outbox::Outbox,
+    tally: deliver::Tally,
+    /// Rung when a message is to be sent.
+    outgoing: tokio::sync::Notify,
 }
 
 impl<D, L, P> Service<D, L, P> {
     /// A control plane; [`prepare`] has been run on its database.
     pub fn new(db: D, limiter: L, provisioner: P, settings: Settings, world: World) -> Arc<Self> {
+        let outbox = outbox::Outbox::new(world.clone(), settings.login_url.clone());
         Arc::new(Self {
             db,
             limiter,
@@ -95,6 +109,9 @@ impl<D, L, P> Service<D, L, P> {
             refusals: refusals::Refusals::default(),
             running: once::Running::default(),
             due: tokio::sync::Notify::new(),
+            outbox,
+            tally: deliver::Tally::default(),
+            outgoing: tokio::sync::Notify::new(),
         })
     }
 

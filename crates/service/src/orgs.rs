@@ -13,6 +13,7 @@ use ratelimit::Limiter;
 use scopes::Scope;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
+use webhooks::EventKind;
 
 use crate::{
     Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
@@ -67,6 +68,18 @@ fn maker<T: Transaction>(
         KeyStatus::Disabled => Err(Error::KeyDisabled),
         KeyStatus::Expired => Err(Error::KeyExpired),
         KeyStatus::Revoked => Err(Error::KeyRevoked),
+    }
+}
+
+/// What partners are told of a move that the operator makes.
+const fn told_as(status: OrgStatus) -> Option<EventKind> {
+    match status {
+        OrgStatus::Suspended => Some(EventKind::OrgSuspended),
+        OrgStatus::Ready => Some(EventKind::OrgResumed),
+        OrgStatus::Provisioning
+        | OrgStatus::Failed
+        | OrgStatus::Deprovisioning
+        | OrgStatus::Deleted => None,
     }
 }
 
@@ -319,7 +332,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         step: Move,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Answer<Rendered>, Refusal> {
-        let now = context.call.at;
+        let (now, outbox) = (context.call.at, self.outbox.clone());
         let answer = self
             .change_once(context, None, render, move |tx, caller| {
                 let mut org = tx
@@ -328,11 +341,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let before = org.status;
                 org.apply(step, now).map_err(OrgConflict::from)?;
                 tx.org_update(&org, org.status.is_pending().then_some(now))?;
+                if let Some(kind) = told_as(org.status) {
+                    outbox.org(tx, kind, &org, now)?;
+                }
                 let done = Done::new(200, org).detail("from", before.as_str());
                 Ok(done)
             })
             .await;
         self.statuses.changed(id);
+        self.outgoing.notify_one();
         answer
     }
 

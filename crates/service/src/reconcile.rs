@@ -16,6 +16,8 @@ use stores::{Database, StoreError, Transaction};
 use time::{Duration, OffsetDateTime};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
+use webhooks::EventKind;
+
 use crate::Service;
 
 /// How long an org is held without a sign of life.
@@ -139,7 +141,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         };
         let (event, workspace): (EventId, WorkspaceId) = (self.world.id(), self.world.id());
         let (id, began) = (org.id, org.status);
-        let now = self.world.now();
+        let (now, outbox) = (self.world.now(), self.outbox.clone());
         let written = self.db.write(move |tx| {
             let Some(mut org) = tx.org_leased(id, token)? else {
                 return Ok(None);
@@ -157,6 +159,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 if let Some(event) = event_of(&org, began, event, now) {
                     tx.event_insert(&event)?;
                 }
+                if let Some(kind) = told_as(org.status) {
+                    outbox.org(tx, kind, &org, now)?;
+                }
             } else if org.status.is_pending() {
                 // Somebody asked for a deletion meanwhile: it is next, and at once.
                 due = Some(now);
@@ -167,6 +172,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         });
         let written = written.await;
         self.statuses.changed(id);
+        self.outgoing.notify_one();
         match written {
             Ok(Some(org)) => {
                 tracing::info!(org_id = %id, status = org.status.as_str(), attempts = org.attempts, "org worked on");
@@ -295,6 +301,16 @@ fn add_default_workspace<T: Transaction>(
     };
     // There may be one already, of an attempt that was retried by an admin.
     tx.workspace_insert(&workspace).map(|_| ())
+}
+
+/// What partners are told of an org that has come to rest.
+const fn told_as(status: OrgStatus) -> Option<EventKind> {
+    match status {
+        OrgStatus::Ready => Some(EventKind::OrgReady),
+        OrgStatus::Failed => Some(EventKind::OrgFailed),
+        OrgStatus::Deleted => Some(EventKind::OrgDeleted),
+        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => None,
+    }
 }
 
 /// The event of an org that has come to rest.

@@ -9,6 +9,7 @@ use ids::{Sequence, TypedId};
 use keys::{KeyKind, Peppers, PlainKey};
 use rand_core::CryptoRng;
 use time::OffsetDateTime;
+use webhooks::WebhookSecret;
 
 /// The clock and the random source of one process.
 #[derive(Clone)]
@@ -60,6 +61,18 @@ impl World {
     pub(crate) fn seal(&self, peppers: &Peppers, text: &[u8], bound: &[u8]) -> Vec<u8> {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         peppers.seal(text, bound, &mut chance.random)
+    }
+
+    /// A new secret of a webhook endpoint.
+    pub(crate) fn webhook_secret(&self) -> WebhookSecret {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        WebhookSecret::generate(&mut chance.random)
+    }
+
+    /// A number out of all numbers, each as likely as the others.
+    pub(crate) fn number(&self) -> u32 {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        chance.random.next_u32()
     }
 
     /// A new secret.

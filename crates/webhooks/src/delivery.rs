@@ -163,9 +163,10 @@ impl Delivery {
                 Attempted::Gone
             }
             Some(_) | None => {
-                // Whoever asks for a test is there to see how it went.
-                let pause =
-                    pause_after(self.tries, random).filter(|_| self.kind != EventKind::Test);
+                // Whoever asks for a test is there to see how it went; and what was given up while it
+                // was on its way stays so.
+                let goes_on = self.kind != EventKind::Test && self.due_at.is_some();
+                let pause = pause_after(self.tries, random).filter(|_| goes_on);
                 if let Some(pause) = pause {
                     self.due_at = Some(now + pause);
                     Attempted::Again

@@ -20,6 +20,7 @@ use service::{
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
+use webhooks::Reach;
 
 pub type ControlPlane<P> = Service<MemoryDatabase, MemoryLimiter, P>;
 
@@ -60,6 +61,8 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
         reserved_slugs: ReservedSlugs::default(),
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
+        login_url: "https://app.example/login".to_owned(),
+        webhook_reach: Reach::Public,
     };
     let ticks = clock.clone();
     let limiter = MemoryLimiter::new(move || ticks.monotonic());

@@ -87,6 +87,15 @@ fn a_test_is_tried_once() {
 }
 
 #[test]
+fn what_was_given_up_on_its_way_is_tried_no_more() {
+    let mut delivery = delivery(EventKind::OrgReady);
+    delivery.due_at = None;
+    delivery.status = DeliveryStatus::Failed;
+    assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::GivenUp);
+    assert_eq!(delivery.record(answered(200), NOW, 0), Attempted::Delivered);
+}
+
+#[test]
 fn what_a_receiver_says_is_kept_in_bounds() {
     let mut delivery = delivery(EventKind::OrgReady);
     let body = format!("\u{1b}[31m{}", "\u{e9}".repeat(5000));

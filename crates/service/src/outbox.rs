@@ -1,0 +1,89 @@
+//! The outbox: messages to a partner's endpoints, written in the transaction of the change that they
+//! tell of. So nothing is told that did not happen, and nothing happens that is not told.
+
+use api::{KeyView, OrgView, message_body};
+use ids::{EndpointId, PartnerId};
+use keys::PartnerKey;
+use orgs::Org;
+use serde_json::json;
+use stores::{StoreError, Transaction};
+use time::OffsetDateTime;
+use webhooks::{Delivery, Endpoint, EventKind};
+
+use crate::World;
+
+/// Writes messages. Cloning one gives another handle to the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    world: World,
+    login_url: String,
+}
+
+impl Outbox {
+    pub(crate) const fn new(world: World, login_url: String) -> Self {
+        Self { world, login_url }
+    }
+
+    /// Tells those who listen what has become of an org.
+    pub(crate) fn org<T: Transaction>(
+        &self,
+        tx: &mut T,
+        kind: EventKind,
+        org: &Org,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let body = || message_body(kind, now, &OrgView::new(org.clone(), &self.login_url));
+        self.tell(tx, org.partner_id, kind, body, now)
+    }
+
+    /// Tells those who listen what has become of a key.
+    pub(crate) fn key<T: Transaction>(
+        &self,
+        tx: &mut T,
+        kind: EventKind,
+        key: &PartnerKey,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let body = || message_body(kind, now, &KeyView::new(key.clone(), now));
+        self.tell(tx, key.partner_id, kind, body, now)
+    }
+
+    /// Writes one message for each endpoint of the partner that listens to this.
+    fn tell<T: Transaction>(
+        &self,
+        tx: &mut T,
+        partner: PartnerId,
+        kind: EventKind,
+        body: impl FnOnce() -> String,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let listeners = tx.listeners(partner, kind)?;
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        let body = body();
+        for endpoint in listeners {
+            let delivery = self.message((endpoint, partner), kind, body.clone(), now);
+            tx.delivery_insert(&delivery)?;
+        }
+        Ok(())
+    }
+
+    /// A message by which a partner tries its receiver.
+    pub(crate) fn test(&self, endpoint: &Endpoint, now: OffsetDateTime) -> Delivery {
+        let ids = (endpoint.id, endpoint.partner_id);
+        let data = json!({"endpoint_id": endpoint.id});
+        let body = message_body(EventKind::Test, now, &data);
+        self.message(ids, EventKind::Test, body, now)
+    }
+
+    fn message(
+        &self,
+        ids: (EndpointId, PartnerId),
+        kind: EventKind,
+        body: String,
+        now: OffsetDateTime,
+    ) -> Delivery {
+        Delivery::new(self.world.id(), ids, kind, body, now)
+    }
+}

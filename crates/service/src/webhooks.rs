@@ -1,0 +1,258 @@
+//! Webhook endpoints: made, tried and taken away by the partner's keys.
+
+use audit::{Target, TargetKind};
+use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
+use keys::{KeyStore as _, Peppers};
+use ratelimit::Limiter;
+use stores::Database;
+use webhooks::{
+    Delivery, Endpoint, EndpointDraft, MAX_ENDPOINTS, Reach, SECRET_OVERLAP, SealedSecrets,
+    WebhookQueries as _, WebhookSecret, WebhookStore as _,
+};
+
+use crate::{Answer, Caller, Context, Error, Refusal, Rendered, Service, World, audited::Done};
+
+/// The partner for whom the caller acts.
+fn partner(caller: &Caller) -> Result<PartnerId, Error> {
+    match caller {
+        Caller::Partner(held) => Ok(held.partner.id),
+        Caller::Admin(_) => Err(Error::NotPermitted(
+            "webhook endpoints are managed with a partner key",
+        )),
+    }
+}
+
+fn target(id: EndpointId) -> Target {
+    Target::one(TargetKind::WebhookEndpoint, id)
+}
+
+/// What a secret is sealed together with, so that it can't be moved to another endpoint's row.
+fn bound(id: EndpointId) -> String {
+    format!("webhook secret of {id}")
+}
+
+fn seal(world: &World, peppers: &Peppers, id: EndpointId, secret: &WebhookSecret) -> Vec<u8> {
+    world.seal(peppers, secret.as_bytes(), bound(id).as_bytes())
+}
+
+/// Opens a secret of an endpoint; `None` when the pepper under which it was sealed is gone.
+pub(crate) fn open(peppers: &Peppers, id: EndpointId, sealed: &[u8]) -> Option<WebhookSecret> {
+    let bytes = peppers.open(sealed, bound(id).as_bytes())?;
+    WebhookSecret::from_bytes(bytes.as_slice()).ok()
+}
+
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Which URLs are taken.
+    #[must_use]
+    pub const fn webhook_reach(&self) -> Reach {
+        self.settings.webhook_reach
+    }
+
+    /// Makes an endpoint. The secret is given to `render` and to nobody else.
+    ///
+    /// # Errors
+    /// When the partner has as many as it may.
+    pub async fn webhook_create(
+        &self,
+        context: &Context,
+        draft: EndpointDraft,
+        render: impl Fn(&Endpoint, &WebhookSecret) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let (id, now): (EndpointId, _) = (self.world.id(), context.call.at);
+        let secret = self.world.webhook_secret();
+        let secrets = SealedSecrets {
+            current: seal(&self.world, &self.settings.peppers, id, &secret),
+            old: None,
+        };
+        let render = move |endpoint: &Endpoint| render(endpoint, &secret);
+        self.change_once(context, None, render, move |tx, caller| {
+            let partner = partner(caller)?;
+            // The partner's row is held from here on, so that two calls can't pass together.
+            tx.partner_for_update(partner)?.ok_or(Error::NotFound)?;
+            let all = PageRequest {
+                limit: MAX_ENDPOINTS,
+                after: None,
+            };
+            if tx.endpoints(partner, all)?.items.len() >= MAX_ENDPOINTS {
+                return Err(Error::at(
+                    "",
+                    format!("the partner has {MAX_ENDPOINTS} endpoints, the most there can be; delete one"),
+                ));
+            }
+            let endpoint = Endpoint {
+                id,
+                partner_id: partner,
+                url: draft.url.clone(),
+                events: draft.events.clone(),
+                created_at: now,
+                old_secret_until: None,
+                disabled_at: None,
+            };
+            tx.endpoint_insert(&endpoint, &secrets)?;
+            // The rest of the URL may be a secret of the receiver's.
+            let host = endpoint.url.parts().host_str().unwrap_or_default();
+            Ok(Done::new(201, endpoint.clone())
+                .on(target(id))
+                .detail("host", host)
+                .detail("events", endpoint.events.names()))
+        })
+        .await
+    }
+
+    /// Lists the partner's endpoints.
+    ///
+    /// # Errors
+    /// As for every use case.
+    pub async fn webhook_list(
+        &self,
+        context: &Context,
+        page: PageRequest,
+    ) -> Result<Answer<Page<Endpoint>>, Refusal> {
+        let partner = partner(&context.caller);
+        self.look(context, move |view| {
+            Ok(Done::new(200, view.endpoints(partner?, page)?))
+        })
+        .await
+    }
+
+    /// Reads an endpoint.
+    ///
+    /// # Errors
+    /// When the partner has none of this id.
+    pub async fn webhook_read(
+        &self,
+        context: &Context,
+        id: EndpointId,
+    ) -> Result<Answer<Endpoint>, Refusal> {
+        let partner = partner(&context.caller);
+        self.look(context, move |view| {
+            let endpoint = view.endpoint(partner?, id)?;
+            Ok(Done::new(200, endpoint.ok_or(Error::NotFound)?))
+        })
+        .await
+    }
+
+    /// Takes an endpoint away; what is on its way to it is given up.
+    ///
+    /// # Errors
+    /// When the partner has none of this id.
+    pub async fn webhook_delete(
+        &self,
+        context: &Context,
+        id: EndpointId,
+    ) -> Result<Answer<()>, Refusal> {
+        let now = context.call.at;
+        self.change(context, move |tx, caller| {
+            if !tx.endpoint_delete(partner(caller)?, id, now)? {
+                return Err(Error::NotFound);
+            }
+            tx.deliveries_give_up(id, now)?;
+            Ok(Done::new(204, ()))
+        })
+        .await
+    }
+
+    /// Gives an endpoint a new secret; the one before signs beside it for a day. The secret is given to
+    /// `render` and to nobody else.
+    ///
+    /// # Errors
+    /// When the partner has none of this id.
+    pub async fn webhook_rotate(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        render: impl Fn(&Endpoint, &WebhookSecret) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let now = context.call.at;
+        let secret = self.world.webhook_secret();
+        let sealed = seal(&self.world, &self.settings.peppers, id, &secret);
+        let render = move |endpoint: &Endpoint| render(endpoint, &secret);
+        self.change_once(context, None, render, move |tx, caller| {
+            let (mut endpoint, before) = tx
+                .endpoint_for_update(partner(caller)?, id)?
+                .ok_or(Error::NotFound)?;
+            endpoint.old_secret_until = Some(now + SECRET_OVERLAP);
+            let secrets = SealedSecrets {
+                current: sealed.clone(),
+                old: Some(before.current),
+            };
+            tx.endpoint_update(&endpoint, &secrets)?;
+            Ok(Done::new(200, endpoint))
+        })
+        .await
+    }
+
+    /// Sends a message that tells of nothing.
+    ///
+    /// # Errors
+    /// When the partner has no endpoint of this id.
+    pub async fn webhook_test(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        render: impl Fn(&Delivery) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let (now, outbox) = (context.call.at, self.outbox.clone());
+        let answer = self
+            .change_once(context, None, render, move |tx, caller| {
+                let (endpoint, _) = tx
+                    .endpoint_for_update(partner(caller)?, id)?
+                    .ok_or(Error::NotFound)?;
+                let delivery = outbox.test(&endpoint, now);
+                tx.delivery_insert(&delivery)?;
+                let told = delivery.id.to_string();
+                Ok(Done::new(200, delivery).detail("delivery_id", told))
+            })
+            .await;
+        self.outgoing.notify_one();
+        answer
+    }
+
+    /// Lists the deliveries to an endpoint.
+    ///
+    /// # Errors
+    /// When the partner has no endpoint of this id.
+    pub async fn delivery_list(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        page: PageRequest,
+    ) -> Result<Answer<Page<Delivery>>, Refusal> {
+        let partner = partner(&context.caller);
+        self.look(context, move |view| {
+            let partner = partner?;
+            view.endpoint(partner, id)?.ok_or(Error::NotFound)?;
+            Ok(Done::new(200, view.deliveries((partner, id), page)?))
+        })
+        .await
+    }
+
+    /// Has a message sent once more.
+    ///
+    /// # Errors
+    /// When the partner has no endpoint of this id, or there is no such delivery to it.
+    pub async fn delivery_redeliver(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        delivery: DeliveryId,
+        render: impl Fn(&Delivery) -> Rendered + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
+        let now = context.call.at;
+        let answer = self
+            .change_once(context, None, render, move |tx, caller| {
+                let partner = partner(caller)?;
+                // The endpoint's row is held, so that no worker writes beside this.
+                tx.endpoint_for_update(partner, id)?
+                    .ok_or(Error::NotFound)?;
+                let found = tx.delivery((partner, id), delivery)?;
+                let mut found = found.ok_or(Error::NotFound)?;
+                found.again(now);
+                tx.delivery_update(&found)?;
+                Ok(Done::new(200, found).detail("delivery_id", delivery.to_string()))
+            })
+            .await;
+        self.outgoing.notify_one();
+        answer
+    }
+}
