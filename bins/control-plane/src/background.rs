@@ -1,5 +1,5 @@
 //! What a server does beside answering: the reconciler, orgs that end by themselves, folded
-//! refusals, tidying the limiter.
+//! refusals, webhooks, tidying the limiter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use crate::http::App;
+use crate::{http::App, webhooks::HttpSender};
 
 /// Well below the second within which a folded refusal must be on record.
 const RECORD_REFUSALS: Duration = Duration::from_millis(200);
@@ -19,6 +19,12 @@ const FOLLOW_CHANGES: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often answers that were kept for a day are forgotten.
 const FORGET_REPLIES: Duration = Duration::from_secs(60);
+/// How often it is asked what will end soon.
+const ANNOUNCE_ENDS: Duration = Duration::from_secs(2);
+/// How often deliveries that ended a month ago are forgotten.
+const FORGET_DELIVERIES: Duration = Duration::from_secs(60);
+/// How often it is counted how many messages wait.
+const MEASURE_WEBHOOKS: Duration = Duration::from_secs(5);
 /// How often calls without a known credential are told in the log.
 const TELL_UNKNOWN: Duration = Duration::from_secs(10);
 /// How long the end of the background work may take.
@@ -33,7 +39,7 @@ pub struct Background {
 
 impl Background {
     /// Starts it all.
-    pub fn start(app: &Arc<App>) -> Self {
+    pub fn start(app: &Arc<App>, sender: HttpSender) -> Self {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
@@ -41,6 +47,10 @@ impl Background {
             tokio::spawn(Arc::clone(&app.service).end_orgs(stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
+            tokio::spawn(Arc::clone(&app.service).deliver(Arc::new(sender), stopped.clone())),
+            tokio::spawn(announce_ends(Arc::clone(app), stopped.clone())),
+            tokio::spawn(forget_deliveries(Arc::clone(app), stopped.clone())),
+            tokio::spawn(measure_webhooks(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
             tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
         ];
@@ -122,6 +132,49 @@ async fn forget_replies(app: Arc<App>, stop: watch::Receiver<bool>) {
                 false
             }
         } {}
+    }
+}
+
+async fn announce_ends(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(ANNOUNCE_ENDS, stop);
+    while beats.next().await {
+        while match app.service.announce_ends().await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!("what will end soon waits to be announced: {error}");
+                false
+            }
+        } {}
+    }
+}
+
+async fn forget_deliveries(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(FORGET_DELIVERIES, stop);
+    while beats.next().await {
+        while match app.service.forget_deliveries().await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!("outdated deliveries wait to be forgotten: {error}");
+                false
+            }
+        } {}
+    }
+}
+
+async fn measure_webhooks(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(MEASURE_WEBHOOKS, stop);
+    while beats.next().await {
+        for (attempted, count) in app.service.attempts() {
+            app.metrics.webhook_attempts(attempted.as_str(), count);
+        }
+        // What can't be counted now keeps its last number; the deliverer says what is wrong.
+        if let Ok(backlog) = app.service.backlog().await {
+            let waited = backlog
+                .due_since
+                .map(|since| app.service.world().now() - since);
+            let waited = waited.map_or(0, |waited| waited.whole_seconds().max(0));
+            app.metrics.webhook_backlog(backlog.pending, waited);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod metrics;
 mod pepper;
 mod routes;
 mod settings;
+mod webhooks;
 
 use std::process::ExitCode;
 

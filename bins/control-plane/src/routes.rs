@@ -14,7 +14,7 @@ use crate::{
     handlers::{
         audit_events, billing, health, keys, openapi as document, orgs, partners, problems,
         reference::{self, Published},
-        whoami, workspaces,
+        webhooks, whoami, workspaces,
     },
     http::{Endpoint, Router, entry, open, outside, unrouted},
 };
@@ -114,6 +114,26 @@ routes! {
     }
     "/cp/audit-events" {
         GET AUDIT_LIST audit_events::list;
+    }
+    "/cp/webhook-endpoints" {
+        POST WEBHOOK_CREATE webhooks::create;
+        GET WEBHOOK_LIST webhooks::list;
+    }
+    "/cp/webhook-endpoints/{id}" {
+        GET WEBHOOK_READ webhooks::read;
+        DELETE WEBHOOK_DELETE webhooks::delete;
+    }
+    "/cp/webhook-endpoints/{id}/rotate-secret" {
+        POST WEBHOOK_ROTATE webhooks::rotate;
+    }
+    "/cp/webhook-endpoints/{id}/test" {
+        POST WEBHOOK_TEST webhooks::test;
+    }
+    "/cp/webhook-endpoints/{id}/deliveries" {
+        GET DELIVERY_LIST webhooks::deliveries;
+    }
+    "/cp/webhook-endpoints/{id}/deliveries/{delivery}/redeliver" {
+        POST DELIVERY_REDELIVER webhooks::redeliver;
     }
     "/cp/whoami" {
         GET WHOAMI whoami::read;

@@ -10,6 +10,7 @@ use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use serde::Deserialize;
 use storage::{AuditMode, DatabaseUrl};
+use webhooks::Reach;
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
@@ -71,6 +72,8 @@ raw_settings! {
     audit "audit" "MOLECULE_CP_AUDIT";
     /// How many changes to an SQLite file share a commit at the most; for measurements
     sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
+    /// Whether webhooks may go to private and loopback addresses, and by http: true or false
+    webhook_allow_private "webhook-allow-private" "MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE";
     /// Plans that orgs can have, separated by commas
     plans "plans" "MOLECULE_CP_PLANS";
     /// More slugs that no org can have, separated by commas
@@ -115,6 +118,8 @@ pub struct Settings {
     pub audit: AuditMode,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where partners may have messages sent.
+    pub webhook_reach: Reach,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
     /// The slugs that no org can have.
@@ -202,6 +207,11 @@ impl Settings {
                 .iter()
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
+            webhook_reach: if parsed("webhook_allow_private", raw.webhook_allow_private, "false")? {
+                Reach::Anywhere
+            } else {
+                Reach::Public
+            },
             plans: PlanCatalogue::new(
                 list(Some(
                     raw.plans.as_deref().unwrap_or("free,standard,enterprise"),
@@ -298,6 +308,10 @@ impl fmt::Display for Settings {
             ("trusted_proxies", networks.join(",")),
             ("provisioner", "local".to_owned()),
             ("audit", audit.to_owned()),
+            (
+                "webhook_allow_private",
+                (self.webhook_reach == Reach::Anywhere).to_string(),
+            ),
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
@@ -335,6 +349,7 @@ mod tests {
             "auth_failure_limit = \"300/60\"",
             "login_url = \"https://app.moleculesai.app/login\"",
             "sqlite_batch = \"512\"",
+            "webhook_allow_private = \"false\"",
             "plans = \"free, standard, enterprise\"",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
@@ -367,6 +382,7 @@ mod tests {
         refused("audit = \"lax\"", "audit");
         refused("sqlite_batch = \"0\"", "sqlite_batch");
         refused("sqlite_batch = \"4097\"", "sqlite_batch");
+        refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
         refused("plans = \" , \"", "plans");
         refused("lisen = \"x\"", "lisen");
     }

@@ -19,7 +19,7 @@ use stores::Database as _;
 use super::world;
 use crate::{
     background::Background, handlers::reference::Published, http::App, metrics::Metrics, pepper,
-    routes, settings::Settings,
+    routes, settings::Settings, webhooks::HttpSender,
 };
 
 /// How long what runs may go on after the signal to stop, in seconds.
@@ -66,6 +66,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
             reserved_slugs: settings.reserved_slugs.clone(),
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
+            login_url: settings.login_url.clone(),
+            webhook_reach: settings.webhook_reach,
         },
         world,
     );
@@ -76,7 +78,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let background = Background::start(&app);
+    let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
     let data = web::Data::from(Arc::clone(&app));
     routes::router(&published)?;
     let server = HttpServer::new(move || {

@@ -50,6 +50,12 @@ impl Http {
         path_id(&self.place).ok_or(Failure::from(Complaint::no_route()))
     }
 
+    /// Another id that the path names.
+    pub fn named_id<I: TypedId>(&self, name: &str) -> Result<I, Failure> {
+        let id = self.place.param(name).and_then(|text| text.parse().ok());
+        id.ok_or(Failure::from(Complaint::no_route()))
+    }
+
     /// The body, as `read` takes it.
     pub fn json<T>(&self, read: impl FnOnce(&[u8]) -> Result<T, BodyError>) -> Result<T, Failure> {
         self.no_query()?;

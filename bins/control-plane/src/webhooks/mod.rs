@@ -1,0 +1,9 @@
+//! Sending webhooks over HTTP: one connection for each message, to an address that was checked.
+//!
+//! There is no proxy, no redirect, no second look-up: whatever could lead a message to another place
+//! than the one that was checked is not there.
+
+mod connect;
+mod sender;
+
+pub use self::sender::HttpSender;

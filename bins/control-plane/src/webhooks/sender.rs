@@ -1,0 +1,119 @@
+//! One message over HTTP/1.1, and the answer to it.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_rustls::{TlsConnector, rustls::RootCertStore};
+use webhooks::{
+    EndpointUrl, ID_HEADER, Posting, Reach, Reception, SIGNATURE_HEADER, Sender, TIMESTAMP_HEADER,
+};
+
+use super::connect::{connect, public_roots, tls};
+
+/// How much of an answer's body is read, in bytes: enough for the excerpt in any script.
+const MAX_BODY: usize = 2048;
+/// How long the body of an answer may take, once its status is known.
+const BODY_WITHIN: Duration = Duration::from_secs(2);
+/// How much of an answer's head is read, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Who is calling.
+const AGENT: &str = concat!("molecule-cp/", env!("CARGO_PKG_VERSION"), " (webhooks)");
+
+/// Sends messages over HTTP.
+pub struct HttpSender {
+    reach: Reach,
+    tls: TlsConnector,
+}
+
+impl HttpSender {
+    /// A sender that trusts the public certificate authorities.
+    pub fn new(reach: Reach) -> anyhow::Result<Self> {
+        Self::trusting(reach, public_roots())
+    }
+
+    fn trusting(reach: Reach, roots: RootCertStore) -> anyhow::Result<Self> {
+        let tls = tls(roots)?;
+        Ok(Self { reach, tls })
+    }
+
+    async fn exchange(&self, posting: &Posting) -> Result<Reception, String> {
+        // What was taken when the endpoint was made may not be any more: settings change.
+        let url = EndpointUrl::new(posting.url.as_str(), self.reach)
+            .map_err(|error| format!("the URL {error}"))?;
+        let request = request(&url, posting).ok_or("the URL can't be asked for")?;
+        let stream = connect(&url, self.reach, &self.tls).await?;
+        let broken = |error: hyper::Error| format!("the connection broke: {error}");
+        let (mut send, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        // The connection is worked on beside the message, and ends with it.
+        let mut background = JoinSet::new();
+        background.spawn(connection);
+        let response = send.send_request(request).await.map_err(broken)?;
+        let status_code = response.status().as_u16();
+        let body = beginning(response).await;
+        Ok(Reception::Answered { status_code, body })
+    }
+}
+
+impl Sender for HttpSender {
+    async fn send(&self, posting: Posting) -> Reception {
+        let outcome = self.exchange(&posting).await;
+        outcome.unwrap_or_else(Reception::Unanswered)
+    }
+}
+
+fn request(url: &EndpointUrl, posting: &Posting) -> Option<Request<Full<Bytes>>> {
+    let parts = url.parts();
+    let host = parts.host_str()?;
+    let host = match parts.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let path = match parts.query() {
+        Some(query) => format!("{}?{query}", parts.path()),
+        None => parts.path().to_owned(),
+    };
+    Request::post(path)
+        .header(HOST, host)
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, AGENT)
+        .header(CONNECTION, "close")
+        .header(ID_HEADER, &posting.id)
+        .header(TIMESTAMP_HEADER, &posting.timestamp)
+        .header(SIGNATURE_HEADER, &posting.signature)
+        .body(Full::from(posting.body.clone()))
+        .ok()
+}
+
+/// The beginning of an answer's body, as far as it comes in time.
+async fn beginning(response: Response<Incoming>) -> String {
+    let mut body = response.into_body();
+    let mut read = Vec::new();
+    let reading = async {
+        while read.len() < MAX_BODY
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            if let Ok(data) = frame.into_data() {
+                read.extend_from_slice(&data);
+            }
+        }
+    };
+    // What has come by then is what is kept; the status alone decides.
+    let _ = timeout(BODY_WITHIN, reading).await;
+    read.truncate(MAX_BODY);
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+#[cfg(test)]
+mod tests;
