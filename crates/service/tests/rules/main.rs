@@ -9,3 +9,4 @@ mod limits;
 mod provisioning;
 mod recording;
 mod setup;
+mod webhooks;

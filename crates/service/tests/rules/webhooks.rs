@@ -1,0 +1,366 @@
+//! Messages to partners' endpoints: written with the change, signed, tried again, told once.
+
+mod tries;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use ids::{EndpointId, PageRequest, PartnerId};
+use keys::{KeyStore as _, PlainKey};
+use orgs::LocalProvisioner;
+use service::{Refusal, Rendered, operations};
+use stores::{Database as _, StoreError};
+use time::{Duration, OffsetDateTime};
+use webhooks::{
+    Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds, Posting, Reach, Received,
+    Reception, Sender, WebhookQueries as _, WebhookSecret,
+};
+
+use crate::kit::{Bench, bench, org_body};
+
+/// A receiver: it keeps what it gets, and answers as it was told to, then always 200.
+#[derive(Default)]
+struct Receiver {
+    got: Mutex<Vec<Posting>>,
+    answers: Mutex<VecDeque<u16>>,
+}
+
+impl Receiver {
+    fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn answers(&self, statuses: &[u16]) {
+        self.answers.lock().unwrap().extend(statuses);
+    }
+
+    fn taken(&self) -> Vec<Posting> {
+        std::mem::take(&mut *self.got.lock().unwrap())
+    }
+}
+
+impl Sender for Receiver {
+    async fn send(&self, posting: Posting) -> Reception {
+        self.got.lock().unwrap().push(posting);
+        Reception::Answered {
+            status_code: self.answers.lock().unwrap().pop_front().unwrap_or(200),
+            body: "so be it".to_owned(),
+        }
+    }
+}
+
+/// What a message says it is about.
+fn kind(posting: &Posting) -> String {
+    let body: serde_json::Value = serde_json::from_str(&posting.body).unwrap();
+    body["type"].as_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn verified(posting: &Posting, secret: &WebhookSecret, now: OffsetDateTime) -> bool {
+    let received = Received {
+        id: &posting.id,
+        timestamp: &posting.timestamp,
+        signature: &posting.signature,
+        body: posting.body.as_bytes(),
+    };
+    received.verify(secret, now).is_ok()
+}
+
+type Control = Bench<LocalProvisioner>;
+
+/// A control plane, a key, and an endpoint of its partner that listens to everything.
+struct Scene {
+    bench: Control,
+    key: PlainKey,
+    endpoint: EndpointId,
+    secret: WebhookSecret,
+    receiver: Arc<Receiver>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let bench = bench().await;
+        let (_, key) = bench.key(None).await;
+        let (endpoint, secret) = create(&bench, &key, EventKind::OFFERED).await.unwrap();
+        Self {
+            bench,
+            key,
+            endpoint,
+            secret,
+            receiver: Receiver::new(),
+        }
+    }
+
+    async fn deliver(&self) -> usize {
+        let delivered = self.bench.service.deliver_due(&self.receiver).await;
+        delivered.unwrap()
+    }
+
+    /// An org that is ready, its message not sent yet.
+    async fn org(&self, slug: &str) -> ids::OrgId {
+        let id = self.bench.create_org(&self.key, slug).await.unwrap();
+        self.bench.service.reconcile_due().await.unwrap();
+        id
+    }
+
+    async fn partner(&self) -> PartnerId {
+        let context = self.bench.admit(&self.key, operations::WHOAMI).await;
+        context.unwrap().caller.actor().partner_id().unwrap()
+    }
+
+    /// All deliveries, the oldest first.
+    async fn deliveries(&self) -> Vec<Delivery> {
+        let (to, page) = ((self.partner().await, self.endpoint), ALL);
+        let read = self.bench.db.read(move |view| view.deliveries(to, page));
+        let mut found = read.await.map_err(|error: StoreError| error).unwrap().items;
+        found.reverse();
+        found
+    }
+
+    async fn stored(&self) -> Endpoint {
+        let (partner, id) = (self.partner().await, self.endpoint);
+        let read = self.bench.db.read(move |view| view.endpoint(partner, id));
+        read.await
+            .map_err(|error: StoreError| error)
+            .unwrap()
+            .unwrap()
+    }
+}
+
+const ALL: PageRequest = PageRequest {
+    limit: 1000,
+    after: None,
+};
+
+async fn create(
+    bench: &Control,
+    key: &PlainKey,
+    kinds: &[EventKind],
+) -> Result<(EndpointId, WebhookSecret), Refusal> {
+    let context = bench.admit(key, operations::WEBHOOK_CREATE).await?;
+    let draft = EndpointDraft {
+        url: EndpointUrl::new("https://hooks.example.com/x", Reach::Public).unwrap(),
+        events: Kinds::new(kinds.iter().copied()).unwrap(),
+    };
+    let answer = bench.service.webhook_create(&context, draft, shown).await?;
+    let (id, secret) = answer.value.body.split_once(' ').unwrap();
+    Ok((id.parse().unwrap(), WebhookSecret::parse(secret).unwrap()))
+}
+
+fn shown(endpoint: &Endpoint, secret: &WebhookSecret) -> Rendered {
+    Rendered::new(format!("{} {}", endpoint.id, secret.expose().as_str()))
+}
+
+fn told(delivery: &Delivery) -> Rendered {
+    Rendered::new(delivery.id.to_string())
+}
+
+#[tokio::test]
+async fn a_partner_is_told_of_what_it_listens_to_and_of_nothing_else() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let (_, stranger) = bench.key(None).await;
+    let (_, _) = create(bench, &stranger, EventKind::OFFERED).await.unwrap();
+    let (narrow, _) = create(bench, &scene.key, &[EventKind::OrgDeleted])
+        .await
+        .unwrap();
+
+    let org = scene.org("acme-corp").await;
+    assert_eq!(scene.deliver().await, 1, "one endpoint alone listens");
+    let got = scene.receiver.taken();
+    assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["org.ready"]);
+    let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
+    assert_eq!(body["data"]["id"], org.to_string());
+    assert_eq!(body["data"]["status"], "ready");
+    assert_eq!(
+        body["data"]["login_url"],
+        "https://app.example/login?org=acme-corp"
+    );
+    assert!(verified(&got[0], &scene.secret, bench.clock.now()));
+
+    bench.delete_org(&scene.key, org).await;
+    bench.service.reconcile_due().await.unwrap();
+    assert_eq!(scene.deliver().await, 2);
+    let got = scene.receiver.taken();
+    assert!(got.iter().all(|posting| kind(posting) == "org.deleted"));
+    assert_ne!(got[0].id, got[1].id, "each endpoint has its own delivery");
+    assert_ne!(narrow, scene.endpoint);
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_tells_nobody() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let org = scene.org("acme-corp").await;
+    scene.deliver().await;
+    scene.receiver.taken();
+    let context = bench
+        .admit(&bench.admin, operations::ORG_RESUME)
+        .await
+        .unwrap();
+    let refused = bench.service.org_resume(&context, org, org_body).await;
+    assert!(refused.is_err(), "it is not suspended");
+    assert_eq!(scene.deliver().await, 0);
+    for (operation, expect) in [
+        (operations::ORG_SUSPEND, "org.suspended"),
+        (operations::ORG_RESUME, "org.resumed"),
+    ] {
+        let context = bench.admit(&bench.admin, operation).await.unwrap();
+        let moved = if expect == "org.suspended" {
+            bench.service.org_suspend(&context, org, org_body).await
+        } else {
+            bench.service.org_resume(&context, org, org_body).await
+        };
+        moved.unwrap();
+        scene.deliver().await;
+        let got = scene.receiver.taken();
+        assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), [expect]);
+    }
+}
+
+/// The receiver can change over at any time within the day.
+#[tokio::test]
+async fn for_a_day_after_a_rotation_both_secrets_sign() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let context = bench
+        .admit(&scene.key, operations::WEBHOOK_ROTATE)
+        .await
+        .unwrap();
+    let answer = bench
+        .service
+        .webhook_rotate(&context, scene.endpoint, shown)
+        .await;
+    let body = answer.unwrap().value.body;
+    let new = WebhookSecret::parse(body.split_once(' ').unwrap().1).unwrap();
+    assert_ne!(new.as_bytes(), scene.secret.as_bytes());
+
+    for (after, old_signs) in [
+        (Duration::ZERO, true),
+        (Duration::hours(24) - Duration::SECOND, true),
+        (Duration::SECOND, false),
+    ] {
+        bench.clock.advance(after);
+        let now = bench.clock.now();
+        scene.org(&format!("acme-{}", now.unix_timestamp())).await;
+        scene.deliver().await;
+        let posting = scene.receiver.taken().remove(0);
+        assert!(verified(&posting, &new, now));
+        assert_eq!(verified(&posting, &scene.secret, now), old_signs, "{after}");
+        assert_eq!(
+            posting.signature.split(' ').count(),
+            if old_signs { 2 } else { 1 }
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_ends_soon_is_announced_once_for_each_end() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let soon = |minutes| bench.clock.now() + Duration::minutes(minutes);
+    let context = bench
+        .admit(&bench.admin, operations::KEY_CREATE)
+        .await
+        .unwrap();
+    let draft = keys::KeyDraft {
+        partner_id: Some(scene.partner().await),
+        expires_at: Some(soon(30)),
+        ..bench.key_draft(None)
+    };
+    let render = |key: &keys::PartnerKey, _: &PlainKey| Rendered::new(key.id.to_string());
+    let answer = bench.service.key_create(&context, draft, render).await;
+    let id: ids::KeyId = answer.unwrap().value.body.parse().unwrap();
+
+    bench.service.announce_ends().await.unwrap();
+    assert_eq!(scene.deliver().await, 0, "too early");
+    bench.clock.advance(Duration::minutes(20));
+    for _ in 0..3 {
+        bench.service.announce_ends().await.unwrap();
+    }
+    scene.deliver().await;
+    let got = scene.receiver.taken();
+    assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["key.expiring"]);
+    let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
+    assert_eq!(body["data"]["id"], id.to_string());
+
+    // The end is put off: the new one is news.
+    let end = soon(60);
+    let moved: Result<(), StoreError> = bench
+        .db
+        .write(move |tx| {
+            let mut key = tx.key_for_update(id)?.unwrap().key;
+            key.expires_at = Some(end);
+            tx.key_update(&key)
+        })
+        .await;
+    moved.unwrap();
+    bench.service.announce_ends().await.unwrap();
+    assert_eq!(scene.deliver().await, 0);
+    bench.clock.advance(Duration::minutes(55));
+    bench.service.announce_ends().await.unwrap();
+    assert_eq!(scene.deliver().await, 1);
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_told_of_once() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let context = bench.admit(&scene.key, operations::WHOAMI).await.unwrap();
+    let audit::Actor::PartnerKey { id, .. } = context.caller.actor() else {
+        panic!("a partner key");
+    };
+    for _ in 0..2 {
+        let context = bench
+            .admit(&bench.admin, operations::KEY_REVOKE)
+            .await
+            .unwrap();
+        bench.service.key_revoke(&context, id).await.unwrap();
+    }
+    scene.deliver().await;
+    let got = scene.receiver.taken();
+    assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["key.revoked"]);
+    let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
+    assert_eq!(body["data"]["status"], "revoked");
+}
+
+#[tokio::test]
+async fn a_partner_has_sixteen_endpoints_at_the_most() {
+    let scene = Scene::new().await;
+    for _ in 1..16 {
+        create(&scene.bench, &scene.key, &[EventKind::OrgReady])
+            .await
+            .unwrap();
+    }
+    let refused = create(&scene.bench, &scene.key, &[EventKind::OrgReady]).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.error.to_string().contains("values"), "{refused:?}");
+    let bench = &scene.bench;
+    let context = bench
+        .admit(&scene.key, operations::WEBHOOK_DELETE)
+        .await
+        .unwrap();
+    bench
+        .service
+        .webhook_delete(&context, scene.endpoint)
+        .await
+        .unwrap();
+    create(bench, &scene.key, &[EventKind::OrgReady])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn outdated_deliveries_are_forgotten_after_a_month() {
+    let scene = Scene::new().await;
+    scene.org("acme-corp").await;
+    scene.deliver().await;
+    scene.bench.clock.advance(Duration::days(30));
+    scene.bench.service.forget_deliveries().await.unwrap();
+    assert_eq!(scene.deliveries().await.len(), 1);
+    scene.bench.clock.advance(Duration::SECOND);
+    scene.bench.service.forget_deliveries().await.unwrap();
+    assert_eq!(scene.deliveries().await, []);
+}
