@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Store};
+use crate::kit::{ALL_SCOPES, ORG_SCOPES, Store};
 
 on_both_engines![
     a_bound_key_acts_within_its_org_alone,
@@ -16,7 +16,7 @@ fn a_bound_key_acts_within_its_org_alone(store: Store) {
     let org = maker.org("acme-one");
     let other = maker.org("acme-two");
     let (id, other) = (org["id"].as_str().unwrap(), other["id"].as_str().unwrap());
-    let bound = server.issue(json!({"scopes": ALL_SCOPES, "org_id": id}));
+    let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id}));
     assert_eq!(bound.resource()["org_id"], id);
     assert_eq!(bound.partner_id(), maker.partner_id());
     assert_eq!(

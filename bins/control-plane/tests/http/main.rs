@@ -38,3 +38,4 @@ mod scopes;
 mod secrets;
 mod sight;
 mod values;
+mod webhooks;

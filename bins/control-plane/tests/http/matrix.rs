@@ -87,6 +87,10 @@ fn expectation(row: &Row, cell: Cell) -> (u16, &'static str) {
         Cell::PlanLost => (403, "partner-plan-required"),
         _ if !admits => (403, "not-permitted"),
         Cell::WrongScope if matches!(row.who, Who::Scopes(_)) => (403, "insufficient-scope"),
+        // A key that is bound to an org can't have the scope.
+        Cell::BoundElsewhere if row.who == Who::Scopes(&["webhooks:manage"]) => {
+            (403, "insufficient-scope")
+        }
         Cell::Foreign | Cell::Missing | Cell::AdminMissing => (404, "not-found"),
         Cell::BoundElsewhere if row.of != Of::Nothing => (404, "not-found"),
         Cell::BoundElsewhere if row.id == "createOrg" => (403, "not-permitted"),
@@ -158,7 +162,10 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
         for &cell in CELLS.iter().filter(|cell| cell.fits(row.of)) {
             let (caller, actor) = people.caller(row, cell);
             let subject = people.subject(row, cell, &caller);
-            let concrete = path.replace("{id}", &subject).replace("{code}", &subject);
+            let concrete = path
+                .replace("{id}", &subject)
+                .replace("{code}", &subject)
+                .replace("{delivery}", people.delivery());
             let concrete = format!("{concrete}{}", row.query);
             let request = format!("{}-{cell:?}", row.id);
             let body = (row.body)();

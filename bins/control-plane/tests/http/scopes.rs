@@ -63,6 +63,12 @@ fn operations(org: &str) -> Vec<Operation> {
             Value::Null,
             &["audit:read"],
         ),
+        operation(
+            "GET",
+            "/cp/webhook-endpoints".into(),
+            Value::Null,
+            &["webhooks:manage"],
+        ),
         operation("DELETE", one, Value::Null, &["orgs:delete"]),
     ]
 }

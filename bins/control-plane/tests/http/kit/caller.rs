@@ -18,6 +18,17 @@ pub const ALL_SCOPES: &[&str] = &[
     "workspaces:create",
     "billing:read",
     "audit:read",
+    "webhooks:manage",
+];
+
+/// Those that a key can have that is bound to an org.
+pub const ORG_SCOPES: &[&str] = &[
+    "orgs:create",
+    "orgs:list",
+    "orgs:delete",
+    "workspaces:create",
+    "billing:read",
+    "audit:read",
 ];
 
 /// A caller with one credential, or none.

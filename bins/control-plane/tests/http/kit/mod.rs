@@ -2,6 +2,7 @@
 
 mod answer;
 mod caller;
+mod receiver;
 mod server;
 mod store;
 pub mod tokens;
@@ -9,7 +10,8 @@ mod waiting;
 
 pub use self::{
     answer::Answer,
-    caller::{ALL_SCOPES, Caller},
+    caller::{ALL_SCOPES, Caller, ORG_SCOPES},
+    receiver::{Message, Reaction, Receiver},
     server::Server,
     store::{ADMIN_KEY, Store},
     waiting::{eventually, within},

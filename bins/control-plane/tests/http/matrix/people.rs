@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    kit::{ALL_SCOPES, Caller, Server, eventually, tokens},
+    kit::{ALL_SCOPES, Caller, ORG_SCOPES, Server, eventually, tokens},
     matrix::table::{Of, Row, Who},
 };
 
@@ -67,7 +67,7 @@ impl Cell {
     /// Whether there is such a case of an operation: no id of a foreign thing where there is no id.
     pub const fn fits(self, of: Of) -> bool {
         let asks_for_another = matches!(self, Self::Foreign | Self::Missing | Self::AdminMissing);
-        !asks_for_another || matches!(of, Of::Partner | Of::Key | Of::Org)
+        !asks_for_another || matches!(of, Of::Partner | Of::Key | Of::Org | Of::Endpoint)
     }
 }
 
@@ -79,6 +79,9 @@ pub struct People<'a> {
     own_org: String,
     other_org: String,
     foreign_org: String,
+    own_endpoint: String,
+    foreign_endpoint: String,
+    delivery: String,
     revoked: Caller,
     expired: Caller,
     disabled: Caller,
@@ -118,7 +121,14 @@ impl<'a> People<'a> {
             "scopes": ALL_SCOPES, "partner_id": maker.partner_id(),
             "allowed_cidrs": ["10.0.0.0/8", "2001:db8::/32"],
         }));
-        let bound = server.issue(json!({"scopes": ALL_SCOPES, "org_id": id(&own)}));
+        let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id(&own)}));
+        let endpoint = |caller: &Caller| {
+            let request = json!({"url": "https://hooks.invalid/", "events": ["org.failed"]});
+            id(&caller.post("/cp/webhook-endpoints", request).expect(201))
+        };
+        let (own_endpoint, foreign_endpoint) = (endpoint(&maker), endpoint(&stranger));
+        let test = format!("/cp/webhook-endpoints/{own_endpoint}/test");
+        let delivery = id(&maker.post(&test, Value::Null).expect(200));
         eventually("the key has expired", || {
             thread::sleep(Duration::from_millis(100));
             (admin.get(&expired.path()).expect(200)["status"] == "expired").then_some(())
@@ -129,6 +139,9 @@ impl<'a> People<'a> {
             own_org: id(&own),
             other_org: id(&other),
             foreign_org: id(&foreign),
+            own_endpoint,
+            foreign_endpoint,
+            delivery,
             maker,
             stranger,
             revoked,
@@ -140,6 +153,11 @@ impl<'a> People<'a> {
             admin,
             admin_id: admin_id.as_str().unwrap().to_owned(),
         }
+    }
+
+    /// The id of a delivery to the maker's endpoint.
+    pub fn delivery(&self) -> &str {
+        &self.delivery
     }
 
     /// Who calls, and the id by which the credential is on record.
@@ -188,6 +206,9 @@ impl<'a> People<'a> {
             (Of::Org, Cell::Foreign) => self.foreign_org.clone(),
             (Of::Org, Cell::BoundElsewhere) => self.other_org.clone(),
             (Of::Org, _) => self.own_org.clone(),
+            (Of::Endpoint, Cell::Missing | Cell::AdminMissing) => missing("whe"),
+            (Of::Endpoint, Cell::Foreign) => self.foreign_endpoint.clone(),
+            (Of::Endpoint, _) => self.own_endpoint.clone(),
         }
     }
 }

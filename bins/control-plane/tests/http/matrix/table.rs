@@ -27,6 +27,8 @@ pub enum Of {
     /// For an admin, any key; for a partner key, itself.
     Key,
     Org,
+    /// A webhook endpoint, with a delivery where one is named.
+    Endpoint,
     /// A code of a problem.
     Problem,
 }
@@ -104,14 +106,19 @@ fn renewal() -> Value {
     json!({"ttl_seconds": 3600})
 }
 
+fn endpoint() -> Value {
+    json!({"url": "https://hooks.invalid/", "events": ["org.ready"]})
+}
+
 fn subscription() -> Value {
     json!({"subscription": {"status": "trialing"}})
 }
 
-use Of::{Key, Nothing, Org, Partner, Problem};
+use Of::{Endpoint, Key, Nothing, Org, Partner, Problem};
 use Who::{Admin, Any, Scopes};
 
 const LIST: Who = Scopes(&["orgs:list"]);
+const WEBHOOKS: Who = Scopes(&["webhooks:manage"]);
 const READ: Who = Scopes(&["orgs:list", "orgs:create"]);
 const JSON: &str = "application/json";
 
@@ -152,7 +159,15 @@ pub const TABLE: &[Row] = &[
     row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
     row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),
     row("listAuditEvents", Scopes(&["audit:read"]), Nothing, "audit.list", 200, nothing),
+    row("createWebhookEndpoint", WEBHOOKS, Nothing, "webhook.create", 201, endpoint),
+    row("listWebhookEndpoints", WEBHOOKS, Nothing, "webhook.list", 200, nothing),
+    row("getWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.read", 200, nothing),
+    row("rotateWebhookSecret", WEBHOOKS, Endpoint, "webhook.rotate", 200, nothing),
+    row("testWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.test", 200, nothing),
+    row("listWebhookDeliveries", WEBHOOKS, Endpoint, "delivery.list", 200, nothing),
+    row("redeliverWebhook", WEBHOOKS, Endpoint, "delivery.redeliver", 200, nothing),
     row("whoami", Any, Nothing, "credential.read", 200, nothing),
     row("deleteOrg", Scopes(&["orgs:delete"]), Org, "org.delete", 202, nothing),
+    row("deleteWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.delete", 204, nothing),
     row("revokePartnerKey", Any, Key, "key.revoke", 204, nothing),
 ];

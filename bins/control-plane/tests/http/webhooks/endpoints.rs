@@ -1,0 +1,156 @@
+//! Endpoints: made, read, listed, deleted, by their partner alone.
+
+use serde_json::{Value, json};
+
+use super::{EVERYTHING, deliveries, endpoint, path};
+use crate::kit::{ALL_SCOPES, ORG_SCOPES, Store};
+
+on_both_engines![
+    an_endpoint_is_made_read_listed_and_deleted,
+    an_endpoint_is_its_partners_alone,
+    what_is_wrong_with_an_endpoint_is_told_at_its_place,
+    a_partner_has_sixteen_endpoints_at_the_most,
+    a_key_that_is_bound_to_an_org_can_not_manage_webhooks,
+];
+
+const URL: &str = "https://hooks.invalid/molecule?team=1";
+
+fn an_endpoint_is_made_read_listed_and_deleted(store: Store) {
+    let server = store.start();
+    let key = server.key(&["webhooks:manage"]);
+    let request = json!({"url": URL, "events": ["key.revoked", "org.ready", "org.ready"]});
+    let answer = key.post("/cp/webhook-endpoints", request);
+    let mut made = answer.expect(201);
+    assert_eq!(answer.header("location"), path(&made));
+    assert!(made["id"].as_str().unwrap().starts_with("whe_"));
+    let secret = made.as_object_mut().unwrap().remove("secret").unwrap();
+    assert!(secret.as_str().unwrap().starts_with("whsec_"));
+    let expect = json!({
+        "id": made["id"], "partner_id": key.partner_id(), "url": URL,
+        "events": ["org.ready", "key.revoked"], "status": "active",
+        "created_at": made["created_at"], "disabled_at": null, "old_secret_expires_at": null,
+    });
+    assert_eq!(made, expect);
+    assert_eq!(key.get(&path(&made)).expect(200), made);
+    let second = endpoint(&key, URL, EVERYTHING);
+    let listed = key.all("/cp/webhook-endpoints");
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0]["id"], second["id"], "the newest first");
+    assert_eq!(listed[1], made);
+    let first_page = key.get("/cp/webhook-endpoints?limit=1").expect(200);
+    let cursor = first_page["next_cursor"].as_str().unwrap();
+    let next = key.get(&format!("/cp/webhook-endpoints?limit=1&cursor={cursor}"));
+    assert_eq!(next.expect(200)["data"], json!([made]));
+    assert_eq!(deliveries(&key, &made), [Value::Null; 0]);
+
+    assert_eq!(key.delete(&path(&made)).status, 204);
+    for (method, rest) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/rotate-secret"),
+        ("POST", "/test"),
+        ("GET", "/deliveries"),
+    ] {
+        let asked = key.call(method, &format!("{}{rest}", path(&made)), Value::Null);
+        asked.problem(404, "not-found");
+    }
+    assert_eq!(key.all("/cp/webhook-endpoints").len(), 1);
+}
+
+fn an_endpoint_is_its_partners_alone(store: Store) {
+    let server = store.start();
+    let (key, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+    let made = endpoint(&key, URL, EVERYTHING);
+    let test = key
+        .post(&format!("{}/test", path(&made)), Value::Null)
+        .expect(200);
+    let again = format!("/deliveries/{}/redeliver", test["id"].as_str().unwrap());
+    let missing = path(&json!({"id": "whe_01HXKM4000000000000000000A"}));
+    for (method, rest) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/rotate-secret"),
+        ("POST", "/test"),
+        ("GET", "/deliveries"),
+        ("POST", &again),
+    ] {
+        let ask = |path: &str| {
+            let answer = stranger.call(method, &format!("{path}{rest}"), Value::Null);
+            let mut problem = answer.problem(404, "not-found");
+            problem.as_object_mut().unwrap().remove("request_id");
+            problem
+        };
+        assert_eq!(ask(&path(&made)), ask(&missing), "{method} {rest}");
+    }
+    assert_eq!(stranger.all("/cp/webhook-endpoints"), [Value::Null; 0]);
+    // Another key of the same partner sees it.
+    let colleague = server.key_of(key.partner_id(), &["webhooks:manage"]);
+    assert_eq!(colleague.all("/cp/webhook-endpoints").len(), 1);
+    server
+        .admin()
+        .get("/cp/webhook-endpoints")
+        .problem(403, "not-permitted");
+}
+
+fn what_is_wrong_with_an_endpoint_is_told_at_its_place(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let ask = |request: Value| key.post("/cp/webhook-endpoints", request).pointers();
+    assert_eq!(ask(json!({})), ["/url", "/events"]);
+    assert_eq!(ask(json!({"url": URL, "events": []})), ["/events"]);
+    let odd = json!({"url": URL, "events": ["org.ready", "org.*", "webhook.test", 1]});
+    assert_eq!(ask(odd), ["/events/1", "/events/2", "/events/3"]);
+    let more = json!({"url": URL, "events": ["org.ready"], "secret": "whsec_x"});
+    assert_eq!(ask(more), ["/secret"]);
+    for url in [
+        "http://hooks.example.com/",
+        "https://user:pw@hooks.example.com/",
+        "https://localhost:8443/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://10.1.2.3/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[fd00:ec2::254]/",
+        "ftp://hooks.example.com/",
+        "hooks.example.com",
+        "",
+    ] {
+        assert_eq!(
+            ask(json!({"url": url, "events": ["org.ready"]})),
+            ["/url"],
+            "{url}"
+        );
+    }
+    assert_eq!(key.all("/cp/webhook-endpoints"), [Value::Null; 0]);
+}
+
+fn a_partner_has_sixteen_endpoints_at_the_most(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let made: Vec<Value> = (0..16).map(|_| endpoint(&key, URL, EVERYTHING)).collect();
+    let request = json!({"url": URL, "events": ["org.ready"]});
+    let refused = key.post("/cp/webhook-endpoints", request);
+    assert_eq!(refused.pointers(), [""]);
+    assert!(refused.body.contains("delete one"), "{refused:#?}");
+    assert_eq!(key.delete(&path(&made[3])).status, 204);
+    endpoint(&key, URL, EVERYTHING);
+    endpoint(&server.key(ALL_SCOPES), URL, EVERYTHING);
+}
+
+fn a_key_that_is_bound_to_an_org_can_not_manage_webhooks(store: Store) {
+    let server = store.start();
+    let org = server.key(ALL_SCOPES).org("acme-corp");
+    let admin = server.admin();
+    let request = json!({"name": "a", "scopes": ["webhooks:manage"], "org_id": org["id"]});
+    let refused = admin.post("/cp/admin/partner-keys", request);
+    assert_eq!(refused.pointers(), ["/scopes"]);
+    let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": org["id"]}));
+    let changed = admin.patch(&bound.path(), json!({"scopes": ALL_SCOPES}));
+    assert_eq!(changed.pointers(), ["/scopes"]);
+    bound
+        .get("/cp/webhook-endpoints")
+        .problem(403, "insufficient-scope");
+}

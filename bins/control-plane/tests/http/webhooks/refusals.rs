@@ -1,0 +1,85 @@
+//! Where messages do not go: to addresses that are not public, and to where a receiver leads.
+
+use serde_json::{Value, json};
+
+use super::{ON_THIS_MACHINE, endpoint, path, settled};
+use crate::kit::{ALL_SCOPES, Reaction, Receiver, Store, eventually};
+
+on_both_engines![
+    an_address_that_is_not_public_is_not_called,
+    a_redirect_is_not_followed,
+    what_can_not_be_reached_is_told_in_words,
+];
+
+/// What was allowed when the endpoint was made is looked at again when it is called.
+fn an_address_that_is_not_public_is_not_called(store: Store) {
+    let receiver = Receiver::start();
+    let server = store.start_with(ON_THIS_MACHINE);
+    let key = server.key(ALL_SCOPES);
+    let port = receiver.port();
+    let by_name = endpoint(&key, &format!("https://localhost.:{port}/"), &["org.ready"]);
+    let by_address = endpoint(&key, &format!("https://127.0.0.1:{port}/"), &["org.ready"]);
+    let plain = endpoint(&key, &receiver.url(), &["org.ready"]);
+    let token = key.token().to_owned();
+    drop(server);
+
+    let server = store.start();
+    let key = server.with_token(&token);
+    key.org("acme-corp");
+    for (made, words) in [
+        (&by_name, "the public internet"),
+        (&by_address, "a loopback address"),
+        (&plain, "https://"),
+    ] {
+        let told = settled(&key, made, "pending");
+        let answer = &told["last_answer"];
+        assert_eq!(answer["status_code"], Value::Null, "{told:#}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(words), "{error}");
+        let test = key.post(&format!("{}/test", path(made)), Value::Null);
+        test.expect(200);
+        let told = settled(&key, made, "failed");
+        assert_eq!(told["type"], "webhook.test", "{told:#}");
+    }
+    assert_eq!(receiver.got().len(), 0);
+}
+
+fn a_redirect_is_not_followed(store: Store) {
+    let inner = Receiver::start();
+    let to = inner.url();
+    let outer = Receiver::reacting(move |_| Reaction::Redirect(to.clone()));
+    let server = store.start_with(ON_THIS_MACHINE);
+    let key = server.key(ALL_SCOPES);
+    let made = endpoint(&key, &outer.url(), &["org.ready"]);
+    key.post(&format!("{}/test", path(&made)), Value::Null)
+        .expect(200);
+    let told = settled(&key, &made, "failed");
+    assert_eq!(told["last_answer"]["status_code"], 302);
+    let error = told["last_answer"]["error"].as_str().unwrap();
+    assert!(error.contains("redirects are not followed"), "{error}");
+    assert_eq!(outer.got().len(), 1);
+    assert_eq!(inner.got().len(), 0);
+}
+
+fn what_can_not_be_reached_is_told_in_words(store: Store) {
+    let plain = Receiver::start();
+    let server = store.start_with(ON_THIS_MACHINE);
+    let key = server.key(ALL_SCOPES);
+    let port = plain.port();
+    for (url, words) in [
+        ("http://127.0.0.1:9/".to_owned(), "refused"),
+        ("http://no-such-host.invalid/".to_owned(), "address"),
+        (format!("https://127.0.0.1:{port}/"), "TLS"),
+    ] {
+        let made = endpoint(&key, &url, &["org.ready"]);
+        key.post(&format!("{}/test", path(&made)), Value::Null)
+            .expect(200);
+        let told = eventually("the test has failed", || {
+            let told = settled(&key, &made, "failed");
+            (told["attempts"] == 1).then_some(told)
+        });
+        let error = told["last_answer"]["error"].as_str().unwrap();
+        assert!(error.contains(words), "{url}: {error}");
+        assert_eq!(told["last_answer"]["excerpt"], json!(null));
+    }
+}
