@@ -9,7 +9,7 @@ use std::{
 
 use ids::{EndpointId, PageRequest, PartnerId};
 use keys::{KeyStore as _, PlainKey};
-use orgs::LocalProvisioner;
+use orgs::{LocalProvisioner, OrgStore as _};
 use service::{Refusal, Rendered, operations};
 use stores::{Database as _, StoreError};
 use time::{Duration, OffsetDateTime};
@@ -363,4 +363,40 @@ async fn outdated_deliveries_are_forgotten_after_a_month() {
     scene.bench.clock.advance(Duration::SECOND);
     scene.bench.service.forget_deliveries().await.unwrap();
     assert_eq!(scene.deliveries().await, []);
+}
+
+/// Ten minutes ahead; and a lease that is renewed all the time is not told of all the time.
+#[tokio::test]
+async fn an_org_whose_lease_ends_soon_is_announced() {
+    let scene = Scene::new().await;
+    let bench = &scene.bench;
+    let id = scene.org("acme-corp").await;
+    scene.deliver().await;
+    scene.receiver.taken();
+    let renew = |minutes| {
+        let end = bench.clock.now() + Duration::minutes(minutes);
+        bench.db.write(move |tx| tx.org_renew(id, end))
+    };
+    let announced = async || {
+        bench.service.announce_ends().await.unwrap();
+        scene.deliver().await;
+        scene.receiver.taken()
+    };
+    let renewed: Result<(), StoreError> = renew(11).await;
+    renewed.unwrap();
+    assert_eq!(announced().await.len(), 0);
+    bench.clock.advance(Duration::minutes(1));
+    let got = announced().await;
+    assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["org.expiring"]);
+    let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
+    assert_eq!(body["data"]["id"], id.to_string());
+    assert_ne!(body["data"]["expires_at"], serde_json::Value::Null);
+    let mut told = 0;
+    for _ in 0..30 {
+        bench.clock.advance(Duration::minutes(1));
+        let renewed: Result<(), StoreError> = renew(9).await;
+        renewed.unwrap();
+        told += announced().await.len();
+    }
+    assert_eq!(told, 3, "once for each end that passes, not once a minute");
 }
