@@ -54,7 +54,7 @@ impl Sender for Receiver {
 /// What a message says it is about.
 fn kind(posting: &Posting) -> String {
     let body: serde_json::Value = serde_json::from_str(&posting.body).unwrap();
-    body["type"].as_str().unwrap().to_owned()
+    body.get("type").unwrap().as_str().unwrap().to_owned()
 }
 
 #[track_caller]
