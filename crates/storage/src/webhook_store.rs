@@ -176,7 +176,7 @@ impl WebhookStore for Session<Writing> {
         ends_at: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let ends_at = values::micros(ends_at);
-        self.run(|connection| dialect::announcement_insert(connection, subject, ends_at))
+        self.run(|connection| dialect::webhooks::announcement_insert(connection, subject, ends_at))
     }
 
     fn webhooks_forget(

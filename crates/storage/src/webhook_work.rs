@@ -115,7 +115,7 @@ pub(crate) fn held(
     id: EndpointId,
     token: Ulid,
 ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-    session.run(|connection| dialect::lock_endpoint(connection, &id.to_string()))?;
+    session.run(|connection| dialect::webhooks::lock_endpoint(connection, &id.to_string()))?;
     session
         .run(|connection| {
             endpoints::table
