@@ -129,6 +129,8 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         reserved_slugs: ReservedSlugs::default(),
         admin_rate_limit: LIMIT,
         auth_failure_limit: LIMIT,
+        login_url: "https://app.example/login".to_owned(),
+        webhook_reach: webhooks::Reach::Public,
     };
     let service = Service::new(db, limiter(), LocalProvisioner, settings, world);
     service.follow_changes().await?;

@@ -173,6 +173,7 @@ impl Settings {
                 .parse()
                 .context("data_dir")?,
         };
+        let private = parsed("webhook_allow_private", raw.webhook_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
         Ok(Self {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
@@ -207,11 +208,7 @@ impl Settings {
                 .iter()
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
-            webhook_reach: if parsed("webhook_allow_private", raw.webhook_allow_private, "false")? {
-                Reach::Anywhere
-            } else {
-                Reach::Public
-            },
+            webhook_reach: Reach::allowing_private(private),
             plans: PlanCatalogue::new(
                 list(Some(
                     raw.plans.as_deref().unwrap_or("free,standard,enterprise"),
