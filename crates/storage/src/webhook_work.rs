@@ -28,7 +28,8 @@ pub(crate) fn next_due<M>(
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     let now = values::micros(now);
-    let first: Option<i64> = session.run(|connection| {
+    // The first in the order of an index, and not the least of all: a backlog may be long.
+    let first: Option<Option<i64>> = session.run(|connection| {
         deliveries::table
             .inner_join(endpoints::table)
             .filter(deliveries::due_at.is_not_null())
@@ -38,9 +39,12 @@ pub(crate) fn next_due<M>(
                     .is_null()
                     .or(endpoints::hold_until.le(now)),
             )
-            .select(min(deliveries::due_at))
-            .get_result(connection)
+            .order(deliveries::due_at)
+            .select(deliveries::due_at)
+            .first(connection)
+            .optional()
     })?;
+    let first = first.flatten();
     values::optional_time(first, "the next attempt at a delivery")
 }
 
