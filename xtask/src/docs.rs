@@ -187,7 +187,9 @@ impl Server {
     fn start(program: &Path, folder: &TempDir) -> Result<Self> {
         let log = folder.path().join("server.log");
         let mut process = quiet(program, folder)
+            // One of the documents has a receiver of webhooks on the same machine.
             .args(["--listen", "127.0.0.1:0"])
+            .args(["--webhook-allow-private", "true"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)

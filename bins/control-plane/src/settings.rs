@@ -189,6 +189,7 @@ impl Settings {
                 .parse()
                 .context("data_dir")?,
         };
+        let private = parsed("webhook_allow_private", raw.webhook_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
         Ok(Self {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
@@ -223,11 +224,7 @@ impl Settings {
                 .iter()
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
-            webhook_reach: if parsed("webhook_allow_private", raw.webhook_allow_private, "false")? {
-                Reach::Anywhere
-            } else {
-                Reach::Public
-            },
+            webhook_reach: Reach::allowing_private(private),
             provisioner,
             plans: PlanCatalogue::new(
                 list(Some(

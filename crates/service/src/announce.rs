@@ -1,12 +1,13 @@
-//! What a partner is told ahead of time: that a key will end by itself soon.
+//! What a partner is told ahead of time: that an org or a key will end by itself soon.
 
-use keys::KeyQueries as _;
+use ids::{KeyId, OrgId};
+use orgs::OrgSight;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
-use time::Duration;
+use stores::{Database, StoreError, Transaction};
+use time::{Duration, OffsetDateTime};
 use webhooks::{EventKind, WebhookQueries as _, WebhookStore as _};
 
-use crate::Service;
+use crate::{Service, outbox::Outbox};
 
 /// How long ahead of an end it is announced.
 const AHEAD: Duration = Duration::minutes(10);
@@ -19,39 +20,42 @@ const FORGET_AT_ONCE: usize = 500;
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Announces ends that are near, each once, a bounded number at a time; tells whether there may be
-    /// more.
+    /// more. An end that is put off again and again, by less than that, is announced when the one
+    /// that was told has passed.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn announce_ends(&self) -> Result<bool, StoreError> {
         let now = self.world.now();
-        let keys = self
+        let (keys, orgs) = self
             .db
-            .read(move |view| view.keys_to_announce(now, now + AHEAD, AT_ONCE))
+            .read(move |view| {
+                let until = now + AHEAD;
+                Ok::<_, StoreError>((
+                    view.keys_to_announce(now, until, AT_ONCE)?,
+                    view.orgs_to_announce(now, until, AT_ONCE)?,
+                ))
+            })
             .await?;
-        let more = keys.len() == AT_ONCE;
-        if !keys.is_empty() {
-            let outbox = self.outbox.clone();
-            let told: Result<(), StoreError> = self
-                .db
-                .write(move |tx| {
-                    for id in &keys {
-                        let key = tx.key(*id)?.map(|held| held.key);
-                        // Whoever was quicker has told of it, or has ended or prolonged the key.
-                        if let Some(key) = key.filter(|key| key.revoked_at.is_none())
-                            && let Some(end) = key.expires_at
-                            && end <= now + AHEAD
-                            && tx.announcement_insert(&id.to_string(), end)?
-                        {
-                            outbox.key(tx, EventKind::KeyExpiring, &key, now)?;
-                        }
-                    }
-                    Ok(())
-                })
-                .await;
-            told?;
-            self.outgoing.notify_one();
+        if keys.is_empty() && orgs.is_empty() {
+            return Ok(false);
         }
+        let more = keys.len().max(orgs.len()) == AT_ONCE;
+        let outbox = self.outbox.clone();
+        let told: Result<(), StoreError> = self
+            .db
+            .write(move |tx| {
+                for &id in &keys {
+                    announce_key(tx, &outbox, id, now)?;
+                }
+                for &id in &orgs {
+                    announce_org(tx, &outbox, id, now)?;
+                }
+                Ok(())
+            })
+            .await;
+        told?;
+        self.outgoing.notify_one();
         Ok(more)
     }
 
@@ -67,5 +71,50 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .write(move |tx| tx.webhooks_forget(since, FORGET_AT_ONCE))
             .await?;
         Ok(forgotten == FORGET_AT_ONCE)
+    }
+}
+
+/// Tells of a key's end, unless somebody was quicker to tell, or to end or prolong the key.
+fn announce_key<T: Transaction>(
+    tx: &mut T,
+    outbox: &Outbox,
+    id: KeyId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let key = tx.key(id)?.map(|held| held.key);
+    if let Some(key) = key.filter(|key| key.revoked_at.is_none())
+        && is_news(tx, &id.to_string(), key.expires_at, now)?
+    {
+        outbox.key(tx, EventKind::KeyExpiring, &key, now)?;
+    }
+    Ok(())
+}
+
+/// Tells of an org's end, unless somebody was quicker to tell, or to delete or renew the org.
+fn announce_org<T: Transaction>(
+    tx: &mut T,
+    outbox: &Outbox,
+    id: OrgId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let org = tx.org(OrgSight::All, id)?;
+    if let Some(org) = org.filter(|org| org.status.is_staying())
+        && is_news(tx, &id.to_string(), org.expires_at, now)?
+    {
+        outbox.org(tx, EventKind::OrgExpiring, &org, now)?;
+    }
+    Ok(())
+}
+
+/// Whether the end is near and has not been told; from then on it has.
+fn is_news<T: Transaction>(
+    tx: &mut T,
+    subject: &str,
+    end: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    match end.filter(|&end| end <= now + AHEAD) {
+        Some(end) => tx.announcement_insert(subject, end),
+        None => Ok(false),
     }
 }

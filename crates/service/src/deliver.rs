@@ -200,12 +200,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
         tokio::pin!(work);
         loop {
             tokio::select! {
-                outcome = &mut work => {
-                    if let Err(error) = outcome {
-                        self.warn(&error, "an endpoint was not served");
+                outcome = &mut work => match outcome {
+                    Ok(()) => break,
+                    Err(error) => {
+                        // Nor is it released: what was not recorded is not to be sent at once again.
+                        return self.warn(&error, "an endpoint was not served; it waits until its hold ends");
                     }
-                    break;
-                }
+                },
                 () = sleep(RENEWAL) => self.renew().await,
                 _ = stop.changed() => break,
             }
@@ -244,7 +245,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
                 let (endpoint, secrets) = (batch.endpoint.clone(), batch.secrets.clone());
                 attempts.spawn(async move { turn.attempt(endpoint, secrets, delivery).await });
             }
-            while attempts.join_next().await.is_some() {}
+            let mut failed = None;
+            while let Some(done) = attempts.join_next().await {
+                let outcome = done.unwrap_or(Err(StoreError::Panicked));
+                failed = outcome.err().or(failed);
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if Instant::now() >= end {
                 return Ok(());
             }
@@ -268,7 +276,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
         Ok(found.await?.filter(|batch| !batch.deliveries.is_empty()))
     }
 
-    async fn attempt(&self, endpoint: Endpoint, secrets: SealedSecrets, delivery: Delivery) {
+    async fn attempt(
+        &self,
+        endpoint: Endpoint,
+        secrets: SealedSecrets,
+        delivery: Delivery,
+    ) -> Result<(), StoreError> {
         let id = delivery.id;
         let reception = match self.posting(&endpoint, &secrets, &delivery) {
             None => Reception::Unanswered(
@@ -282,8 +295,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
                 })
             }
         };
-        match self.record(&endpoint, delivery, reception).await {
-            Ok(Some(attempted)) => {
+        match self.record(&endpoint, delivery, reception).await? {
+            Some(attempted) => {
                 self.service.tally.count(attempted);
                 tracing::debug!(
                     delivery_id = %id,
@@ -292,13 +305,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
                     "message sent"
                 );
             }
-            Ok(None) => tracing::warn!(
+            None => tracing::warn!(
                 delivery_id = %id,
                 endpoint_id = %self.id,
-                "the hold on an endpoint was lost; another worker goes on"
+                "the endpoint is deleted, or held by another worker, who goes on"
             ),
-            Err(error) => self.warn(&error, "an attempt was not recorded; it is made again"),
         }
+        Ok(())
     }
 
     /// The message as it is sent now, signed with each secret in force, the newest first.

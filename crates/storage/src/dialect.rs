@@ -19,7 +19,7 @@ use crate::{
     replies::ReplyRow,
     schema::{
         applied_migrations, audit_events, meta, org_steps, orgs, partner_keys, partners, replies,
-        slugs, subscriptions, webhook_announcements, webhook_endpoints, workspaces,
+        slugs, subscriptions, workspaces,
     },
     slugs::SlugRow,
     subscriptions::SubscriptionRow,
@@ -176,19 +176,6 @@ row_lock!(
     lock_org, orgs
 );
 
-/// Holds a webhook endpoint. Deliveries to it, which refer to its row, can be added meanwhile.
-pub(crate) fn lock_endpoint(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => webhook_endpoints::table
-            .find(id)
-            .select(webhook_endpoints::id)
-            .for_no_key_update()
-            .load::<String>(postgres)
-            .map(drop),
-        AnyConnection::Sqlite(_) => Ok(()),
-    }
-}
-
 /// Holds a partner key against every change, and lets others hold it in this way too.
 pub(crate) fn lock_key_for_use(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
     match connection {
@@ -259,6 +246,9 @@ macro_rules! on_both {
         }
     };
 }
+
+// Below the macro, which it uses.
+pub(crate) mod webhooks;
 
 /// Adds a slug unless it is there; whether it was added.
 ///
@@ -333,29 +323,6 @@ pub(crate) fn subscription_put(
     )
     .execute(inner))
     .map(drop)
-}
-
-/// Notes an announcement unless it is noted; whether it was added.
-pub(crate) fn announcement_insert(
-    connection: &mut AnyConnection,
-    subject: &str,
-    ends_at: i64,
-) -> QueryResult<bool> {
-    let row = (
-        webhook_announcements::subject.eq(subject),
-        webhook_announcements::ends_at.eq(ends_at),
-    );
-    on_both!(connection, |inner| diesel::insert_into(
-        webhook_announcements::table
-    )
-    .values(row)
-    .on_conflict((
-        webhook_announcements::subject,
-        webhook_announcements::ends_at
-    ))
-    .do_nothing()
-    .execute(inner))
-    .map(|rows| rows > 0)
 }
 
 /// Adds an event, or replaces the details of the one of its id.

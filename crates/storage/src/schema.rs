@@ -256,3 +256,4 @@ diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);
 diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints);
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, webhook_announcements);
+diesel::allow_tables_to_appear_in_same_query!(orgs, webhook_announcements);

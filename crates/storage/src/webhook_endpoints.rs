@@ -174,7 +174,7 @@ pub(crate) fn lock(
     partner: PartnerId,
     id: EndpointId,
 ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-    session.run(|connection| dialect::lock_endpoint(connection, &id.to_string()))?;
+    session.run(|connection| dialect::webhooks::lock_endpoint(connection, &id.to_string()))?;
     row(session, partner, id)?
         .map(EndpointRow::with_secrets)
         .transpose()

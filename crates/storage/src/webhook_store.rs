@@ -1,6 +1,6 @@
 //! The store of webhooks: where each question and each change is found.
 
-use ids::{DeliveryId, EndpointId, KeyId, Page, PageRequest, PartnerId, Ulid};
+use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
@@ -74,6 +74,15 @@ impl<M> WebhookQueries for Session<M> {
         limit: usize,
     ) -> Result<Vec<KeyId>, StoreError> {
         work::keys_to_announce(self, from, until, limit)
+    }
+
+    fn orgs_to_announce(
+        &mut self,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        work::orgs_to_announce(self, from, until, limit)
     }
 }
 
@@ -167,7 +176,7 @@ impl WebhookStore for Session<Writing> {
         ends_at: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let ends_at = values::micros(ends_at);
-        self.run(|connection| dialect::announcement_insert(connection, subject, ends_at))
+        self.run(|connection| dialect::webhooks::announcement_insert(connection, subject, ends_at))
     }
 
     fn webhooks_forget(

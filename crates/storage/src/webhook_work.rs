@@ -1,11 +1,12 @@
 //! The deliverer's rows: which endpoints have deliveries due, who holds them, what has been announced,
 //! and what can be forgotten.
 
+use ::orgs::OrgStatus;
 use diesel::{
     dsl::{exists, min, not},
     prelude::*,
 };
-use ids::{EndpointId, KeyId, Ulid};
+use ids::{EndpointId, KeyId, OrgId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, Hold, SealedSecrets};
@@ -13,8 +14,8 @@ use webhooks::{Endpoint, Hold, SealedSecrets};
 use crate::{
     dialect,
     schema::{
-        partner_keys, webhook_announcements as announcements, webhook_deliveries as deliveries,
-        webhook_endpoints as endpoints,
+        orgs, partner_keys, webhook_announcements as announcements,
+        webhook_deliveries as deliveries, webhook_endpoints as endpoints,
     },
     session::{Session, Writing},
     values,
@@ -27,7 +28,8 @@ pub(crate) fn next_due<M>(
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     let now = values::micros(now);
-    let first: Option<i64> = session.run(|connection| {
+    // The first in the order of an index, and not the least of all: a backlog may be long.
+    let first: Option<Option<i64>> = session.run(|connection| {
         deliveries::table
             .inner_join(endpoints::table)
             .filter(deliveries::due_at.is_not_null())
@@ -37,9 +39,12 @@ pub(crate) fn next_due<M>(
                     .is_null()
                     .or(endpoints::hold_until.le(now)),
             )
-            .select(min(deliveries::due_at))
-            .get_result(connection)
+            .order(deliveries::due_at)
+            .select(deliveries::due_at)
+            .first(connection)
+            .optional()
     })?;
+    let first = first.flatten();
     values::optional_time(first, "the next attempt at a delivery")
 }
 
@@ -114,7 +119,7 @@ pub(crate) fn held(
     id: EndpointId,
     token: Ulid,
 ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-    session.run(|connection| dialect::lock_endpoint(connection, &id.to_string()))?;
+    session.run(|connection| dialect::webhooks::lock_endpoint(connection, &id.to_string()))?;
     session
         .run(|connection| {
             endpoints::table
@@ -156,11 +161,7 @@ pub(crate) fn keys_to_announce<M>(
 ) -> Result<Vec<KeyId>, StoreError> {
     let announced = announcements::table
         .filter(announcements::subject.eq(partner_keys::id))
-        .filter(
-            announcements::ends_at
-                .nullable()
-                .eq(partner_keys::expires_at),
-        );
+        .filter(announcements::ends_at.gt(values::micros(from)));
     let ids: Vec<String> = session.run(|connection| {
         partner_keys::table
             .filter(partner_keys::expires_at.gt(values::micros(from)))
@@ -174,6 +175,31 @@ pub(crate) fn keys_to_announce<M>(
     })?;
     ids.iter()
         .map(|id| values::id(id, "the id of a key"))
+        .collect()
+}
+
+pub(crate) fn orgs_to_announce<M>(
+    session: &mut Session<M>,
+    from: OffsetDateTime,
+    until: OffsetDateTime,
+    limit: usize,
+) -> Result<Vec<OrgId>, StoreError> {
+    let announced = announcements::table
+        .filter(announcements::subject.eq(orgs::id))
+        .filter(announcements::ends_at.gt(values::micros(from)));
+    let ids: Vec<String> = session.run(|connection| {
+        orgs::table
+            .filter(orgs::status.eq_any(OrgStatus::STAYING.map(OrgStatus::as_str)))
+            .filter(orgs::expires_at.gt(values::micros(from)))
+            .filter(orgs::expires_at.le(values::micros(until)))
+            .filter(not(exists(announced)))
+            .order((orgs::expires_at, orgs::id))
+            .limit(values::row_count(limit))
+            .select(orgs::id)
+            .load(connection)
+    })?;
+    ids.iter()
+        .map(|id| values::id(id, "the id of an org"))
         .collect()
 }
 

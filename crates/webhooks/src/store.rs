@@ -1,6 +1,6 @@
 //! What a store of endpoints and deliveries must offer.
 
-use ids::{DeliveryId, EndpointId, KeyId, Page, PageRequest, PartnerId, Ulid};
+use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
 
 use crate::{Delivery, Endpoint, EventKind, SealedSecrets};
@@ -72,14 +72,22 @@ pub trait WebhookQueries {
     /// How much there is to do at `now`.
     fn backlog(&mut self, now: OffsetDateTime) -> Result<Backlog, Self::Error>;
 
-    /// Up to `limit` keys that end after `from` and not after `until`, that are not revoked, and whose
-    /// end has not been noted.
+    /// Up to `limit` keys that end after `from` and not after `until`, the first to end first: those
+    /// that are not revoked and of which no end after `from` is noted.
     fn keys_to_announce(
         &mut self,
         from: OffsetDateTime,
         until: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<KeyId>, Self::Error>;
+
+    /// The same of orgs: those that are not going or gone.
+    fn orgs_to_announce(
+        &mut self,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, Self::Error>;
 }
 
 /// Changes to a store of webhooks; all within the caller's transaction.
@@ -159,7 +167,7 @@ pub trait WebhookStore: WebhookQueries {
         at: OffsetDateTime,
     ) -> Result<(), Self::Error>;
 
-    /// Notes that the end of something has been announced; `false` when it was noted before.
+    /// Notes that the end of something is announced; `false` when this end was noted before.
     fn announcement_insert(
         &mut self,
         subject: &str,

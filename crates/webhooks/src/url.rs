@@ -50,6 +50,18 @@ pub enum Reach {
     Anywhere,
 }
 
+impl Reach {
+    /// The reach of a control plane whose operator has, or has not, allowed private addresses.
+    #[must_use]
+    pub const fn allowing_private(allowed: bool) -> Self {
+        if allowed {
+            Self::Anywhere
+        } else {
+            Self::Public
+        }
+    }
+}
+
 /// A URL to which messages may be sent, as far as that can be seen without asking for its host's
 /// addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,7 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        // Of `api` it uses the error table and the statuses.
+        // Of `api` it uses the error table, the statuses, and the views that messages to webhooks show.
         "service",
         &[
             "ids",

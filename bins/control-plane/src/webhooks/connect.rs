@@ -160,6 +160,15 @@ mod tests {
         checked(&["[::1]:443", "93.184.216.34:443"], Some("a loopback"));
     }
 
+    /// Whatever the URL says: what counts is where its name leads.
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_refused_after_the_look_up() {
+        let url = EndpointUrl::stored("https://localhost/").unwrap();
+        let tls = tls(public_roots()).unwrap();
+        let told = connect(&url, Reach::Public, &tls).await.err().unwrap();
+        assert!(told.contains("a loopback address"), "{told}");
+    }
+
     #[tokio::test]
     async fn a_name_is_looked_up_and_an_unknown_one_is_told() {
         let found = resolve("localhost".to_owned(), 80).await.unwrap();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store};
+use crate::kit::{ALL_SCOPES, Answer, Caller, ORG_SCOPES, Store};
 
 on_both_engines![
     a_lease_stands_in_its_org_and_is_renewed_by_any_key_of_the_partner,
@@ -174,7 +174,7 @@ fn a_deletion_by_label_stays_within_the_sight_of_its_key(store: Store) {
     let own = create(&key, "acme-own", labels());
     let other = create(&key, "acme-other", labels());
     let foreign = create(&stranger, "acme-foreign", labels());
-    let bound = server.issue(json!({"scopes": ALL_SCOPES, "org_id": id(&own)}));
+    let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id(&own)}));
     let path = "/cp/orgs?label=run_id:1";
     assert_eq!(slugs(&bound.delete(path).expect(202)), ["acme-own"]);
     let seen = bound.all("/cp/audit-events?action=org.delete");

@@ -1,5 +1,6 @@
 //! Messages to partners' endpoints: written with the change, signed, tried again, told once.
 
+mod ends;
 mod tries;
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
 };
 
 use ids::{EndpointId, PageRequest, PartnerId};
-use keys::{KeyStore as _, PlainKey};
+use keys::PlainKey;
 use orgs::LocalProvisioner;
 use service::{Refusal, Rendered, operations};
 use stores::{Database as _, StoreError};
@@ -54,7 +55,7 @@ impl Sender for Receiver {
 /// What a message says it is about.
 fn kind(posting: &Posting) -> String {
     let body: serde_json::Value = serde_json::from_str(&posting.body).unwrap();
-    body["type"].as_str().unwrap().to_owned()
+    body.get("type").unwrap().as_str().unwrap().to_owned()
 }
 
 #[track_caller]
@@ -257,54 +258,6 @@ async fn for_a_day_after_a_rotation_both_secrets_sign() {
 }
 
 #[tokio::test]
-async fn a_key_that_ends_soon_is_announced_once_for_each_end() {
-    let scene = Scene::new().await;
-    let bench = &scene.bench;
-    let soon = |minutes| bench.clock.now() + Duration::minutes(minutes);
-    let context = bench
-        .admit(&bench.admin, operations::KEY_CREATE)
-        .await
-        .unwrap();
-    let draft = keys::KeyDraft {
-        partner_id: Some(scene.partner().await),
-        expires_at: Some(soon(30)),
-        ..bench.key_draft(None)
-    };
-    let render = |key: &keys::PartnerKey, _: &PlainKey| Rendered::new(key.id.to_string());
-    let answer = bench.service.key_create(&context, draft, render).await;
-    let id: ids::KeyId = answer.unwrap().value.body.parse().unwrap();
-
-    bench.service.announce_ends().await.unwrap();
-    assert_eq!(scene.deliver().await, 0, "too early");
-    bench.clock.advance(Duration::minutes(20));
-    for _ in 0..3 {
-        bench.service.announce_ends().await.unwrap();
-    }
-    scene.deliver().await;
-    let got = scene.receiver.taken();
-    assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["key.expiring"]);
-    let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
-    assert_eq!(body["data"]["id"], id.to_string());
-
-    // The end is put off: the new one is news.
-    let end = soon(60);
-    let moved: Result<(), StoreError> = bench
-        .db
-        .write(move |tx| {
-            let mut key = tx.key_for_update(id)?.unwrap().key;
-            key.expires_at = Some(end);
-            tx.key_update(&key)
-        })
-        .await;
-    moved.unwrap();
-    bench.service.announce_ends().await.unwrap();
-    assert_eq!(scene.deliver().await, 0);
-    bench.clock.advance(Duration::minutes(55));
-    bench.service.announce_ends().await.unwrap();
-    assert_eq!(scene.deliver().await, 1);
-}
-
-#[tokio::test]
 async fn a_revoked_key_is_told_of_once() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
@@ -350,17 +303,4 @@ async fn a_partner_has_sixteen_endpoints_at_the_most() {
     create(bench, &scene.key, &[EventKind::OrgReady])
         .await
         .unwrap();
-}
-
-#[tokio::test]
-async fn outdated_deliveries_are_forgotten_after_a_month() {
-    let scene = Scene::new().await;
-    scene.org("acme-corp").await;
-    scene.deliver().await;
-    scene.bench.clock.advance(Duration::days(30));
-    scene.bench.service.forget_deliveries().await.unwrap();
-    assert_eq!(scene.deliveries().await.len(), 1);
-    scene.bench.clock.advance(Duration::SECOND);
-    scene.bench.service.forget_deliveries().await.unwrap();
-    assert_eq!(scene.deliveries().await, []);
 }

@@ -181,6 +181,7 @@ macro_rules! conformance_rules {
                 the_backlog_is_counted
                 an_end_is_announced_once_and_again_when_it_moves
                 keys_are_announced_that_end_within_the_time_and_are_not_revoked
+                orgs_are_announced_that_end_within_the_time_and_stay
                 what_is_outdated_is_forgotten_up_to_the_limit
             }
             webhooks {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ids::{EndpointId, TypedId as _, Ulid};
 use keys::PartnerKey;
+use orgs::{Org, OrgStatus};
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
 use webhooks::{Backlog, Delivery, DeliveryStatus, Endpoint, Hold};
@@ -290,12 +291,50 @@ pub async fn keys_are_announced_that_end_within_the_time_and_are_not_revoked<D: 
         .write(move |tx| tx.announcement_insert(&told, at(20)))
         .await;
     assert_eq!(ending(9).await, [at_11, at_30]);
-    // The end was moved since: it is news again.
-    let told = at_11.to_string();
+    // An end that has passed was another one; one to come was near enough to be told of.
+    for (end, expect) in [(10, [at_11, at_30].as_slice()), (12, &[at_30])] {
+        let told = at_11.to_string();
+        world
+            .write(move |tx| tx.announcement_insert(&told, at(end)))
+            .await;
+        assert_eq!(ending(9).await, expect);
+    }
+}
+
+/// As keys; an org that is going or gone ends no more.
+pub async fn orgs_are_announced_that_end_within_the_time_and_stay<D: Database>(db: D) {
+    let world = World::new(db);
+    let key = world.key(&world.partner().await).await;
+    let mut ids = Vec::new();
+    for (end, status) in [
+        (None, OrgStatus::Ready),
+        (Some(10), OrgStatus::Ready),
+        (Some(30), OrgStatus::Provisioning),
+        (Some(31), OrgStatus::Ready),
+        (Some(20), OrgStatus::Deprovisioning),
+        (Some(21), OrgStatus::Deleted),
+        (Some(22), OrgStatus::Suspended),
+        (Some(23), OrgStatus::Failed),
+    ] {
+        let org = Org {
+            expires_at: end.map(at),
+            status,
+            ..world.build.org(&key)
+        };
+        world.add_org(&org).await;
+        ids.push(org.id);
+    }
+    let [_, _, at_30, _, _, _, at_22, at_23] = *ids.as_slice() else {
+        panic!("eight orgs");
+    };
+    let ending = |limit| world.read(move |view| view.orgs_to_announce(at(10), at(30), limit));
+    assert_eq!(ending(9).await, [at_22, at_23, at_30]);
+    assert_eq!(ending(1).await, [at_22]);
+    let told = at_22.to_string();
     world
-        .write(move |tx| tx.announcement_insert(&told, at(12)))
+        .write(move |tx| tx.announcement_insert(&told, at(22)))
         .await;
-    assert_eq!(ending(9).await, [at_11, at_30]);
+    assert_eq!(ending(9).await, [at_23, at_30]);
 }
 
 /// Deliveries that have ended or have lost their endpoint, endpoints that have lost their deliveries,

@@ -30,8 +30,8 @@ pub(super) struct State {
     pub(super) replies: Table<(String, [u8; 32]), ReplyRow>,
     pub(super) endpoints: Table<EndpointId, EndpointRow>,
     pub(super) deliveries: Table<DeliveryId, Delivery>,
-    /// What ends, and when; the value is the end once more.
-    pub(super) announcements: Table<(String, OffsetDateTime), OffsetDateTime>,
+    /// What ends, and when; the value is the same once more.
+    pub(super) announcements: Table<(String, OffsetDateTime), (String, OffsetDateTime)>,
 }
 
 impl State {

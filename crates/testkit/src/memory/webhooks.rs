@@ -1,6 +1,6 @@
 //! Webhook endpoints and deliveries in memory.
 
-use ids::{DeliveryId, EndpointId, KeyId, Page, PageRequest, PartnerId, Ulid};
+use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
@@ -33,6 +33,15 @@ impl State {
                 let row = self.live_endpoint(delivery.endpoint_id);
                 row.is_some_and(|row| row.hold.is_none_or(|hold| hold.until <= now))
             })
+    }
+}
+
+impl State {
+    /// Whether an end of this after `from` has been announced.
+    fn is_announced(&self, subject: impl ToString, from: OffsetDateTime) -> bool {
+        let subject = subject.to_string();
+        let mut rows = self.announcements.rows();
+        rows.any(|(told, end)| *told == subject && *end > from)
     }
 }
 
@@ -123,12 +132,25 @@ impl<Mode> WebhookQueries for Session<Mode> {
             .filter(|key| key.revoked_at.is_none())
             .filter_map(|key| Some((key.expires_at?, key.id)))
             .filter(|&(end, _)| end > from && end <= until)
-            .filter(|&(end, id)| {
-                self.state
-                    .announcements
-                    .get(&(id.to_string(), end))
-                    .is_none()
-            })
+            .filter(|&(_, id)| !self.state.is_announced(id, from))
+            .collect();
+        ending.sort_unstable();
+        ending.truncate(limit);
+        Ok(ending.into_iter().map(|(_, id)| id).collect())
+    }
+
+    fn orgs_to_announce(
+        &mut self,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        let rows = self.state.orgs.rows().map(|row| &row.org);
+        let mut ending: Vec<_> = rows
+            .filter(|org| org.status.is_staying())
+            .filter_map(|org| Some((org.expires_at?, org.id)))
+            .filter(|&(end, _)| end > from && end <= until)
+            .filter(|&(_, id)| !self.state.is_announced(id, from))
             .collect();
         ending.sort_unstable();
         ending.truncate(limit);
@@ -299,7 +321,7 @@ impl WebhookStore for MemoryTx {
     ) -> Result<bool, StoreError> {
         let place = (subject.to_owned(), ends_at);
         let is_new = self.state.announcements.get(&place).is_none();
-        self.state.announcements.put(place, ends_at);
+        self.state.announcements.put(place.clone(), place);
         Ok(is_new)
     }
 
@@ -342,12 +364,12 @@ impl WebhookStore for MemoryTx {
             .endpoints
             .retain(|row| !bare.contains(&row.endpoint.id));
 
-        let ends = state.announcements.rows().copied();
+        let ends = state.announcements.rows().map(|&(_, end)| end);
         let mut past: Vec<_> = ends.filter(|&end| end < since).collect();
         past.sort_unstable();
         past.truncate(limit - outdated.len() - bare.len());
         if let Some(&last) = past.last() {
-            state.announcements.retain(|&end| end > last);
+            state.announcements.retain(|&(_, end)| end > last);
         }
         Ok(outdated.len() + bare.len() + past.len())
     }

@@ -208,3 +208,36 @@ async fn a_worker_that_has_lost_its_hold_writes_nothing_and_the_message_is_sent_
         DeliveryStatus::Delivered
     );
 }
+
+/// Nobody can tell then that the message has arrived; but its receiver is not flooded with it.
+#[tokio::test]
+async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_hold_ends() {
+    /// A receiver during whose answer the database goes away.
+    struct Unlucky(
+        testkit::memory::MemoryDatabase,
+        std::sync::atomic::AtomicUsize,
+    );
+
+    impl Sender for Unlucky {
+        async fn send(&self, _posting: Posting) -> Reception {
+            self.0.fail_writes(true);
+            self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Reception::Answered {
+                status_code: 200,
+                body: String::new(),
+            }
+        }
+    }
+
+    let scene = Scene::new().await;
+    scene.org("acme-corp").await;
+    let unlucky = Arc::new(Unlucky(scene.bench.db.clone(), 0.into()));
+    scene.bench.service.deliver_due(&unlucky).await.unwrap();
+    assert_eq!(unlucky.1.load(std::sync::atomic::Ordering::SeqCst), 1);
+    scene.bench.db.fail_writes(false);
+    assert_eq!(scene.deliver().await, 0, "it is still held");
+    scene.bench.clock.advance(Duration::seconds(10));
+    assert_eq!(scene.deliver().await, 1);
+    let delivery = scene.deliveries().await.remove(0);
+    assert_eq!(delivery.status, DeliveryStatus::Delivered);
+}
