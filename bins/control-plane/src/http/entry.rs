@@ -1,7 +1,11 @@
 //! The one door to every handler: nobody gets past it without a known credential and a limit that
 //! holds, and whatever comes out has its event on record.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -19,7 +23,7 @@ use super::{
     address::client_address,
     body::{self, Body},
     credentials::bearer,
-    headers::{idempotency, not_offered, request_id, user_agent},
+    headers::{idempotency, preferred_wait, request_id, user_agent},
     problem::Complaint,
     router::{Arrival, Endpoint, Place},
 };
@@ -54,6 +58,11 @@ impl Http {
     pub fn named_id<I: TypedId>(&self, name: &str) -> Result<I, Failure> {
         let id = self.place.param(name).and_then(|text| text.parse().ok());
         id.ok_or(Failure::from(Complaint::no_route()))
+    }
+
+    /// For how long the client would wait for a better answer.
+    pub fn preferred_wait(&self) -> Option<Duration> {
+        preferred_wait(self.request.headers())
     }
 
     /// The body, as `read` takes it.
@@ -322,9 +331,6 @@ fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
             "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \
              one of its own; use --json)",
         );
-    }
-    if let Some(detail) = not_offered(request.headers()) {
-        return Err(Failure::from(Complaint::header(detail)));
     }
     match body {
         Body::Whole(bytes) => Ok(bytes),
