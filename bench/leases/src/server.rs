@@ -3,11 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,15 +12,13 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 
-/// How long a start may take.
-const STARTING: Duration = Duration::from_secs(30);
-
-fn spawn(folder: &TempDir, listen: &str) -> Result<Child> {
+fn spawn(folder: &TempDir) -> Result<Child> {
     let program = env::current_exe()?.with_file_name("molecule-cp");
     Command::new(&program)
         .current_dir(folder)
-        .args(["--listen", listen, "--data-dir", "data"])
+        .args(["--listen", "127.0.0.1:0", "--data-dir", "data"])
         .env("RUST_LOG", "warn")
+        // What is measured is not how many calls an admin may make.
         .env("MOLECULE_CP_ADMIN_RATE_LIMIT", "100000000/1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -37,7 +31,7 @@ pub(crate) struct Server {
     process: Child,
     /// Held open, for a server whose reader has gone may not print.
     output: BufReader<ChildStdout>,
-    folder: Arc<TempDir>,
+    folder: TempDir,
     /// Where it listens.
     pub(crate) url: String,
     /// The key that it printed.
@@ -47,8 +41,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the program that was built beside this one.
     pub(crate) fn start() -> Result<Self> {
-        let folder = Arc::new(tempfile::tempdir()?);
-        let mut process = spawn(&folder, "127.0.0.1:0")?;
+        let folder = tempfile::tempdir()?;
+        let mut process = spawn(&folder)?;
         let output = process.stdout.take().context("a pipe was asked for")?;
         let mut server = Self {
             process,
@@ -65,27 +59,6 @@ impl Server {
             server.hear(&line);
         }
         Ok(server)
-    }
-
-    /// Starts a second server on the same database.
-    pub(crate) fn twin(&self) -> Result<Self> {
-        // A second start prints nothing, so its port is chosen here.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut process = spawn(&self.folder, &address)?;
-        let output = process.stdout.take().context("a pipe was asked for")?;
-        let twin = Self {
-            process,
-            output: BufReader::new(output),
-            folder: Arc::clone(&self.folder),
-            url: format!("http://{address}"),
-            admin_key: self.admin_key.clone(),
-        };
-        let begun = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            ensure!(begun.elapsed() < STARTING, "the second server is not there");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(twin)
     }
 
     /// The id of its process.

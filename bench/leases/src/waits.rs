@@ -48,6 +48,8 @@ pub(crate) struct Args {
 const PROMISED: Duration = Duration::from_secs(1);
 /// How many clients connect at the same time.
 const CONNECTING: usize = 100;
+/// How long the server has until it holds all that was sent.
+const SETTLING: Duration = Duration::from_secs(5);
 /// How long to watch the server while all wait.
 const IDLE: Duration = Duration::from_secs(5);
 /// The label of all orgs.
@@ -211,7 +213,7 @@ impl Bench<'_> {
         }
         let all = u32::try_from(self.clients)?;
         sent.acquire_many(all).await?.forget();
-        sleep(Duration::from_secs(2)).await;
+        sleep(SETTLING).await;
         ensure!(
             clients.try_join_next().is_none(),
             "a client was answered before anything had changed"

@@ -73,7 +73,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let waiters = self.statuses.waiters();
         // Entered before the question, so that no change falls between the two.
         let mut waiter = waiters.enter(id);
+        let turn = waiters.turn().await;
         let first = self.status_in_sight(context, id).await?;
+        drop(turn);
         if !first.org.status.is_pending() || wait.is_zero() {
             return self.looked(context, Done::new(200, first)).await;
         }

@@ -26,7 +26,8 @@ use crate::{OrgWithSteps, Service};
 const BEAT: Duration = Duration::from_millis(400);
 /// How many orgs are asked for at once.
 const BATCH: usize = 500;
-/// How many who have waited are answered at the same time: fewer than storage lets wait.
+/// How many of those who come to wait, or have waited, ask storage at the same time: fewer than it lets
+/// wait.
 const TURNS: usize = 1024;
 
 /// Those who wait in this process.
@@ -91,7 +92,7 @@ impl Waiters {
         self.dismissed.send_replace(true);
     }
 
-    /// One after the other, so that many who are told at once don't crowd storage out.
+    /// One after the other, so that many who come or are told at once don't crowd storage out.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.turns.acquire().await.ok()
     }

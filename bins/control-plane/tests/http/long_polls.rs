@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orgs::{OrgQueries as _, OrgSight, OrgStatus, OrgStore as _};
+use orgs::{OrgSight, OrgStatus, OrgStore as _};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
