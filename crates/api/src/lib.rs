@@ -14,6 +14,7 @@ mod list;
 pub mod openapi;
 mod org;
 mod partner;
+mod prefer;
 mod problem;
 mod query;
 mod strict;
@@ -34,6 +35,7 @@ pub use org::{
     org_filter, orgs_deletion, renewal, workspace_draft,
 };
 pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
+pub use prefer::{MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Query, QueryError};
 pub use time::{Time, parse_time};

@@ -1,7 +1,7 @@
 //! What a store of orgs must offer.
 
-use ids::{KeyId, Name, OrgId, Page, PageRequest, PartnerId, Ulid};
-use time::OffsetDateTime;
+use ids::{KeyId, Name, OrgId, Page, PageRequest, PartnerId, PlanName, Ulid};
+use time::{Duration, OffsetDateTime};
 
 use crate::{Org, OrgSight, OrgStatus, Slug, Step, Subscription, Workspace};
 
@@ -72,6 +72,17 @@ pub trait OrgQueries {
 
     /// Up to `limit` of the orgs that are to go; the newest first where they are picked by label.
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, Self::Error>;
+
+    /// Where orgs stand, in no order; those that are not there are left out.
+    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, Self::Error>;
+
+    /// How long it took until the last orgs of this plan were ready for the first time, the latest
+    /// first.
+    fn provisioning_times(
+        &mut self,
+        plan: &PlanName,
+        limit: usize,
+    ) -> Result<Vec<Duration>, Self::Error>;
 
     /// The steps of an org in their order.
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, Self::Error>;

@@ -250,7 +250,7 @@ fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Refusal {
 }
 
 /// The caller as it stands within this transaction, if it still may do what it asks.
-fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
+pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
     let now = context.call.at;
     let caller = match &context.caller {
         Caller::Admin(key) => {

@@ -43,6 +43,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let mut context = Context {
             call,
             caller: known.caller.clone(),
+            since: known.since(),
             limits: Vec::new(),
             once: None,
         };
@@ -200,7 +201,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-fn usable(context: &Context) -> Result<(), Error> {
+pub(crate) fn usable(context: &Context) -> Result<(), Error> {
     match &context.caller {
         Caller::Admin(key) if key.revoked_at.is_some() => Err(Error::KeyRevoked),
         Caller::Admin(_) => Ok(()),

@@ -8,7 +8,7 @@ use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
 use time::OffsetDateTime;
 
-use crate::{Once, Operation};
+use crate::{Once, Operation, memory::Since};
 
 /// One call, as far as it is known before anything is done about it.
 #[derive(Clone, Debug)]
@@ -133,6 +133,8 @@ pub struct Context {
     pub call: Call,
     /// Who makes it.
     pub caller: Caller,
+    /// How old what is known of the caller is at the most.
+    pub(crate) since: Since,
     /// The limits that it counted against.
     pub limits: Vec<(LimitName, Decision)>,
     /// What makes it the same as an earlier call, when the caller says that it may be one.

@@ -15,6 +15,7 @@ mod deliver;
 mod error;
 mod events;
 mod keys;
+mod long_polls;
 mod memory;
 mod once;
 mod operation;
@@ -28,6 +29,7 @@ mod refusals;
 mod setup;
 mod statuses;
 mod strangers;
+mod waiters;
 mod webhooks;
 mod whoami;
 mod workspaces;
@@ -82,6 +84,7 @@ pub struct Service<D, L, P> {
     world: World,
     memory: memory::Memory,
     statuses: statuses::Statuses,
+    pace: long_polls::Pace,
     strangers: strangers::Strangers,
     refusals: refusals::Refusals,
     running: once::Running,
@@ -105,6 +108,7 @@ impl<D, L, P> Service<D, L, P> {
             world,
             memory: memory::Memory::default(),
             statuses: statuses::Statuses::default(),
+            pace: long_polls::Pace::default(),
             strangers: strangers::Strangers::default(),
             refusals: refusals::Refusals::default(),
             running: once::Running::default(),

@@ -80,6 +80,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// How old it is at the most.
+    pub(crate) const fn since(&self) -> Since {
+        self.since
+    }
+
     /// Whether a use at `now` should be noted in the database; says so once a minute.
     pub(crate) fn note(&self, now: OffsetDateTime) -> bool {
         let minute = now.unix_timestamp().div_euclid(60);
@@ -169,6 +174,15 @@ impl Memory {
             return Recall::Unknown;
         }
         Recall::Nothing
+    }
+
+    /// Whether a credential that was read as long ago still is as it was then.
+    pub(crate) fn still_counts(&self, caller: &Caller, since: Since, now: Moment) -> bool {
+        let feed = self.feed.read();
+        feed.asked.is_some_and(|asked| now.is_within_term_of(asked))
+            && since.era == self.era.load(Ordering::Acquire)
+            && since.revision >= feed.floor
+            && since.revision >= feed.newest_change(caller)
     }
 
     /// The era to read in; it is asked for before anything is read.

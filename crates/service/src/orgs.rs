@@ -217,21 +217,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
     ) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
-        let sight = reading_sight(&context.caller);
-        let found = match self.statuses.recall(id) {
-            Some(status) => Some(status),
-            None => match self.read_status(id).await {
-                Ok(found) => found,
-                Err(fault) => return Err(self.refuse_fault(context, fault).await),
-            },
-        };
-        match found.filter(|status| sight.includes(&status.org)) {
-            Some(status) => self.looked(context, Done::new(200, status)).await,
-            None => Err(self.refuse(context, Error::NotFound).await),
-        }
+        let status = self.status_in_sight(context, id).await?;
+        self.looked(context, Done::new(200, status)).await
     }
 
-    async fn read_status(&self, id: OrgId) -> Result<Option<Arc<OrgWithSteps>>, StoreError> {
+    pub(crate) async fn read_status(
+        &self,
+        id: OrgId,
+    ) -> Result<Option<Arc<OrgWithSteps>>, StoreError> {
         let asked = self.statuses.asking();
         let found: Result<_, StoreError> = self
             .db

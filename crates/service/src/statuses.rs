@@ -17,7 +17,7 @@ use ids::OrgId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::OrgWithSteps;
+use crate::{OrgWithSteps, waiters::Waiters};
 
 /// How long a status counts, from the moment at which it was asked for.
 const TERM: Duration = Duration::from_millis(250);
@@ -33,6 +33,7 @@ pub(crate) struct Statuses {
     hasher: RandomState,
     /// Rises with every change that this process makes.
     changes: AtomicU64,
+    waiters: Waiters,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +72,7 @@ impl Default for Statuses {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             changes: AtomicU64::new(0),
+            waiters: Waiters::default(),
         }
     }
 }
@@ -114,8 +116,18 @@ impl Statuses {
         shard.slots.insert(id, Slot::Asked(asked.at, status));
     }
 
+    /// Those who wait until an org stands elsewhere.
+    pub(crate) const fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
     /// To be called after a commit that may have changed an org.
     pub(crate) fn changed(&self, id: OrgId) {
+        self.forget(id);
+        self.waiters.note(id);
+    }
+
+    fn forget(&self, id: OrgId) {
         let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
         let Some(shard) = self.shard(id) else { return };
         let mut shard = shard.lock();

@@ -24,6 +24,7 @@ mod key_store;
 mod keys;
 mod migrations;
 mod org_ends;
+mod org_progress;
 mod org_store;
 mod org_work;
 mod orgs;

@@ -1,15 +1,15 @@
 //! The store of orgs: where each question and each change is found.
 
-use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
+use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug,
-    Step, Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
+    OrgStore, Slug, Step, Subscription, Workspace,
 };
 use stores::StoreError;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::{
-    org_ends, org_work, orgs as rows,
+    org_ends, org_progress, org_work, orgs as rows,
     session::{Session, Writing},
     slugs, subscriptions, workspaces,
 };
@@ -35,6 +35,18 @@ impl<M> OrgQueries for Session<M> {
 
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
         org_ends::list(self, which, limit)
+    }
+
+    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, StoreError> {
+        org_progress::statuses(self, ids)
+    }
+
+    fn provisioning_times(
+        &mut self,
+        plan: &PlanName,
+        limit: usize,
+    ) -> Result<Vec<Duration>, StoreError> {
+        org_progress::provisioning_times(self, plan, limit)
     }
 
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {

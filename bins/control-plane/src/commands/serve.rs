@@ -14,6 +14,7 @@ use ratelimit::MemoryLimiter;
 use service::{FirstStart, Service};
 use storage::SqlDatabase;
 use stores::Database as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::world;
 use crate::{
@@ -80,6 +81,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
+    tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
     let data = web::Data::from(Arc::clone(&app));
     routes::router(&published)?;
     let server = HttpServer::new(move || {
@@ -91,6 +93,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         })
     })
     .client_request_timeout(HEAD_TIMEOUT)
+    // Whoever hangs up while an answer is held is not waited for.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(GRACE_SECONDS)
     .listen(listener)
     .context("can't serve on the socket")?
@@ -104,6 +108,22 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     ended.context("the server broke down")
+}
+
+/// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped.
+async fn dismiss_at_the_end(app: Arc<App>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::warn!("signals can't be heard; calls that wait end at their own time");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    app.service.dismiss_waiters();
 }
 
 /// Tells the operator when nobody can administer this server.

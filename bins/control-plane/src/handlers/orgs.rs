@@ -9,7 +9,7 @@ use orgs::Org;
 use service::{Answer, Rendered};
 
 use super::{json, page, rendered};
-use crate::http::{Failure, Http, RETRY_AFTER_PENDING, Reply};
+use crate::http::{Failure, Http, PREFERENCE_APPLIED, Reply, retry_after};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let draft = http.json(org_draft)?;
@@ -52,16 +52,28 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
 
 pub async fn status(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
-    let answer = http.service().org_status(&http.context, http.id()?).await?;
-    let pending = answer.value.org.status.is_pending();
-    let reply = json(answer, |status| {
+    let (service, id) = (http.service(), http.id()?);
+    let wait = http.preferred_wait();
+    let answer = match wait {
+        Some(wait) => service.org_status_awaited(&http.context, id, wait).await?,
+        None => service.org_status(&http.context, id).await?,
+    };
+    let org = &answer.value.org;
+    let pending = if org.status.is_pending() {
+        Some(service.expected_wait(org).await)
+    } else {
+        None
+    };
+    let mut reply = json(answer, |status| {
         StatusView::new(&status.org, &status.steps, http.login_url())
     })?;
-    Ok(if pending {
-        reply.header(RETRY_AFTER, RETRY_AFTER_PENDING)
-    } else {
-        reply
-    })
+    if let Some(left) = pending {
+        reply = reply.header(RETRY_AFTER, retry_after(left.unsigned_abs()));
+    }
+    if let Some(wait) = wait {
+        reply = reply.header(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()));
+    }
+    Ok(reply)
 }
 
 pub async fn delete(http: Http) -> Result<Reply, Failure> {

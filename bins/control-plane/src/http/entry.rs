@@ -1,7 +1,11 @@
 //! The one door to every handler: nobody gets past it without a known credential and a limit that
 //! holds, and whatever comes out has its event on record.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -19,7 +23,7 @@ use super::{
     address::client_address,
     body::{self, Body},
     credentials::bearer,
-    headers::{idempotency, not_offered, request_id, user_agent},
+    headers::{idempotency, preferred_wait, request_id, user_agent},
     problem::Complaint,
     router::{Arrival, Endpoint, Place},
 };
@@ -54,6 +58,11 @@ impl Http {
     pub fn named_id<I: TypedId>(&self, name: &str) -> Result<I, Failure> {
         let id = self.place.param(name).and_then(|text| text.parse().ok());
         id.ok_or(Failure::from(Complaint::no_route()))
+    }
+
+    /// For how long the client would wait for a better answer.
+    pub fn preferred_wait(&self) -> Option<Duration> {
+        preferred_wait(self.request.headers())
     }
 
     /// The body, as `read` takes it.
@@ -219,7 +228,9 @@ impl Visit {
                 body::drain(payload).await;
                 Complaint::credential(error).respond(&app.public_url, &id, None, &[])
             }
-            Ok(key) => pass(&app, (request, place), call, key, payload, handler).await,
+            // In boxes of their own, the steps take room only while they last: a call that is held has
+            // its own few kilobytes, and not those of all that came before.
+            Ok(key) => Box::pin(pass(&app, (request, place), call, key, payload, handler)).await,
         };
         app.metrics
             .answered(method, route, response.status().as_u16(), began.elapsed());
@@ -252,7 +263,8 @@ where
         .then(|| path_id::<KeyId>(&place))
         .flatten();
     let id = call.request_id.clone();
-    let context = match app.service.admit(call, Presented { key, revokes }).await {
+    let admitted = Box::pin(app.service.admit(call, Presented { key, revokes }));
+    let context = match admitted.await {
         Ok(context) => context,
         Err(refusal) => {
             body::drain(payload).await;
@@ -268,9 +280,9 @@ where
     };
     let body = body::read(payload).await;
     let mut context = context;
-    let body = match take_in(app, &request, &mut context, body).await {
+    let body = match Box::pin(take_in(app, &request, &mut context, body)).await {
         Ok(body) => body,
-        Err(failure) => return refuse(app, &context, failure).await,
+        Err(failure) => return Box::pin(refuse(app, &context, failure)).await,
     };
     let context = Arc::new(context);
     let http = Http {
@@ -280,9 +292,9 @@ where
         place,
         body,
     };
-    match handler(http).await {
+    match Box::pin(handler(http)).await {
         Ok(reply) => reply.respond(&context),
-        Err(failure) => refuse(app, &context, failure).await,
+        Err(failure) => Box::pin(refuse(app, &context, failure)).await,
     }
 }
 
@@ -322,9 +334,6 @@ fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
             "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \
              one of its own; use --json)",
         );
-    }
-    if let Some(detail) = not_offered(request.headers()) {
-        return Err(Failure::from(Complaint::header(detail)));
     }
     match body {
         Body::Whole(bytes) => Ok(bytes),

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use actix_web::{
     HttpResponseBuilder,
-    http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT},
+    http::header::{HeaderMap, HeaderName, RETRY_AFTER, USER_AGENT},
 };
 use api::{InvalidIdempotencyKey, idempotency_key};
 use ratelimit::Decision;
 use service::LimitName;
-
-/// What a client that polls a pending org is told to wait, in seconds.
-pub const RETRY_AFTER_PENDING: &str = "1";
 
 /// The request's id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,6 +16,9 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const AUDIT_EVENT_ID: HeaderName = HeaderName::from_static("audit-event-id");
 /// Says that an answer is an earlier call's.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Says what was made of a preference.
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -62,20 +62,12 @@ pub fn idempotency(headers: &HeaderMap) -> Result<Option<String>, InvalidIdempot
     }
 }
 
-/// A header of the request that asks for something this server does not offer yet.
-pub fn not_offered(headers: &HeaderMap) -> Option<&'static str> {
-    let waits = |value: &HeaderValue| {
-        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        text.split([',', ';']).any(|preference| {
-            preference
-                .split('=')
-                .next()
-                .is_some_and(|name| name.trim() == "wait")
-        })
-    };
-    headers.get_all("prefer").any(waits).then_some(
-        "Prefer: wait is not offered by this version of the server; leave the header out and poll",
-    )
+/// For how long the client would wait for a better answer.
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers
+        .get_all(PREFER)
+        .filter_map(|value| value.to_str().ok());
+    api::preferred_wait(values).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 /// `RateLimit-Policy` and `RateLimit`, draft-ietf-httpapi-ratelimit-headers-11.
@@ -109,7 +101,12 @@ pub fn add_limits(builder: &mut HttpResponseBuilder, limits: &[(LimitName, Decis
 
 /// `Retry-After`: at least a second, and never too early.
 pub fn add_retry_after(builder: &mut HttpResponseBuilder, wait: Duration) {
-    builder.insert_header((RETRY_AFTER, whole_seconds(wait).max(1).to_string()));
+    builder.insert_header((RETRY_AFTER, retry_after(wait)));
+}
+
+/// The value of `Retry-After`.
+pub fn retry_after(wait: Duration) -> String {
+    whole_seconds(wait).max(1).to_string()
 }
 
 fn whole_seconds(duration: Duration) -> u64 {
@@ -118,6 +115,8 @@ fn whole_seconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
+
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
@@ -138,14 +137,5 @@ mod tests {
         assert!(!taken(""));
         assert!(!taken("a b"));
         assert!(!taken("a\"b"));
-    }
-
-    #[test]
-    fn waiting_is_recognized_among_other_preferences() {
-        let asks = |value: &str| not_offered(&headers("prefer", value)).is_some();
-        assert!(asks("wait=10"));
-        assert!(asks("respond-async, Wait = 10"));
-        assert!(!asks("return=minimal"));
-        assert!(!asks("await=1"));
     }
 }

@@ -20,7 +20,7 @@ use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
 
 pub use self::{
     entry::{Http, entry, open, outside, unrouted},
-    headers::RETRY_AFTER_PENDING,
+    headers::{PREFERENCE_APPLIED, retry_after},
     problem::{Complaint, Failure},
     reply::Reply,
     router::{Endpoint, Router},

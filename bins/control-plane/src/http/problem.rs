@@ -119,14 +119,6 @@ impl Complaint {
         }
     }
 
-    /// A header asks for what this server does not offer.
-    pub fn header(detail: &str) -> Self {
-        Self {
-            errors: FieldError::here(detail),
-            ..Self::new(ErrorCode::ValidationFailed, detail)
-        }
-    }
-
     /// There is no such route.
     pub fn no_route() -> Self {
         Self::new(

@@ -18,6 +18,8 @@ pub enum Header {
     RateLimit,
     /// `Retry-After`.
     RetryAfter,
+    /// `Preference-Applied`.
+    PreferenceApplied,
     /// `Location`.
     Location,
     /// `WWW-Authenticate`.
@@ -34,6 +36,7 @@ impl Header {
         Self::RateLimitPolicy,
         Self::RateLimit,
         Self::RetryAfter,
+        Self::PreferenceApplied,
         Self::Location,
         Self::WwwAuthenticate,
         Self::IdempotencyReplayed,
@@ -47,6 +50,7 @@ impl Header {
             Self::RateLimitPolicy => "RateLimit-Policy",
             Self::RateLimit => "RateLimit",
             Self::RetryAfter => "Retry-After",
+            Self::PreferenceApplied => "Preference-Applied",
             Self::Location => "Location",
             Self::WwwAuthenticate => "WWW-Authenticate",
             Self::IdempotencyReplayed => "Idempotency-Replayed",
@@ -85,6 +89,11 @@ impl Header {
                 forms::matching("^[1-9][0-9]*$").into(),
                 json!("1"),
                 "How long to wait before the next try, in seconds.",
+            ),
+            Self::PreferenceApplied => (
+                forms::matching("^wait=([0-9]|[1-5][0-9]|60)$").into(),
+                json!("wait=30"),
+                "For how long the answer was held at the most; stands where `Prefer` asked for it.",
             ),
             Self::Location => (
                 forms::of::text(),

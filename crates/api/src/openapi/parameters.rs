@@ -9,7 +9,7 @@ use utoipa::openapi::{
 
 use super::forms;
 
-/// A parameter of a query.
+/// A parameter of a query, or a header that few calls know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Param {
     /// How many items a page has.
@@ -32,6 +32,8 @@ pub enum Param {
     DoomedLabel,
     /// Whether only to tell what would be done.
     DryRun,
+    /// The header that asks to hold the answer.
+    Prefer,
     /// Events by this key.
     ActorId,
     /// Events about this org.
@@ -92,6 +94,12 @@ impl Param {
                 forms::boolean().into(),
                 "With `true` nothing is deleted; the answer tells what would be.",
             ),
+            Self::Prefer => (
+                "Prefer",
+                forms::text().into(),
+                "With `wait=N` (RFC 7240) the answer is held while work is pending, until the status \
+                 changes, for N seconds and 60 at the most. What is not understood is ignored.",
+            ),
             Self::ActorId => (
                 "key_id",
                 forms::matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$").into(),
@@ -121,7 +129,11 @@ impl Param {
         };
         let builder = ParameterBuilder::new()
             .name(name)
-            .parameter_in(ParameterIn::Query)
+            .parameter_in(if self == Self::Prefer {
+                ParameterIn::Header
+            } else {
+                ParameterIn::Query
+            })
             .required(if self == Self::DoomedLabel {
                 Required::True
             } else {

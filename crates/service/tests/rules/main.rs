@@ -6,6 +6,7 @@ mod again;
 mod endings;
 mod kit;
 mod limits;
+mod long_polls;
 mod provisioning;
 mod recording;
 mod setup;

@@ -129,6 +129,8 @@ macro_rules! conformance_rules {
                 an_org_keeps_all_its_fields
                 an_org_update_writes_its_state_and_nothing_else
                 the_orgs_of_a_partner_are_counted_until_they_are_deleted
+                orgs_are_asked_for_where_they_stand_many_at_once
+                how_long_it_took_is_told_of_the_latest_of_a_plan
                 steps_keep_their_order_and_are_replaced_as_a_whole
                 a_workspace_keeps_all_its_fields
                 the_slug_of_a_workspace_is_unique_within_its_org_alone

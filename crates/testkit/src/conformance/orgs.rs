@@ -126,6 +126,65 @@ pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Databas
     assert_eq!(told, 5);
 }
 
+/// Those that are not there are left out.
+pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let mut expect = Vec::new();
+    for status in STATUSES {
+        let org = Org {
+            status,
+            ..world.build.org(&key)
+        };
+        world.add_org(&org).await;
+        expect.push((org.id, status));
+    }
+    world.org(&key).await;
+    let mut ids: Vec<OrgId> = expect.iter().rev().map(|&(id, _)| id).collect();
+    ids.push(world.build.id());
+    let mut told = world.read(move |view| view.org_statuses(&ids)).await;
+    told.sort_unstable_by_key(|&(id, _)| id);
+    assert_eq!(told, expect);
+    assert_eq!(world.read(|view| view.org_statuses(&[])).await, []);
+}
+
+/// From the order to the first readiness, whatever became of the org afterwards.
+pub async fn how_long_it_took_is_told_of_the_latest_of_a_plan<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    for (name, created, ready, status) in [
+        ("standard", 0, Some(30), OrgStatus::Ready),
+        ("standard", 20, Some(25), OrgStatus::Deleted),
+        ("standard", 10, Some(50), OrgStatus::Suspended),
+        ("standard", 10, None, OrgStatus::Provisioning),
+        ("free", 0, Some(70), OrgStatus::Ready),
+    ] {
+        let org = Org {
+            plan: plan(name),
+            created_at: at(created),
+            ready_at: ready.map(at),
+            status,
+            ..world.build.org(&key)
+        };
+        world.add_org(&org).await;
+    }
+    let times = |name: &str, limit| {
+        let plan = plan(name);
+        world.read(move |view| view.provisioning_times(&plan, limit))
+    };
+    let micros = |list: &[i64]| -> Vec<time::Duration> {
+        list.iter()
+            .map(|&took| time::Duration::microseconds(took))
+            .collect()
+    };
+    assert_eq!(times("standard", 9).await, micros(&[40, 30, 5]));
+    assert_eq!(times("standard", 2).await, micros(&[40, 30]));
+    assert_eq!(times("free", 9).await, micros(&[70]));
+    assert!(times("other", 9).await.is_empty());
+}
+
 /// They come back in the order in which they were given, not in that of their names or times.
 pub async fn steps_keep_their_order_and_are_replaced_as_a_whole<D: Database>(db: D) {
     let world = World::new(db);

@@ -1,12 +1,12 @@
 //! Orgs, slugs, leases, workspaces and subscriptions in memory.
 
-use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
+use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     Doomed, Lease, LeaseToken, Move, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
     OrgStore, Slug, Step, StepName, Subscription, Workspace,
 };
 use stores::StoreError;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     session::{MemoryTx, OrgRow, Session, SlugRow, State},
@@ -51,6 +51,25 @@ impl<Mode> OrgQueries for Session<Mode> {
         let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
         let doomed = newest_first.filter(|org| org.status.is_staying() && is_doomed(which, org));
         Ok(doomed.take(limit).cloned().collect())
+    }
+
+    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, StoreError> {
+        let rows = ids.iter().filter_map(|id| self.state.orgs.get(id));
+        Ok(rows.map(|row| (row.org.id, row.org.status)).collect())
+    }
+
+    fn provisioning_times(
+        &mut self,
+        plan: &PlanName,
+        limit: usize,
+    ) -> Result<Vec<Duration>, StoreError> {
+        let of_plan = self.state.orgs.rows().filter(|row| row.org.plan == *plan);
+        let mut ready: Vec<_> = of_plan
+            .filter_map(|row| Some((row.org.ready_at?, row.org.created_at)))
+            .collect();
+        ready.sort_unstable();
+        let latest = ready.into_iter().rev().take(limit);
+        Ok(latest.map(|(ready, created)| ready - created).collect())
     }
 
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {

@@ -42,6 +42,13 @@ impl Store {
         self.folder.path()
     }
 
+    /// The URL of the database.
+    pub fn database_url(&self) -> String {
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| format!("sqlite:{}/molecule.db", self.folder().display()))
+    }
+
     /// The program with these settings, an empty one taking a setting away.
     pub fn program(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_molecule-cp"));

@@ -114,7 +114,7 @@ pub struct Operation {
     pub summary: &'static str,
     /// What else is to be known.
     pub detail: &'static str,
-    /// The parameters of its query.
+    /// The parameters of its query, and a header that it knows.
     pub query: &'static [Param],
     /// The body of its requests.
     pub body: Option<Body>,

@@ -65,12 +65,13 @@ pub const ORG_STATUS: Operation = Operation {
     id: "getOrgStatus",
     tag: Tag::Orgs,
     summary: "Poll the status of an org",
-    detail: "`Retry-After` stands in the answer while work is pending. Once the org is `ready`, send \
-             its customer to `login_url`.",
-    query: &[],
+    detail: "`Retry-After` stands in the answer while work is pending, made of what the last orgs of \
+             the plan took. With `Prefer: wait=30` the answer is held until the status changes, so \
+             that nobody need poll. Once the org is `ready`, send its customer to `login_url`.",
+    query: &[Param::Prefer],
     body: None,
     answers: &[Success {
-        headers: &[Header::RetryAfter],
+        headers: &[Header::RetryAfter, Header::PreferenceApplied],
         ..success(200, "Where the org stands.", Shape::OrgState)
     }],
     refusals: &[],

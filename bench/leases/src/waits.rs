@@ -1,0 +1,289 @@
+//! Whether many status polls can be held at once, and are all answered when the orgs change.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use audit::{Action, AuditQueries as _, AuditSight, EventFilter};
+use ids::{OrgId, PageRequest, TypedId as _};
+use orgs::{OrgSight, OrgStatus, OrgStore as _};
+use serde_json::{Value, json};
+use storage::SqlDatabase;
+use stores::{Database as _, StoreError};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    runtime::Builder,
+    sync::Semaphore,
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::{
+    client::{Client, text},
+    process::{memory, processor_time},
+    server::Server,
+};
+
+/// What `waits` is asked.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many clients wait at once, each on a connection of its own.
+    #[arg(long, default_value_t = 10_000)]
+    clients: usize,
+    /// For how many orgs they wait, by turns; up to 1000.
+    #[arg(long, default_value_t = 1000)]
+    orgs: usize,
+    /// How much memory the server may have in use, in MiB.
+    #[arg(long, default_value_t = 300)]
+    memory: u64,
+}
+
+/// How long all may take to be answered.
+const PROMISED: Duration = Duration::from_secs(1);
+/// How many clients connect at the same time.
+const CONNECTING: usize = 100;
+/// How long the server has until it holds all that was sent.
+const SETTLING: Duration = Duration::from_secs(5);
+/// How long to watch the server while all wait.
+const IDLE: Duration = Duration::from_secs(5);
+/// The label of all orgs.
+const LABEL: &str = "run:waits";
+
+/// What one client was answered, and when.
+struct Told {
+    at: Instant,
+    status: u16,
+    org: String,
+}
+
+/// Holds the polls twice: once another process changes the orgs, once the server does.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let server = Server::start()?;
+    let key = server.key(&["orgs:create", "orgs:list", "orgs:delete"])?;
+    let ids = create(&server, &key, args.orgs)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let db = SqlDatabase::open(&server.database_url().parse()?)?;
+        let before = memory(server.pid())?.0;
+        println!("{} orgs; the server has {before} MiB in use", ids.len());
+        let bench = Bench {
+            server: &server,
+            key: Arc::from(key.as_str()),
+            ids: ids.clone(),
+            clients: args.clients,
+        };
+        set(&db, &ids, OrgStatus::Provisioning).await?;
+        // Where an org stood a moment ago is remembered for a moment.
+        sleep(Duration::from_millis(500)).await;
+        let by_other = bench
+            .round("another process changed the orgs", async || {
+                set(&db, &ids, OrgStatus::Ready).await?;
+                Ok(Instant::now())
+            })
+            .await?;
+        set(&db, &ids, OrgStatus::Provisioning).await?;
+        sleep(Duration::from_millis(500)).await;
+        let by_server = bench
+            .round("the server deleted the orgs", async || {
+                let (url, key) = (server.url.clone(), key.clone());
+                let path = format!("/cp/orgs?label={LABEL}");
+                let deleted = tokio::task::spawn_blocking(move || {
+                    let mut client = Client::connect(&url, &key)?;
+                    client.delete(&path)?.json(202)?;
+                    Ok::<_, anyhow::Error>(Instant::now())
+                });
+                deleted.await?
+            })
+            .await?;
+        let events = polls_on_record(&db).await?;
+        let (_, most) = memory(server.pid())?;
+        println!("{events} events org.status; the server has had {most} MiB in use at the most");
+        Ok(by_other && by_server && events == args.clients * 2 && most <= args.memory)
+    })
+}
+
+/// Creates the orgs and waits until all are ready.
+fn create(server: &Server, key: &str, count: usize) -> Result<Vec<OrgId>> {
+    let mut client = Client::connect(&server.url, key)?;
+    let mut ids = Vec::with_capacity(count);
+    for n in 0..count {
+        let request = json!({
+            "name": "awaited", "slug": format!("awaited-{n}"), "plan": "free",
+            "labels": {"run": "waits"},
+        });
+        let org = client.post("/cp/orgs", "", &request.to_string())?;
+        ids.push(text(&org.json(201)?, "id")?.parse()?);
+    }
+    loop {
+        let page = client.get("/cp/orgs?status=provisioning&limit=1")?;
+        let page = page.json(200)?;
+        let data = page.get("data").and_then(Value::as_array);
+        if data.context("no list")?.is_empty() {
+            return Ok(ids);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Has all orgs stand there, with nothing to do for the reconciler.
+async fn set(db: &SqlDatabase, ids: &[OrgId], status: OrgStatus) -> Result<()> {
+    let ids = ids.to_vec();
+    let written: Result<(), StoreError> = db
+        .write(move |tx| {
+            for &id in &ids {
+                if let Some(mut org) = tx.org_for_update(OrgSight::All, id)? {
+                    org.status = status;
+                    tx.org_update(&org, None)?;
+                }
+            }
+            Ok(())
+        })
+        .await;
+    Ok(written?)
+}
+
+async fn polls_on_record(db: &SqlDatabase) -> Result<usize> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let filter = EventFilter {
+            action: Some(Action::OrgStatus),
+            ..EventFilter::all(AuditSight::All)
+        };
+        let page = PageRequest { limit: 1000, after };
+        let read = db.read(move |view| view.events(&filter, page)).await;
+        let page = read.map_err(|error: StoreError| error)?;
+        count += page.items.len();
+        after = page.items.last().map(|event| event.id.ulid());
+        if !page.has_more {
+            return Ok(count);
+        }
+    }
+}
+
+struct Bench<'a> {
+    server: &'a Server,
+    key: Arc<str>,
+    ids: Vec<OrgId>,
+    clients: usize,
+}
+
+impl Bench<'_> {
+    /// Has all clients wait, changes the orgs, and says whether all were answered in time.
+    async fn round(
+        &self,
+        what: &str,
+        change: impl AsyncFnOnce() -> Result<Instant>,
+    ) -> Result<bool> {
+        let address: SocketAddr = self
+            .server
+            .url
+            .strip_prefix("http://")
+            .context("no address")?
+            .parse()?;
+        let connecting = Arc::new(Semaphore::new(CONNECTING));
+        let sent = Arc::new(Semaphore::new(0));
+        let mut clients = JoinSet::new();
+        for (&id, _) in self.ids.iter().cycle().zip(0..self.clients) {
+            let (connecting, sent) = (Arc::clone(&connecting), Arc::clone(&sent));
+            let key = Arc::clone(&self.key);
+            clients.spawn(async move {
+                let mut stream = {
+                    let _turn = connecting.acquire().await?;
+                    let mut stream = TcpStream::connect(address).await?;
+                    let request = format!(
+                        "GET /cp/orgs/{id}/status HTTP/1.1\r\nHost: cp\r\n\
+                         Authorization: Bearer {key}\r\nPrefer: wait=60\r\n\r\n"
+                    );
+                    stream.write_all(request.as_bytes()).await?;
+                    stream
+                };
+                sent.add_permits(1);
+                drop((key, connecting));
+                answer(&mut stream).await
+            });
+        }
+        let all = u32::try_from(self.clients)?;
+        sent.acquire_many(all).await?.forget();
+        sleep(SETTLING).await;
+        ensure!(
+            clients.try_join_next().is_none(),
+            "a client was answered before anything had changed"
+        );
+        let pid = self.server.pid();
+        let used = processor_time(pid)?;
+        sleep(IDLE).await;
+        let idle = processor_time(pid)? - used;
+        let (held, _) = memory(pid)?;
+        println!(
+            "{} clients wait: {held} MiB in use, {:.1} % of a processor",
+            self.clients,
+            idle.as_secs_f64() / IDLE.as_secs_f64() * 100.0
+        );
+        let changed = change().await?;
+        let (mut last, mut strange) = (changed, BTreeMap::<(u16, String), usize>::new());
+        let mut fine = 0;
+        while let Some(told) = clients.join_next().await {
+            let told = told??;
+            last = last.max(told.at);
+            if told.status == 200 && told.org != "provisioning" {
+                fine += 1;
+            } else {
+                *strange.entry((told.status, told.org)).or_default() += 1;
+            }
+        }
+        let took = last - changed;
+        println!(
+            "{what}: {fine} answered, the last after {:.3} s; others: {strange:?}",
+            took.as_secs_f64()
+        );
+        Ok(fine == self.clients && took <= PROMISED)
+    }
+}
+
+/// Reads one answer.
+async fn answer(stream: &mut TcpStream) -> Result<Told> {
+    let mut bytes = Vec::with_capacity(2048);
+    loop {
+        if let Some(told) = whole(&bytes)? {
+            return Ok(told);
+        }
+        let read = stream.read_buf(&mut bytes).await?;
+        ensure!(read > 0, "the server hung up");
+    }
+}
+
+/// The answer, once all of it is there.
+fn whole(bytes: &[u8]) -> Result<Option<Told>> {
+    let text = std::str::from_utf8(bytes)?;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Ok(None);
+    };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    if body.len() < length.context("an answer without a length")? {
+        return Ok(None);
+    }
+    let at = Instant::now();
+    let Some(status) = head.split(' ').nth(1).and_then(|word| word.parse().ok()) else {
+        bail!("no status in {head:?}");
+    };
+    let body: Value = serde_json::from_str(body)?;
+    let org = body.get("status").and_then(Value::as_str);
+    Ok(Some(Told {
+        at,
+        status,
+        org: org.unwrap_or_default().to_owned(),
+    }))
+}

@@ -1,0 +1,239 @@
+//! `Prefer: wait` on the status of an org, and what clients are told to wait otherwise.
+
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use orgs::{OrgSight, OrgStatus, OrgStore as _};
+use serde_json::{Value, json};
+use storage::SqlDatabase;
+use stores::{Database as _, StoreError};
+
+use crate::kit::{ALL_SCOPES, Answer, Caller, Store, eventually};
+
+on_both_engines![
+    a_wait_is_applied_and_what_is_malformed_is_ignored,
+    a_new_org_is_waited_for,
+    an_answer_is_held_until_another_process_has_changed_the_org,
+    an_answer_is_held_until_this_server_has_changed_the_org,
+    whoever_is_held_too_long_is_answered_with_what_there_is,
+    a_key_that_was_revoked_meanwhile_is_refused,
+    a_client_that_hangs_up_is_forgotten,
+    a_server_that_stops_answers_those_who_wait,
+    a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took,
+];
+
+/// Changes an org as another process would.
+fn change(store: &Store, id: &str, change: impl Fn(&mut orgs::Org) + Send + 'static) {
+    let (id, url) = (id.parse().unwrap(), store.database_url());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let changed = async {
+        let db = SqlDatabase::open(&url.parse().unwrap()).unwrap();
+        db.write(move |tx| {
+            let mut org = tx.org_for_update(OrgSight::All, id)?.unwrap();
+            change(&mut org);
+            tx.org_update(&org, None)
+        })
+        .await
+    };
+    let changed: Result<(), StoreError> = runtime.unwrap().block_on(changed);
+    changed.unwrap();
+}
+
+fn set(store: &Store, id: &str, status: OrgStatus) {
+    change(store, id, move |org| org.status = status);
+}
+
+/// An org that is being made, and never will be.
+fn held(store: &Store, key: &Caller) -> String {
+    let org = key.org("acme-corp");
+    let id = org["id"].as_str().unwrap().to_owned();
+    set(store, &id, OrgStatus::Provisioning);
+    eventually("it is pending", || {
+        let status = key.get(&format!("/cp/orgs/{id}/status")).expect(200);
+        (status["status"] == "provisioning").then_some(())
+    });
+    id
+}
+
+fn ask(key: &Caller, id: &str, prefer: &str) -> Answer {
+    let path = format!("/cp/orgs/{id}/status");
+    key.send("GET", &path, &[("prefer", prefer)], b"")
+}
+
+/// What is done while somebody waits, and how long the answer took from then on.
+fn meanwhile(key: &Caller, id: &str, act: impl FnOnce()) -> (Answer, Duration) {
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(key, id, "wait=20"));
+        thread::sleep(Duration::from_millis(700));
+        assert!(!asked.is_finished(), "{:#?}", asked.join());
+        act();
+        let began = Instant::now();
+        (asked.join().unwrap(), began.elapsed())
+    })
+}
+
+fn a_wait_is_applied_and_what_is_malformed_is_ignored(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let id = org["id"].as_str().unwrap();
+    for (prefer, applied) in [
+        ("wait=10", Some("wait=10")),
+        ("respond-async, WAIT=0", Some("wait=0")),
+        ("wait=3600", Some("wait=60")),
+        ("wait=soon", None),
+        ("wait", None),
+        ("return=minimal", None),
+    ] {
+        let answer = ask(&key, id, prefer);
+        assert_eq!(answer.expect(200)["status"], "ready");
+        let told = answer.header_if_any("preference-applied");
+        assert_eq!(told, applied, "{prefer}");
+        assert_eq!(answer.header_if_any("retry-after"), None);
+    }
+    // Elsewhere it means nothing, and does no harm.
+    let body = br#"{"name": "a", "slug": "acme-two", "plan": "free"}"#;
+    let made = key.send("POST", "/cp/orgs", &[("prefer", "wait=30")], body);
+    made.expect(201);
+    assert_eq!(made.header_if_any("preference-applied"), None);
+}
+
+fn a_new_org_is_waited_for(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    for n in 0..5 {
+        let request = json!({"name": "a", "slug": format!("acme-{n}"), "plan": "free"});
+        let org = key.post("/cp/orgs", request).expect(201);
+        let id = org["id"].as_str().unwrap();
+        assert_eq!(ask(&key, id, "wait=20").expect(200)["status"], "ready");
+        let going = key.delete(&format!("/cp/orgs/{id}")).expect(202);
+        assert_eq!(going["status"], "deprovisioning");
+        assert_eq!(ask(&key, id, "wait=20").expect(200)["status"], "deleted");
+    }
+}
+
+fn an_answer_is_held_until_another_process_has_changed_the_org(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let id = held(&store, &key);
+    let before = server.events("action=org.status").len();
+    let (answer, took) = meanwhile(&key, &id, || set(&store, &id, OrgStatus::Ready));
+    assert_eq!(answer.expect(200)["status"], "ready");
+    assert_eq!(answer.header("preference-applied"), "wait=20");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(server.events("action=org.status").len(), before + 1);
+}
+
+fn an_answer_is_held_until_this_server_has_changed_the_org(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let id = held(&store, &key);
+    let (answer, took) = meanwhile(&key, &id, || {
+        key.delete(&format!("/cp/orgs/{id}")).expect(202);
+    });
+    let status = answer.expect(200)["status"].clone();
+    assert!(
+        [json!("deprovisioning"), json!("deleted")].contains(&status),
+        "{answer:#?}"
+    );
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+fn whoever_is_held_too_long_is_answered_with_what_there_is(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let id = held(&store, &key);
+    let began = Instant::now();
+    let answer = ask(&key, &id, "wait=2");
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert_eq!(answer.expect(200)["status"], "provisioning");
+    assert_eq!(answer.header("preference-applied"), "wait=2");
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    answer.event();
+}
+
+fn a_key_that_was_revoked_meanwhile_is_refused(store: Store) {
+    let server = store.start();
+    let owner = server.key(ALL_SCOPES);
+    let key = server.key_of(owner.partner_id(), &["orgs:list"]);
+    let id = held(&store, &owner);
+    let query = format!("action=org.status&key_id={}", key.id());
+    let (answer, _) = meanwhile(&key, &id, || {
+        assert_eq!(key.delete(&key.path()).status, 204);
+        owner.delete(&format!("/cp/orgs/{id}")).expect(202);
+    });
+    answer.problem(401, "key-revoked");
+    let events = server.events(&query);
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!(events[0]["id"], answer.event());
+}
+
+fn a_client_that_hangs_up_is_forgotten(store: Store) {
+    let server = store.start();
+    let owner = server.key(ALL_SCOPES);
+    let key = server.key_of(owner.partner_id(), &["orgs:list"]);
+    let id = held(&store, &owner);
+    let request = format!(
+        "GET /cp/orgs/{id}/status HTTP/1.1\r\nHost: cp\r\nAuthorization: Bearer {}\r\n\
+         Prefer: wait=2\r\n\r\n",
+        key.token()
+    );
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    drop(stream);
+    thread::sleep(Duration::from_secs(3));
+    let query = format!("action=org.status&key_id={}", key.id());
+    assert_eq!(server.events(&query), [Value::Null; 0]);
+}
+
+fn a_server_that_stops_answers_those_who_wait(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let id = held(&store, &key);
+    thread::scope(|scope| {
+        let asked: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| ask(&key, &id, "wait=25")))
+            .collect();
+        thread::sleep(Duration::from_millis(700));
+        let began = Instant::now();
+        let (status, log) = server.terminate(Duration::from_secs(10));
+        assert!(status.success(), "{log}");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        for asked in asked {
+            let answer = asked.join().unwrap();
+            assert_eq!(answer.expect(200)["status"], "provisioning");
+            answer.event();
+        }
+    });
+}
+
+fn a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    for (slug, seconds) in [("acme-one", 40), ("acme-two", 90), ("acme-three", 50)] {
+        let org = key.org(slug);
+        change(&store, org["id"].as_str().unwrap(), move |org| {
+            org.ready_at = Some(org.created_at + Duration::from_secs(seconds));
+        });
+    }
+    let id = held(&store, &key);
+    // The one that is held was ready at once; of the four the third longest is in the middle.
+    let told = eventually("the figure is known", || {
+        thread::sleep(Duration::from_millis(500));
+        let answer = ask(&key, &id, "return=minimal");
+        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        (wait > 1).then_some(wait)
+    });
+    assert!((20..=50).contains(&told), "{told}");
+}

@@ -1,0 +1,1 @@
+DROP INDEX orgs_plan_ready;
