@@ -4,19 +4,15 @@
 //! an endpoint gets a few messages at a time, whatever the number of workers, and one that is slow
 //! holds up no other. A message is sent again until the receiver's 2xx is on record: at least once.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration as StdDuration,
-};
+mod record;
 
-use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
+use std::{sync::Arc, time::Duration as StdDuration};
+
+use audit::{Action, AuditStore as _};
 use ids::{EndpointId, EventId, TypedId as _, Ulid};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -27,6 +23,8 @@ use webhooks::{
     Sender, WebhookQueries as _, WebhookStore as _,
 };
 
+pub(crate) use self::record::Tally;
+use self::record::event_of;
 use crate::{Service, webhooks::open};
 
 /// How long an endpoint is held without a sign of life.
@@ -46,20 +44,6 @@ const BREATH: StdDuration = StdDuration::from_millis(10);
 /// How long to sleep at the most: another process may have written a message.
 const NAP: StdDuration = StdDuration::from_secs(1);
 
-/// How attempts have ended since the process began.
-#[derive(Debug, Default)]
-pub(crate) struct Tally([AtomicU64; Attempted::ALL.len()]);
-
-impl Tally {
-    fn count(&self, attempted: Attempted) {
-        for (kind, counter) in Attempted::ALL.iter().zip(&self.0) {
-            if *kind == attempted {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
 /// What is to be sent to one endpoint now.
 struct Batch {
     endpoint: Endpoint,
@@ -70,9 +54,7 @@ struct Batch {
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// How attempts have ended since the process began.
     pub fn attempts(&self) -> impl Iterator<Item = (Attempted, u64)> {
-        let counters = self.tally.0.iter();
-        let counts = counters.map(|counter| counter.load(Ordering::Relaxed));
-        Attempted::ALL.into_iter().zip(counts)
+        self.tally.counts()
     }
 
     /// How many messages wait.
@@ -383,30 +365,5 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
             Ok::<_, StoreError>(Some(attempted))
         });
         written.await
-    }
-}
-
-/// The event of an endpoint that the system has disabled or enabled.
-fn event_of(
-    endpoint: &Endpoint,
-    delivery: &Delivery,
-    action: Action,
-    id: EventId,
-    now: OffsetDateTime,
-) -> Event {
-    let mut details = Details::new();
-    details.insert("delivery_id".to_owned(), delivery.id.to_string().into());
-    Event {
-        id,
-        occurred_at: now,
-        actor: Actor::System {
-            partner_id: Some(endpoint.partner_id),
-        },
-        action,
-        target: Target::one(TargetKind::WebhookEndpoint, endpoint.id),
-        org_id: None,
-        outcome: Outcome::Success,
-        request: None,
-        details,
     }
 }
