@@ -192,8 +192,8 @@ fn an_unknown_path_is_first_of_all_the_question_who_asks(store: Store) {
         "/cp/orgs/",
         "/cp/orgs/x/y/z",
         "/cp/admin",
-        "/cp/webhook-endpoints",
-        "/cp/orgs/org_01HXKM4000000000000000000A/renew",
+        "/cp/webhook-endpoints/",
+        "/cp/orgs/org_01HXKM4000000000000000000A/renew/x",
     ] {
         is_missing(&server.anon().get(path));
         is_invalid_key(&server.with_token("nonsense").get(path));
