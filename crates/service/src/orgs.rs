@@ -1,6 +1,6 @@
 //! Orgs: created, seen and deleted by partner keys; paused, resumed and tried again by the operator.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest, PlanName};
@@ -26,6 +26,20 @@ pub struct OrgWithSteps {
     pub org: Org,
     /// Its steps, in their order.
     pub steps: Vec<Step>,
+    /// Both as they go out.
+    body: OnceLock<Vec<u8>>,
+}
+
+impl OrgWithSteps {
+    pub(crate) const fn new(org: Org, steps: Vec<Step>) -> Self {
+        let body = OnceLock::new();
+        Self { org, steps, body }
+    }
+
+    /// The body of an answer, written by the first who asks for it: many poll the same org.
+    pub fn body(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.body.get_or_init(|| write(self))
+    }
 }
 
 /// Which orgs the caller can act on.
@@ -233,7 +247,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     return Ok(None);
                 };
                 let steps = view.org_steps(id)?;
-                Ok(Some(Arc::new(OrgWithSteps { org, steps })))
+                Ok(Some(Arc::new(OrgWithSteps::new(org, steps))))
             })
             .await;
         let found = found?;

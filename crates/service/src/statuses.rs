@@ -162,7 +162,7 @@ mod tests {
     fn status(build: &Build) -> Arc<OrgWithSteps> {
         let org = build.org(&build.key(&build.partner()));
         let steps: Vec<Step> = Vec::new();
-        Arc::new(OrgWithSteps { org, steps })
+        Arc::new(OrgWithSteps::new(org, steps))
     }
 
     #[tokio::test(start_paused = true)]

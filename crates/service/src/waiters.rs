@@ -219,7 +219,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                             && let Some(org) = view.org(OrgSight::All, id)?
                         {
                             let steps = view.org_steps(id)?;
-                            moved.push(OrgWithSteps { org, steps });
+                            moved.push(OrgWithSteps::new(org, steps));
                         }
                     }
                     Ok::<_, StoreError>(moved)

@@ -45,6 +45,16 @@ impl Reply {
         })
     }
 
+    /// An answer with a JSON body that has been written already.
+    pub fn written<T>(answer: &Answer<T>, body: Vec<u8>) -> Self {
+        Self {
+            status: answer.status,
+            event: answer.event,
+            body: Some(body),
+            headers: Vec::new(),
+        }
+    }
+
     /// An answer whose body was written beside the change that it tells of.
     pub fn rendered(answer: Answer<Rendered>) -> Self {
         let Answer {
