@@ -87,8 +87,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let server = HttpServer::new(move || {
         ActixApp::new().app_data(data.clone()).configure(|config| {
             // It could be made above, so it can be made again for each worker.
-            if let Ok(router) = routes::router(&published) {
-                router.serve(config);
+            match routes::router(&published) {
+                Ok(router) => router.serve(config),
+                Err(error) => tracing::error!("a worker has no routes: {error}"),
             }
         })
     })
