@@ -50,6 +50,7 @@ impl Background {
             tokio::spawn(follow_changes(Arc::clone(app), stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).end_orgs(stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).watch_orgs(stopped.clone())),
+            tokio::spawn(Arc::clone(&app.service).keep_statuses(stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).deliver(Arc::new(sender), stopped.clone())),

@@ -25,6 +25,18 @@ pub trait TypedId:
 
     /// The ULID inside; ids of one kind sort as their ULIDs do, by time of making.
     fn ulid(self) -> Ulid;
+
+    /// The id as text, without the detour that [`fmt::Display`] takes: it is made for every call.
+    #[must_use]
+    fn text(self) -> String {
+        let mut buffer = [0; ulid::ULID_LEN];
+        let digits: &str = self.ulid().array_to_str(&mut buffer);
+        let mut text = String::with_capacity(Self::PREFIX.len() + 1 + digits.len());
+        text.push_str(Self::PREFIX);
+        text.push('_');
+        text.push_str(digits);
+        text
+    }
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<Ulid, ParseIdError> {

@@ -53,6 +53,17 @@ pub struct OrgBacklog {
     pub oldest: Option<OffsetDateTime>,
 }
 
+/// Where an org stands, and since when it is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The org.
+    pub id: OrgId,
+    /// Its status.
+    pub status: OrgStatus,
+    /// When it was last changed; while nothing is pending, its steps change with it.
+    pub updated_at: OffsetDateTime,
+}
+
 /// Questions to a store of orgs.
 pub trait OrgQueries {
     /// What can go wrong in the store.
@@ -74,7 +85,7 @@ pub trait OrgQueries {
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, Self::Error>;
 
     /// Where orgs stand, in no order; those that are not there are left out.
-    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, Self::Error>;
+    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, Self::Error>;
 
     /// How long it took until the last orgs of this plan were ready for the first time, the latest
     /// first.

@@ -1,7 +1,8 @@
-//! Where orgs stand, remembered for a moment: many clients poll the same few orgs.
+//! Where orgs stand, remembered for a moment: clients poll the same orgs again and again.
 //!
 //! What this process changes is forgotten as soon as it is committed; what another process changes is
-//! seen [`TERM`] later at the latest.
+//! seen [`TERM`] later at the latest. Where nothing is pending, one question for many orgs that have
+//! been polled of late prolongs the term of those that are as they were.
 
 use std::{
     collections::HashMap,
@@ -14,13 +15,23 @@ use std::{
 };
 
 use ids::OrgId;
+use orgs::{OrgQueries as _, Standing};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use ratelimit::Limiter;
+use stores::{Database, StoreError};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
-use crate::{OrgWithSteps, waiters::Waiters};
+use crate::{OrgWithSteps, Service, waiters::Waiters};
 
 /// How long a status counts, from the moment at which it was asked for.
 const TERM: Duration = Duration::from_millis(250);
+/// How often those in use are asked for, so that a term seldom ends before it is prolonged.
+const BEAT: Duration = Duration::from_millis(80);
+/// How many orgs one question is about.
+const BATCH: usize = 500;
 /// Into how many parts the memory is split, so that callers seldom wait for each other.
 const SHARDS: usize = 64;
 /// How many orgs a part remembers.
@@ -45,8 +56,8 @@ struct Shard {
 
 #[derive(Debug)]
 enum Slot {
-    /// Where the org stood when it was asked for.
-    Asked(Instant, Arc<OrgWithSteps>),
+    /// Where the org stood when it was asked for, and whether anybody has wanted to know of late.
+    Asked(Instant, Arc<OrgWithSteps>, bool),
     /// This change was its last; who asked before it has been overtaken.
     Changed(Instant, u64),
 }
@@ -54,7 +65,7 @@ enum Slot {
 impl Slot {
     fn since(&self) -> Instant {
         match self {
-            Self::Asked(at, _) | Self::Changed(at, _) => *at,
+            Self::Asked(at, ..) | Self::Changed(at, _) => *at,
         }
     }
 }
@@ -85,8 +96,11 @@ impl Statuses {
 
     /// Where an org stood a moment ago.
     pub(crate) fn recall(&self, id: OrgId) -> Option<Arc<OrgWithSteps>> {
-        match self.shard(id)?.lock().slots.get(&id)? {
-            Slot::Asked(at, status) if at.elapsed() < TERM => Some(Arc::clone(status)),
+        match self.shard(id)?.lock().slots.get_mut(&id)? {
+            Slot::Asked(at, status, wanted) if at.elapsed() < TERM => {
+                *wanted = true;
+                Some(Arc::clone(status))
+            }
             Slot::Asked(..) | Slot::Changed(..) => None,
         }
     }
@@ -106,14 +120,54 @@ impl Statuses {
         let mut shard = shard.lock();
         let overtaken = match shard.slots.get(&id) {
             Some(Slot::Changed(_, change)) => *change > asked.change,
-            Some(Slot::Asked(at, _)) => *at > asked.at,
+            Some(Slot::Asked(at, ..)) => *at > asked.at,
             None => false,
         };
         if overtaken || shard.floor > asked.change {
             return;
         }
         self.make_room(&mut shard);
-        shard.slots.insert(id, Slot::Asked(asked.at, status));
+        shard.slots.insert(id, Slot::Asked(asked.at, status, false));
+    }
+
+    /// What has been wanted since the last call, of orgs with nothing pending.
+    fn wanted(&self) -> Vec<Arc<OrgWithSteps>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for slot in shard.lock().slots.values_mut() {
+                if let Slot::Asked(_, status, wanted) = slot
+                    && std::mem::take(wanted)
+                    && !status.org.status.is_pending()
+                {
+                    all.push(Arc::clone(status));
+                }
+            }
+        }
+        all
+    }
+
+    /// Lets a status count for another term, or no longer if the org has changed.
+    fn prolong(&self, asked: Asked, status: &Arc<OrgWithSteps>, now: Option<Standing>) {
+        let org = &status.org;
+        let Some(shard) = self.shard(org.id) else {
+            return;
+        };
+        let mut shard = shard.lock();
+        // Only what was asked about: it may have been replaced, or overtaken by a change.
+        let Some(Slot::Asked(at, held, _)) = shard.slots.get_mut(&org.id) else {
+            return;
+        };
+        if !Arc::ptr_eq(held, status) {
+            return;
+        }
+        let same = now.is_some_and(|now| {
+            (now.id, now.status, now.updated_at) == (org.id, org.status, org.updated_at)
+        });
+        if same {
+            *at = asked.at.max(*at);
+        } else {
+            shard.slots.remove(&org.id);
+        }
     }
 
     /// Those who wait until an org stands elsewhere.
@@ -150,11 +204,45 @@ impl Statuses {
     }
 }
 
+impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// Keeps the statuses in memory that clients go on polling, until `stop` says otherwise.
+    pub async fn keep_statuses(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !*stop.borrow() {
+            tokio::select! {
+                _ = beats.tick() => {}
+                _ = stop.changed() => return,
+            }
+            if let Err(error) = self.prolong_statuses().await {
+                // Their terms end, and each is asked for by whoever polls next.
+                tracing::debug!(error = error.as_dyn(), "statuses are not kept");
+            }
+        }
+    }
+
+    async fn prolong_statuses(&self) -> Result<(), StoreError> {
+        for batch in self.statuses.wanted().chunks(BATCH) {
+            let ids: Vec<OrgId> = batch.iter().map(|status| status.org.id).collect();
+            let asked = self.statuses.asking();
+            let standings: Result<_, StoreError> =
+                self.db.read(move |view| view.org_standings(&ids)).await;
+            let standings: HashMap<OrgId, Standing> =
+                standings?.into_iter().map(|now| (now.id, now)).collect();
+            for status in batch {
+                let now = standings.get(&status.org.id).copied();
+                self.statuses.prolong(asked, status, now);
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use orgs::{OrgStatus, Step};
+    use orgs::{Org, OrgStatus, Step};
     use testkit::build::Build;
 
     use super::*;
@@ -192,6 +280,64 @@ mod tests {
         assert!(statuses.recall(id).is_none());
         statuses.remember(statuses.asking(), status);
         assert!(statuses.recall(id).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wanted_and_unchanged_counts_for_another_term() {
+        let (statuses, build) = (Statuses::default(), Build::new());
+        let ready = Arc::new(OrgWithSteps::new(
+            Org {
+                status: OrgStatus::Ready,
+                ..build.org(&build.key(&build.partner()))
+            },
+            Vec::new(),
+        ));
+        let org = &ready.org;
+        let as_it_was = Standing {
+            id: org.id,
+            status: org.status,
+            updated_at: org.updated_at,
+        };
+        let pending = status(&build);
+        statuses.remember(statuses.asking(), Arc::clone(&ready));
+        statuses.remember(statuses.asking(), Arc::clone(&pending));
+        assert!(statuses.wanted().is_empty());
+        for id in [org.id, pending.org.id] {
+            statuses.recall(id).unwrap();
+        }
+        let wanted = statuses.wanted();
+        assert_eq!(wanted.len(), 1);
+        assert!(Arc::ptr_eq(&wanted[0], &ready));
+        assert!(statuses.wanted().is_empty());
+
+        tokio::time::advance(TERM * 3 / 4).await;
+        statuses.prolong(statuses.asking(), &ready, Some(as_it_was));
+        tokio::time::advance(TERM * 3 / 4).await;
+        assert!(statuses.recall(org.id).is_some());
+        assert!(statuses.recall(pending.org.id).is_none());
+
+        // A change that is committed while the question is on its way overtakes it.
+        let asked = statuses.asking();
+        statuses.changed(org.id);
+        statuses.prolong(asked, &ready, Some(as_it_was));
+        assert!(statuses.recall(org.id).is_none());
+
+        for now in [
+            None,
+            Some(Standing {
+                status: OrgStatus::Suspended,
+                ..as_it_was
+            }),
+            Some(Standing {
+                updated_at: org.updated_at + time::Duration::microseconds(1),
+                ..as_it_was
+            }),
+        ] {
+            statuses.remember(statuses.asking(), Arc::clone(&ready));
+            assert!(statuses.recall(org.id).is_some());
+            statuses.prolong(statuses.asking(), &ready, now);
+            assert!(statuses.recall(org.id).is_none(), "{now:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ids::OrgId;
-use orgs::{OrgQueries as _, OrgSight, OrgStatus};
+use orgs::{OrgQueries as _, OrgSight, OrgStatus, Standing};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
@@ -214,7 +214,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 .read(move |view| {
                     let ids: Vec<OrgId> = known.keys().copied().collect();
                     let mut moved = Vec::new();
-                    for (id, status) in view.org_statuses(&ids)? {
+                    for Standing { id, status, .. } in view.org_standings(&ids)? {
                         if known.get(&id) != Some(&status)
                             && let Some(org) = view.org(OrgSight::All, id)?
                         {

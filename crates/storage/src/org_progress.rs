@@ -2,30 +2,32 @@
 
 use diesel::prelude::*;
 use ids::{OrgId, PlanName};
-use orgs::OrgStatus;
+use orgs::Standing;
 use stores::StoreError;
 use time::Duration;
 
 use crate::{schema::orgs as table, session::Session, values};
 
-pub(crate) fn statuses<M>(
+pub(crate) fn standings<M>(
     session: &mut Session<M>,
     ids: &[OrgId],
-) -> Result<Vec<(OrgId, OrgStatus)>, StoreError> {
+) -> Result<Vec<Standing>, StoreError> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let rows: Vec<(String, String)> = session.run(|connection| {
+    let rows: Vec<(String, String, i64)> = session.run(|connection| {
         table::table
             .filter(table::id.eq_any(&ids))
-            .select((table::id, table::status))
+            .select((table::id, table::status, table::updated_at))
             .load(connection)
     })?;
     rows.into_iter()
-        .map(|(id, status)| {
-            let id = values::id(&id, "the id of an org")?;
-            let status = status
-                .parse()
-                .map_err(|_| values::corrupt("the status of an org"))?;
-            Ok((id, status))
+        .map(|(id, status, updated_at)| {
+            Ok(Standing {
+                id: values::id(&id, "the id of an org")?,
+                status: status
+                    .parse()
+                    .map_err(|_| values::corrupt("the status of an org"))?,
+                updated_at: values::time(updated_at, "the last change of an org")?,
+            })
         })
         .collect()
 }

@@ -2,8 +2,8 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
-    OrgStore, Slug, Step, Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug,
+    Standing, Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -37,8 +37,8 @@ impl<M> OrgQueries for Session<M> {
         org_ends::list(self, which, limit)
     }
 
-    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, StoreError> {
-        org_progress::statuses(self, ids)
+    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, StoreError> {
+        org_progress::standings(self, ids)
     }
 
     fn provisioning_times(

@@ -102,10 +102,6 @@ impl<M: Mode> Pool<M> {
         }
     }
 
-    pub(crate) const fn sessions(&self) -> &Sessions<M> {
-        &self.sessions
-    }
-
     /// Runs work that may block, once it is its turn.
     pub(crate) async fn run<T, E>(
         &self,

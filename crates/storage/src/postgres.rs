@@ -7,20 +7,21 @@ use stores::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    backlog::{Appended, Backlog, Told},
+    backlog::{Backlog, Told},
     error::OpenError,
-    events,
     pool::{Pool, PooledSession, Sessions},
     session::{Session, Writing},
     url::DatabaseUrl,
 };
 
-/// How many transactions run at once, the events' own among them.
+mod appender;
+
+use appender::Appender;
+
+/// How many transactions run at once, beside the events' own.
 const WRITERS: u8 = 16;
 /// How many events may wait.
 const QUEUE: usize = 4096;
-/// How many events share a commit at the most; they fit into one segment.
-const BATCH: usize = 512;
 /// How often work runs when other transactions are in its way.
 const ATTEMPTS: u32 = 10;
 
@@ -44,10 +45,10 @@ impl PostgresWriter {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, WRITERS, false);
         let (events, waiting) = mpsc::channel(QUEUE);
-        let (sessions, ledger) = (pool.sessions().clone(), Arc::clone(&backlog));
+        let appender = Appender::new(url.clone(), Arc::clone(&backlog));
         thread::Builder::new()
             .name("audit-events".to_owned())
-            .spawn(move || append_all(&sessions, &ledger, waiting))?;
+            .spawn(move || appender.run(waiting))?;
         Ok(Self {
             pool,
             events,
@@ -97,54 +98,6 @@ impl PostgresWriter {
     }
 }
 
-/// Takes whatever waits, again and again, until nobody can send any more.
-fn append_all(
-    sessions: &Sessions<Writing>,
-    backlog: &Arc<Backlog>,
-    mut waiting: mpsc::Receiver<Waiting>,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut appended = Appended::new(Arc::clone(backlog));
-        let mut settled = Vec::new();
-        for waiting in batch.drain(..) {
-            match waiting {
-                Waiting::Event(event, told) => appended.push(*event, told),
-                Waiting::Settled(caller) => settled.push(caller),
-            }
-        }
-        let outcomes = append(sessions, appended.events());
-        appended.answer(outcomes.into_iter());
-        // Whoever has gone away needs no answer.
-        for caller in settled {
-            let _ = caller.send(());
-        }
-    }
-}
-
-/// Adds events; what became of each.
-fn append(sessions: &Sessions<Writing>, events: &[Event]) -> Vec<Result<(), StoreError>> {
-    if events.is_empty() {
-        return Vec::new();
-    }
-    let all = transaction(sessions, &|session: &mut Session<Writing>| {
-        events::together(session, events)
-    });
-    let outcome = match all {
-        Err(error) if events.len() > 1 && !error.is_temporary() => {
-            // One of them is to blame; the others have done nothing wrong.
-            transaction(sessions, &|session: &mut Session<Writing>| {
-                Ok(events::one_by_one(session, events))
-            })
-        }
-        all => all,
-    };
-    outcome.unwrap_or_else(|error: StoreError| {
-        tracing::error!(%error, events = events.len(), "audit events could not be written");
-        events.iter().map(|_| Err(error.clone())).collect()
-    })
-}
-
 /// Runs work in a transaction, again when another transaction was in its way.
 fn transaction<T, E: From<StoreError>>(
     sessions: &Sessions<Writing>,
@@ -160,9 +113,14 @@ fn transaction<T, E: From<StoreError>>(
             return outcome;
         }
         drop(session);
-        thread::sleep(Duration::from_millis(2) * attempt);
+        thread::sleep(pause(attempt));
         attempt += 1;
     }
+}
+
+/// How long to wait after an attempt that was in others' way.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(2) * attempt
 }
 
 /// A session in a transaction. After a restart of the server the pool is full of dead connections, and

@@ -46,6 +46,8 @@ pub struct Session<M> {
     /// The events of this transaction's changes that are yet to be written. They are written when it
     /// ends, all at once; what is rolled back takes its own along.
     events: Vec<Event>,
+    /// The mentions that need not be written again.
+    pub(crate) noted: events::Noted,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -59,6 +61,7 @@ impl<M> Session<M> {
             spoiled: None,
             conflict: false,
             events: Vec::new(),
+            noted: events::Noted::default(),
             mode: PhantomData,
         })
     }
@@ -120,6 +123,7 @@ impl<M> Session<M> {
     /// Rolls back until `depth` transactions and savepoints are open.
     fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
         let mut outcome = Ok(());
+        self.noted.undone();
         // Each turn takes one away, or finds the connection broken, and then there are none.
         while self.connection.depth() > depth {
             self.spoiled = None;
@@ -215,6 +219,7 @@ impl Session<Writing> {
         let (outer, events) = (self.outer_depth(), self.events.len());
         let result = work(self).and_then(|value| {
             self.run(AnyConnection::commit_transaction)?;
+            self.note_if_committed();
             Ok(value)
         });
         if result.is_err() {
@@ -222,6 +227,13 @@ impl Session<Writing> {
             self.roll_back_to(outer)?;
         }
         result
+    }
+
+    /// Lets what was noted of mentions count, once no transaction is open that could undo it.
+    pub(crate) fn note_if_committed(&mut self) {
+        if self.connection.depth() == 0 {
+            self.noted.committed();
+        }
     }
 
     /// How many are open around the innermost.

@@ -44,7 +44,7 @@ pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
         return Err(NoCredential::Missing);
     }
-    if token.contains([' ', '\t', ',']) {
+    if token.bytes().any(|byte| b" \t,".contains(&byte)) {
         return Err(NoCredential::Misplaced(
             "the Authorization header must be: Bearer, a space, the key",
         ));

@@ -129,7 +129,7 @@ where
 {
     Endpoint::new(move |Arrival { request, app, .. }| {
         let id = request_id(request.headers())
-            .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+            .unwrap_or_else(|| app.service.world().id::<RequestId>().text());
         let response = handler(app, id.clone());
         async move {
             let mut response = response.await;
@@ -154,7 +154,7 @@ pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
         } = arrival;
         body::drain(payload).await;
         let id = request_id(request.headers())
-            .unwrap_or_else(|| app.service.world().id::<RequestId>().to_string());
+            .unwrap_or_else(|| app.service.world().id::<RequestId>().text());
         let complaint = match allowed {
             [] => Complaint::new(
                 ErrorCode::NotFound,
@@ -187,7 +187,7 @@ impl Visit {
         let world = app.service.world();
         let call = Call {
             at: world.now(),
-            request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().to_string()),
+            request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().text()),
             method: method_name(request.method()),
             route: place.pattern.unwrap_or("unrouted"),
             operation,

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{
-    HttpResponseBuilder,
-    http::header::{HeaderMap, HeaderName, RETRY_AFTER, USER_AGENT},
-};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use api::{InvalidIdempotencyKey, idempotency_key};
 use ratelimit::Decision;
 use service::LimitName;
@@ -70,38 +67,59 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     api::preferred_wait(values).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
+/// Sets a header of an answer. A value that no header can have is left out, and the log says so.
+pub fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => {
+            headers.insert(name, value);
+        }
+        Err(error) => tracing::error!(header = name.as_str(), "an answer lacks a header: {error}"),
+    }
+}
+
 /// `RateLimit-Policy` and `RateLimit`, draft-ietf-httpapi-ratelimit-headers-11.
-pub fn add_limits(builder: &mut HttpResponseBuilder, limits: &[(LimitName, Decision)]) {
+pub fn set_limits(headers: &mut HeaderMap, limits: &[(LimitName, Decision)]) {
     if limits.is_empty() {
         return;
     }
-    let list = |item: &dyn Fn(&Decision) -> String| {
-        let items = limits
-            .iter()
-            .map(|(name, decision)| format!("\"{}\";{}", name.as_str(), item(decision)));
-        items.collect::<Vec<_>>().join(", ")
+    let list = |parameters: &dyn Fn(&Decision) -> [(&'static str, u64); 2]| {
+        let mut text = String::with_capacity(64);
+        for (name, decision) in limits {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push('"');
+            text.push_str(name.as_str());
+            text.push('"');
+            for (parameter, value) in parameters(decision) {
+                text.push(';');
+                text.push_str(parameter);
+                text.push('=');
+                text.push_str(itoa::Buffer::new().format(value));
+            }
+        }
+        text
     };
     let policy = |decision: &Decision| {
-        format!(
-            "q={};w={}",
-            decision.limit.limit(),
-            decision.limit.window_seconds()
-        )
+        let limit = decision.limit;
+        [
+            ("q", limit.limit().get().into()),
+            ("w", limit.window_seconds().get().into()),
+        ]
     };
     let left = |decision: &Decision| {
-        format!(
-            "r={};t={}",
-            decision.remaining,
-            whole_seconds(decision.full_after)
-        )
+        [
+            ("r", decision.remaining.into()),
+            ("t", whole_seconds(decision.full_after)),
+        ]
     };
-    builder.insert_header((RATELIMIT_POLICY, list(&policy)));
-    builder.insert_header((RATELIMIT, list(&left)));
+    set(headers, RATELIMIT_POLICY, list(&policy));
+    set(headers, RATELIMIT, list(&left));
 }
 
 /// `Retry-After`: at least a second, and never too early.
-pub fn add_retry_after(builder: &mut HttpResponseBuilder, wait: Duration) {
-    builder.insert_header((RETRY_AFTER, retry_after(wait)));
+pub fn set_retry_after(headers: &mut HeaderMap, wait: Duration) {
+    set(headers, RETRY_AFTER, retry_after(wait));
 }
 
 /// The value of `Retry-After`.
@@ -115,7 +133,7 @@ fn whole_seconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use ratelimit::RateLimit;
 
     use super::*;
 
@@ -126,6 +144,43 @@ mod tests {
             HeaderValue::from_str(value).unwrap(),
         );
         headers
+    }
+
+    #[test]
+    fn limits_are_structured_fields() {
+        let decision = |limit, remaining, millis| Decision {
+            limit,
+            remaining,
+            full_after: Duration::from_millis(millis),
+            retry_after: None,
+        };
+        let limits = [
+            (
+                LimitName::Key,
+                decision(RateLimit::literal(600, 60), 599, 100),
+            ),
+            (
+                LimitName::Partner,
+                decision(RateLimit::literal(6000, 3600), 0, 2000),
+            ),
+        ];
+        let mut headers = HeaderMap::new();
+        set_limits(&mut headers, &limits);
+        let told = |name| headers.get(name).unwrap().to_str().unwrap();
+        assert_eq!(
+            told(RATELIMIT_POLICY),
+            r#""key";q=600;w=60, "partner";q=6000;w=3600"#
+        );
+        assert_eq!(told(RATELIMIT), r#""key";r=599;t=1, "partner";r=0;t=2"#);
+        set_limits(&mut headers, &[]);
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn a_value_that_no_header_can_have_is_left_out() {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, X_REQUEST_ID, "a\nb".to_owned());
+        assert!(headers.is_empty());
     }
 
     #[test]

@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
+    HttpResponse,
+    body::BoxBody,
     http::{
         StatusCode,
-        header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
     },
 };
 use api::{BodyError, ErrorCode, FieldError, Problem, QueryError};
-use ids::EventId;
+use ids::{EventId, TypedId as _};
 use ratelimit::Decision;
 use scopes::Scope;
 use service::{Error, LimitName, Refusal};
 
 use super::{
     credentials::NoCredential,
-    headers::{AUDIT_EVENT_ID, X_REQUEST_ID, add_limits, add_retry_after},
+    headers::{AUDIT_EVENT_ID, X_REQUEST_ID, set, set_limits, set_retry_after},
 };
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -290,25 +291,26 @@ impl Complaint {
         problem.violated_policies = self.violated;
         let status =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut builder = HttpResponseBuilder::new(status);
-        builder.insert_header((X_REQUEST_ID, request_id));
+        let mut response = HttpResponse::new(status);
+        let headers = response.headers_mut();
+        set(headers, X_REQUEST_ID, request_id.to_owned());
         if let Some(challenge) = self.challenge {
-            builder.insert_header((WWW_AUTHENTICATE, challenge));
+            set(headers, WWW_AUTHENTICATE, challenge);
         }
         if let Some(allow) = self.allow {
-            builder.insert_header((ALLOW, allow));
+            set(headers, ALLOW, allow);
         }
         if let Some(wait) = self.retry_after {
-            add_retry_after(&mut builder, wait);
+            set_retry_after(headers, wait);
         }
         if let Some(event) = event {
-            builder.insert_header((AUDIT_EVENT_ID, event.to_string()));
+            set(headers, AUDIT_EVENT_ID, event.text());
         }
-        add_limits(&mut builder, limits);
-        // `json` keeps a content type that is there already.
-        builder
-            .insert_header((CONTENT_TYPE, PROBLEM_JSON))
-            .json(problem)
+        set_limits(headers, limits);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        // A problem has nothing that JSON can't say.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        response.set_body(BoxBody::new(body))
     }
 }
 

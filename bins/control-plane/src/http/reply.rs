@@ -1,17 +1,18 @@
 //! An answer, which can only be made of one whose event is on record.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
+    HttpResponse,
+    body::BoxBody,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, HeaderName, LOCATION},
+        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION},
     },
 };
-use ids::EventId;
+use ids::{EventId, TypedId as _};
 use serde::Serialize;
 use service::{Answer, Context, Rendered};
 
-use super::headers::{AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, add_limits};
+use super::headers::{AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, set, set_limits};
 
 /// What a handler gives back.
 #[derive(Debug)]
@@ -97,18 +98,22 @@ impl Reply {
     /// The HTTP answer to a call.
     pub fn respond(self, context: &Context) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut builder = HttpResponseBuilder::new(status);
-        builder.insert_header((X_REQUEST_ID, context.call.request_id.as_str()));
-        builder.insert_header((AUDIT_EVENT_ID, self.event.to_string()));
+        let mut response = HttpResponse::new(status);
+        let headers = response.headers_mut();
+        set(headers, X_REQUEST_ID, context.call.request_id.clone());
+        set(headers, AUDIT_EVENT_ID, self.event.text());
         // Answers are one credential's own, and one of them holds a secret.
-        builder.insert_header((CACHE_CONTROL, "no-store"));
-        add_limits(&mut builder, &context.limits);
-        for header in self.headers {
-            builder.insert_header(header);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        set_limits(headers, &context.limits);
+        for (name, value) in self.headers {
+            set(headers, name, value);
         }
         match self.body {
-            Some(body) => builder.content_type("application/json").body(body),
-            None => builder.finish(),
+            Some(body) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response.set_body(BoxBody::new(body))
+            }
+            None => response,
         }
     }
 }

@@ -40,6 +40,9 @@ pub(super) fn insert_on_sqlite(
             audit_segments::body.eq(&segment.body),
         ))
         .execute(connection)?;
+    if segment.subjects.is_empty() {
+        return Ok(());
+    }
     InsertMentions(segment).execute(connection).map(drop)
 }
 
@@ -205,6 +208,15 @@ pub(crate) fn whole_seconds(
         segments.extend(rest);
     }
     Ok((segments, more))
+}
+
+/// The second of the newest segment.
+pub(crate) fn newest_second(connection: &mut AnyConnection) -> QueryResult<Option<i64>> {
+    audit_segments::table
+        .order(audit_segments::second.desc())
+        .select(audit_segments::second)
+        .first(connection)
+        .optional()
 }
 
 /// Deletes a segment; whom it mentions stays noted.

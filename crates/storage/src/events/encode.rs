@@ -1,6 +1,11 @@
 //! From events to a segment, with as little work as can be: it is done for every call.
 
-use std::{borrow::Cow, collections::HashMap, hash::Hash, net::IpAddr};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map},
+    hash::Hash,
+    net::IpAddr,
+};
 
 use audit::{Actor, Event, Request};
 use ids::{RequestId, TypedId as _, Ulid};
@@ -73,29 +78,41 @@ struct Tables<'a> {
     subjects: Table<Subject>,
 }
 
-/// Distinct items and their places.
+/// How many items are looked through one by one before a map is asked; few segments have more.
+const FEW: usize = 8;
+
+/// Distinct items, numbered in the order in which they came.
 struct Table<T> {
-    places: HashMap<T, u32>,
     items: Vec<T>,
+    /// The places of all but the first few.
+    places: HashMap<T, u32>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
-            places: HashMap::new(),
             items: Vec::new(),
+            places: HashMap::new(),
         }
     }
 }
 
 impl<T: Copy + Eq + Hash> Table<T> {
     fn place(&mut self, item: T) -> u32 {
-        *self.places.entry(item).or_insert_with(|| {
-            // Segments are far smaller than that.
-            let place = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-            self.items.push(item);
-            place
-        })
+        let mut first = (0..).zip(self.items.iter().take(FEW));
+        if let Some((place, _)) = first.find(|(_, known)| **known == item) {
+            return place;
+        }
+        // Segments are far smaller than that.
+        let next = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
+        if self.items.len() >= FEW {
+            match self.places.entry(item) {
+                hash_map::Entry::Occupied(known) => return *known.get(),
+                hash_map::Entry::Vacant(free) => free.insert(next),
+            };
+        }
+        self.items.push(item);
+        next
     }
 }
 
@@ -184,6 +201,17 @@ mod tests {
     use testkit::build::Build;
 
     use super::*;
+
+    #[test]
+    fn each_item_has_one_place_however_many_there_are() {
+        let mut table = Table::default();
+        for _ in 0..2 {
+            for item in 0..100_u32 {
+                assert_eq!(table.place(item * 7), item);
+            }
+        }
+        assert_eq!(table.items.len(), 100);
+    }
 
     #[test]
     fn what_looks_like_an_id_and_is_none_stays_as_it_is() {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod encode;
+mod noted;
 mod prune;
 mod row;
 mod segment;
@@ -16,8 +17,9 @@ use time::OffsetDateTime;
 use self::{bounds::Bounds, walk::End};
 pub(crate) use self::{
     encode::Segment,
+    noted::Noted,
     row::EventRow,
-    write::{of_changes, one_by_one, together, twice},
+    write::{fit_one_segment, of_changes, one_by_one, together, twice},
 };
 use crate::{
     dialect,

@@ -19,6 +19,10 @@ use crate::{
     values,
 };
 
+/// How long ago a second must be for its mentions to be deleted: whoever writes into a running second
+/// may know that its subjects are noted, and not note them again.
+const SETTLED_SECONDS: i64 = 60;
+
 /// Deletes events that happened before a time: of segments the first after the second in `after`,
 /// about `limit` and all of each second, and of rows the first `limit`.
 pub(super) fn prune(
@@ -32,11 +36,19 @@ pub(super) fn prune(
     let to = second(bounds::end_of_segments(before));
     let (segments, more_segments) =
         session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
+    let newest = session.run(dialect::segments::newest_second)?;
+    let settled = newest.unwrap_or_default().saturating_sub(SETTLED_SECONDS);
     let mut deleted = 0;
     let mut reached = after;
     for segments in segments.chunk_by(|one, other| one.0 == other.0) {
-        deleted += prune_second(session, segments, before)?;
-        reached = segments.last().map(|(second, ..)| last_of(*second));
+        let (count, gone) = prune_second(session, segments, before)?;
+        deleted += count;
+        if let Some((second, ..)) = segments.last() {
+            if *second <= settled {
+                session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
+            }
+            reached = Some(last_of(*second));
+        }
     }
     let rows = row::outdated(session, before, limit)?;
     row::delete(session, &rows)?;
@@ -61,12 +73,13 @@ fn last_of(second: i64) -> Ulid {
     Ulid::from(u128::from(first_of_next).saturating_sub(1))
 }
 
-/// Deletes what happened before a time of all segments of one second; how many events that were.
+/// Deletes what happened before a time of all segments of one second; how many events that were, and
+/// whom nothing mentions any more.
 fn prune_second(
     session: &mut Session<Writing>,
     segments: &[(i64, Vec<u8>, Vec<u8>)],
     before: OffsetDateTime,
-) -> Result<usize, StoreError> {
+) -> Result<(usize, Vec<Subject>), StoreError> {
     let before = values::micros(before);
     let (mut gone, mut kept): (BTreeSet<Subject>, BTreeSet<Subject>) = Default::default();
     let mut deleted = 0;
@@ -93,9 +106,5 @@ fn prune_second(
             }
         }
     }
-    if let Some((second, ..)) = segments.first() {
-        let gone: Vec<Subject> = gone.difference(&kept).copied().collect();
-        session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
-    }
-    Ok(deleted)
+    Ok((deleted, gone.difference(&kept).copied().collect()))
 }

@@ -74,10 +74,28 @@ pub(crate) fn of_changes(session: &mut Session<Writing>, from: usize) -> Result<
 pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Result<(), StoreError> {
     for events in cut(sorted) {
         if let Some(segment) = Segment::of(events)? {
-            session.run(|connection| dialect::segment_insert(connection, &segment))?;
+            add(session, segment)?;
         }
     }
     Ok(())
+}
+
+/// Adds a segment, and those of its mentions that are not known to be there.
+fn add(session: &mut Session<Writing>, mut segment: Segment) -> Result<(), StoreError> {
+    session
+        .noted
+        .retain_new(segment.second, &mut segment.subjects);
+    session.run(|connection| dialect::segment_insert(connection, &segment))?;
+    session.noted.wrote(segment.second, &segment.subjects);
+    session.note_if_committed();
+    Ok(())
+}
+
+/// Whether events, in whatever order, fit into one segment.
+pub(crate) fn fit_one_segment(events: &[Event]) -> bool {
+    let times = events.iter().map(|event| event.id.ulid().timestamp_ms());
+    let span = times.clone().max().unwrap_or(0) - times.min().unwrap_or(0);
+    events.len() <= MOST_EVENTS && span <= MOST_SPAN_MS
 }
 
 /// The events in pieces that fit into a segment.
@@ -116,6 +134,8 @@ mod tests {
         assert_eq!(pieces.concat(), sorted);
         let sizes: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
         assert_eq!(sizes, expect);
+        let reversed: Vec<Event> = events.into_iter().rev().collect();
+        assert_eq!(fit_one_segment(&reversed), expect.len() <= 1);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use ids::{OrgId, WorkspaceId};
 use orgs::{
-    Failure, Org, OrgFilter, OrgSight, OrgStatus, Step, StepName, StepStatus, Subscription,
-    SubscriptionStatus, Workspace,
+    Failure, Org, OrgFilter, OrgSight, OrgStatus, Standing, Step, StepName, StepStatus,
+    Subscription, SubscriptionStatus, Workspace,
 };
 use stores::Database;
 
@@ -138,15 +138,19 @@ pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D
             ..world.build.org(&key)
         };
         world.add_org(&org).await;
-        expect.push((org.id, status));
+        expect.push(Standing {
+            id: org.id,
+            status,
+            updated_at: org.updated_at,
+        });
     }
     world.org(&key).await;
-    let mut ids: Vec<OrgId> = expect.iter().rev().map(|&(id, _)| id).collect();
+    let mut ids: Vec<OrgId> = expect.iter().rev().map(|standing| standing.id).collect();
     ids.push(world.build.id());
-    let mut told = world.read(move |view| view.org_statuses(&ids)).await;
-    told.sort_unstable_by_key(|&(id, _)| id);
+    let mut told = world.read(move |view| view.org_standings(&ids)).await;
+    told.sort_unstable_by_key(|standing| standing.id);
     assert_eq!(told, expect);
-    assert_eq!(world.read(|view| view.org_statuses(&[])).await, []);
+    assert_eq!(world.read(|view| view.org_standings(&[])).await, []);
 }
 
 /// From the order to the first readiness, whatever became of the org afterwards.

@@ -3,7 +3,7 @@
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     Doomed, Lease, LeaseToken, Move, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
-    OrgStore, Slug, Step, StepName, Subscription, Workspace,
+    OrgStore, Slug, Standing, Step, StepName, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -53,9 +53,14 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(doomed.take(limit).cloned().collect())
     }
 
-    fn org_statuses(&mut self, ids: &[OrgId]) -> Result<Vec<(OrgId, OrgStatus)>, StoreError> {
+    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, StoreError> {
         let rows = ids.iter().filter_map(|id| self.state.orgs.get(id));
-        Ok(rows.map(|row| (row.org.id, row.org.status)).collect())
+        let standing = |org: &Org| Standing {
+            id: org.id,
+            status: org.status,
+            updated_at: org.updated_at,
+        };
+        Ok(rows.map(|row| standing(&row.org)).collect())
     }
 
     fn provisioning_times(
