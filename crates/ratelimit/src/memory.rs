@@ -2,7 +2,8 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::one::Ref};
+use foldhash::quality::RandomState;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, Reference},
@@ -12,8 +13,12 @@ use governor::{
 
 use crate::{Decision, Limiter, RateLimit, Subject};
 
-type Governor =
-    RateLimiter<Subject, DashMapStateStore<Subject>, TimeSource, StateInformationMiddleware>;
+type Governor = RateLimiter<
+    Subject,
+    DashMapStateStore<Subject, RandomState>,
+    TimeSource,
+    StateInformationMiddleware,
+>;
 
 /// The clock that the maker of the limiter brought: time since any fixed point, never stepping back.
 #[derive(Clone)]
@@ -38,7 +43,7 @@ impl fmt::Debug for TimeSource {
 /// `governor` keeps one quota per limiter, so there is one for each distinct [`RateLimit`] in use.
 /// A subject whose limit is changed starts anew under the new one; its debt under the old one stays.
 pub struct MemoryLimiter {
-    by_limit: DashMap<RateLimit, Arc<Governor>>,
+    by_limit: DashMap<RateLimit, Governor, RandomState>,
     time: TimeSource,
 }
 
@@ -46,7 +51,7 @@ impl MemoryLimiter {
     /// A limiter on a clock that tells the time since any fixed point and never steps back.
     pub fn new(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
-            by_limit: DashMap::new(),
+            by_limit: DashMap::default(),
             time: TimeSource(Arc::new(clock)),
         }
     }
@@ -59,9 +64,8 @@ impl MemoryLimiter {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        // A check holds its own reference, taken under the map's lock, so none is dropped in use.
-        self.by_limit
-            .retain(|_, limiter| !limiter.is_empty() || Arc::strong_count(limiter) > 1);
+        // A check holds the map's lock until it is counted, so no limiter is dropped in use.
+        self.by_limit.retain(|_, limiter| !limiter.is_empty());
     }
 
     /// How many subjects are remembered.
@@ -76,22 +80,20 @@ impl MemoryLimiter {
         self.len() == 0
     }
 
-    fn governor(&self, limit: RateLimit) -> Arc<Governor> {
+    /// The limiter of this limit, which stays as long as the reference is held.
+    fn governor(&self, limit: RateLimit) -> Ref<'_, RateLimit, Governor> {
         if let Some(found) = self.by_limit.get(&limit) {
-            return Arc::clone(&found);
+            return found;
         }
         let fresh = || {
             // A period is never zero, see `RateLimit::period`; one second stands in if it were.
             let quota = Quota::with_period(limit.period())
                 .unwrap_or_else(|| Quota::per_second(limit.limit()))
                 .allow_burst(limit.limit());
-            Arc::new(Governor::new(
-                quota,
-                DashMapStateStore::default(),
-                self.time.clone(),
-            ))
+            Governor::new(quota, DashMapStateStore::default(), self.time.clone())
         };
-        Arc::clone(&self.by_limit.entry(limit).or_insert_with(fresh))
+        let entry = self.by_limit.entry(limit).or_insert_with(fresh);
+        entry.downgrade()
     }
 
     fn decide(&self, subject: Subject, limit: RateLimit) -> Decision {
