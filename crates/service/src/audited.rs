@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::ErrorCode;
 use audit::{AuditStore as _, Details, Event, Target};
 use ids::{EventId, OrgId};
-use keys::KeyStatus;
+use keys::{KeyStatus, KeyStore as _};
 use ratelimit::{Decision, Limiter};
 use serde_json::Value;
 use stores::{Database, Queries, StoreError, Transaction};
@@ -129,16 +129,23 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 work(tx, &caller)
             });
             let actor = asked.caller.actor();
+            // Last, so that rows are locked in the order of all other changes.
+            let note_use = |tx: &mut D::Tx| match asked.used() {
+                Some(key) => tx.key_touch(key, asked.call.at),
+                None => Ok(()),
+            };
             match changed {
                 Ok(done) => {
                     let mut event = asked.call.event(id, actor, done.status);
                     done.complete(&mut event);
                     tx.event_insert(&event)?;
+                    note_use(tx)?;
                     Ok(Ok(done))
                 }
                 Err(Error::Store(error)) => Err(error),
                 Err(refused) => {
                     tx.event_insert(&refused_event(&asked, id, refused.code()))?;
+                    note_use(tx)?;
                     Ok(Err(refused))
                 }
             }
@@ -182,7 +189,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let id: EventId = self.world.id();
         let mut event = context.call.event(id, context.caller.actor(), done.status);
         done.complete(&mut event);
-        match self.db.append(event).await {
+        match self.put_on_record(context, event).await {
             Ok(()) => Ok(Answer {
                 value: done.value,
                 status: done.status,
@@ -210,8 +217,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         code: ErrorCode,
     ) -> Result<EventId, StoreError> {
         let id: EventId = self.world.id();
-        self.db.append(refused_event(context, id, code)).await?;
+        self.put_on_record(context, refused_event(context, id, code))
+            .await?;
         Ok(id)
+    }
+
+    /// Makes the event of a call that changes nothing durable, and the note of its key's use with it:
+    /// both wait for the disk at the same time.
+    async fn put_on_record(&self, context: &Context, event: Event) -> Result<(), StoreError> {
+        if context.used().is_none() {
+            return self.db.append(event).await;
+        }
+        let (recorded, ()) = tokio::join!(self.db.append(event), self.note_use(context));
+        recorded
     }
 
     /// Records that storage failed, if storage can take that.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ids::KeyId;
-use keys::{HeldKey, KeyDigest, KeyKind, KeyQueries as _, KeyStatus, PlainKey};
+use keys::{KeyDigest, KeyKind, KeyQueries as _, KeyStatus, KeyStore as _, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
 use stores::{Database, StoreError};
 
@@ -44,6 +44,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             call,
             caller: known.caller.clone(),
             since: known.since(),
+            first_use: false,
             limits: Vec::new(),
             once: None,
         };
@@ -59,11 +60,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 limits: context.limits,
             });
         }
-        if let Caller::Partner(held) = &context.caller
-            && known.note(context.call.at)
-        {
-            self.note_use(held, &context).await;
-        }
+        context.first_use =
+            matches!(context.caller, Caller::Partner(_)) && known.note(context.call.at);
         Ok(context)
     }
 
@@ -181,15 +179,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
     }
 
-    async fn note_use(&self, held: &HeldKey, context: &Context) {
-        let (id, at) = (held.key.id, context.call.at);
-        let noted: Result<(), StoreError> = self
-            .db
-            .write(move |tx| {
-                use keys::KeyStore as _;
-                tx.key_touch(id, at)
-            })
-            .await;
+    /// Notes at the key that it has been used, if that is this call's to note.
+    pub(crate) async fn note_use(&self, context: &Context) {
+        let Some(id) = context.used() else { return };
+        let at = context.call.at;
+        let noted: Result<(), StoreError> = self.db.write(move |tx| tx.key_touch(id, at)).await;
         if let Err(error) = noted {
             // The call itself will meet the same database and say so.
             tracing::warn!(

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
-use ids::{EventId, OrgId};
+use ids::{EventId, KeyId, OrgId};
 use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
 use time::OffsetDateTime;
@@ -135,8 +135,20 @@ pub struct Context {
     pub caller: Caller,
     /// How old what is known of the caller is at the most.
     pub(crate) since: Since,
+    /// Whether it is the first of its minute by this key, and so is noted there together with its event.
+    pub(crate) first_use: bool,
     /// The limits that it counted against.
     pub limits: Vec<(LimitName, Decision)>,
     /// What makes it the same as an earlier call, when the caller says that it may be one.
     pub once: Option<Once>,
+}
+
+impl Context {
+    /// The key at which this call is to be noted.
+    pub(crate) fn used(&self) -> Option<KeyId> {
+        match &self.caller {
+            Caller::Partner(held) if self.first_use => Some(held.key.id),
+            Caller::Partner(_) | Caller::Admin(_) => None,
+        }
+    }
 }

@@ -80,6 +80,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return self.looked(context, Done::new(200, first)).await;
         }
         let seen = first.org.status;
+        // Its event comes after the wait; that the key is in use is told now.
+        self.note_use(context).await;
         loop {
             let told = waiter.news(seen, deadline).await;
             let _turn = waiters.turn().await;

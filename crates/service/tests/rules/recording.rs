@@ -1,7 +1,9 @@
 //! No answer without its event, no change without its event.
 
 use audit::Outcome;
+use keys::KeyQueries as _;
 use service::{Error, operations};
+use stores::Database as _;
 
 use crate::kit::bench;
 
@@ -91,4 +93,49 @@ async fn a_revoked_keys_calls_are_on_record() {
     let event = bench.events().await.pop().unwrap();
     assert_eq!(Some(event.id), refusal.event);
     assert_eq!(event.request.map(|request| request.status_code), Some(401));
+}
+
+#[tokio::test]
+async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer() {
+    let bench = bench().await;
+    let (_, other) = bench.key(None).await;
+    bench.create_org(&other, "taken").await.unwrap();
+    for case in ["read", "refused read", "change", "refused change"] {
+        let (id, key) = bench.key(None).await;
+        let used = || async {
+            let found = bench.db.read(move |view| view.key(id)).await.unwrap();
+            found.unwrap().key.last_used_at
+        };
+        let operation = match case {
+            "change" | "refused change" => operations::ORG_CREATE,
+            _ => operations::WHOAMI,
+        };
+        let at = bench.clock.now();
+        match case {
+            "read" => {
+                let context = bench.admit(&key, operation).await.unwrap();
+                assert_eq!(used().await, None, "it is noted together with its event");
+                bench.service.whoami(&context).await.unwrap();
+            }
+            "refused read" => {
+                let context = bench.admit(&key, operation).await.unwrap();
+                bench.service.refuse(&context, Error::NotFound).await;
+            }
+            "change" => {
+                bench.create_org(&key, "free").await.unwrap();
+            }
+            _ => {
+                bench.create_org(&key, "taken").await.unwrap_err();
+            }
+        }
+        let noted = used().await.unwrap_or_else(|| panic!("{case}: nothing"));
+        assert_eq!(
+            noted.unix_timestamp() / 60,
+            at.unix_timestamp() / 60,
+            "{case}"
+        );
+        // Within the minute nothing is noted again.
+        bench.admit(&key, operations::WHOAMI).await.unwrap();
+        assert_eq!(used().await, Some(noted), "{case}");
+    }
 }
