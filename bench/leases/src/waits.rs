@@ -55,11 +55,12 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The label of all orgs.
 const LABEL: &str = "run:waits";
 
-/// What one client was answered, and when.
+/// What one client was answered, and when. The connection stays open, as a client's that keeps it
+/// would.
 struct Told {
     at: Instant,
-    status: u16,
-    org: String,
+    answer: Vec<u8>,
+    _stream: TcpStream,
 }
 
 /// Holds the polls twice: once another process changes the orgs, once the server does.
@@ -196,7 +197,7 @@ impl Bench<'_> {
             let (connecting, sent) = (Arc::clone(&connecting), Arc::clone(&sent));
             let key = Arc::clone(&self.key);
             clients.spawn(async move {
-                let mut stream = {
+                let stream = {
                     let _turn = connecting.acquire().await?;
                     let mut stream = TcpStream::connect(address).await?;
                     let request = format!(
@@ -208,7 +209,7 @@ impl Bench<'_> {
                 };
                 sent.add_permits(1);
                 drop((key, connecting));
-                answer(&mut stream).await
+                answer(stream).await
             });
         }
         let all = u32::try_from(self.clients)?;
@@ -228,62 +229,78 @@ impl Bench<'_> {
             self.clients,
             idle.as_secs_f64() / IDLE.as_secs_f64() * 100.0
         );
+        let own = std::process::id();
         let changed = change().await?;
-        let (mut last, mut strange) = (changed, BTreeMap::<(u16, String), usize>::new());
+        let used = (processor_time(pid)?, processor_time(own)?);
+        let mut told = Vec::with_capacity(self.clients);
+        while let Some(one) = clients.join_next().await {
+            told.push(one??);
+        }
+        let (server, client) = (processor_time(pid)? - used.0, processor_time(own)? - used.1);
+        told.sort_unstable_by_key(|told| told.at);
+        let after = |place: usize| {
+            told.get(place)
+                .map_or(Duration::MAX, |told| told.at - changed)
+        };
+        let (half, took) = (after(self.clients / 2), after(self.clients - 1));
+        let mut strange = BTreeMap::<(u16, String), usize>::new();
         let mut fine = 0;
-        while let Some(told) = clients.join_next().await {
-            let told = told??;
-            last = last.max(told.at);
-            if told.status == 200 && told.org != "provisioning" {
+        for told in &told {
+            let (status, org) = read(&told.answer)?;
+            if status == 200 && org != "provisioning" {
                 fine += 1;
             } else {
-                *strange.entry((told.status, told.org)).or_default() += 1;
+                *strange.entry((status, org)).or_default() += 1;
             }
         }
-        let took = last - changed;
         println!(
-            "{what}: {fine} answered, the last after {:.3} s; others: {strange:?}",
-            took.as_secs_f64()
+            "{what}: {fine} answered, half after {:.3} s, the last after {:.3} s; others: {strange:?}; \
+             meanwhile the server used {:.2} s of a processor, the clients {:.2} s",
+            half.as_secs_f64(),
+            took.as_secs_f64(),
+            server.as_secs_f64(),
+            client.as_secs_f64()
         );
         Ok(fine == self.clients && took <= PROMISED)
     }
 }
 
-/// Reads one answer.
-async fn answer(stream: &mut TcpStream) -> Result<Told> {
+/// Takes one answer, which is read when all are there: what the clients cost, the server lacks.
+async fn answer(mut stream: TcpStream) -> Result<Told> {
     let mut bytes = Vec::with_capacity(2048);
-    loop {
-        if let Some(told) = whole(&bytes)? {
-            return Ok(told);
-        }
+    while !is_whole(&bytes)? {
         let read = stream.read_buf(&mut bytes).await?;
         ensure!(read > 0, "the server hung up");
     }
+    Ok(Told {
+        at: Instant::now(),
+        answer: bytes,
+        _stream: stream,
+    })
 }
 
-/// The answer, once all of it is there.
-fn whole(bytes: &[u8]) -> Result<Option<Told>> {
+/// Whether all of an answer is there.
+fn is_whole(bytes: &[u8]) -> Result<bool> {
     let text = std::str::from_utf8(bytes)?;
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return Ok(None);
+        return Ok(false);
     };
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length")
             .then(|| value.trim().parse::<usize>().ok())?
     });
-    if body.len() < length.context("an answer without a length")? {
-        return Ok(None);
-    }
-    let at = Instant::now();
+    Ok(body.len() >= length.context("an answer without a length")?)
+}
+
+/// The status of an answer, and that of the org that it tells of.
+fn read(answer: &[u8]) -> Result<(u16, String)> {
+    let text = std::str::from_utf8(answer)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("no end of the head")?;
     let Some(status) = head.split(' ').nth(1).and_then(|word| word.parse().ok()) else {
         bail!("no status in {head:?}");
     };
     let body: Value = serde_json::from_str(body)?;
     let org = body.get("status").and_then(Value::as_str);
-    Ok(Some(Told {
-        at,
-        status,
-        org: org.unwrap_or_default().to_owned(),
-    }))
+    Ok((status, org.unwrap_or_default().to_owned()))
 }

@@ -6,6 +6,7 @@ use ids::KeyId;
 use keys::{KeyDigest, KeyKind, KeyQueries as _, KeyStatus, KeyStore as _, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
 use stores::{Database, StoreError};
+use time::OffsetDateTime;
 
 use crate::{
     Call, Caller, Context, Error, LimitName, Refusal, Service,
@@ -48,7 +49,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             limits: Vec::new(),
             once: None,
         };
-        if let Err(error) = usable(&context) {
+        if let Err(error) = usable(&context.caller, context.call.at) {
             return Err(self.refuse(&context, error).await);
         }
         context.limits = self.count(&context.caller, presented.revokes).await;
@@ -195,11 +196,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-pub(crate) fn usable(context: &Context) -> Result<(), Error> {
-    match &context.caller {
+/// Whether a credential that was found can be used at this time.
+pub(crate) fn usable(caller: &Caller, at: OffsetDateTime) -> Result<(), Error> {
+    match caller {
         Caller::Admin(key) if key.revoked_at.is_some() => Err(Error::KeyRevoked),
         Caller::Admin(_) => Ok(()),
-        Caller::Partner(held) => match held.key.status(context.call.at) {
+        Caller::Partner(held) => match held.key.status(at) {
             KeyStatus::Active => Ok(()),
             KeyStatus::Disabled => Err(Error::KeyDisabled),
             KeyStatus::Expired => Err(Error::KeyExpired),

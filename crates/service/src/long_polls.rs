@@ -11,7 +11,7 @@ use time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Call, Context, Error, OrgWithSteps, Refusal, Service,
+    Answer, Context, Error, OrgWithSteps, Refusal, Service,
     audited::{Done, current},
     authenticate::usable,
     memory::Moment,
@@ -73,29 +73,55 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let waiters = self.statuses.waiters();
         // Entered before the question, so that no change falls between the two.
         let mut waiter = waiters.enter(id);
-        let turn = waiters.turn().await;
-        let first = self.status_in_sight(context, id).await?;
-        drop(turn);
+        // What comes before the wait and after it has boxes of its own: thousands wait, few do more.
+        let first = Box::pin(self.status_in_turn(context, id)).await?;
         if !first.org.status.is_pending() || wait.is_zero() {
-            return self.looked(context, Done::new(200, first)).await;
+            return Box::pin(self.looked(context, Done::new(200, first))).await;
         }
         let seen = first.org.status;
+        drop(first);
         // Its event comes after the wait; that the key is in use is told now.
-        self.note_use(context).await;
+        Box::pin(self.note_use(context)).await;
         loop {
             let told = waiter.news(seen, deadline).await;
-            let _turn = waiters.turn().await;
-            match self.still_permitted(context).await {
-                Ok(()) => {}
-                Err(Error::Store(fault)) => return Err(self.refuse_fault(context, fault).await),
-                Err(error) => return Err(self.refuse(context, error).await),
-            }
-            let status = self.status_in_sight(context, id).await?;
-            // What was told may have been overtaken on its way: then the wait goes on.
-            if !told || status.org.status != seen {
-                return self.looked(context, Done::new(200, status)).await;
+            if let Some(answer) =
+                Box::pin(self.status_again(context, id, told.then_some(seen))).await?
+            {
+                return Ok(answer);
             }
         }
+    }
+
+    /// Where an org stands that the caller is about to wait for.
+    async fn status_in_turn(
+        &self,
+        context: &Context,
+        id: OrgId,
+    ) -> Result<Arc<OrgWithSteps>, Refusal> {
+        let _turn = self.statuses.waiters().turn().await;
+        self.status_in_sight(context, id).await
+    }
+
+    /// The answer to a caller who has waited, if it still may have one; none where the org stands as it
+    /// was `seen` in spite of the news.
+    async fn status_again(
+        &self,
+        context: &Context,
+        id: OrgId,
+        seen: Option<OrgStatus>,
+    ) -> Result<Option<Answer<Arc<OrgWithSteps>>>, Refusal> {
+        let _turn = self.statuses.waiters().turn().await;
+        match self.still_permitted(context).await {
+            Ok(()) => {}
+            Err(Error::Store(fault)) => return Err(self.refuse_fault(context, fault).await),
+            Err(error) => return Err(self.refuse(context, error).await),
+        }
+        let status = self.status_in_sight(context, id).await?;
+        // What was told may have been overtaken on its way: then the wait goes on.
+        if seen == Some(status.org.status) {
+            return Ok(None);
+        }
+        self.looked(context, Done::new(200, status)).await.map(Some)
     }
 
     /// Where an org stands that the caller may read.
@@ -121,21 +147,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether the caller may still ask what it asked a while ago.
     async fn still_permitted(&self, context: &Context) -> Result<(), Error> {
         let at = self.world.now();
-        let call = Call {
-            at,
-            ..context.call.clone()
-        };
-        let later = Context {
-            call,
-            ..context.clone()
-        };
         let now = Moment::now(at);
         if self
             .memory
             .still_counts(&context.caller, context.since, now)
         {
-            return usable(&later);
+            return usable(&context.caller, at);
         }
+        let mut later = context.clone();
+        later.call.at = at;
         self.db
             .read(move |view| current(view, &later).map(drop))
             .await

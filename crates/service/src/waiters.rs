@@ -11,7 +11,7 @@ use std::{
 };
 
 use ids::OrgId;
-use orgs::{OrgQueries as _, OrgSight, OrgStatus, Standing};
+use orgs::{OrgQueries as _, OrgSight, OrgStatus};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
@@ -26,6 +26,8 @@ use crate::{OrgWithSteps, Service};
 const BEAT: Duration = Duration::from_millis(400);
 /// How many orgs are asked for at once.
 const BATCH: usize = 500;
+/// Of how many orgs is told at once.
+const FEW: usize = 50;
 /// How many of those who come to wait, or have waited, ask storage at the same time: fewer than it lets
 /// wait.
 const TURNS: usize = 1024;
@@ -208,29 +210,42 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     async fn tell_waiters(&self, asked: Vec<(OrgId, OrgStatus)>) -> Result<(), StoreError> {
         for batch in asked.chunks(BATCH) {
             let known: HashMap<OrgId, OrgStatus> = batch.iter().copied().collect();
-            let asking = self.statuses.asking();
-            let moved: Vec<OrgWithSteps> = self
-                .db
-                .read(move |view| {
-                    let ids: Vec<OrgId> = known.keys().copied().collect();
-                    let mut moved = Vec::new();
-                    for Standing { id, status, .. } in view.org_standings(&ids)? {
-                        if known.get(&id) != Some(&status)
-                            && let Some(org) = view.org(OrgSight::All, id)?
-                        {
-                            let steps = view.org_steps(id)?;
-                            moved.push(OrgWithSteps::new(org, steps));
-                        }
-                    }
-                    Ok::<_, StoreError>(moved)
-                })
-                .await?;
-            for found in moved {
-                let (id, status) = (found.org.id, found.org.status);
-                // Those who are told look it up there, all of them.
-                self.statuses.remember(asking, Arc::new(found));
-                self.statuses.waiters().tell(id, status);
+            let ids: Vec<OrgId> = known.keys().copied().collect();
+            let stand: Result<_, StoreError> =
+                self.db.read(move |view| view.org_standings(&ids)).await;
+            let mut moved = stand?;
+            moved.retain(|now| known.get(&now.id) != Some(&now.status));
+            for few in moved.chunks(FEW) {
+                self.tell_of(few.iter().map(|now| now.id).collect()).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads where these orgs stand and tells those who wait for them.
+    async fn tell_of(&self, ids: Vec<OrgId>) -> Result<(), StoreError> {
+        // Behind those who were told before: what is read now is not to be out of date when whoever is
+        // told of it comes to read it.
+        let turn = self.statuses.waiters().turn().await;
+        let asking = self.statuses.asking();
+        let found: Result<Vec<OrgWithSteps>, StoreError> = self
+            .db
+            .read(move |view| {
+                let mut found = Vec::with_capacity(ids.len());
+                for id in ids {
+                    if let Some(org) = view.org(OrgSight::All, id)? {
+                        found.push(OrgWithSteps::new(org, view.org_steps(id)?));
+                    }
+                }
+                Ok(found)
+            })
+            .await;
+        drop(turn);
+        for found in found? {
+            let (id, status) = (found.org.id, found.org.status);
+            // Those who are told look it up there, all of them.
+            self.statuses.remember(asking, Arc::new(found));
+            self.statuses.waiters().tell(id, status);
         }
         Ok(())
     }

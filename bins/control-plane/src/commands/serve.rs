@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::{App as ActixApp, HttpServer};
 use anyhow::Context as _;
 use keys::KeyQueries as _;
 use ratelimit::MemoryLimiter;
@@ -82,13 +82,13 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     });
     let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
     tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
-    let data = web::Data::from(Arc::clone(&app));
+    let answering = Arc::clone(&app);
     routes::router(&published)?;
     let server = HttpServer::new(move || {
-        ActixApp::new().app_data(data.clone()).configure(|config| {
+        ActixApp::new().configure(|config| {
             // It could be made above, so it can be made again for each worker.
             match routes::router(&published) {
-                Ok(router) => router.serve(config),
+                Ok(router) => router.serve(Arc::clone(&answering), config),
                 Err(error) => tracing::error!("a worker has no routes: {error}"),
             }
         })

@@ -54,13 +54,14 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let (service, id) = (http.service(), http.id()?);
     let wait = http.preferred_wait();
+    // A call that is held is to be small, so the ways that it does not take have boxes of their own.
     let answer = match wait {
         Some(wait) => service.org_status_awaited(&http.context, id, wait).await?,
-        None => service.org_status(&http.context, id).await?,
+        None => Box::pin(service.org_status(&http.context, id)).await?,
     };
     let org = &answer.value.org;
     let pending = if org.status.is_pending() {
-        Some(service.expected_wait(org).await)
+        Some(Box::pin(service.expected_wait(org)).await)
     } else {
         None
     };

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use actix_web::{
+    dev::Payload,
     http::{
         Method,
         header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
     },
-    web::{Bytes, BytesMut, Payload},
+    web::{Bytes, BytesMut},
 };
 use api::ErrorCode;
 use futures_util::StreamExt as _;

@@ -8,13 +8,12 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::Method,
-    web::{Bytes, Payload},
+    HttpResponse,
+    http::{Method, Uri, header::HeaderMap},
+    web::Bytes,
 };
 use api::{BodyError, ErrorCode, Query};
 use ids::{KeyId, OrgId, RequestId, TypedId};
-use keys::PlainKey;
 use ratelimit::Decision;
 use service::{Call, Context, Error, LimitName, Once, Operation, Presented, operations};
 
@@ -33,7 +32,8 @@ pub struct Http {
     /// The call and who makes it.
     pub context: Arc<Context>,
     app: Arc<App>,
-    request: HttpRequest,
+    uri: Uri,
+    wait: Option<Duration>,
     place: Place,
     body: Bytes,
 }
@@ -61,8 +61,8 @@ impl Http {
     }
 
     /// For how long the client would wait for a better answer.
-    pub fn preferred_wait(&self) -> Option<Duration> {
-        preferred_wait(self.request.headers())
+    pub const fn preferred_wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     /// The body, as `read` takes it.
@@ -84,7 +84,7 @@ impl Http {
 
     /// The query.
     pub fn query(&self) -> Query {
-        let pairs = form_urlencoded::parse(self.request.query_string().as_bytes());
+        let pairs = form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes());
         Query::new(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())))
     }
 
@@ -115,9 +115,37 @@ where
     F: Future<Output = Result<Reply, Failure>> + 'static,
 {
     Endpoint::new(move |arrival: Arrival| {
+        let began = Instant::now();
+        let app = Arc::clone(&arrival.app);
+        let call = call(&arrival, operation);
+        let (method, route, id) = (call.method, call.route, call.request_id.clone());
         let handler = handler.clone();
-        let (visit, payload) = Visit::new(arrival, operation);
-        visit.answer(payload, handler)
+        // In boxes of their own, the steps take room only while they last: a call that is held keeps what
+        // its answer needs, and nothing of the request or of the steps before.
+        let entering = Box::pin(enter(arrival, call));
+        async move {
+            let response = match entering.await {
+                Ok(http) => {
+                    let context = Arc::clone(&http.context);
+                    match Box::pin(handler(http)).await {
+                        Ok(reply) => reply.respond(&context),
+                        Err(failure) => Box::pin(refuse(&app, &context, failure)).await,
+                    }
+                }
+                Err(response) => response,
+            };
+            let status = response.status().as_u16();
+            app.metrics.answered(method, route, status, began.elapsed());
+            tracing::debug!(
+                request_id = id,
+                method,
+                route,
+                status,
+                took_us = began.elapsed().as_micros(),
+                "answered"
+            );
+            response
+        }
     })
 }
 
@@ -127,9 +155,9 @@ where
     H: Fn(Arc<App>, String) -> F + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
-    Endpoint::new(move |Arrival { request, app, .. }| {
-        let id = request_id(request.headers())
-            .unwrap_or_else(|| app.service.world().id::<RequestId>().text());
+    Endpoint::new(move |Arrival { headers, app, .. }| {
+        let id =
+            request_id(&headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text());
         let response = handler(app, id.clone());
         async move {
             let mut response = response.await;
@@ -147,14 +175,14 @@ where
 pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
     Endpoint::new(move |arrival: Arrival| async move {
         let Arrival {
-            request,
+            headers,
             payload,
             app,
             ..
         } = arrival;
         body::drain(payload).await;
-        let id = request_id(request.headers())
-            .unwrap_or_else(|| app.service.world().id::<RequestId>().text());
+        let id =
+            request_id(&headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text());
         let complaint = match allowed {
             [] => Complaint::new(
                 ErrorCode::NotFound,
@@ -166,105 +194,52 @@ pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
     })
 }
 
-/// One request on its way.
-struct Visit {
-    request: HttpRequest,
-    app: Arc<App>,
-    place: Place,
-    call: Call,
-    began: Instant,
-}
-
-impl Visit {
-    fn new(arrival: Arrival, operation: Operation) -> (Self, Payload) {
-        let Arrival {
-            request,
-            payload,
-            app,
-            place,
-        } = arrival;
-        let headers = request.headers();
-        let world = app.service.world();
-        let call = Call {
-            at: world.now(),
-            request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().text()),
-            method: method_name(request.method()),
-            route: place.pattern.unwrap_or("unrouted"),
-            operation,
-            subject: place
-                .param("id")
-                .filter(|id| is_an_id(id))
-                .map(str::to_owned),
-            org_id: path_id::<OrgId>(&place),
-            ip: client_address(request.peer_addr(), headers, &app.trusted_proxies),
-            user_agent: user_agent(headers),
-        };
-        let visit = Self {
-            request,
-            app,
-            place,
-            call,
-            began: Instant::now(),
-        };
-        (visit, payload)
-    }
-
-    async fn answer<H, F>(self, payload: Payload, handler: H) -> HttpResponse
-    where
-        H: Fn(Http) -> F,
-        F: Future<Output = Result<Reply, Failure>>,
-    {
-        let Self {
-            request,
-            app,
-            place,
-            call,
-            began,
-        } = self;
-        let (method, route, id) = (call.method, call.route, call.request_id.clone());
-        let response = match bearer(request.headers(), request.query_string()) {
-            Err(error) => {
-                app.metrics.unknown_credentials.inc();
-                body::drain(payload).await;
-                Complaint::credential(error).respond(&app.public_url, &id, None, &[])
-            }
-            // In boxes of their own, the steps take room only while they last: a call that is held has
-            // its own few kilobytes, and not those of all that came before.
-            Ok(key) => Box::pin(pass(&app, (request, place), call, key, payload, handler)).await,
-        };
-        app.metrics
-            .answered(method, route, response.status().as_u16(), began.elapsed());
-        tracing::debug!(
-            request_id = id,
-            method,
-            route,
-            status = response.status().as_u16(),
-            took_us = began.elapsed().as_micros(),
-            "answered"
-        );
-        response
+/// What is known of a request before anything is done about it.
+fn call(arrival: &Arrival, operation: Operation) -> Call {
+    let (app, headers, place) = (&arrival.app, &arrival.headers, &arrival.place);
+    let world = app.service.world();
+    Call {
+        at: world.now(),
+        request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().text()),
+        method: method_name(&arrival.method),
+        route: place.pattern.unwrap_or("unrouted"),
+        operation,
+        subject: place
+            .param("id")
+            .filter(|id| is_an_id(id))
+            .map(str::to_owned),
+        org_id: path_id::<OrgId>(place),
+        ip: client_address(arrival.peer, headers, &app.trusted_proxies),
+        user_agent: user_agent(headers),
     }
 }
 
-/// From a well-formed token to the answer.
-async fn pass<H, F>(
-    app: &Arc<App>,
-    (request, place): (HttpRequest, Place),
-    call: Call,
-    key: PlainKey,
-    payload: Payload,
-    handler: H,
-) -> HttpResponse
-where
-    H: Fn(Http) -> F,
-    F: Future<Output = Result<Reply, Failure>>,
-{
+/// From a request to a call that may be carried out, or to the answer that refuses it.
+async fn enter(arrival: Arrival, call: Call) -> Result<Http, HttpResponse> {
+    let Arrival {
+        method,
+        uri,
+        headers,
+        payload,
+        app,
+        place,
+        ..
+    } = arrival;
+    let key = match bearer(&headers, uri.query().unwrap_or_default()) {
+        Ok(key) => key,
+        Err(error) => {
+            app.metrics.unknown_credentials.inc();
+            body::drain(payload).await;
+            let complaint = Complaint::credential(error);
+            return Err(complaint.respond(&app.public_url, &call.request_id, None, &[]));
+        }
+    };
     let revokes = (call.operation == operations::KEY_REVOKE)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
     let id = call.request_id.clone();
     let admitted = Box::pin(app.service.admit(call, Presented { key, revokes }));
-    let context = match admitted.await {
+    let mut context = match admitted.await {
         Ok(context) => context,
         Err(refusal) => {
             body::drain(payload).await;
@@ -275,33 +250,29 @@ where
                 app.metrics.rate_limited(limit.as_str());
             }
             let complaint = Complaint::of_error(&refusal.error);
-            return complaint.respond(&app.public_url, &id, refusal.event, &refusal.limits);
+            return Err(complaint.respond(&app.public_url, &id, refusal.event, &refusal.limits));
         }
     };
     let body = body::read(payload).await;
-    let mut context = context;
-    let body = match Box::pin(take_in(app, &request, &mut context, body)).await {
+    let request = (&method, &uri, &headers);
+    let body = match Box::pin(take_in(&app, request, &mut context, body)).await {
         Ok(body) => body,
-        Err(failure) => return Box::pin(refuse(app, &context, failure)).await,
+        Err(failure) => return Err(Box::pin(refuse(&app, &context, failure)).await),
     };
-    let context = Arc::new(context);
-    let http = Http {
-        context: Arc::clone(&context),
-        app: Arc::clone(app),
-        request,
+    Ok(Http {
+        context: Arc::new(context),
+        app,
+        uri,
+        wait: preferred_wait(&headers),
         place,
         body,
-    };
-    match Box::pin(handler(http)).await {
-        Ok(reply) => reply.respond(&context),
-        Err(failure) => Box::pin(refuse(app, &context, failure)).await,
-    }
+    })
 }
 
 /// Sees that the caller may ask for this and that what it sent can be taken; gives the body.
 async fn take_in(
     app: &App,
-    request: &HttpRequest,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
     context: &mut Context,
     body: Body,
 ) -> Result<Bytes, Failure> {
@@ -310,25 +281,30 @@ async fn take_in(
         return Ok(Bytes::new());
     }
     app.service.authorize(context).await?;
-    let whole = acceptable(request, body)?;
-    context.once = once(request, &whole)?;
+    let whole = acceptable(method, headers, body)?;
+    context.once = once(method, uri, headers, &whole)?;
     Ok(whole)
 }
 
 /// What makes a POST the same as an earlier one, when its client says that it may be one.
-fn once(request: &HttpRequest, body: &[u8]) -> Result<Option<Once>, Failure> {
-    if request.method() != Method::POST {
+fn once(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<Once>, Failure> {
+    if method != Method::POST {
         return Ok(None);
     }
-    let key = idempotency(request.headers()).map_err(|error| {
+    let key = idempotency(headers).map_err(|error| {
         Failure::from(Complaint::new(ErrorCode::InvalidRequest, error.to_string()))
     })?;
-    Ok(key.map(|key| Once::new(request.method().as_str(), request.path(), &key, body)))
+    Ok(key.map(|key| Once::new(method.as_str(), uri.path(), &key, body)))
 }
 
-fn acceptable(request: &HttpRequest, body: Body) -> Result<Bytes, Failure> {
+fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
     let complain = |code, detail: &str| Err(Failure::from(Complaint::new(code, detail)));
-    if let Err(code) = body::check_type(request.method(), request.headers()) {
+    if let Err(code) = body::check_type(method, headers) {
         return complain(
             code,
             "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \

@@ -3,12 +3,13 @@
 //! The framework's own router asks one pattern after the other; here one tree knows all paths, and the
 //! time it takes does not grow with their number.
 
-use std::{future::Future, rc::Rc, sync::Arc};
+use std::{future::Future, mem, net::SocketAddr, rc::Rc, sync::Arc};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::Method,
-    web::{self, Data, Payload, ServiceConfig},
+    HttpResponse,
+    dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
+    http::{Method, Uri, header::HeaderMap},
+    web::ServiceConfig,
 };
 use futures_util::future::LocalBoxFuture;
 
@@ -16,7 +17,11 @@ use super::App;
 
 /// A request and the place that its path has led to.
 pub struct Arrival {
-    pub request: HttpRequest,
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    /// Who sent it; a proxy may stand between.
+    pub peer: Option<SocketAddr>,
     pub payload: Payload,
     pub app: Arc<App>,
     pub place: Place,
@@ -123,21 +128,28 @@ impl Router {
     }
 
     /// Has the router answer whatever comes.
-    pub fn serve(self, config: &mut ServiceConfig) {
+    pub fn serve(self, app: Arc<App>, config: &mut ServiceConfig) {
         let router = Rc::new(self);
-        let answer = move |request: HttpRequest, payload: Payload, app: Data<App>| {
+        config.default_service(fn_service(move |mut request: ServiceRequest| {
             // As the framework sees the path: what need not be escaped has been unescaped.
             let path = request.match_info().as_str();
             let (endpoint, place) = router.find(request.method(), path);
             let endpoint = endpoint.clone();
-            (endpoint.0)(Arrival {
-                request,
+            // The framework keeps its request until the answer, and its map of headers has room for
+            // many: seven kilobytes that a call which is held would hold. So they are taken out of it.
+            let headers = mem::take(request.headers_mut());
+            let (request, payload) = request.into_parts();
+            let answer = (endpoint.0)(Arrival {
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                headers,
+                peer: request.peer_addr(),
                 payload,
-                app: app.into_inner(),
+                app: Arc::clone(&app),
                 place,
-            })
-        };
-        config.default_service(web::route().to(answer));
+            });
+            async move { Ok(ServiceResponse::new(request, answer.await)) }
+        }));
     }
 }
 

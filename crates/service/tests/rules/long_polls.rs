@@ -91,6 +91,35 @@ async fn what_another_process_changes_is_told_within_half_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn orgs_that_change_together_are_told_of_however_many_they_are() {
+    let bench = bench().await;
+    let _watch = watching(&bench);
+    let (_, key) = bench.key(None).await;
+    let (mut ids, mut asked) = (Vec::new(), Vec::new());
+    for n in 0..120 {
+        let id = bench.create_org(&key, &format!("acme-{n}")).await.unwrap();
+        ids.push(id);
+        asked.push(ask(&bench, &key, id, LONG).await);
+    }
+    let now = bench.clock.now();
+    let changed = bench.db.write(move |tx| {
+        for &id in &ids {
+            let mut org = tx.org(OrgSight::All, id)?.unwrap();
+            org.apply(Move::Provisioned, now).unwrap();
+            tx.org_update(&org, None)?;
+        }
+        Ok(())
+    });
+    changed.await.map_err(|error: StoreError| error).unwrap();
+    let began = Instant::now();
+    for asked in asked {
+        assert_eq!(asked.await.unwrap().unwrap(), OrgStatus::Ready);
+    }
+    assert!(began.elapsed() < Duration::from_millis(500));
+    assert_eq!(status_events(&bench).await, [200; 120]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_held_longer_than_it_asked_for() {
     let bench = bench().await;
     let _watch = watching(&bench);
