@@ -33,7 +33,8 @@ pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 pub struct Options {
     /// What the audit log promises.
     pub audit: AuditMode,
-    /// How many changes to an SQLite file share a commit at the most.
+    /// How many changes to an SQLite file share a commit at the most; those that are made by one closure
+    /// count once, and are no more than that either.
     pub sqlite_batch: NonZeroUsize,
 }
 

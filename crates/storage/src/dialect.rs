@@ -61,13 +61,15 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
             if read_only { "on" } else { "off" },
             if read_only { "" } else { BY_INDEX },
         ),
-        // The wait for locks comes first, for the change to WAL needs one.
+        // The wait for locks comes first, for the change to WAL needs one. Most pages that are written
+        // are written again soon, so those that go from the log into the file in one go are better many.
         AnyConnection::Sqlite(_) => format!(
             "PRAGMA busy_timeout = 5000;
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
              PRAGMA journal_size_limit = 67108864;
+             PRAGMA wal_autocheckpoint = 4000;
              PRAGMA query_only = {};",
             if read_only { "ON" } else { "OFF" },
         ),
@@ -255,6 +257,7 @@ macro_rules! on_both {
 
 // Below the macro, which they use.
 pub(crate) mod many;
+mod org_row;
 pub(crate) mod webhooks;
 
 /// Adds a workspace unless its org has one of its slug; whether it was added.

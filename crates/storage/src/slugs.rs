@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     dialect::{self, same},
-    schema::slugs,
+    schema::{orgs as table, slugs},
     session::{Session, Writing},
     values,
 };
@@ -80,13 +80,22 @@ pub(crate) fn free(
     org: OrgId,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let id = org.to_string();
+    let slug: Option<String> = session.run(|connection| {
+        let its = table::table.find(&id).select(table::slug);
+        same::ask_one(connection, its)
+    })?;
+    let Some(slug) = slug else {
+        return Ok(());
+    };
+    // The org keeps its slug as a record when another one has it.
     let held = slugs::table
-        .filter(slugs::org_id.eq(org.to_string()))
+        .find(slug)
+        .filter(slugs::org_id.eq(&id))
         .filter(slugs::freed_at.is_null());
     session.run(|connection| {
-        diesel::update(held)
-            .set(slugs::freed_at.eq(values::micros(at)))
-            .execute(connection)
+        let freed = diesel::update(held).set(slugs::freed_at.eq(values::micros(at)));
+        same::change(connection, freed)
     })?;
     Ok(())
 }

@@ -13,7 +13,10 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text},
 };
 
-use super::same::{self, Same};
+use super::{
+    org_row::{InsertOrg, UpdateOrg},
+    same::{self, Same},
+};
 use crate::{
     connection::AnyConnection,
     keys::KeyRow,
@@ -188,14 +191,7 @@ pub(crate) fn orgs_insert(connection: &mut AnyConnection, rows: &[NewRow]) -> Qu
     match connection {
         AnyConnection::Postgres(postgres) => orgs_insert_on_postgres(postgres, rows),
         AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
-            let org = diesel::insert_into(orgs::table).values((
-                &row.org,
-                orgs::due_at.eq(row.org.created_at),
-                orgs::steps.eq(&row.steps),
-                orgs::lease_token.eq(&row.lease_token),
-                orgs::lease_until.eq(row.lease_until),
-            ));
-            Same(org).execute(sqlite)?;
+            InsertOrg(row).execute(sqlite)?;
             if let Some(subscription) = &row.subscription {
                 let added = diesel::insert_into(subscriptions::table).values(subscription);
                 Same(added).execute(sqlite)?;
@@ -392,31 +388,8 @@ pub(crate) fn orgs_progress(
         }
         .execute(postgres)
         .map(drop),
-        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
-            let org = orgs::table.find(&row.org.id);
-            let state = (
-                orgs::name.eq(&row.org.name),
-                orgs::plan.eq(&row.org.plan),
-                orgs::status.eq(&row.org.status),
-                orgs::updated_at.eq(row.org.updated_at),
-                orgs::ready_at.eq(row.org.ready_at),
-                orgs::deleted_at.eq(row.org.deleted_at),
-                orgs::failure_code.eq(&row.org.failure_code),
-                orgs::failure_message.eq(&row.org.failure_message),
-                orgs::attempts.eq(row.org.attempts),
-                orgs::due_at.eq(row.due_at),
-                orgs::steps.eq(&row.steps),
-            );
-            if row.release {
-                let free = (
-                    orgs::lease_token.eq(None::<String>),
-                    orgs::lease_until.eq(None::<i64>),
-                );
-                Same(diesel::update(org).set((state, free))).execute(sqlite)
-            } else {
-                Same(diesel::update(org).set(state)).execute(sqlite)
-            }
-            .map(drop)
-        }),
+        AnyConnection::Sqlite(sqlite) => rows
+            .iter()
+            .try_for_each(|row| UpdateOrg(row).execute(sqlite).map(drop)),
     }
 }
