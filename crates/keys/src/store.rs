@@ -87,6 +87,15 @@ pub trait KeyStore: KeyQueries {
     /// this way at the same time.
     fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
+    /// The same for many, each named once, in no order; those that are not there are left out.
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<HeldKey>, Self::Error> {
+        let mut held = Vec::with_capacity(ids.len());
+        for &id in ids {
+            held.extend(self.key_for_use(id)?);
+        }
+        Ok(held)
+    }
+
     /// Writes what an admin may change: name, scopes, plans, networks, limits, end, labels, what
     /// becomes of its orgs, `disabled`.
     /// Everything else stays as it is, a revocation above all.

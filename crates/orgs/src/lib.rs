@@ -22,7 +22,10 @@ pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, Stop};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
 pub use step::{Step, StepName, StepStatus};
-pub use store::{Doomed, Lease, LeaseToken, OrgBacklog, OrgFilter, OrgQueries, OrgStore, Standing};
+pub use store::{
+    Doomed, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter, OrgProgress, OrgQueries, OrgStore,
+    OrgWork, SlugClaim, Standing,
+};
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};
 pub use workspace::{DEFAULT_WORKSPACE, Workspace};

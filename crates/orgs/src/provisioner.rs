@@ -82,4 +82,9 @@ impl Provisioner for LocalProvisioner {
     ) -> Result<(), ProvisionError> {
         Ok(())
     }
+
+    /// It is done at once, so this bounds what waits to be written down.
+    fn at_once(&self) -> usize {
+        4096
+    }
 }

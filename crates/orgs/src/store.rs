@@ -44,6 +44,52 @@ pub struct Lease {
     pub until: OffsetDateTime,
 }
 
+/// A claim to a slug.
+#[derive(Clone, Debug)]
+pub struct SlugClaim {
+    /// The slug.
+    pub slug: Slug,
+    /// The org that is to have it.
+    pub org: OrgId,
+    /// The partner whose org it is.
+    pub partner: PartnerId,
+    /// Another partner's org may have freed it before this time, and no later.
+    pub held_since: OffsetDateTime,
+}
+
+/// An org that is to be taken on record; its slug has been claimed.
+#[derive(Clone, Debug)]
+pub struct NewOrg {
+    /// The org.
+    pub org: Org,
+    /// The steps in which it is made.
+    pub steps: Vec<Step>,
+    /// Its subscription.
+    pub subscription: Option<Subscription>,
+    /// The hold of the worker that makes it. Without one it is for whoever comes first.
+    pub lease: Option<Lease>,
+}
+
+/// An org and the steps in which it is made or taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrgWork {
+    /// The org.
+    pub org: Org,
+    /// Its steps, in their order.
+    pub steps: Vec<Step>,
+}
+
+/// How far a worker has come with an org that it holds.
+#[derive(Clone, Debug)]
+pub struct OrgProgress {
+    /// The org and its steps as they are now.
+    pub work: OrgWork,
+    /// When it is due next.
+    pub due_at: Option<OffsetDateTime>,
+    /// Whether the worker's hold ends with this.
+    pub release: bool,
+}
+
 /// What waits for a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrgBacklog {
@@ -124,11 +170,29 @@ pub trait OrgStore: OrgQueries {
         held_since: OffsetDateTime,
     ) -> Result<bool, Self::Error>;
 
+    /// The same for many, the first claim to a slug before the next; which of them were given.
+    fn slugs_claim(&mut self, claims: &[SlugClaim]) -> Result<Vec<bool>, Self::Error> {
+        let claim = |claim: &SlugClaim| {
+            self.slug_claim(&claim.slug, claim.org, claim.partner, claim.held_since)
+        };
+        claims.iter().map(claim).collect()
+    }
+
     /// Frees the slug that an org has.
     fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), Self::Error>;
 
+    /// Adds orgs, due at once for the reconciler.
+    fn orgs_insert(&mut self, orgs: &[NewOrg]) -> Result<(), Self::Error>;
+
     /// Adds an org whose slug has been claimed, due at once for the reconciler.
-    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), Self::Error>;
+    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), Self::Error> {
+        self.orgs_insert(&[NewOrg {
+            org: org.clone(),
+            steps: steps.to_vec(),
+            subscription: None,
+            lease: None,
+        }])
+    }
 
     /// One org if it is in sight, held against every other writer until the transaction ends.
     fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, Self::Error>;
@@ -163,7 +227,7 @@ pub trait OrgStore: OrgQueries {
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
-    ) -> Result<Vec<Org>, Self::Error>;
+    ) -> Result<Vec<OrgWork>, Self::Error>;
 
     /// Prolongs the token's hold on an org, if it still has it.
     fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), Self::Error>;
@@ -172,11 +236,29 @@ pub trait OrgStore: OrgQueries {
     /// ends. Whoever writes as a worker starts with this.
     fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, Self::Error>;
 
+    /// The same for many, with their steps and in the order of the question.
+    fn orgs_leased(
+        &mut self,
+        held: &[(OrgId, LeaseToken)],
+    ) -> Result<Vec<Option<OrgWork>>, Self::Error>;
+
+    /// Writes how far a worker has come with orgs that it has found under its leases: what
+    /// [`OrgStore::org_update`] writes, and the steps.
+    fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), Self::Error>;
+
     /// Ends the token's hold on an org.
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), Self::Error>;
 
     /// Adds a workspace; `false` when the org has one of this slug.
     fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, Self::Error>;
+
+    /// The same for many.
+    fn workspaces_insert(&mut self, workspaces: &[Workspace]) -> Result<(), Self::Error> {
+        for workspace in workspaces {
+            self.workspace_insert(workspace)?;
+        }
+        Ok(())
+    }
 
     /// Takes away all workspaces of an org.
     fn workspaces_delete(&mut self, org: OrgId) -> Result<(), Self::Error>;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use api::ErrorCode;
 use audit::{AuditStore as _, Details, Event, Target};
 use ids::{EventId, OrgId};
-use keys::{KeyStatus, KeyStore as _};
+use keys::{HeldKey, KeyStatus, PartnerKey};
 use ratelimit::{Decision, Limiter};
 use serde_json::Value;
 use stores::{Database, Queries, StoreError, Transaction};
+use time::OffsetDateTime;
 
 use crate::{Caller, Context, Error, LimitName, Service, authorize};
 
@@ -128,29 +129,32 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let caller = current(tx, &asked)?;
                 work(tx, &caller)
             });
-            let actor = asked.caller.actor();
-            // Last, so that rows are locked in the order of all other changes.
-            let note_use = |tx: &mut D::Tx| match asked.used() {
-                Some(key) => tx.key_touch(key, asked.call.at),
-                None => Ok(()),
-            };
             match changed {
                 Ok(done) => {
-                    let mut event = asked.call.event(id, actor, done.status);
-                    done.complete(&mut event);
-                    tx.event_insert(&event)?;
-                    note_use(tx)?;
+                    tx.event_insert(&done_event(&asked, id, &done))?;
+                    note_use(tx, &asked)?;
                     Ok(Ok(done))
                 }
                 Err(Error::Store(error)) => Err(error),
                 Err(refused) => {
                     tx.event_insert(&refused_event(&asked, id, refused.code()))?;
-                    note_use(tx)?;
+                    note_use(tx, &asked)?;
                     Ok(Err(refused))
                 }
             }
         });
-        match outcome.await {
+        self.conclude(context, id, outcome.await).await
+    }
+
+    /// What a call gets of a change whose event has this id: what was done or refused is on record, or
+    /// storage has failed.
+    pub(crate) async fn conclude<T>(
+        &self,
+        context: &Context,
+        id: EventId,
+        outcome: Result<Result<Done<T>, Error>, StoreError>,
+    ) -> Result<Answer<T>, Refusal> {
+        match outcome {
             Ok(Ok(Done { value, status, .. })) => Ok(Answer {
                 value,
                 status,
@@ -249,6 +253,14 @@ fn log_fault(context: &Context, fault: &StoreError) {
     );
 }
 
+/// The event of a change that was made.
+pub(crate) fn done_event<T>(context: &Context, id: EventId, done: &Done<T>) -> Event {
+    let actor = context.caller.actor();
+    let mut event = context.call.event(id, actor, done.status);
+    done.complete(&mut event);
+    event
+}
+
 pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> Event {
     let mut event = context
         .call
@@ -267,9 +279,17 @@ fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Refusal {
     }
 }
 
+/// Notes at the key that this call has used it, if that is this call's to note. It comes last in a
+/// transaction, so that rows are locked in the order of all other changes.
+fn note_use<T: Transaction>(tx: &mut T, context: &Context) -> Result<(), StoreError> {
+    match context.used() {
+        Some(key) => tx.key_touch(key, context.call.at),
+        None => Ok(()),
+    }
+}
+
 /// The caller as it stands within this transaction, if it still may do what it asks.
 pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
-    let now = context.call.at;
     let caller = match &context.caller {
         Caller::Admin(key) => {
             let key = tx.admin_key(key.id)?.ok_or(Error::InvalidKey)?;
@@ -280,14 +300,27 @@ pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Calle
         }
         Caller::Partner(held) => {
             let held = tx.key(held.key.id)?.ok_or(Error::InvalidKey)?;
-            match held.key.status(now) {
-                KeyStatus::Active => Caller::Partner(Arc::new(held)),
-                KeyStatus::Disabled => return Err(Error::KeyDisabled),
-                KeyStatus::Expired => return Err(Error::KeyExpired),
-                KeyStatus::Revoked => return Err(Error::KeyRevoked),
-            }
+            return partner_caller(held, context);
         }
     };
     authorize::permit(&caller, &context.call)?;
     Ok(caller)
+}
+
+/// The caller whose key stands so, if it still may do what it asks.
+pub(crate) fn partner_caller(held: HeldKey, context: &Context) -> Result<Caller, Error> {
+    active(&held.key, context.call.at)?;
+    let caller = Caller::Partner(Arc::new(held));
+    authorize::permit(&caller, &context.call)?;
+    Ok(caller)
+}
+
+/// Whether a key may be used at all.
+pub(crate) fn active(key: &PartnerKey, now: OffsetDateTime) -> Result<(), Error> {
+    match key.status(now) {
+        KeyStatus::Active => Ok(()),
+        KeyStatus::Disabled => Err(Error::KeyDisabled),
+        KeyStatus::Expired => Err(Error::KeyExpired),
+        KeyStatus::Revoked => Err(Error::KeyRevoked),
+    }
 }

@@ -19,6 +19,7 @@ mod long_polls;
 mod memory;
 mod once;
 mod operation;
+mod org_creation;
 mod org_ends;
 mod orgs;
 mod outbox;
@@ -29,9 +30,11 @@ mod refusals;
 mod setup;
 mod statuses;
 mod strangers;
+mod together;
 mod waiters;
 mod webhooks;
 mod whoami;
+mod workshop;
 mod workspaces;
 mod world;
 
@@ -90,6 +93,9 @@ pub struct Service<D, L, P> {
     running: once::Running,
     /// Rung when an org has fallen due.
     due: tokio::sync::Notify,
+    workshop: Arc<workshop::Workshop>,
+    creations: together::Together<org_creation::Creation, org_creation::Created>,
+    finished: together::Together<reconcile::Finished, reconcile::Recorded>,
     outbox: outbox::Outbox,
     tally: deliver::Tally,
     /// Rung when a message is to be sent.
@@ -113,6 +119,9 @@ impl<D, L, P> Service<D, L, P> {
             refusals: refusals::Refusals::default(),
             running: once::Running::default(),
             due: tokio::sync::Notify::new(),
+            workshop: Arc::default(),
+            creations: together::Together::default(),
+            finished: together::Together::default(),
             outbox,
             tally: deliver::Tally::default(),
             outgoing: tokio::sync::Notify::new(),

@@ -1,18 +1,14 @@
-//! Orgs: created, seen and deleted by partner keys; paused, resumed and tried again by the operator.
+//! Orgs: seen and deleted by partner keys; paused, resumed and tried again by the operator.
 
 use std::sync::{Arc, OnceLock};
 
-use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest, PlanName};
-use keys::{HeldKey, KeyStatus, KeyStore as _, PartnerKey};
 use orgs::{
-    Move, Org, OrgDraft, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, SLUG_HOLD,
-    Step, StepName, Subscription,
+    Move, Org, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, Step, StepName,
 };
 use ratelimit::Limiter;
 use scopes::Scope;
-use stores::{Database, StoreError, Transaction};
-use time::OffsetDateTime;
+use stores::{Database, StoreError};
 use webhooks::EventKind;
 
 use crate::{
@@ -63,28 +59,6 @@ pub(crate) fn reading_sight(caller: &Caller) -> OrgSight {
     }
 }
 
-/// The key that an org is made with, held until the transaction ends: whoever revokes it meanwhile
-/// waits, and then sees the org. Where the orgs of its making are counted, it is held alone.
-fn maker<T: Transaction>(
-    tx: &mut T,
-    held: &HeldKey,
-    now: OffsetDateTime,
-) -> Result<PartnerKey, Error> {
-    let id = held.key.id;
-    let held = if held.key.max_live_orgs.is_some() {
-        tx.key_for_update(id)?
-    } else {
-        tx.key_for_use(id)?
-    };
-    let key = held.ok_or(Error::InvalidKey)?.key;
-    match key.status(now) {
-        KeyStatus::Active => Ok(key),
-        KeyStatus::Disabled => Err(Error::KeyDisabled),
-        KeyStatus::Expired => Err(Error::KeyExpired),
-        KeyStatus::Revoked => Err(Error::KeyRevoked),
-    }
-}
-
 /// What partners are told of a move that the operator makes.
 const fn told_as(status: OrgStatus) -> Option<EventKind> {
     match status {
@@ -98,96 +72,6 @@ const fn told_as(status: OrgStatus) -> Option<EventKind> {
 }
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Takes an org on record; it is made outside of the call.
-    ///
-    /// # Errors
-    /// When the slug or the plan can't be had, or the partner or the key has as many orgs as it may.
-    pub async fn org_create(
-        &self,
-        context: &Context,
-        draft: OrgDraft,
-        render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let mut wrong = Vec::new();
-        if self.settings.reserved_slugs.contains(&draft.slug) {
-            wrong.push(api::FieldError::new("/slug", "is reserved; choose another"));
-        }
-        if let Some(error) = self.unknown_plan(&draft.plan) {
-            wrong.push(error);
-        }
-        if !wrong.is_empty() {
-            return Err(self.refuse(context, Error::Validation(wrong)).await);
-        }
-        let id: OrgId = self.world.id();
-        let now = context.call.at;
-        let answer = self
-            .change_once(context, None, render, move |tx, caller| {
-                let Caller::Partner(held) = caller else {
-                    return Err(Error::NotPermitted("orgs are created with a partner key"));
-                };
-                let (key, partner) = (maker(tx, held, now)?, &held.partner);
-                if !key.allows_org_plan(&draft.plan) {
-                    let allowed = key.org_plans.clone().unwrap_or_default();
-                    return Err(Error::OrgPlanNotAllowed {
-                        plan: draft.plan.clone(),
-                        allowed,
-                    });
-                }
-                if partner.max_orgs.is_some() {
-                    // The partner's row is held from here on, so that two calls can't pass together.
-                    let held = tx
-                        .partner_for_update(partner.id)?
-                        .and_then(|held| held.max_orgs);
-                    if let Some(max) = held
-                        && tx.live_org_count(partner.id)? >= max
-                    {
-                        return Err(Error::OrgQuota(max));
-                    }
-                }
-                if let Some(max) = key.max_live_orgs
-                    && tx.live_org_count_of_key(key.id)? >= max
-                {
-                    return Err(Error::KeyOrgQuota(max));
-                }
-                if !tx.slug_claim(&draft.slug, id, partner.id, now - SLUG_HOLD)? {
-                    return Err(Error::SlugTaken);
-                }
-                let org = Org {
-                    id,
-                    partner_id: partner.id,
-                    created_by_key_id: key.id,
-                    name: draft.name.clone(),
-                    slug: draft.slug.clone(),
-                    plan: draft.plan.clone(),
-                    status: OrgStatus::Provisioning,
-                    external_id: draft.external_id.clone(),
-                    labels: draft.labels.clone(),
-                    created_at: now,
-                    updated_at: now,
-                    ready_at: None,
-                    expires_at: draft.ttl.map(|ttl| ttl.end(now)),
-                    deleted_at: None,
-                    failure: None,
-                    attempts: 0,
-                };
-                tx.org_insert(&org, &StepName::MAKING.map(Step::pending))?;
-                tx.subscription_put(id, &Subscription::starting(now))?;
-                let done = Done::new(201, org.clone())
-                    .on(Target::one(TargetKind::Org, id))
-                    .in_org(id)
-                    .detail("name", org.name.as_str())
-                    .detail("slug", org.slug.as_str())
-                    .detail("plan", org.plan.as_str());
-                Ok(match draft.ttl {
-                    Some(ttl) => done.detail("ttl_seconds", ttl.seconds()),
-                    None => done,
-                })
-            })
-            .await?;
-        self.due.notify_one();
-        Ok(answer)
-    }
-
     /// Lists orgs; the filter's sight is the caller's, see [`Service::org_list_sight`].
     ///
     /// # Errors

@@ -36,6 +36,32 @@ impl Outbox {
         self.tell(tx, org.partner_id, kind, body, now)
     }
 
+    /// Tells those who listen what has become of many orgs.
+    pub(crate) fn orgs<T: Transaction>(
+        &self,
+        tx: &mut T,
+        orgs: &[(EventKind, Org, OffsetDateTime)],
+    ) -> Result<(), StoreError> {
+        let mut questions = Vec::new();
+        for (kind, org, _) in orgs {
+            let question = (org.partner_id, *kind);
+            if !questions.contains(&question) {
+                questions.push(question);
+            }
+        }
+        let listeners = tx.listeners_of(&questions)?;
+        for (kind, org, now) in orgs {
+            let place = questions
+                .iter()
+                .position(|question| *question == (org.partner_id, *kind));
+            let listeners = place.and_then(|place| listeners.get(place));
+            let body = || message_body(*kind, *now, &OrgView::new(org.clone(), &self.login_url));
+            let listeners = listeners.map_or(&[][..], Vec::as_slice);
+            self.write(tx, listeners, (org.partner_id, *kind), body, *now)?;
+        }
+        Ok(())
+    }
+
     /// Tells those who listen what has become of a key.
     pub(crate) fn key<T: Transaction>(
         &self,
@@ -58,11 +84,22 @@ impl Outbox {
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let listeners = tx.listeners(partner, kind)?;
+        self.write(tx, &listeners, (partner, kind), body, now)
+    }
+
+    fn write<T: Transaction>(
+        &self,
+        tx: &mut T,
+        listeners: &[EndpointId],
+        (partner, kind): (PartnerId, EventKind),
+        body: impl FnOnce() -> String,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         if listeners.is_empty() {
             return Ok(());
         }
         let body = body();
-        for endpoint in listeners {
+        for &endpoint in listeners {
             let delivery = self.message((endpoint, partner), kind, body.clone(), now);
             tx.delivery_insert(&delivery)?;
         }

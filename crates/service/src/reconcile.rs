@@ -6,36 +6,38 @@
 
 mod hold;
 mod outcome;
+mod record;
 
-use std::{sync::Arc, time::Duration as StdDuration};
+use std::{future::Future, sync::Arc, time::Duration as StdDuration};
 
-use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
-use ids::{EventId, TypedId as _, WorkspaceId};
-use orgs::{
-    Lease, LeaseToken, Org, OrgQueries as _, OrgStatus, OrgStore as _, ProvisionError, Provisioner,
-    StepStatus,
-};
+use orgs::{Org, OrgProgress, OrgQueries as _, OrgStatus, OrgStore as _, OrgWork, Provisioner};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
-use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
-
-use webhooks::EventKind;
 
 use self::{
-    hold::{Bell, Hold, LEASE},
-    outcome::{change_step, made, taken_away, working_step},
+    hold::Bell,
+    outcome::{change_step, working_step},
 };
-use crate::Service;
+pub(crate) use self::{
+    hold::Hold,
+    record::{Finished, Recorded},
+};
+use crate::{
+    Service,
+    workshop::{Handed, Place},
+};
 
 /// How long to sleep at the least: another worker may be just about to take what is due.
 const BREATH: StdDuration = StdDuration::from_millis(10);
 /// How long to sleep at the most: another process may have made an org due.
 const NAP: StdDuration = StdDuration::from_secs(1);
+/// How many orgs are taken in one transaction at the most.
+const TAKEN_AT_ONCE: usize = 256;
 /// How long what runs may go on when the process comes to its end, before it is told to stop.
 const LAST_WORDS: StdDuration = StdDuration::from_secs(1);
 
@@ -44,31 +46,39 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (ending, ended) = watch::channel(false);
         let mut work = JoinSet::new();
+        let mut handed_over = self.workshop.open(self.provisioner.at_once());
+        // When to look for what is due.
+        let mut look = Instant::now();
         while !*stop.borrow() {
             while let Some(ended) = work.try_join_next() {
                 report(ended);
             }
-            let room = self.provisioner.at_once().saturating_sub(work.len());
-            let pause = match self.begin_due(&mut work, room, &ended).await {
-                Ok(begun) if begun == room && room > 0 => StdDuration::ZERO,
-                Ok(_) if room > 0 => self.pause().await,
-                Ok(_) => NAP,
-                Err(error) => {
-                    tracing::warn!(
-                        error = error.as_dyn(),
-                        "orgs that are due can't be worked on; trying again"
-                    );
-                    NAP
-                }
-            };
-            if !pause.is_zero() {
-                tokio::select! {
-                    () = self.due.notified(), if room > 0 => {}
-                    () = tokio::time::sleep(pause) => {}
-                    Some(ended) = work.join_next(), if room == 0 => report(ended),
-                    _ = stop.changed() => {}
-                }
+            let room = self.workshop.free().min(TAKEN_AT_ONCE);
+            if room > 0 && look <= Instant::now() {
+                let pause = match self.begin_due(&mut work, room, &ended).await {
+                    Ok(begun) if begun == room => StdDuration::ZERO,
+                    Ok(_) => self.pause().await,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = error.as_dyn(),
+                            "orgs that are due can't be worked on; trying again"
+                        );
+                        NAP
+                    }
+                };
+                look = Instant::now() + pause;
             }
+            tokio::select! {
+                Some(handed) = handed_over.recv() => self.begin(&mut work, handed, &ended),
+                () = self.due.notified() => look = Instant::now(),
+                () = sleep_until(look), if self.workshop.free() > 0 => {}
+                Some(ended) = work.join_next() => report(ended),
+                _ = stop.changed() => {}
+            }
+        }
+        self.workshop.close();
+        while let Some(handed) = handed_over.recv().await {
+            self.begin(&mut work, handed, &ended);
         }
         let finish = async {
             while let Some(ended) = work.join_next().await {
@@ -117,40 +127,60 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         room: usize,
         ending: &watch::Receiver<bool>,
     ) -> Result<usize, StoreError> {
-        if room == 0 {
-            return Ok(0);
-        }
+        let places: Vec<Place> = (0..room).map(|_| self.workshop.take()).collect();
         let taken = self.take(room).await?;
         let count = taken.len();
-        for (org, hold) in taken {
-            work.spawn(Arc::clone(self).work_on(org, hold, ending.clone()));
+        for ((org, hold), place) in taken.into_iter().zip(places) {
+            let work_on = Arc::clone(self).work_on(org, hold, ending.clone());
+            work.spawn(at(place, work_on));
         }
         Ok(count)
     }
 
+    /// Begins to work on an org that was handed over.
+    fn begin(
+        self: &Arc<Self>,
+        work: &mut JoinSet<()>,
+        handed: Handed,
+        ending: &watch::Receiver<bool>,
+    ) {
+        let Handed {
+            work: OrgWork { org, .. },
+            hold,
+            place,
+        } = handed;
+        let work_on = Arc::clone(self).work_on(org, hold, ending.clone());
+        work.spawn(at(place, work_on));
+    }
+
     async fn take(&self, room: usize) -> Result<Vec<(Org, Hold)>, StoreError> {
-        let token = LeaseToken(self.world.id::<EventId>().ulid());
-        let (now, since) = (self.world.now(), Instant::now());
+        let hold = Hold::new(&self.world);
+        let (now, lease) = (self.world.now(), hold.lease);
         let taken: Vec<Org> = self
             .db
             .write(move |tx| {
-                let lease = Lease {
-                    token,
-                    until: now + LEASE,
-                };
-                let mut taken = tx.orgs_lease(now, lease, room)?;
-                for org in taken.iter_mut().filter(|org| org.status.is_pending()) {
-                    org.updated_at = now;
-                    change_step(tx, org, working_step(org.status), |step| step.begin(now))?;
-                    tx.org_update(org, Some(now))?;
+                let mut progress = Vec::new();
+                let mut taken = Vec::new();
+                for mut work in tx.orgs_lease(now, lease, room)? {
+                    if work.org.status.is_pending() {
+                        work.org.updated_at = now;
+                        let working = working_step(work.org.status);
+                        change_step(&mut work.steps, working, |step| step.begin(now));
+                        progress.push(OrgProgress {
+                            work: work.clone(),
+                            due_at: Some(now),
+                            release: false,
+                        });
+                    }
+                    taken.push(work.org);
                 }
+                tx.orgs_progress(&progress)?;
                 Ok::<_, StoreError>(taken)
             })
             .await?;
         for org in &taken {
             self.statuses.changed(org.id);
         }
-        let hold = Hold { token, since };
         Ok(taken.into_iter().map(|org| (org, hold)).collect())
     }
 
@@ -171,119 +201,18 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             result = work => result,
             never = self.keep(&org, hold, &bell, ending) => match never {},
         };
-        self.record(&org, hold.token, result).await;
+        self.record(&org, hold.lease.token, result).await;
     }
+}
 
-    /// Writes down how the work on an org went.
-    async fn record(&self, org: &Org, token: LeaseToken, result: Result<(), ProvisionError>) {
-        let (event, workspace): (EventId, WorkspaceId) = (self.world.id(), self.world.id());
-        let (id, began) = (org.id, org.status);
-        let (spread, now) = (self.world.percent(), self.world.now());
-        let outbox = self.outbox.clone();
-        let written = self.db.write(move |tx| {
-            let Some(mut org) = tx.org_leased(id, token)? else {
-                return Ok(None);
-            };
-            let due;
-            if org.status != began {
-                // Somebody asked for a deletion meanwhile: it is next, and at once.
-                due = org.status.is_pending().then_some(now);
-                change_step(tx, &org, working_step(began), |step| {
-                    if step.status == StepStatus::Running {
-                        step.end(result.is_ok(), now);
-                    }
-                })?;
-            } else if result == Err(ProvisionError::Interrupted) {
-                due = org.status.is_pending().then_some(now);
-            } else {
-                if org.status.is_pending() {
-                    org.attempts = org.attempts.saturating_add(1);
-                }
-                due = match org.status {
-                    OrgStatus::Provisioning => {
-                        made(tx, &mut org, &result, workspace, (now, spread))?
-                    }
-                    OrgStatus::Deprovisioning => taken_away(tx, &mut org, &result, (now, spread))?,
-                    OrgStatus::Ready
-                    | OrgStatus::Failed
-                    | OrgStatus::Suspended
-                    | OrgStatus::Deleted => None,
-                };
-                if let Some(event) = event_of(&org, began, event, now) {
-                    tx.event_insert(&event)?;
-                }
-                if let Some(kind) = told_as(org.status) {
-                    outbox.org(tx, kind, &org, now)?;
-                }
-            }
-            tx.org_update(&org, due)?;
-            tx.lease_release(id, token)?;
-            Ok::<_, StoreError>(Some((org, due)))
-        });
-        let written = written.await;
-        self.statuses.changed(id);
-        self.outgoing.notify_one();
-        match written {
-            Ok(Some((org, due))) => {
-                tracing::info!(org_id = %id, status = org.status.as_str(), attempts = org.attempts, "org worked on");
-                if due.is_some() {
-                    self.due.notify_one();
-                }
-            }
-            Ok(None) => tracing::warn!(org_id = %id, "the lease was lost; another worker goes on"),
-            Err(error) => {
-                tracing::error!(
-                    error = error.as_dyn(),
-                    org_id = %id,
-                    "an org's progress was not recorded; it is tried again when its lease ends"
-                );
-            }
-        }
-    }
+/// Works at a place, and leaves it.
+async fn at(place: Place, work: impl Future<Output = ()>) {
+    work.await;
+    drop(place);
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!("work on an org broke down; it is taken up again: {error}");
     }
-}
-
-/// What partners are told of an org that has come to rest.
-const fn told_as(status: OrgStatus) -> Option<EventKind> {
-    match status {
-        OrgStatus::Ready => Some(EventKind::OrgReady),
-        OrgStatus::Failed => Some(EventKind::OrgFailed),
-        OrgStatus::Deleted => Some(EventKind::OrgDeleted),
-        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => None,
-    }
-}
-
-/// The event of an org that has come to rest.
-fn event_of(org: &Org, before: OrgStatus, id: EventId, now: OffsetDateTime) -> Option<Event> {
-    let (action, outcome) = match org.status {
-        OrgStatus::Ready => (Action::OrgProvisioned, Outcome::Success),
-        OrgStatus::Failed => (Action::OrgFailed, Outcome::Failed),
-        OrgStatus::Deleted => (Action::OrgDeleted, Outcome::Success),
-        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => return None,
-    };
-    let mut details = Details::new();
-    details.insert("slug".to_owned(), org.slug.as_str().into());
-    details.insert("attempts".to_owned(), org.attempts.into());
-    details.insert("from".to_owned(), before.as_str().into());
-    if let Some(failure) = &org.failure {
-        details.insert("failure".to_owned(), failure.message.as_str().into());
-    }
-    Some(Event {
-        id,
-        occurred_at: now,
-        actor: Actor::System {
-            partner_id: Some(org.partner_id),
-        },
-        action,
-        target: Target::one(TargetKind::Org, org.id),
-        org_id: Some(org.id),
-        outcome,
-        request: None,
-        details,
-    })
 }

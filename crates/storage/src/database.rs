@@ -21,6 +21,10 @@ const POSTGRES_READERS: u8 = 8;
 /// How many readers an SQLite file has at the least, however few processors there are.
 const SQLITE_READERS: u8 = 4;
 
+/// How many changes of different callers are made by one closure at the most: what they gain by more is
+/// little, and they wait for each other.
+const TOGETHER: usize = 128;
+
 /// How many changes to an SQLite file share a commit at the most, so that none waits long for it.
 pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 
@@ -29,7 +33,8 @@ pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 pub struct Options {
     /// What the audit log promises.
     pub audit: AuditMode,
-    /// How many changes to an SQLite file share a commit at the most.
+    /// How many changes to an SQLite file share a commit at the most; those that are made by one closure
+    /// count once, and are no more than that either.
     pub sqlite_batch: NonZeroUsize,
 }
 
@@ -51,6 +56,7 @@ struct Handle {
     readers: Pool<Reading>,
     writer: Writer,
     backlog: Arc<Backlog>,
+    together: usize,
 }
 
 enum Writer {
@@ -87,6 +93,7 @@ impl SqlDatabase {
                         options.sqlite_batch,
                     )?),
                     backlog,
+                    together: options.sqlite_batch.get().min(TOGETHER),
                 }
             }
             // A question has no transaction whose beginning would tell that the connection is dead.
@@ -94,6 +101,7 @@ impl SqlDatabase {
                 readers: Pool::open(url, POSTGRES_READERS, true),
                 writer: Writer::Postgres(PostgresWriter::open(url, Arc::clone(&backlog))?),
                 backlog,
+                together: TOGETHER,
             },
         };
         Ok(Self(Arc::new(handle)))
@@ -158,6 +166,10 @@ impl Database for SqlDatabase {
             Writer::Sqlite(writer) => writer.write(work).await,
             Writer::Postgres(writer) => writer.write(work).await,
         }
+    }
+
+    fn together(&self) -> usize {
+        self.0.together
     }
 
     async fn append(&self, event: Event) -> Result<(), StoreError> {

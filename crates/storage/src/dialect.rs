@@ -15,13 +15,11 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use crate::{
     connection::AnyConnection,
     events::{EventRow, Segment},
-    org_work::StepRow,
     replies::ReplyRow,
     schema::{
-        applied_migrations, audit_events, meta, org_steps, orgs, partner_keys, partners, replies,
-        slugs, subscriptions, workspaces,
+        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies,
+        subscriptions, workspaces,
     },
-    slugs::SlugRow,
     subscriptions::SubscriptionRow,
     workspaces::WorkspaceRow,
 };
@@ -40,6 +38,12 @@ pub(crate) const fn migrations(connection: &AnyConnection) -> EmbeddedMigrations
     }
 }
 
+/// A plan outlives the sizes of the tables it was made for: what was prepared on an empty database
+/// would go on reading whole tables that have grown. A writer finds all its rows by an index, so it is
+/// told to, where the server knows these settings.
+const BY_INDEX: &str = "SELECT set_config(name, 'off', false) FROM pg_settings \
+     WHERE name IN ('enable_seqscan', 'enable_hashjoin', 'enable_mergejoin');";
+
 /// The statements that settle how a session behaves.
 pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
     match connection {
@@ -52,10 +56,13 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
              SET statement_timeout = '30s';
              SET idle_in_transaction_session_timeout = '30s';
              SELECT set_config('synchronous_commit', 'on', false)
-             WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');",
+             WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+             {}",
             if read_only { "on" } else { "off" },
+            if read_only { "" } else { BY_INDEX },
         ),
-        // The wait for locks comes first, for the change to WAL needs one.
+        // The wait for locks comes first, for the change to WAL needs one. Most pages that are written
+        // are written again soon, so those that go from the log into the file in one go are better many.
         AnyConnection::Sqlite(_) => format!(
             "PRAGMA busy_timeout = 5000;
              PRAGMA journal_mode = WAL;
@@ -248,22 +255,10 @@ macro_rules! on_both {
     };
 }
 
-// Below the macro, which it uses.
+// Below the macro, which they use.
+pub(crate) mod many;
+mod org_row;
 pub(crate) mod webhooks;
-
-/// Adds a slug unless it is there; whether it was added.
-///
-/// On PostgreSQL it waits for whoever adds the same one at the same time.
-pub(crate) fn slug_insert(connection: &mut AnyConnection, row: &SlugRow) -> QueryResult<bool> {
-    on_both!(connection, |inner| same::Same(
-        diesel::insert_into(slugs::table)
-            .values(row)
-            .on_conflict(slugs::slug)
-            .do_nothing()
-    )
-    .execute(inner))
-    .map(|rows| rows > 0)
-}
 
 /// Adds a workspace unless its org has one of its slug; whether it was added.
 pub(crate) fn workspace_insert(
@@ -337,23 +332,6 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
     )
     .execute(inner))
     .map(drop)
-}
-
-/// Adds steps of orgs: on PostgreSQL by one statement for one way over the network, on SQLite by one
-/// prepared statement again and again.
-pub(crate) fn steps_insert(connection: &mut AnyConnection, rows: &[StepRow]) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => diesel::insert_into(org_steps::table)
-            .values(rows)
-            .execute(postgres)
-            .map(drop),
-        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
-            diesel::insert_into(org_steps::table)
-                .values(row)
-                .execute(sqlite)
-                .map(drop)
-        }),
-    }
 }
 
 /// Adds a segment of events and whom it mentions.

@@ -85,6 +85,10 @@ impl KeyStore for Session<Writing> {
         partner_keys::lock_for_use(self, id)
     }
 
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<HeldKey>, StoreError> {
+        partner_keys::lock_all_for_use(self, ids)
+    }
+
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
         partner_keys::update(self, key)?;
         key_changes::log(self, Changed::Key(key.id))

@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = partner_keys)]
-struct KeyRow {
+pub(crate) struct KeyRow {
     id: String,
     partner_id: String,
     name: String,
@@ -210,6 +210,18 @@ pub(crate) fn lock_for_use(
 ) -> Result<Option<HeldKey>, StoreError> {
     session.run(|connection| dialect::lock_key_for_use(connection, &id.to_string()))?;
     by_id(session, id)
+}
+
+pub(crate) fn lock_all_for_use(
+    session: &mut Session<Writing>,
+    ids: &[KeyId],
+) -> Result<Vec<HeldKey>, StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    session
+        .run(|connection| dialect::many::keys_for_use(connection, &ids))?
+        .into_iter()
+        .map(held)
+        .collect()
 }
 
 pub(crate) fn with_orgs_to_go<M>(session: &mut Session<M>) -> Result<Option<KeyId>, StoreError> {

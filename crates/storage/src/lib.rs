@@ -36,6 +36,7 @@ mod schema;
 mod session;
 mod slugs;
 mod sqlite;
+mod steps;
 mod subscriptions;
 mod url;
 mod values;

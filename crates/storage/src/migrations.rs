@@ -171,6 +171,73 @@ mod tests {
         assert!(is_newer(migrate(&url).map(drop)));
     }
 
+    /// Steps as they stand in rows of their own and in the org's row, down and up again.
+    async fn steps_survive(url: &DatabaseUrl, down: &str, up: &str) {
+        use ::keys::KeyStore as _;
+        use orgs::{OrgQueries as _, OrgStore as _, Step, StepName};
+        use stores::Database as _;
+
+        migrate(url).unwrap();
+        let build = testkit::build::Build::new();
+        let partner = build.partner();
+        let (key, digest) = (build.key(&partner), build.digest());
+        let (begun, bare) = (build.org(&key), build.org(&key));
+        let mut steps = StepName::MAKING.map(Step::pending);
+        for step in &mut steps {
+            step.begin(begun.created_at);
+        }
+        steps.first_mut().unwrap().end(true, begun.updated_at);
+        let ids = [begun.id, bare.id];
+        let database = crate::SqlDatabase::open(url).unwrap();
+        let written = database.write(move |tx| {
+            tx.partner_insert(&partner)?;
+            tx.key_insert(&key, &digest)?;
+            for (org, steps) in [(&begun, &steps[..]), (&bare, &[])] {
+                tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
+                tx.org_insert(org, steps)?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        written.await.unwrap();
+        drop(database);
+
+        let mut session = connect::<Writing>(url).unwrap();
+        session.run(|c| c.batch_execute(down)).unwrap();
+        let count = |session: &mut Session<Writing>, what: &str| {
+            let question = format!("UPDATE org_steps SET attempts = attempts WHERE {what}");
+            let rows =
+                session.run(|c| diesel::RunQueryDsl::execute(diesel::sql_query(question), c));
+            rows.unwrap()
+        };
+        assert_eq!(count(&mut session, "attempts = 1"), 2);
+        let first = "position = 0 AND name = 'provision' AND status = 'succeeded' \
+                     AND started_at < finished_at + 1";
+        assert_eq!(count(&mut session, first), 1);
+        let second = "position = 1 AND name = 'workspace' AND finished_at IS NULL";
+        assert_eq!(count(&mut session, second), 1);
+        session.run(|c| c.batch_execute(up)).unwrap();
+        assert_eq!(session.org_steps(ids[0]).unwrap(), steps);
+        assert_eq!(session.org_steps(ids[1]).unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn the_steps_of_orgs_survive_their_migration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url = format!("sqlite:{}", file.display()).parse().unwrap();
+        let down = include_str!("../../../migrations/sqlite/2026-11-25-000011_org_steps/down.sql");
+        let up = include_str!("../../../migrations/sqlite/2026-11-25-000011_org_steps/up.sql");
+        steps_survive(&url, down, up).await;
+        if let Some(server) = testkit::postgres::Server::shared() {
+            let url = server.new_database().parse().unwrap();
+            let down =
+                include_str!("../../../migrations/postgres/2026-11-25-000011_org_steps/down.sql");
+            let up =
+                include_str!("../../../migrations/postgres/2026-11-25-000011_org_steps/up.sql");
+            steps_survive(&url, down, up).await;
+        }
+    }
+
     #[test]
     fn both_engines_have_the_same_migrations() {
         let of = |folder: &str| {

@@ -1,18 +1,17 @@
 //! Orgs that end: picked by label, by their lease or by the key that made them, and sent off together.
 
-use diesel::{dsl::max, prelude::*};
+use diesel::{expression::SqlLiteral, prelude::*, sql_types::Text};
 use ids::OrgId;
-use orgs::{Doomed, Org, OrgSight, OrgStatus, StepName, StepStatus};
+use orgs::{Doomed, Org, OrgSight, OrgStatus};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
     dialect,
-    org_work::StepRow,
     orgs::{OrgRow, Query, in_sight, labelled},
-    schema::{org_steps, orgs as table},
+    schema::orgs as table,
     session::{Session, Writing},
-    values,
+    steps, values,
 };
 
 /// The orgs that are to go, of those that are not going or gone.
@@ -86,29 +85,20 @@ pub(crate) fn send_off(
                 table::failure_message.eq(None::<String>),
                 table::attempts.eq(0),
                 table::due_at.eq(at),
+                table::steps.eq(with_taking_away()),
             ))
             .execute(connection)
     })?;
-    let last: Vec<(String, Option<i64>)> = session.run(|connection| {
-        org_steps::table
-            .filter(org_steps::org_id.eq_any(&ids))
-            .group_by(org_steps::org_id)
-            .select((org_steps::org_id, max(org_steps::position)))
-            .load(connection)
-    })?;
-    let steps: Vec<StepRow> = last
-        .into_iter()
-        .map(|(org_id, last)| StepRow {
-            org_id,
-            position: last.map_or(0, |last| last.saturating_add(1)),
-            name: StepName::Deprovision.as_str().to_owned(),
-            status: StepStatus::Pending.as_str().to_owned(),
-            attempts: 0,
-            started_at: None,
-            finished_at: None,
-        })
-        .collect();
-    session.run(|connection| dialect::steps_insert(connection, &steps))
+    Ok(())
+}
+
+/// The steps of an org, and the one in which it is taken away behind them.
+fn with_taking_away() -> SqlLiteral<Text> {
+    let step = steps::TAKING_AWAY;
+    diesel::dsl::sql(&format!(
+        "CASE steps WHEN '[]' THEN '[{step}]' \
+         ELSE substr(steps, 1, length(steps) - 1) || ',{step}]' END"
+    ))
 }
 
 pub(crate) fn renew(

@@ -2,8 +2,8 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStore, Slug,
-    Standing, Step, Subscription, Workspace,
+    Doomed, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress, OrgQueries,
+    OrgSight, OrgStore, OrgWork, Slug, SlugClaim, Standing, Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -50,7 +50,7 @@ impl<M> OrgQueries for Session<M> {
     }
 
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
-        org_work::steps(self, id)
+        org_work::steps_of(self, id)
     }
 
     fn workspaces(&mut self, org: OrgId, page: PageRequest) -> Result<Page<Workspace>, StoreError> {
@@ -78,15 +78,25 @@ impl OrgStore for Session<Writing> {
         partner: PartnerId,
         held_since: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        slugs::claim(self, slug, org, partner, held_since)
+        let claim = SlugClaim {
+            slug: slug.clone(),
+            org,
+            partner,
+            held_since,
+        };
+        Ok(slugs::claim(self, &[claim])? == [true])
+    }
+
+    fn slugs_claim(&mut self, claims: &[SlugClaim]) -> Result<Vec<bool>, StoreError> {
+        slugs::claim(self, claims)
     }
 
     fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
         slugs::free(self, org, at)
     }
 
-    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), StoreError> {
-        rows::insert(self, org, steps)
+    fn orgs_insert(&mut self, orgs: &[NewOrg]) -> Result<(), StoreError> {
+        rows::insert(self, orgs)
     }
 
     fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
@@ -122,7 +132,7 @@ impl OrgStore for Session<Writing> {
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
-    ) -> Result<Vec<Org>, StoreError> {
+    ) -> Result<Vec<OrgWork>, StoreError> {
         org_work::lease(self, now, lease, limit)
     }
 
@@ -134,12 +144,27 @@ impl OrgStore for Session<Writing> {
         org_work::leased(self, id, token)
     }
 
+    fn orgs_leased(
+        &mut self,
+        held: &[(OrgId, LeaseToken)],
+    ) -> Result<Vec<Option<OrgWork>>, StoreError> {
+        org_work::leased_all(self, held)
+    }
+
+    fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), StoreError> {
+        org_work::progress(self, progress)
+    }
+
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {
         org_work::lease_release(self, id, token)
     }
 
     fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, StoreError> {
         workspaces::insert(self, workspace)
+    }
+
+    fn workspaces_insert(&mut self, workspaces: &[Workspace]) -> Result<(), StoreError> {
+        workspaces::insert_all(self, workspaces)
     }
 
     fn workspaces_delete(&mut self, org: OrgId) -> Result<(), StoreError> {

@@ -1,82 +1,40 @@
 //! The reconciler's rows: which orgs are due, who holds them, and the steps of each.
 
+use std::collections::{HashMap, HashSet};
+
 use diesel::{
     dsl::{count_star, min},
     prelude::*,
 };
 use ids::OrgId;
-use orgs::{Lease, LeaseToken, Org, OrgBacklog, Step, StepName, StepStatus};
+use orgs::{Lease, LeaseToken, Org, OrgBacklog, OrgProgress, OrgWork, Step};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
     dialect::{self, same},
     orgs::OrgRow,
-    schema::{org_steps, orgs as table},
+    schema::orgs as table,
     session::{Session, Writing},
-    values,
+    steps, values,
 };
 
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = org_steps)]
-pub(crate) struct StepRow {
-    pub(crate) org_id: String,
-    pub(crate) position: i64,
-    pub(crate) name: String,
-    pub(crate) status: String,
-    pub(crate) attempts: i64,
-    pub(crate) started_at: Option<i64>,
-    pub(crate) finished_at: Option<i64>,
+/// What stands in an org's row for a worker: the org, its steps, and who holds it.
+pub(crate) type WorkRow = (OrgRow, String, Option<String>);
+
+fn work((org, text, _): WorkRow) -> Result<OrgWork, StoreError> {
+    Ok(OrgWork {
+        org: Org::try_from(org)?,
+        steps: steps::parse(&text)?,
+    })
 }
 
-impl TryFrom<StepRow> for Step {
-    type Error = StoreError;
-
-    fn try_from(row: StepRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            name: StepName::parse(&row.name).ok_or(values::corrupt("the name of a step"))?,
-            status: StepStatus::parse(&row.status)
-                .ok_or(values::corrupt("the status of a step"))?,
-            attempts: values::number(row.attempts, "the attempts at a step")?,
-            started_at: values::optional_time(row.started_at, "the start of a step")?,
-            finished_at: values::optional_time(row.finished_at, "the end of a step")?,
-        })
-    }
-}
-
-pub(crate) fn steps<M>(session: &mut Session<M>, org: OrgId) -> Result<Vec<Step>, StoreError> {
-    session
-        .run(|connection| {
-            let all = org_steps::table
-                .filter(org_steps::org_id.eq(org.to_string()))
-                .order(org_steps::position)
-                .select(same::columns::<StepRow>());
-            same::ask::<_, StepRow>(connection, all)
-        })?
-        .into_iter()
-        .map(Step::try_from)
-        .collect()
-}
-
-pub(crate) fn steps_insert(
-    session: &mut Session<Writing>,
-    org: OrgId,
-    steps: &[Step],
-) -> Result<(), StoreError> {
-    for (position, step) in steps.iter().enumerate() {
-        let row = StepRow {
-            org_id: org.to_string(),
-            position: values::row_count(position),
-            name: step.name.as_str().to_owned(),
-            status: step.status.as_str().to_owned(),
-            attempts: step.attempts.into(),
-            started_at: step.started_at.map(values::micros),
-            finished_at: step.finished_at.map(values::micros),
-        };
-        let added = diesel::insert_into(org_steps::table).values(&row);
-        session.run(|connection| same::change(connection, added))?;
-    }
-    Ok(())
+pub(crate) fn steps_of<M>(session: &mut Session<M>, org: OrgId) -> Result<Vec<Step>, StoreError> {
+    let text: Option<String> = session.run(|connection| {
+        let found = table::table.find(org.to_string()).select(table::steps);
+        same::ask_one(connection, found)
+    })?;
+    text.map_or_else(|| Ok(Vec::new()), |text| steps::parse(&text))
 }
 
 pub(crate) fn steps_replace(
@@ -84,9 +42,10 @@ pub(crate) fn steps_replace(
     org: OrgId,
     steps: &[Step],
 ) -> Result<(), StoreError> {
-    let all = org_steps::table.filter(org_steps::org_id.eq(org.to_string()));
-    session.run(|connection| same::change(connection, diesel::delete(all)))?;
-    steps_insert(session, org, steps)
+    let replaced =
+        diesel::update(table::table.find(org.to_string())).set(table::steps.eq(steps::text(steps)));
+    session.run(|connection| same::change(connection, replaced))?;
+    Ok(())
 }
 
 /// When the first org falls due of those that nobody holds at `now`.
@@ -129,31 +88,35 @@ pub(crate) fn lease(
     now: OffsetDateTime,
     lease: Lease,
     limit: usize,
-) -> Result<Vec<Org>, StoreError> {
+) -> Result<Vec<OrgWork>, StoreError> {
     let now = values::micros(now);
     let half = values::row_count(limit / 2);
     let mut ids = session.run(|connection| dialect::due_new_orgs(connection, now, half))?;
     let all =
         session.run(|connection| dialect::due_orgs(connection, now, values::row_count(limit)))?;
-    for id in all {
-        if ids.len() < limit && !ids.contains(&id) {
-            ids.push(id);
-        }
+    let new: HashSet<String> = ids.iter().cloned().collect();
+    let more = all.into_iter().filter(|id| !new.contains(id));
+    ids.extend(more.take(limit.saturating_sub(new.len())));
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    let mut leased = Vec::with_capacity(ids.len());
-    for id in &ids {
-        let held = diesel::update(table::table.find(id)).set((
-            table::lease_token.eq(lease.token.0.to_string()),
-            table::lease_until.eq(values::micros(lease.until)),
-        ));
-        session.run(|connection| same::change(connection, held))?;
-        let row = session.run(|connection| {
-            let found = table::table.find(id).select(same::columns::<OrgRow>());
-            same::ask_one::<_, OrgRow>(connection, found)
-        })?;
-        leased.extend(row.map(Org::try_from).transpose()?);
-    }
-    Ok(leased)
+    let (token, until) = (lease.token.0.to_string(), values::micros(lease.until));
+    session.run(|connection| dialect::many::orgs_hold(connection, &ids, &token, until))?;
+    let rows = session.run(|connection| dialect::many::orgs_found(connection, &ids))?;
+    in_order(rows, &ids)
+        .into_iter()
+        .flatten()
+        .map(work)
+        .collect()
+}
+
+/// The rows of these orgs, in their order; one that is named twice comes twice.
+fn in_order(rows: Vec<WorkRow>, ids: &[String]) -> Vec<Option<WorkRow>> {
+    let rows: HashMap<String, WorkRow> = rows
+        .into_iter()
+        .map(|row| (row.0.id.clone(), row))
+        .collect();
+    ids.iter().map(|id| rows.get(id).cloned()).collect()
 }
 
 pub(crate) fn lease_renew(
@@ -188,6 +151,47 @@ pub(crate) fn leased(
         })?
         .map(Org::try_from)
         .transpose()
+}
+
+pub(crate) fn leased_all(
+    session: &mut Session<Writing>,
+    held: &[(OrgId, LeaseToken)],
+) -> Result<Vec<Option<OrgWork>>, StoreError> {
+    let ids: Vec<String> = held.iter().map(|(id, _)| id.to_string()).collect();
+    let rows = session.run(|connection| dialect::many::orgs_held(connection, &ids))?;
+    in_order(rows, &ids)
+        .into_iter()
+        .zip(held)
+        .map(|(row, (_, token))| {
+            let token = token.0.to_string();
+            let row = row.filter(|(_, _, holder)| holder.as_ref() == Some(&token));
+            row.map(work).transpose()
+        })
+        .collect()
+}
+
+/// How far a worker has come with an org, as it is written.
+pub(crate) struct ProgressRow {
+    pub(crate) org: OrgRow,
+    pub(crate) steps: String,
+    pub(crate) due_at: Option<i64>,
+    pub(crate) release: bool,
+}
+
+pub(crate) fn progress(
+    session: &mut Session<Writing>,
+    progress: &[OrgProgress],
+) -> Result<(), StoreError> {
+    let rows: Vec<ProgressRow> = progress
+        .iter()
+        .map(|one| ProgressRow {
+            org: OrgRow::from(&one.work.org),
+            steps: steps::text(&one.work.steps),
+            due_at: one.due_at.map(values::micros),
+            release: one.release,
+        })
+        .collect();
+    session.run(|connection| dialect::many::orgs_progress(connection, &rows))
 }
 
 pub(crate) fn lease_release(

@@ -2,39 +2,40 @@
 
 use diesel::prelude::*;
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
-use orgs::{Failure, Org, OrgFilter, OrgSight, OrgStatus, Slug, Step};
+use orgs::{Failure, NewOrg, Org, OrgFilter, OrgSight, OrgStatus, Slug};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
     connection::AnyBackend,
     dialect::{self, same},
-    org_work,
     schema::{org_labels, orgs as table},
     session::{Session, Writing},
+    steps,
+    subscriptions::SubscriptionRow,
     values,
 };
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = table)]
 pub(crate) struct OrgRow {
     pub(crate) id: String,
-    partner_id: String,
-    created_by_key_id: String,
-    name: String,
-    slug: String,
-    plan: String,
-    status: String,
-    external_id: Option<String>,
-    labels: String,
-    created_at: i64,
-    updated_at: i64,
-    ready_at: Option<i64>,
-    deleted_at: Option<i64>,
-    failure_code: Option<String>,
-    failure_message: Option<String>,
-    attempts: i64,
-    expires_at: Option<i64>,
+    pub(crate) partner_id: String,
+    pub(crate) created_by_key_id: String,
+    pub(crate) name: String,
+    pub(crate) slug: String,
+    pub(crate) plan: String,
+    pub(crate) status: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) labels: String,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) ready_at: Option<i64>,
+    pub(crate) deleted_at: Option<i64>,
+    pub(crate) failure_code: Option<String>,
+    pub(crate) failure_message: Option<String>,
+    pub(crate) attempts: i64,
+    pub(crate) expires_at: Option<i64>,
 }
 
 impl From<&Org> for OrgRow {
@@ -216,28 +217,46 @@ pub(crate) fn live_count_of_key<M>(
     values::number(count, "a number of orgs")
 }
 
-pub(crate) fn insert(
-    session: &mut Session<Writing>,
-    org: &Org,
-    steps: &[Step],
-) -> Result<(), StoreError> {
-    let row = OrgRow::from(org);
-    let due_at = table::due_at.eq(row.created_at);
-    let added = diesel::insert_into(table::table).values((&row, due_at));
-    session.run(|connection| same::change(connection, added))?;
-    for (key, value) in org.labels.iter() {
-        session.run(|connection| {
-            diesel::insert_into(org_labels::table)
-                .values((
-                    org_labels::org_id.eq(&row.id),
-                    org_labels::partner_id.eq(&row.partner_id),
-                    org_labels::label_key.eq(key),
-                    org_labels::label_value.eq(value),
-                ))
-                .execute(connection)
-        })?;
+/// An org that is to be added, with what else stands in its row or beside it.
+pub(crate) struct NewRow {
+    pub(crate) org: OrgRow,
+    pub(crate) steps: String,
+    pub(crate) lease_token: Option<String>,
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) subscription: Option<SubscriptionRow>,
+}
+
+impl From<&NewOrg> for NewRow {
+    fn from(new: &NewOrg) -> Self {
+        let subscription = new.subscription.as_ref();
+        Self {
+            org: OrgRow::from(&new.org),
+            steps: steps::text(&new.steps),
+            lease_token: new.lease.map(|lease| lease.token.0.to_string()),
+            lease_until: new.lease.map(|lease| values::micros(lease.until)),
+            subscription: subscription.map(|one| SubscriptionRow::of(new.org.id, one)),
+        }
     }
-    org_work::steps_insert(session, org.id, steps)
+}
+
+pub(crate) fn insert(session: &mut Session<Writing>, orgs: &[NewOrg]) -> Result<(), StoreError> {
+    let rows: Vec<NewRow> = orgs.iter().map(NewRow::from).collect();
+    session.run(|connection| dialect::many::orgs_insert(connection, &rows))?;
+    for (new, row) in orgs.iter().zip(&rows) {
+        for (key, value) in new.org.labels.iter() {
+            session.run(|connection| {
+                diesel::insert_into(org_labels::table)
+                    .values((
+                        org_labels::org_id.eq(&row.org.id),
+                        org_labels::partner_id.eq(&row.org.partner_id),
+                        org_labels::label_key.eq(key),
+                        org_labels::label_value.eq(value),
+                    ))
+                    .execute(connection)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn lock(

@@ -104,6 +104,7 @@ diesel::table! {
         lease_token -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         expires_at -> Nullable<BigInt>,
+        steps -> Text,
     }
 }
 
@@ -122,18 +123,6 @@ diesel::table! {
         org_id -> Text,
         partner_id -> Text,
         freed_at -> Nullable<BigInt>,
-    }
-}
-
-diesel::table! {
-    org_steps (org_id, position) {
-        org_id -> Text,
-        position -> BigInt,
-        name -> Text,
-        status -> Text,
-        attempts -> BigInt,
-        started_at -> Nullable<BigInt>,
-        finished_at -> Nullable<BigInt>,
     }
 }
 

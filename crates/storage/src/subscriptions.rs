@@ -17,11 +17,23 @@ use crate::{
 #[diesel(primary_key(org_id))]
 #[diesel(treat_none_as_null = true)]
 pub(crate) struct SubscriptionRow {
-    org_id: String,
-    status: String,
-    current_period_start: i64,
-    current_period_end: i64,
-    cancel_at: Option<i64>,
+    pub(crate) org_id: String,
+    pub(crate) status: String,
+    pub(crate) current_period_start: i64,
+    pub(crate) current_period_end: i64,
+    pub(crate) cancel_at: Option<i64>,
+}
+
+impl SubscriptionRow {
+    pub(crate) fn of(org: OrgId, subscription: &Subscription) -> Self {
+        Self {
+            org_id: org.to_string(),
+            status: subscription.status.to_string(),
+            current_period_start: values::micros(subscription.current_period_start),
+            current_period_end: values::micros(subscription.current_period_end),
+            cancel_at: subscription.cancel_at.map(values::micros),
+        }
+    }
 }
 
 impl TryFrom<SubscriptionRow> for Subscription {
@@ -62,12 +74,6 @@ pub(crate) fn put(
     org: OrgId,
     subscription: &Subscription,
 ) -> Result<(), StoreError> {
-    let row = SubscriptionRow {
-        org_id: org.to_string(),
-        status: subscription.status.to_string(),
-        current_period_start: values::micros(subscription.current_period_start),
-        current_period_end: values::micros(subscription.current_period_end),
-        cancel_at: subscription.cancel_at.map(values::micros),
-    };
+    let row = SubscriptionRow::of(org, subscription);
     session.run(|connection| dialect::subscription_put(connection, &row))
 }

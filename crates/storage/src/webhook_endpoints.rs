@@ -1,5 +1,7 @@
 //! Rows of webhook endpoints.
 
+use std::collections::{BTreeSet, HashMap};
+
 use diesel::prelude::*;
 use ids::{EndpointId, Page, PageRequest, PartnerId};
 use stores::StoreError;
@@ -137,21 +139,27 @@ pub(crate) fn list<M>(
     Ok(Page::cut(items, page.limit))
 }
 
-pub(crate) fn listeners<M>(
+pub(crate) fn listeners_of<M>(
     session: &mut Session<M>,
-    partner: PartnerId,
-    kind: EventKind,
-) -> Result<Vec<EndpointId>, StoreError> {
-    let rows: Vec<(String, String)> = session.run(|connection| {
-        of_partner(partner)
-            .filter(table::disabled_at.is_null())
-            .order(table::id)
-            .select((table::id, table::events))
-            .load(connection)
-    })?;
-    rows.iter()
-        .filter(|(_, events)| events.split(SEPARATOR).any(|event| event == kind.as_str()))
-        .map(|(id, _)| values::id(id, "the id of a webhook endpoint"))
+    questions: &[(PartnerId, EventKind)],
+) -> Result<Vec<Vec<EndpointId>>, StoreError> {
+    let partners: BTreeSet<String> = questions.iter().map(|(id, _)| id.to_string()).collect();
+    let partners = Vec::from_iter(partners);
+    let rows = session.run(|connection| dialect::many::endpoints_of(connection, &partners))?;
+    let mut of_partners: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
+    for (partner, id, events) in &rows {
+        of_partners.entry(partner).or_default().push((id, events));
+    }
+    questions
+        .iter()
+        .map(|(partner, kind)| {
+            let all = of_partners.get(partner.to_string().as_str());
+            all.into_iter()
+                .flatten()
+                .filter(|(_, events)| events.split(SEPARATOR).any(|event| event == kind.as_str()))
+                .map(|(id, _)| values::id(id, "the id of a webhook endpoint"))
+                .collect()
+        })
         .collect()
 }
 

@@ -37,7 +37,15 @@ impl<M> WebhookQueries for Session<M> {
         partner: PartnerId,
         kind: EventKind,
     ) -> Result<Vec<EndpointId>, StoreError> {
-        endpoints::listeners(self, partner, kind)
+        let told = endpoints::listeners_of(self, &[(partner, kind)])?.pop();
+        Ok(told.unwrap_or_default())
+    }
+
+    fn listeners_of(
+        &mut self,
+        questions: &[(PartnerId, EventKind)],
+    ) -> Result<Vec<Vec<EndpointId>>, StoreError> {
+        endpoints::listeners_of(self, questions)
     }
 
     fn delivery(

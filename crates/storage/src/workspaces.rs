@@ -16,11 +16,11 @@ use crate::{
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = workspaces)]
 pub(crate) struct WorkspaceRow {
-    id: String,
-    org_id: String,
-    name: String,
-    slug: String,
-    created_at: i64,
+    pub(crate) id: String,
+    pub(crate) org_id: String,
+    pub(crate) name: String,
+    pub(crate) slug: String,
+    pub(crate) created_at: i64,
 }
 
 impl From<&Workspace> for WorkspaceRow {
@@ -77,6 +77,14 @@ pub(crate) fn insert(
 ) -> Result<bool, StoreError> {
     let row = WorkspaceRow::from(workspace);
     session.run(|connection| dialect::workspace_insert(connection, &row))
+}
+
+pub(crate) fn insert_all(
+    session: &mut Session<Writing>,
+    workspaces: &[Workspace],
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = workspaces.iter().map(WorkspaceRow::from).collect();
+    session.run(|connection| dialect::many::workspaces_insert(connection, &rows))
 }
 
 pub(crate) fn delete_all(session: &mut Session<Writing>, org: OrgId) -> Result<(), StoreError> {

@@ -84,6 +84,9 @@ pub trait Database: Clone + Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
+    /// How many changes of different callers may be made in one transaction at the most.
+    fn together(&self) -> usize;
+
     /// Adds one audit event, alone; it is durable when this returns.
     ///
     /// The same as a [`Database::write`] that does only this, and cheaper.

@@ -49,6 +49,17 @@ pub trait WebhookQueries {
         kind: EventKind,
     ) -> Result<Vec<EndpointId>, Self::Error>;
 
+    /// The same for many questions, in their order.
+    fn listeners_of(
+        &mut self,
+        questions: &[(PartnerId, EventKind)],
+    ) -> Result<Vec<Vec<EndpointId>>, Self::Error> {
+        questions
+            .iter()
+            .map(|&(partner, kind)| self.listeners(partner, kind))
+            .collect()
+    }
+
     /// One delivery to an endpoint of a partner.
     fn delivery(
         &mut self,

@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, future::Future, time::Duration as StdDuration};
 
+use ids::{EventId, TypedId as _};
 use orgs::{Lease, LeaseToken, Org, OrgStatus, OrgStore as _, Provisioner, Stop};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
@@ -12,23 +13,36 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::Service;
+use crate::{Service, World};
 
 /// How long an org is held without a sign of life.
-pub(super) const LEASE: Duration = Duration::seconds(10);
+const LEASE: Duration = Duration::seconds(10);
 /// How often a hold is prolonged.
 const RENEWAL: StdDuration = StdDuration::from_secs(3);
 /// How long after the last good renewal the work is stopped. What is left of the lease then is for the
 /// provisioner to end what runs.
 const GIVE_UP: StdDuration = StdDuration::from_secs(6);
 
-/// One worker's hold on one org.
+/// One worker's hold on orgs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
-    /// What proves it.
-    pub(super) token: LeaseToken,
-    /// When it was asked for, by the clock of this process.
+pub(crate) struct Hold {
+    /// The lease as it was asked for.
+    pub(crate) lease: Lease,
+    /// When that was, by the clock of this process.
     pub(super) since: Instant,
+}
+
+impl Hold {
+    /// A new one, which counts from now on.
+    pub(crate) fn new(world: &World) -> Self {
+        Self {
+            lease: Lease {
+                token: LeaseToken(world.id::<EventId>().ulid()),
+                until: world.now() + LEASE,
+            },
+            since: Instant::now(),
+        }
+    }
 }
 
 /// What the store says of a hold.
@@ -89,7 +103,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                 }
             }
             let began = Instant::now();
-            match timeout(RENEWAL, self.renew(org, hold.token)).await {
+            match timeout(RENEWAL, self.renew(org, hold.lease.token)).await {
                 Ok(Ok(Held::Still)) => sure = began,
                 Ok(Ok(Held::Moved(status))) => {
                     sure = began;

@@ -1,9 +1,9 @@
 //! What an attempt at an org has led to, written down: its status, its steps, and when it is due again.
 
-use ids::{Name, WorkspaceId};
+use ids::{Name, OrgId, WorkspaceId};
 use orgs::{
-    DEFAULT_WORKSPACE, Failure, Move, Org, OrgStatus, ProvisionError, Slug, Step, StepName,
-    SubscriptionStatus, Workspace,
+    DEFAULT_WORKSPACE, Failure, Move, Org, OrgStatus, OrgWork, ProvisionError, Slug, Step,
+    StepName, SubscriptionStatus, Workspace,
 };
 use stores::{StoreError, Transaction};
 use time::{Duration, OffsetDateTime};
@@ -26,41 +26,32 @@ pub(super) const fn working_step(status: OrgStatus) -> StepName {
 }
 
 /// Changes one step of an org, if it has it.
-pub(super) fn change_step<T: Transaction>(
-    tx: &mut T,
-    org: &Org,
-    name: StepName,
-    change: impl FnOnce(&mut Step),
-) -> Result<(), StoreError> {
-    let mut steps = tx.org_steps(org.id)?;
+pub(super) fn change_step(steps: &mut [Step], name: StepName, change: impl FnOnce(&mut Step)) {
     if let Some(step) = steps.iter_mut().find(|step| step.name == name) {
         change(step);
     }
-    tx.steps_replace(org.id, &steps)
 }
 
-/// Writes down how making an org went, and tells when it is due again.
-pub(super) fn made<T: Transaction>(
-    tx: &mut T,
-    org: &mut Org,
+/// Notes how making an org went, and tells when it is due again. One that is ready needs its default
+/// workspace.
+pub(super) fn made(
+    OrgWork { org, steps }: &mut OrgWork,
     result: &Result<(), ProvisionError>,
-    workspace: WorkspaceId,
     (now, spread): (OffsetDateTime, Percent),
 ) -> Result<Option<OffsetDateTime>, StoreError> {
     let moved = |org: &mut Org, step| {
         org.apply(step, now)
             .map_err(|_| StoreError::Corrupt { what: "the status" })
     };
-    change_step(tx, org, StepName::Provision, |step| {
+    change_step(steps, StepName::Provision, |step| {
         step.end(result.is_ok(), now)
-    })?;
+    });
     match result {
         Ok(()) => {
-            add_default_workspace(tx, org, workspace, now)?;
-            change_step(tx, org, StepName::Workspace, |step| {
+            change_step(steps, StepName::Workspace, |step| {
                 step.begin(now);
                 step.end(true, now);
-            })?;
+            });
             moved(org, Move::Provisioned)?;
             Ok(None)
         }
@@ -81,26 +72,19 @@ pub(super) fn made<T: Transaction>(
     }
 }
 
-/// Writes down how taking an org away went; it is tried without end.
-pub(super) fn taken_away<T: Transaction>(
-    tx: &mut T,
-    org: &mut Org,
+/// Notes how taking an org away went; it is tried without end.
+pub(super) fn taken_away(
+    OrgWork { org, steps }: &mut OrgWork,
     result: &Result<(), ProvisionError>,
     (now, spread): (OffsetDateTime, Percent),
 ) -> Result<Option<OffsetDateTime>, StoreError> {
-    change_step(tx, org, StepName::Deprovision, |step| {
+    change_step(steps, StepName::Deprovision, |step| {
         step.end(result.is_ok(), now)
-    })?;
+    });
     match result {
         Ok(()) => {
             org.apply(Move::Deprovisioned, now)
                 .map_err(|_| StoreError::Corrupt { what: "the status" })?;
-            tx.slug_free(org.id, now)?;
-            tx.workspaces_delete(org.id)?;
-            if let Some(mut subscription) = tx.subscription(org.id)? {
-                subscription.status = SubscriptionStatus::Canceled;
-                tx.subscription_put(org.id, &subscription)?;
-            }
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure) | ProvisionError::Failed(failure)) => {
@@ -108,6 +92,21 @@ pub(super) fn taken_away<T: Transaction>(
         }
         Err(ProvisionError::Interrupted) => Ok(Some(now)),
     }
+}
+
+/// Takes away what else there is of an org that is gone.
+pub(super) fn clear<T: Transaction>(
+    tx: &mut T,
+    id: OrgId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    tx.slug_free(id, now)?;
+    tx.workspaces_delete(id)?;
+    if let Some(mut subscription) = tx.subscription(id)? {
+        subscription.status = SubscriptionStatus::Canceled;
+        tx.subscription_put(id, &subscription)?;
+    }
+    Ok(())
 }
 
 /// The failure of an org that can't be made, in words that a partner can act on.
@@ -136,22 +135,20 @@ fn put_off(
     now + pause - spread.of(pause / 4)
 }
 
-fn add_default_workspace<T: Transaction>(
-    tx: &mut T,
-    org: &Org,
+/// The workspace that every ready org has.
+pub(super) fn default_workspace(
+    org: OrgId,
     id: WorkspaceId,
     now: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<Workspace, StoreError> {
     let invalid = StoreError::Corrupt {
         what: "the default workspace",
     };
-    let workspace = Workspace {
+    Ok(Workspace {
         id,
-        org_id: org.id,
+        org_id: org,
         name: Name::new(DEFAULT_WORKSPACE).map_err(|_| invalid.clone())?,
         slug: Slug::new(DEFAULT_WORKSPACE).map_err(|_| invalid)?,
         created_at: now,
-    };
-    // There may be one already, of an attempt that was retried by an admin.
-    tx.workspace_insert(&workspace).map(|_| ())
+    })
 }

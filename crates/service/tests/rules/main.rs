@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is test code")]
 
 mod again;
+mod creations;
 mod endings;
 mod kit;
 mod limits;

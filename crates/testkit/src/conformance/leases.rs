@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ids::OrgId;
-use orgs::{Lease, LeaseToken, Org, OrgStatus};
+use orgs::{
+    Lease, LeaseToken, NewOrg, Org, OrgProgress, OrgStatus, OrgWork, Step, StepName, StepStatus,
+    Subscription,
+};
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
 
@@ -22,7 +25,7 @@ async fn lease<D: Database>(
         until: at(until),
     };
     let taken = world.write(move |tx| tx.orgs_lease(at(now), lease, limit));
-    ids_of(&taken.await, |org| org.id)
+    ids_of(&taken.await, |work| work.org.id)
 }
 
 async fn set_due<D: Database>(world: &World<D>, org: &Org, due: Option<i64>) {
@@ -53,7 +56,11 @@ pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
         until: at(100),
     };
     let taken = world.write(move |tx| tx.orgs_lease(at(0), hold, 10)).await;
-    assert_eq!(taken, std::slice::from_ref(&org));
+    let expect = OrgWork {
+        org: org.clone(),
+        steps: StepName::MAKING.map(Step::pending).to_vec(),
+    };
+    assert_eq!(taken, [expect]);
     let id = org.id;
     let held = world.write(move |tx| tx.org_leased(id, hold.token)).await;
     assert_eq!(held, Some(org));
@@ -125,10 +132,10 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
             };
             async move {
                 let orgs = db.write(move |tx| tx.orgs_lease(at(0), hold, 4));
-                Result::<Vec<Org>, StoreError>::unwrap(orgs.await)
+                Result::<Vec<OrgWork>, StoreError>::unwrap(orgs.await)
             }
         });
-        taken.extend(told.await.into_iter().flatten().map(|org| org.id));
+        taken.extend(told.await.into_iter().flatten().map(|work| work.org.id));
         assert!(taken.len() > before, "nobody got what is due");
     }
     assert_eq!(taken.len(), expect.len(), "an org has two workers");
@@ -262,4 +269,115 @@ pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
     assert_eq!(backlog(49).await, (1, Some(at(20))));
     assert_eq!(backlog(59).await, (2, Some(at(20))));
     assert_eq!(backlog(60).await, (3, Some(at(10))));
+}
+
+/// It is held from its first moment, and free for others when the hold ends.
+pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let key = world.key(&partner).await;
+    let (mine, two) = (world.build.lease_token(), world.build.lease_token());
+    let mut step = Step::pending(StepName::Provision);
+    step.begin(at(0));
+    let new = |lease| NewOrg {
+        org: world.build.org(&key),
+        steps: vec![step, Step::pending(StepName::Workspace)],
+        subscription: Some(Subscription::starting(at(0))),
+        lease,
+    };
+    let lease_until = |until| Lease {
+        token: mine,
+        until: at(until),
+    };
+    let orgs = vec![
+        new(Some(lease_until(50))),
+        new(None),
+        new(Some(lease_until(60))),
+    ];
+    let ids = ids_of(&orgs, |new| new.org.id);
+    let added = orgs.clone();
+    world
+        .write(move |tx| {
+            for new in &added {
+                let org = &new.org;
+                assert!(tx.slug_claim(&org.slug, org.id, org.partner_id, at(0))?);
+            }
+            tx.orgs_insert(&added)
+        })
+        .await;
+    for new in &orgs {
+        let id = new.org.id;
+        let told = world.read(move |view| Ok((view.org_steps(id)?, view.subscription(id)?)));
+        assert_eq!(told.await, (new.steps.clone(), new.subscription));
+        assert_eq!(world.stored_org(id).await, new.org);
+    }
+    let [a, b, c] = *ids.as_slice() else {
+        panic!("three orgs");
+    };
+    assert_eq!(lease(&world, 49, two, 99, 9).await, [b]);
+    let question = [(c, mine), (b, mine), (a, two), (a, mine)];
+    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
+    let held: Vec<_> = held
+        .into_iter()
+        .map(|work| work.map(|work| work.org.id))
+        .collect();
+    assert_eq!(held, [Some(c), None, None, Some(a)]);
+    assert_eq!(lease(&world, 50, two, 99, 9).await, [a]);
+    assert_eq!(lease(&world, 60, two, 99, 9).await, [c]);
+}
+
+/// Status, steps, times and when each is due; one hold ends and the other goes on.
+pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let (a, b, bystander) = (
+        world.any_org().await,
+        world.any_org().await,
+        world.any_org().await,
+    );
+    set_due(&world, &bystander, Some(1)).await;
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
+    let question = [(b.id, one), (a.id, one)];
+    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
+    let mut held = held.into_iter().map(Option::unwrap);
+    let (mut last, mut first) = (held.next().unwrap(), held.next().unwrap());
+    assert_eq!((&last.org, &first.org), (&b, &a));
+    first.org.apply(orgs::Move::Provisioned, at(7)).unwrap();
+    for step in &mut first.steps {
+        step.begin(at(6));
+        step.end(true, at(7));
+    }
+    last.org.attempts = 3;
+    last.org.updated_at = at(8);
+    last.org.failure = Some(orgs::Failure {
+        code: "no-room".to_owned(),
+        message: "later".to_owned(),
+    });
+    last.steps.remove(0);
+    last.steps.first_mut().unwrap().status = StepStatus::Failed;
+    let progress = [
+        OrgProgress {
+            work: first.clone(),
+            due_at: None,
+            release: true,
+        },
+        OrgProgress {
+            work: last.clone(),
+            due_at: Some(at(9)),
+            release: false,
+        },
+    ];
+    world.write(move |tx| tx.orgs_progress(&progress)).await;
+    for work in [&first, &last] {
+        let id = work.org.id;
+        assert_eq!(world.stored_org(id).await, work.org);
+        let steps = world.read(move |view| view.org_steps(id)).await;
+        assert_eq!(steps, work.steps);
+    }
+    assert_eq!(world.stored_org(bystander.id).await, bystander);
+    assert!(!holds(&world, &a, one).await);
+    assert!(holds(&world, &b, one).await);
+    assert_eq!(lease(&world, 49, two, 99, 9).await, [bystander.id]);
+    assert_eq!(lease(&world, 50, two, 99, 9).await, [b.id]);
+    world.write(|tx| tx.orgs_progress(&[])).await;
 }

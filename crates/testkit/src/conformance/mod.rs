@@ -113,6 +113,8 @@ macro_rules! conformance_rules {
                 an_org_update_leaves_the_lease
                 the_next_due_org_is_the_earliest_that_nobody_holds
                 the_backlog_is_what_is_due_and_held_by_nobody
+                an_org_can_be_taken_on_record_by_the_worker_that_makes_it
+                the_progress_of_many_orgs_is_written_at_once
             }
             org_lists {
                 a_sight_shows_its_own_orgs_alone

@@ -116,6 +116,10 @@ impl Database for MemoryDatabase {
         self.transact(work)
     }
 
+    fn together(&self) -> usize {
+        64
+    }
+
     async fn append(&self, event: Event) -> Result<(), StoreError> {
         tokio::task::yield_now().await;
         let _writer = lock(&self.shared.writer);

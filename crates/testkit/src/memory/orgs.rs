@@ -2,8 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, Move, Org, OrgBacklog, OrgFilter, OrgQueries, OrgSight, OrgStatus,
-    OrgStore, Slug, Standing, Step, StepName, Subscription, Workspace,
+    Doomed, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress, OrgQueries,
+    OrgSight, OrgStatus, OrgStore, OrgWork, Slug, Standing, Step, StepName, Subscription,
+    Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -165,21 +166,28 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
-    fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), StoreError> {
-        if self.state.partners.get(&org.partner_id).is_none() {
-            return Err(Violated("an org's partner must exist").into());
+    fn orgs_insert(&mut self, orgs: &[NewOrg]) -> Result<(), StoreError> {
+        for new in orgs {
+            let org = &new.org;
+            if self.state.partners.get(&org.partner_id).is_none() {
+                return Err(Violated("an org's partner must exist").into());
+            }
+            let claim = self.state.slugs.get(&org.slug);
+            if claim.is_none_or(|row| row.org != org.id || row.freed_at.is_some()) {
+                return Err(Violated("an org's slug must have been claimed").into());
+            }
+            let row = OrgRow {
+                org: org.clone(),
+                steps: new.steps.clone(),
+                due_at: Some(org.created_at),
+                lease: new.lease,
+            };
+            self.state.orgs.insert(org.id, row)?;
+            if let Some(subscription) = new.subscription {
+                self.state.subscriptions.put(org.id, subscription);
+            }
         }
-        let claim = self.state.slugs.get(&org.slug);
-        if claim.is_none_or(|row| row.org != org.id || row.freed_at.is_some()) {
-            return Err(Violated("an org's slug must have been claimed").into());
-        }
-        let row = OrgRow {
-            org: org.clone(),
-            steps: steps.to_vec(),
-            due_at: Some(org.created_at),
-            lease: None,
-        };
-        self.state.orgs.insert(org.id, row)
+        Ok(())
     }
 
     fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
@@ -241,7 +249,7 @@ impl OrgStore for MemoryTx {
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
-    ) -> Result<Vec<Org>, StoreError> {
+    ) -> Result<Vec<OrgWork>, StoreError> {
         let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
         let mut due: Vec<_> = free
             .filter_map(|row| Some((row.due_at.filter(|&at| at <= now)?, row.org.id)))
@@ -260,7 +268,7 @@ impl OrgStore for MemoryTx {
         for (_, id) in due {
             if let Some(row) = self.state.orgs.get_mut(&id) {
                 row.lease = Some(lease);
-                taken.push(row.org.clone());
+                taken.push(work(row));
             }
         }
         Ok(taken)
@@ -275,6 +283,31 @@ impl OrgStore for MemoryTx {
     fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, StoreError> {
         let row = self.state.orgs.get(&id).filter(|row| holds(row, token));
         Ok(row.map(|row| row.org.clone()))
+    }
+
+    fn orgs_leased(
+        &mut self,
+        held: &[(OrgId, LeaseToken)],
+    ) -> Result<Vec<Option<OrgWork>>, StoreError> {
+        let find = |&(id, token): &(OrgId, LeaseToken)| {
+            let row = self.state.orgs.get(&id).filter(|row| holds(row, token));
+            row.map(work)
+        };
+        Ok(held.iter().map(find).collect())
+    }
+
+    fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), StoreError> {
+        for one in progress {
+            let OrgWork { org, steps } = &one.work;
+            self.org_update(org, one.due_at)?;
+            self.steps_replace(org.id, steps)?;
+            if one.release
+                && let Some(row) = self.state.orgs.get_mut(&org.id)
+            {
+                row.lease = None;
+            }
+        }
+        Ok(())
     }
 
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {
@@ -308,6 +341,13 @@ impl OrgStore for MemoryTx {
         self.state.check_org(org)?;
         self.state.subscriptions.put(org, *subscription);
         Ok(())
+    }
+}
+
+fn work(row: &OrgRow) -> OrgWork {
+    OrgWork {
+        org: row.org.clone(),
+        steps: row.steps.clone(),
     }
 }
 

@@ -1,0 +1,123 @@
+//! An org's row on SQLite, by statements whose text is not even put together: an org has many columns,
+//! and that takes as long as the engine does.
+
+use diesel::{
+    QueryResult,
+    prelude::*,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    sql_types::{BigInt, Nullable, Text},
+    sqlite::Sqlite,
+};
+
+use crate::{org_work::ProgressRow, orgs::NewRow};
+
+/// Adds an org.
+pub(super) struct InsertOrg<'a>(pub(super) &'a NewRow);
+
+/// Writes how far a worker has come with an org.
+pub(super) struct UpdateOrg<'a>(pub(super) &'a ProgressRow);
+
+/// A value and what stands behind it.
+fn text<'b>(out: &mut AstPass<'_, 'b, Sqlite>, value: &'b String, then: &str) -> QueryResult<()> {
+    out.push_bind_param::<Text, _>(value)?;
+    out.push_sql(then);
+    Ok(())
+}
+
+fn optional_text<'b>(
+    out: &mut AstPass<'_, 'b, Sqlite>,
+    value: &'b Option<String>,
+    then: &str,
+) -> QueryResult<()> {
+    out.push_bind_param::<Nullable<Text>, _>(value)?;
+    out.push_sql(then);
+    Ok(())
+}
+
+fn number<'b>(out: &mut AstPass<'_, 'b, Sqlite>, value: &'b i64, then: &str) -> QueryResult<()> {
+    out.push_bind_param::<BigInt, _>(value)?;
+    out.push_sql(then);
+    Ok(())
+}
+
+fn optional_number<'b>(
+    out: &mut AstPass<'_, 'b, Sqlite>,
+    value: &'b Option<i64>,
+    then: &str,
+) -> QueryResult<()> {
+    out.push_bind_param::<Nullable<BigInt>, _>(value)?;
+    out.push_sql(then);
+    Ok(())
+}
+
+impl QueryFragment<Sqlite> for InsertOrg<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(new) = self;
+        let (out, org) = (&mut out, &new.org);
+        out.push_sql(
+            "INSERT INTO orgs (id, partner_id, created_by_key_id, name, slug, plan, status, \
+             external_id, labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
+             failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps) \
+             VALUES (",
+        );
+        text(out, &org.id, ", ")?;
+        text(out, &org.partner_id, ", ")?;
+        text(out, &org.created_by_key_id, ", ")?;
+        text(out, &org.name, ", ")?;
+        text(out, &org.slug, ", ")?;
+        text(out, &org.plan, ", ")?;
+        text(out, &org.status, ", ")?;
+        optional_text(out, &org.external_id, ", ")?;
+        text(out, &org.labels, ", ")?;
+        number(out, &org.created_at, ", ")?;
+        number(out, &org.updated_at, ", ")?;
+        optional_number(out, &org.ready_at, ", ")?;
+        optional_number(out, &org.deleted_at, ", ")?;
+        optional_text(out, &org.failure_code, ", ")?;
+        optional_text(out, &org.failure_message, ", ")?;
+        number(out, &org.attempts, ", ")?;
+        number(out, &org.created_at, ", ")?;
+        optional_text(out, &new.lease_token, ", ")?;
+        optional_number(out, &new.lease_until, ", ")?;
+        optional_number(out, &org.expires_at, ", ")?;
+        text(out, &new.steps, ")")
+    }
+}
+
+impl QueryFragment<Sqlite> for UpdateOrg<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(row) = self;
+        let (out, org) = (&mut out, &row.org);
+        out.push_sql("UPDATE orgs SET name = ");
+        text(out, &org.name, ", plan = ")?;
+        text(out, &org.plan, ", status = ")?;
+        text(out, &org.status, ", updated_at = ")?;
+        number(out, &org.updated_at, ", ready_at = ")?;
+        optional_number(out, &org.ready_at, ", deleted_at = ")?;
+        optional_number(out, &org.deleted_at, ", failure_code = ")?;
+        optional_text(out, &org.failure_code, ", failure_message = ")?;
+        optional_text(out, &org.failure_message, ", attempts = ")?;
+        number(out, &org.attempts, ", due_at = ")?;
+        optional_number(out, &row.due_at, ", steps = ")?;
+        text(out, &row.steps, ", lease_token = CASE ")?;
+        out.push_bind_param::<diesel::sql_types::Bool, _>(&row.release)?;
+        out.push_sql(" WHEN 1 THEN NULL ELSE lease_token END, lease_until = CASE ");
+        out.push_bind_param::<diesel::sql_types::Bool, _>(&row.release)?;
+        out.push_sql(" WHEN 1 THEN NULL ELSE lease_until END WHERE id = ");
+        text(out, &org.id, "")
+    }
+}
+
+impl QueryId for InsertOrg<'_> {
+    type QueryId = InsertOrg<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryId for UpdateOrg<'_> {
+    type QueryId = UpdateOrg<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for InsertOrg<'_> {}
+
+impl RunQueryDsl<SqliteConnection> for UpdateOrg<'_> {}

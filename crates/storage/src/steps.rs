@@ -1,0 +1,78 @@
+//! The steps of an org as they stand in its row: one value, for they are read and written together.
+
+use orgs::{Step, StepName, StepStatus};
+use stores::StoreError;
+use time::OffsetDateTime;
+
+use crate::values;
+
+/// [`StepName::Deprovision`] before it has begun, as an item of the value.
+pub(crate) const TAKING_AWAY: &str = r#"["deprovision","pending",0,null,null]"#;
+
+/// A step: its name, status and attempts, when it began and when it ended.
+type Item<'a> = (&'a str, &'a str, u32, Option<i64>, Option<i64>);
+
+/// Steps as a JSON array; the last character is its bracket.
+pub(crate) fn text(steps: &[Step]) -> String {
+    let items: Vec<String> = steps.iter().map(item).collect();
+    format!("[{}]", items.join(","))
+}
+
+/// Names and statuses are plain words, which stand in JSON as they are.
+fn item(step: &Step) -> String {
+    let time = |at: Option<OffsetDateTime>| {
+        at.map_or_else(|| "null".to_owned(), |at| values::micros(at).to_string())
+    };
+    format!(
+        r#"["{}","{}",{},{},{}]"#,
+        step.name.as_str(),
+        step.status.as_str(),
+        step.attempts,
+        time(step.started_at),
+        time(step.finished_at),
+    )
+}
+
+/// Steps from a JSON array.
+pub(crate) fn parse(text: &str) -> Result<Vec<Step>, StoreError> {
+    let items: Vec<Item<'_>> =
+        serde_json::from_str(text).map_err(|_| values::corrupt("the steps of an org"))?;
+    items.into_iter().map(step).collect()
+}
+
+fn step((name, status, attempts, started_at, finished_at): Item<'_>) -> Result<Step, StoreError> {
+    Ok(Step {
+        name: StepName::parse(name).ok_or(values::corrupt("the name of a step"))?,
+        status: StepStatus::parse(status).ok_or(values::corrupt("the status of a step"))?,
+        attempts,
+        started_at: values::optional_time(started_at, "the start of a step")?,
+        finished_at: values::optional_time(finished_at, "the end of a step")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_back_as_they_were() {
+        let mut begun = Step::pending(StepName::Provision);
+        begun.begin(OffsetDateTime::UNIX_EPOCH);
+        let steps = [begun, Step::pending(StepName::Workspace)];
+        assert_eq!(parse(&text(&steps)).unwrap(), steps);
+        assert_eq!(parse(&text(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn the_step_that_is_added_in_the_database_is_the_one_that_is_written() {
+        let step = Step::pending(StepName::Deprovision);
+        assert_eq!(text(&[step]), format!("[{TAKING_AWAY}]"));
+    }
+
+    #[test]
+    fn what_is_no_list_of_steps_is_corrupt() {
+        for text in ["", "{}", "[1]", r#"[["dance","pending",0,null,null]]"#] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}
