@@ -41,7 +41,7 @@ pub(crate) struct Creation {
 #[derive(Debug)]
 pub(crate) enum Created {
     /// It is on record, and in the hands of a worker if it was handed over.
-    Done(Done<Org>, bool),
+    Done(Box<Done<Org>>, bool),
     /// It was refused, and that is on record.
     Refused(Error),
     /// It must go alone, and nothing has been done yet.
@@ -116,7 +116,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 if !handed_over {
                     self.due.notify_one();
                 }
-                Ok(Ok(done))
+                Ok(Ok(*done))
             }
             Ok(Created::Refused(error)) => Ok(Err(error)),
             Ok(Created::Alone) => return self.create_alone(context, draft, render).await,
@@ -326,7 +326,7 @@ fn create_together<T: Transaction>(
                 });
                 let done = done(org, &one.draft);
                 tx.event_insert(&done_event(&one.context, one.event, &done))?;
-                created.push(Created::Done(done, handed_over));
+                created.push(Created::Done(Box::new(done), handed_over));
                 continue;
             }
             Permitted::Yes(_) => Error::SlugTaken,

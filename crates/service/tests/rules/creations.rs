@@ -87,11 +87,9 @@ async fn of_creations_at_once_each_has_its_own_answer_and_event() {
     for task in tasks {
         match task.await.unwrap() {
             Ok(id) => made.push(id),
-            Err(refusal) => match refusal.error {
-                Error::SlugTaken => taken += 1,
-                Error::KeyOrgQuota(1) => over += 1,
-                error => panic!("{error}"),
-            },
+            Err(refusal) if matches!(refusal.error, Error::SlugTaken) => taken += 1,
+            Err(refusal) if matches!(refusal.error, Error::KeyOrgQuota(1)) => over += 1,
+            Err(refusal) => panic!("{refusal:?}"),
         }
     }
     assert_eq!((made.len(), taken, over), (4, 2, 1));
