@@ -141,15 +141,25 @@ pub fn workspace_draft(body: &[u8]) -> Result<WorkspaceDraft, BodyError> {
         .map_err(BodyError::Invalid)
 }
 
+/// A new billing state as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillingRequest {
+    /// What is asked for.
+    pub draft: BillingDraft,
+    /// Where the subscription's members stand in the body, as a JSON pointer.
+    pub at: &'static str,
+}
+
 /// Reads a new billing state: `{"subscription": {…}, "plan": …}`, or the subscription's members and
 /// `plan` side by side.
 ///
 /// # Errors
 /// When it is not JSON, or values are missing or wrong.
-pub fn billing_draft(body: &[u8]) -> Result<BillingDraft, BodyError> {
+pub fn billing_request(body: &[u8]) -> Result<BillingRequest, BodyError> {
     let mut fields = Fields::of_body(body)?;
     let plan = fields.optional("plan", parsed(PlanName::new));
-    let draft = if fields.has("subscription") {
+    let wrapped = fields.has("subscription");
+    let draft = if wrapped {
         let draft = fields.required(
             "subscription",
             object(|mut inner| {
@@ -163,7 +173,10 @@ pub fn billing_draft(body: &[u8]) -> Result<BillingDraft, BodyError> {
         fields.build(|| draft)
     };
     draft
-        .map(|draft| BillingDraft { plan, ..draft })
+        .map(|draft| BillingRequest {
+            draft: BillingDraft { plan, ..draft },
+            at: if wrapped { "/subscription" } else { "" },
+        })
         .map_err(BodyError::Invalid)
 }
 
@@ -209,7 +222,7 @@ mod tests {
 
     #[track_caller]
     fn billing(body: &str, expect: &[&str]) {
-        assert_eq!(pointers(billing_draft(body.as_bytes())), expect, "{body}");
+        assert_eq!(pointers(billing_request(body.as_bytes())), expect, "{body}");
     }
 
     #[test]
@@ -300,11 +313,12 @@ mod tests {
 
     #[test]
     fn a_subscription_is_taken_in_both_forms() {
-        let expect = billing_draft(br#"{"subscription": {"status": "past_due"}, "plan": "free"}"#);
-        assert_eq!(
-            billing_draft(br#"{"status": "past_due", "plan": "free"}"#),
-            expect
-        );
+        let wrapped = br#"{"subscription": {"status": "past_due"}, "plan": "free"}"#;
+        let flat = br#"{"status": "past_due", "plan": "free"}"#;
+        let wrapped = billing_request(wrapped).unwrap();
+        let flat = billing_request(flat).unwrap();
+        assert_eq!(wrapped.draft, flat.draft);
+        assert_eq!((wrapped.at, flat.at), ("/subscription", ""));
         billing(
             r#"{"subscription": {"status": "gone", "x": 1}}"#,
             &["/subscription/status", "/subscription/x"],
