@@ -2,7 +2,7 @@
 
 mod views;
 
-use ids::{Labels, Name, PartnerId, PlanName};
+use ids::{Labels, MAX_LABELS, Name, PartnerId, PlanName};
 use orgs::{
     BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, OrgsDeletion, Slug, SubscriptionStatus,
     Ttl, WorkspaceDraft,
@@ -108,6 +108,12 @@ pub fn orgs_deletion(mut query: Query) -> Result<OrgsDeletion, QueryError> {
 /// The labels that are asked for, each a key and its value.
 fn wanted_labels(query: &mut Query) -> Result<Vec<(String, String)>, QueryError> {
     let mut wanted = query.many("label");
+    // Counted as they were sent: several of one key count too, though no org has them all.
+    if wanted.len() > MAX_LABELS {
+        return Err(QueryError::Bad(format!(
+            "label: can be given {MAX_LABELS} times at most"
+        )));
+    }
     wanted.sort_unstable();
     wanted.dedup();
     for text in &wanted {
@@ -335,5 +341,25 @@ mod tests {
         assert_eq!(ask("run_id:1:2"), Ok(vec![("run_id".into(), "1:2".into())]));
         assert!(ask("run_id").is_err());
         assert!(ask("RUN:1").is_err());
+    }
+
+    #[test]
+    fn labels_are_counted_as_they_were_asked_for() {
+        let kinds: [fn(usize) -> String; 3] = [
+            |n| format!("l{n}:1"),
+            |n| format!("l:{n}"),
+            |_| "l:1".to_owned(),
+        ];
+        for label in kinds {
+            let asked = |count: usize| {
+                let labels = (0..count).map(|n| ("label".to_owned(), label(n)));
+                let mut query = Query::new(labels.clone());
+                let listed = org_filter(&mut query, OrgSight::All).is_ok();
+                assert_eq!(orgs_deletion(Query::new(labels)).is_ok(), listed);
+                listed
+            };
+            assert!(asked(16), "{}", label(0));
+            assert!(!asked(17), "{}", label(0));
+        }
     }
 }
