@@ -2,13 +2,14 @@
 //! every answer must be one that the document describes.
 //!
 //! It runs once as an admin and once as a partner, side by side, each with a server of its own.
-//! `fuzz_api/run.py` starts the server and says which checks are made.
+//! `fuzz_api/run.py` starts the server and says which checks are made, `fuzz_api/things.py` what there is
+//! on the server, and `fuzz_api/hooks.py` what schemathesis can't know by itself.
 
 use std::{
     env, fs,
     fs::File,
-    path::PathBuf,
-    process::{Command, ExitCode, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
     time::Instant,
 };
 
@@ -25,6 +26,12 @@ const SCRIPT: &str = "xtask/src/fuzz_api/run.py";
 const CALLERS: [&str; 2] = ["admin", "partner"];
 /// How many cases fit into a run that everybody waits for.
 const CASES: u32 = 5;
+/// What schemathesis does.
+const PHASES: &str = "examples,coverage,fuzzing,stateful";
+/// The same without the phases whose cases are nearly the same every time.
+const OTHER_CASES: &str = "fuzzing,stateful";
+/// How the line begins that says how many cases were answered.
+const ANSWERS: &str = "answers: ";
 
 /// What `fuzz-api` is asked.
 #[derive(clap::Args)]
@@ -35,6 +42,14 @@ pub(crate) struct Args {
     /// Make up other cases than those of every run.
     #[arg(long)]
     seed: Option<u32>,
+    /// Run so many times, each with the next seed; from the second time on without the phases whose
+    /// cases are nearly the same every time.
+    #[arg(long, default_value_t = 1, requires = "seed", conflicts_with = "postgres",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Run a release build of the server.
+    #[arg(long)]
+    release: bool,
     /// Empty PostgreSQL databases to use instead of SQLite: one for the admin, one for the partner.
     #[arg(long, num_args = 2, value_names = ["ADMIN_URL", "PARTNER_URL"])]
     postgres: Vec<String>,
@@ -52,6 +67,8 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
     let short = Args {
         cases: CASES,
         seed: None,
+        runs: 1,
+        release: false,
         postgres: Vec::new(),
     };
     fuzz(workspace, &short, outcome)
@@ -62,40 +79,96 @@ fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()>
         outcome.skip("the API under schemathesis: it needs python3 with venv and pip".to_owned());
         return Ok(());
     };
-    let program = workspace.server()?;
+    let profile = if args.release { "release" } else { "dev" };
+    let program = workspace.program("molecule-cp", profile)?;
     let start = Instant::now();
-    let mut runs = Vec::new();
-    for (n, caller) in CALLERS.into_iter().enumerate() {
+    let mut answers = 0;
+    for run in 0..args.runs {
+        let seed = args.seed.map(|first| first.saturating_add(run));
+        let phases = if run == 0 { PHASES } else { OTHER_CASES };
+        let mut callers = Vec::new();
+        for (n, caller) in CALLERS.into_iter().enumerate() {
+            let asked = Asked {
+                caller,
+                cases: args.cases,
+                seed,
+                phases,
+                database: args.postgres.get(n),
+            };
+            callers.push((
+                caller,
+                Running::start(workspace, &python, &program, &asked)?,
+            ));
+        }
+        for (caller, running) in callers {
+            let (passed, report) = running.finish()?;
+            answers += answered(&report);
+            let result = if passed { "ok" } else { "FAILED" };
+            let seed = seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
+            println!("\n{report}schemathesis as {caller}{seed} ... {result}");
+            outcome.count(passed);
+        }
+    }
+    let took = start.elapsed().as_secs_f64();
+    println!("schemathesis took {took:.1} s; {answers} cases were answered");
+    Ok(())
+}
+
+/// One run of schemathesis.
+struct Asked<'a> {
+    caller: &'a str,
+    cases: u32,
+    seed: Option<u32>,
+    phases: &'a str,
+    database: Option<&'a String>,
+}
+
+/// A run that was started, and the folder that it works in.
+struct Running {
+    child: Child,
+    folder: TempDir,
+}
+
+/// Where a run prints to, within its folder.
+const REPORT: &str = "report.txt";
+
+impl Running {
+    fn start(workspace: &Workspace, python: &Path, program: &Path, asked: &Asked) -> Result<Self> {
         let folder = TempDir::new()?;
-        let report = folder.path().join("report.txt");
-        let output = File::create(&report)?;
-        let child = Command::new(&python)
+        let output = File::create(folder.path().join(REPORT))?;
+        let child = Command::new(python)
             .arg(workspace.root().join(SCRIPT))
-            .arg(&program)
-            .args([caller, &args.cases.to_string()])
-            .arg(args.seed.map_or("same".to_owned(), |seed| seed.to_string()))
+            .arg(program)
+            .args([asked.caller, &asked.cases.to_string()])
+            .arg(
+                asked
+                    .seed
+                    .map_or_else(|| "same".to_owned(), |seed| seed.to_string()),
+            )
+            .arg(asked.phases)
             .arg(folder.path())
-            .args(args.postgres.get(n))
+            .args(asked.database)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .context("the environment's python could not be run")?;
-        runs.push((caller, child, report, folder));
+        Ok(Self { child, folder })
     }
-    for (caller, mut child, report, _folder) in runs {
-        let passed = child.wait()?.success();
-        println!();
-        print!(
-            "{}",
-            String::from_utf8_lossy(&fs::read(report)?).into_owned()
-        );
-        let result = if passed { "ok" } else { "FAILED" };
-        println!("schemathesis as {caller} ... {result}");
-        outcome.count(passed);
+
+    /// Waits for its end, and tells whether nothing was found, and what it printed.
+    fn finish(mut self) -> Result<(bool, String)> {
+        let passed = self.child.wait()?.success();
+        let report = fs::read(self.folder.path().join(REPORT))?;
+        Ok((passed, String::from_utf8_lossy(&report).into_owned()))
     }
-    println!("schemathesis took {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
+}
+
+/// How many cases were answered, as the report says.
+fn answered(report: &str) -> u64 {
+    let count = |line: &str| line.strip_prefix(ANSWERS)?.parse::<u64>().ok();
+    report.lines().filter_map(count).sum()
 }
 
 /// The Python of an environment that has schemathesis, made at the first call; `None` without Python.

@@ -2,7 +2,7 @@
 
 mod views;
 
-use ids::{Labels, Name, PartnerId, PlanName};
+use ids::{Labels, MAX_LABELS, Name, PartnerId, PlanName};
 use orgs::{
     BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, OrgsDeletion, Slug, SubscriptionStatus,
     Ttl, WorkspaceDraft,
@@ -108,6 +108,12 @@ pub fn orgs_deletion(mut query: Query) -> Result<OrgsDeletion, QueryError> {
 /// The labels that are asked for, each a key and its value.
 fn wanted_labels(query: &mut Query) -> Result<Vec<(String, String)>, QueryError> {
     let mut wanted = query.many("label");
+    // Counted as they were sent: several of one key count too, though no org has them all.
+    if wanted.len() > MAX_LABELS {
+        return Err(QueryError::Bad(format!(
+            "label: can be given {MAX_LABELS} times at most"
+        )));
+    }
     wanted.sort_unstable();
     wanted.dedup();
     for text in &wanted {
@@ -141,15 +147,25 @@ pub fn workspace_draft(body: &[u8]) -> Result<WorkspaceDraft, BodyError> {
         .map_err(BodyError::Invalid)
 }
 
+/// A new billing state as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillingRequest {
+    /// What is asked for.
+    pub draft: BillingDraft,
+    /// Where the subscription's members stand in the body, as a JSON pointer.
+    pub at: &'static str,
+}
+
 /// Reads a new billing state: `{"subscription": {…}, "plan": …}`, or the subscription's members and
 /// `plan` side by side.
 ///
 /// # Errors
 /// When it is not JSON, or values are missing or wrong.
-pub fn billing_draft(body: &[u8]) -> Result<BillingDraft, BodyError> {
+pub fn billing_request(body: &[u8]) -> Result<BillingRequest, BodyError> {
     let mut fields = Fields::of_body(body)?;
     let plan = fields.optional("plan", parsed(PlanName::new));
-    let draft = if fields.has("subscription") {
+    let wrapped = fields.has("subscription");
+    let draft = if wrapped {
         let draft = fields.required(
             "subscription",
             object(|mut inner| {
@@ -163,7 +179,10 @@ pub fn billing_draft(body: &[u8]) -> Result<BillingDraft, BodyError> {
         fields.build(|| draft)
     };
     draft
-        .map(|draft| BillingDraft { plan, ..draft })
+        .map(|draft| BillingRequest {
+            draft: BillingDraft { plan, ..draft },
+            at: if wrapped { "/subscription" } else { "" },
+        })
         .map_err(BodyError::Invalid)
 }
 
@@ -209,7 +228,7 @@ mod tests {
 
     #[track_caller]
     fn billing(body: &str, expect: &[&str]) {
-        assert_eq!(pointers(billing_draft(body.as_bytes())), expect, "{body}");
+        assert_eq!(pointers(billing_request(body.as_bytes())), expect, "{body}");
     }
 
     #[test]
@@ -300,11 +319,12 @@ mod tests {
 
     #[test]
     fn a_subscription_is_taken_in_both_forms() {
-        let expect = billing_draft(br#"{"subscription": {"status": "past_due"}, "plan": "free"}"#);
-        assert_eq!(
-            billing_draft(br#"{"status": "past_due", "plan": "free"}"#),
-            expect
-        );
+        let wrapped = br#"{"subscription": {"status": "past_due"}, "plan": "free"}"#;
+        let flat = br#"{"status": "past_due", "plan": "free"}"#;
+        let wrapped = billing_request(wrapped).unwrap();
+        let flat = billing_request(flat).unwrap();
+        assert_eq!(wrapped.draft, flat.draft);
+        assert_eq!((wrapped.at, flat.at), ("/subscription", ""));
         billing(
             r#"{"subscription": {"status": "gone", "x": 1}}"#,
             &["/subscription/status", "/subscription/x"],
@@ -321,5 +341,25 @@ mod tests {
         assert_eq!(ask("run_id:1:2"), Ok(vec![("run_id".into(), "1:2".into())]));
         assert!(ask("run_id").is_err());
         assert!(ask("RUN:1").is_err());
+    }
+
+    #[test]
+    fn labels_are_counted_as_they_were_asked_for() {
+        let kinds: [fn(usize) -> String; 3] = [
+            |n| format!("l{n}:1"),
+            |n| format!("l:{n}"),
+            |_| "l:1".to_owned(),
+        ];
+        for label in kinds {
+            let asked = |count: usize| {
+                let labels = (0..count).map(|n| ("label".to_owned(), label(n)));
+                let mut query = Query::new(labels.clone());
+                let listed = org_filter(&mut query, OrgSight::All).is_ok();
+                assert_eq!(orgs_deletion(Query::new(labels)).is_ok(), listed);
+                listed
+            };
+            assert!(asked(16), "{}", label(0));
+            assert!(!asked(17), "{}", label(0));
+        }
     }
 }

@@ -76,7 +76,22 @@ pub struct BillingDraft {
 /// A period would end before it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the period must end after it begins")]
-pub struct EmptyPeriod;
+pub struct EmptyPeriod {
+    /// Whether its end was asked for; else its start alone was.
+    end_given: bool,
+}
+
+impl EmptyPeriod {
+    /// The member of the draft that is wrong, one that was asked for.
+    #[must_use]
+    pub const fn member(self) -> &'static str {
+        if self.end_given {
+            "current_period_end"
+        } else {
+            "current_period_start"
+        }
+    }
+}
 
 impl BillingDraft {
     /// The subscription after the change.
@@ -95,7 +110,9 @@ impl BillingDraft {
         if after.current_period_start < after.current_period_end {
             Ok(after)
         } else {
-            Err(EmptyPeriod)
+            Err(EmptyPeriod {
+                end_given: self.current_period_end.is_some(),
+            })
         }
     }
 }

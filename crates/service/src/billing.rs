@@ -1,7 +1,8 @@
 //! The billing state of an org.
 
+use api::BillingRequest;
 use ids::OrgId;
-use orgs::{BillingDraft, Org, OrgQueries as _, OrgStore as _, Subscription};
+use orgs::{Org, OrgQueries as _, OrgStore as _, Subscription};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
 
@@ -39,8 +40,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: OrgId,
-        draft: BillingDraft,
+        asked: BillingRequest,
     ) -> Result<Answer<(Org, Subscription)>, Refusal> {
+        let BillingRequest { draft, at } = asked;
         if let Some(error) = draft.plan.as_ref().and_then(|plan| self.unknown_plan(plan)) {
             return Err(self.refuse(context, Error::Validation(vec![error])).await);
         }
@@ -52,7 +54,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let before = tx.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
             let after = draft
                 .applied_to(&before)
-                .map_err(|error| Error::at("/subscription/current_period_end", error))?;
+                .map_err(|error| Error::at(&format!("{at}/{}", error.member()), error))?;
             tx.subscription_put(id, &after)?;
             if let Some(plan) = &draft.plan
                 && *plan != org.plan

@@ -1,6 +1,6 @@
 //! `/cp/orgs/{id}/billing` and `/cp/admin/orgs/{id}/subscription`.
 
-use api::{BillingView, billing_draft};
+use api::{BillingView, billing_request};
 
 use super::json;
 use crate::http::{Failure, Http, Reply};
@@ -17,10 +17,10 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn update(http: Http) -> Result<Reply, Failure> {
-    let draft = http.json(billing_draft)?;
+    let asked = http.json(billing_request)?;
     let answer = http
         .service()
-        .billing_update(&http.context, http.id()?, draft)
+        .billing_update(&http.context, http.id()?, asked)
         .await?;
     json(answer, |(org, subscription)| {
         BillingView::new(org, &subscription)

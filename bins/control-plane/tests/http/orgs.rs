@@ -11,6 +11,7 @@ on_both_engines![
     a_workspace_needs_a_ready_org,
     a_workspaces_slug_is_its_orgs_own,
     the_operator_sets_the_subscription,
+    a_wrong_period_is_told_at_what_was_sent,
     orgs_are_filtered,
     a_slug_is_one_orgs_even_when_many_ask_at_once,
 ];
@@ -181,6 +182,38 @@ fn the_operator_sets_the_subscription(store: Store) {
         assert_eq!(admin.put(&path, wrong).pointers(), [format!("/{member}")]);
     }
     assert_eq!(key.get(&format!("/cp/orgs/{id}/billing")).expect(200), told);
+}
+
+fn a_wrong_period_is_told_at_what_was_sent(store: Store) {
+    let server = store.start();
+    let admin = server.admin();
+    let org = server.key(ALL_SCOPES).org("acme-corp");
+    let path = format!(
+        "/cp/admin/orgs/{}/subscription",
+        org["id"].as_str().unwrap()
+    );
+    let early = "2001-01-01T00:00:00Z";
+    let late = "2099-01-01T00:00:00Z";
+    for (start, end, member) in [
+        (Some(late), Some(late), "current_period_end"),
+        (Some(late), Some(early), "current_period_end"),
+        (None, Some(early), "current_period_end"),
+        (Some(late), None, "current_period_start"),
+        (Some("late"), Some(early), "current_period_start"),
+        (Some(late), Some("early"), "current_period_end"),
+    ] {
+        let mut flat = json!({"status": "active"});
+        for (name, value) in [("current_period_start", start), ("current_period_end", end)] {
+            if let Some(value) = value {
+                flat[name] = json!(value);
+            }
+        }
+        let wrapped = json!({"subscription": flat});
+        for (body, at) in [(flat, ""), (wrapped, "/subscription")] {
+            let told = admin.put(&path, body.clone());
+            assert_eq!(told.pointers(), [format!("{at}/{member}")], "{body}");
+        }
+    }
 }
 
 fn orgs_are_filtered(store: Store) {

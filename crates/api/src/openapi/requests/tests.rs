@@ -31,7 +31,7 @@ fn read(body: Body, text: &str) -> Vec<FieldError> {
         Body::NewOrg => errors(crate::org_draft(bytes)),
         Body::Renewal => errors(crate::renewal(bytes)),
         Body::NewWorkspace => errors(crate::workspace_draft(bytes)),
-        Body::NewBilling => errors(crate::billing_draft(bytes)),
+        Body::NewBilling => errors(crate::billing_request(bytes)),
         Body::NewWebhookEndpoint => errors(crate::endpoint_draft(bytes, Reach::Public)),
         Body::Empty => errors(
             crate::Fields::of_body(bytes)
@@ -160,7 +160,7 @@ fn the_examples_are_read() {
             Body::NewOrg => crate::org_draft(&text).map(drop),
             Body::Renewal => crate::renewal(&text).map(drop),
             Body::NewWorkspace => crate::workspace_draft(&text).map(drop),
-            Body::NewBilling => crate::billing_draft(&text).map(drop),
+            Body::NewBilling => crate::billing_request(&text).map(drop),
             Body::NewWebhookEndpoint => crate::endpoint_draft(&text, Reach::Public).map(drop),
             Body::Empty => Ok(()),
         };
