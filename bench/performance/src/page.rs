@@ -18,7 +18,8 @@ const HEAD: &str = "# Benchmarks\n\n\
     with the least and the greatest behind them. Load comes from `wrk` (Debian: `apt-get install \
     wrk`), two threads, closed loop, the same script for both sides, and for the constant rate from an \
     open loop of our own; **the load generator, the server and the database share the cores of one \
-    machine**, so no figure is the most that a server on its own machine can do.\n\n";
+    machine**, so no figure is the most that a server on its own machine can do.\n\n\
+    What sets the limits is told in [performance.md](performance.md).\n\n";
 
 /// Writes the page and its drawings, of the results of this commit.
 pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
