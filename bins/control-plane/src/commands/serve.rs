@@ -1,7 +1,7 @@
 //! Serving: from settings to a running server, and its end.
 
 use std::{
-    io::{Write as _, stdout},
+    io::{self, ErrorKind, Write as _, stdout},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant},
@@ -24,6 +24,8 @@ use crate::{
 
 /// How long what runs may go on after the signal to stop, in seconds.
 const GRACE_SECONDS: u64 = 20;
+/// How long a port in use is waited for.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,7 +38,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
     // The port is taken first: a key that is shown once must not be lost to a port in use.
-    let listener = TcpListener::bind(settings.listen)
+    let listener = listen(settings.listen)
+        .await
         .with_context(|| format!("can't listen on {}", settings.listen))?;
     let address = listener.local_addr().context("the socket has no address")?;
     for name in storage::migrate(&settings.database_url)? {
@@ -109,6 +112,25 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     ended.context("the server broke down")
+}
+
+/// Takes the port. One that was killed a moment ago may still be held by a program that it was just
+/// about to start, so a port in use is asked for again for a while.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PORT_PATIENCE;
+    let mut told = false;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                if !told {
+                    tracing::warn!(%address, "the port is in use; waiting for it for a moment");
+                    told = true;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped.

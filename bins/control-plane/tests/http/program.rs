@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::Output,
     thread,
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ on_both_engines![
     data_outlives_the_server,
     a_signal_ends_the_server_in_good_order,
     settings_are_shown_with_secrets_masked,
+    a_port_that_is_let_go_of_late_is_waited_for_and_one_in_use_refused,
 ];
 
 /// Well above what a machine under load needs, well below the contract's 30 s.
@@ -249,4 +250,25 @@ fn servers_that_start_together_make_one_first_key() {
         .with_token(&word(shown[0], "mol_ak_"))
         .get("/cp/whoami")
         .expect(200);
+}
+
+/// As after a kill: what the killed one was just about to start still holds its socket.
+fn a_port_that_is_let_go_of_late_is_waited_for_and_one_in_use_refused(store: Store) {
+    // Below the ports that the system gives away, or somebody may get it in between.
+    let mut ports = 20_000..30_000;
+    let held = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let held = held.unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let settings = [("MOLECULE_CP_LISTEN", &*address)];
+    let refused = store.run(&[], &settings);
+    assert!(!refused.status.success(), "{refused:#?}");
+    let log = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(log.contains(&format!("can't listen on {address}")), "{log}");
+    let letting_go = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(500));
+        drop(held);
+    });
+    let server = store.start_with(&settings);
+    letting_go.join().unwrap();
+    server.admin().get("/cp/whoami").expect(200);
 }
