@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration as StdDuration};
 
 use keys::KeyDraft;
-use orgs::{
-    LocalProvisioner, Org, OrgQueries as _, OrgStatus, ProvisionError, Provisioner, StepStatus,
-    Stop,
-};
+use orgs::{LocalProvisioner, OrgQueries as _, OrgStatus, Provisioner, StepStatus};
 use service::Error;
 use stores::Database as _;
 use time::Duration;
@@ -15,34 +12,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::kit::{Bench, bench, bench_with};
-
-/// Tells that it was asked, and answers when it is let.
-#[derive(Clone)]
-struct Gated {
-    entered: Arc<Semaphore>,
-    let_through: Arc<Semaphore>,
-}
-
-impl Provisioner for Gated {
-    async fn provision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.entered.add_permits(1);
-        self.let_through.acquire().await.unwrap().forget();
-        Ok(())
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
-    }
-}
+use crate::kit::{Bench, Gated, bench, bench_with};
 
 async fn next_due<P: Provisioner>(bench: &Bench<P>) -> Option<time::OffsetDateTime> {
     let now = bench.clock.now();

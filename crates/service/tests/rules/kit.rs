@@ -9,8 +9,8 @@ use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
-    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, Provisioner,
-    ReservedSlugs, Step,
+    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, ProvisionError,
+    Provisioner, ReservedSlugs, Step, Stop,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
@@ -20,6 +20,7 @@ use service::{
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
+use tokio::sync::Semaphore;
 use webhooks::Reach;
 
 pub type ControlPlane<P> = Service<MemoryDatabase, MemoryLimiter, P>;
@@ -201,5 +202,32 @@ impl<P: Provisioner> Bench<P> {
             .into_iter()
             .map(|event| event.action.as_str())
             .collect()
+    }
+}
+
+/// A provisioner that tells that it was asked to make an org, and does when it is let through.
+#[derive(Clone)]
+pub struct Gated {
+    pub entered: Arc<Semaphore>,
+    pub let_through: Arc<Semaphore>,
+}
+
+impl Provisioner for Gated {
+    async fn provision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.entered.add_permits(1);
+        self.let_through.acquire().await.unwrap().forget();
+        Ok(())
+    }
+
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = Stop> + Send,
+    ) -> Result<(), ProvisionError> {
+        Ok(())
     }
 }

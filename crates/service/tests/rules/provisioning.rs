@@ -13,7 +13,7 @@ use stores::{Database as _, StoreError};
 use time::Duration;
 use tokio::sync::Semaphore;
 
-use crate::kit::{bench, bench_with, org_body};
+use crate::kit::{Gated, bench, bench_with, org_body};
 
 fn failure() -> Failure {
     Failure {
@@ -47,33 +47,6 @@ impl Provisioner for Scripted {
         _stop: impl Future<Output = Stop> + Send,
     ) -> Result<(), ProvisionError> {
         self.next()
-    }
-}
-
-/// Waits until it is let through.
-#[derive(Clone)]
-struct Gated {
-    entered: Arc<Semaphore>,
-    let_through: Arc<Semaphore>,
-}
-
-impl Provisioner for Gated {
-    async fn provision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.entered.add_permits(1);
-        self.let_through.acquire().await.unwrap().forget();
-        Ok(())
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
     }
 }
 
