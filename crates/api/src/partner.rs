@@ -155,7 +155,7 @@ fn label_error(error: &ids::InvalidLabels) -> Vec<FieldError> {
     vec![FieldError::new(pointer, error.to_string())]
 }
 
-/// Reads a merge patch of labels; each label that is set is checked here.
+/// Reads a merge patch of labels; each that is set is checked here, and the keys of those that go.
 pub(crate) fn label_changes(fields: &mut Fields) -> Change<LabelChanges> {
     fields.change("labels", |value| {
         let nullable = |value: Value| {
@@ -170,6 +170,10 @@ pub(crate) fn label_changes(fields: &mut Fields) -> Change<LabelChanges> {
             .iter()
             .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
         Labels::new(set).map_err(|error| label_error(&error))?;
+        changes
+            .iter()
+            .try_for_each(|(key, _)| Labels::check_key(key))
+            .map_err(|error| label_error(&error))?;
         Ok(changes)
     })
 }

@@ -46,6 +46,23 @@ impl Labels {
         }
     }
 
+    /// Checks a key by itself, such as that of a label to be taken away.
+    ///
+    /// # Errors
+    /// When no label can have it.
+    pub fn check_key(key: &str) -> Result<(), InvalidLabels> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let mut bytes = key.bytes();
+        let fits = key.len() <= MAX_KEY
+            && bytes.next().is_some_and(letter)
+            && bytes.all(|byte| letter(byte) || matches!(byte, b'_' | b'.' | b'-'));
+        if fits {
+            Ok(())
+        } else {
+            Err(InvalidLabels::Key(key.to_owned()))
+        }
+    }
+
     /// The labels in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -80,14 +97,7 @@ impl Labels {
 
 /// Checks one pair by itself.
 fn check_label(key: &str, value: &str) -> Result<(), InvalidLabels> {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let mut bytes = key.bytes();
-    let key_fits = key.len() <= MAX_KEY
-        && bytes.next().is_some_and(letter)
-        && bytes.all(|byte| letter(byte) || matches!(byte, b'_' | b'.' | b'-'));
-    if !key_fits {
-        return Err(InvalidLabels::Key(key.to_owned()));
-    }
+    Labels::check_key(key)?;
     let value_fits = value.chars().nth(MAX_VALUE).is_none() && !value.chars().any(char::is_control);
     if value_fits {
         Ok(())

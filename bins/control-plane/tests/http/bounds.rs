@@ -210,6 +210,20 @@ fn labels_are_taken_up_to_their_bounds(store: Store) {
         assert_eq!(made.pointers(), [pointer.as_str()]);
         assert_eq!(change.pointers(), [pointer.as_str()]);
     }
+    // What is taken away has a key that could be there.
+    let partner = format!("/cp/admin/partners/{}", key.partner_id());
+    for path in [key.path(), partner] {
+        let take_away = |name: &str| {
+            server
+                .admin()
+                .patch(&path, json!({"labels": {(name): null}}))
+        };
+        take_away("absent").expect(200);
+        for wrong in ["Upper", "", &"k".repeat(64)] {
+            let pointer = format!("/labels/{wrong}");
+            assert_eq!(take_away(wrong).pointers(), [pointer.as_str()]);
+        }
+    }
     // The longest label can be asked for.
     let label = format!("label=k:{}", "%C3%A4".repeat(255));
     assert_eq!(key.all(&format!("/cp/orgs?{label}")).len(), 1);
