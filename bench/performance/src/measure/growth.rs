@@ -84,8 +84,15 @@ fn fill(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<()> {
     }
     fs::create_dir_all(&folder)?;
     let url = lab.sqlite(&folder);
-    // The server itself makes the schema and notes the pepper.
-    drop(Ours::start(&lab.bins, &folder, &url, &[])?);
+    // The server itself makes the schema and notes the pepper, before it answers anybody.
+    let server = Ours::start(&lab.bins, &folder, &url, &[])?;
+    let alive = server.admin()?.get("/healthz")?;
+    ensure!(
+        alive.status == 200,
+        "the server is not well: {}",
+        alive.status
+    );
+    drop(server);
     // First all but the events: that tells what they add.
     let before = filled(lab, &folder, &["--keys", &size.to_string()])?;
     let events = u64::from(size).saturating_mul(10);
