@@ -22,10 +22,9 @@ use crate::{
     server::Site,
 };
 
-/// How large the small disk is, in MiB, and how much of it is taken at first. Without what is taken
-/// there is room for the database and for its log, which is moved into it at 16 MiB.
-const DISK: usize = 48;
-const BALLAST: usize = 43;
+/// How large the small disk is, in MiB, and how much of it is taken at first.
+const DISK: usize = 16;
+const BALLAST: usize = 11;
 /// How long the load may take to fill the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon a server must answer again.

@@ -69,7 +69,6 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
              PRAGMA journal_size_limit = 67108864;
-             PRAGMA wal_autocheckpoint = 4000;
              PRAGMA query_only = {};",
             if read_only { "ON" } else { "OFF" },
         ),
