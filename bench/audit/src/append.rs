@@ -34,7 +34,7 @@ pub async fn run(database: SqlDatabase, args: &Args) -> Result<()> {
             tokio::spawn(async move {
                 for _ in 0..each {
                     let event = source.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    database.append(event).await?;
+                    database.append(Box::new(event)).await?;
                 }
                 anyhow::Ok(())
             })

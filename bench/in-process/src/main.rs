@@ -170,14 +170,14 @@ fn presented(key: &PlainKey) -> Presented {
 fn call() -> Call {
     Call {
         at: OffsetDateTime::now_utc(),
-        request_id: "req_01JSWJ6V8K2M4N6P8Q0R2S4T6V".to_owned(),
+        request_id: "req_01JSWJ6V8K2M4N6P8Q0R2S4T6V".into(),
         method: "GET",
         route: "/cp/whoami",
         operation: operations::WHOAMI,
         subject: None,
         org_id: None,
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        user_agent: Some("bench".to_owned()),
+        user_agent: Some("bench".into()),
     }
 }
 

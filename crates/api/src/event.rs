@@ -97,17 +97,18 @@ impl From<Event> for EventView {
             action: event.action.as_str(),
             target: TargetView {
                 kind: event.target.kind.as_str(),
-                id: event.target.id,
+                id: event.target.id.as_deref().map(str::to_owned),
             },
             outcome: event.outcome.as_str(),
             status_code: request.as_ref().map(|request| request.status_code),
-            method: part(|request| request.method.clone()),
-            route: part(|request| request.route.clone()),
-            request_id: part(|request| request.id.clone()),
+            method: part(|request| request.method.to_string()),
+            route: part(|request| request.route.to_string()),
+            request_id: part(|request| request.id.to_string()),
             ip: part(|request| request.ip.to_string()),
             user_agent: request
                 .as_ref()
-                .and_then(|request| request.user_agent.clone()),
+                .and_then(|request| request.user_agent.as_deref())
+                .map(str::to_owned),
             details: event.details,
         }
     }

@@ -1,6 +1,6 @@
 //! One thing that happened.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use time::OffsetDateTime;
@@ -105,7 +105,7 @@ pub struct Target {
     /// What kind of thing.
     pub kind: TargetKind,
     /// Which one; `None` for a list, or where none was named rightly.
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
 }
 
 impl Target {
@@ -113,7 +113,7 @@ impl Target {
     pub fn one(kind: TargetKind, id: impl fmt::Display) -> Self {
         Self {
             kind,
-            id: Some(id.to_string()),
+            id: Some(id.to_string().into()),
         }
     }
 
@@ -177,15 +177,15 @@ impl FromStr for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Its id, the client's own or ours.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// The route that it fitted, with names for the parts that vary.
-    pub route: String,
+    pub route: Cow<'static, str>,
     /// The client's address.
     pub ip: IpAddr,
     /// What the client says it is, cut to a bounded length.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Arc<str>>,
     /// The status of the answer.
     pub status_code: u16,
 }

@@ -191,7 +191,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         done: Done<T>,
     ) -> Result<Answer<T>, Refusal> {
         let id: EventId = self.world.id();
-        let mut event = context.call.event(id, context.caller.actor(), done.status);
+        let actor = context.caller.actor();
+        let mut event = Box::new(context.call.event(id, actor, done.status));
         done.complete(&mut event);
         match self.put_on_record(context, event).await {
             Ok(()) => Ok(Answer {
@@ -221,14 +222,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         code: ErrorCode,
     ) -> Result<EventId, StoreError> {
         let id: EventId = self.world.id();
-        self.put_on_record(context, refused_event(context, id, code))
+        self.put_on_record(context, Box::new(refused_event(context, id, code)))
             .await?;
         Ok(id)
     }
 
     /// Makes the event of a call that changes nothing durable, and the note of its key's use with it:
     /// both wait for the disk at the same time.
-    async fn put_on_record(&self, context: &Context, event: Event) -> Result<(), StoreError> {
+    async fn put_on_record(&self, context: &Context, event: Box<Event>) -> Result<(), StoreError> {
         if context.used().is_none() {
             return self.db.append(event).await;
         }
@@ -248,7 +249,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 fn log_fault(context: &Context, fault: &StoreError) {
     tracing::error!(
         error = fault.as_dyn(),
-        request_id = context.call.request_id,
+        request_id = &*context.call.request_id,
         "the database did not do what was asked"
     );
 }

@@ -16,7 +16,7 @@ pub struct Call {
     /// When it came.
     pub at: OffsetDateTime,
     /// Its id, the client's own or ours.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Its method.
     pub method: &'static str,
     /// The route that it fits, with names for the parts that vary.
@@ -24,13 +24,13 @@ pub struct Call {
     /// What it asks for.
     pub operation: Operation,
     /// The id of what it is about, where the route names one in its right form.
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
     /// The org that it is about, likewise.
     pub org_id: Option<OrgId>,
     /// The client's address.
     pub ip: IpAddr,
     /// What the client says it is.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Arc<str>>,
 }
 
 impl Call {
@@ -62,9 +62,9 @@ impl Call {
             org_id: self.org_id,
             outcome: Outcome::of_status(status_code),
             request: Some(Request {
-                id: self.request_id.clone(),
-                method: self.method.to_owned(),
-                route: self.route.to_owned(),
+                id: Arc::clone(&self.request_id),
+                method: self.method.into(),
+                route: self.route.into(),
                 ip: self.ip,
                 user_agent: self.user_agent.clone(),
                 status_code,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use audit::{Target, TargetKind};
@@ -174,7 +174,8 @@ const UNREADABLE: StoreError = StoreError::Corrupt {
 /// What is sealed: the answer, and what its event says.
 fn envelope(done: &Done<Rendered>) -> Vec<u8> {
     let (rendered, target, org) = done.parts();
-    let target = target.map(|target| json!({"kind": target.kind.as_str(), "id": target.id}));
+    let target =
+        target.map(|target| json!({"kind": target.kind.as_str(), "id": target.id.as_deref()}));
     let value = json!({
         "status": done.status(),
         "body": rendered.body,
@@ -197,7 +198,7 @@ fn replay(envelope: &[u8]) -> Option<Done<Rendered>> {
     let mut done = Done::new(status, rendered).detail("replayed", true);
     if let Some(target) = value.get("target").filter(|target| !target.is_null()) {
         let kind = TargetKind::parse(target.get("kind")?.as_str()?)?;
-        let id = target.get("id").and_then(Value::as_str).map(str::to_owned);
+        let id = target.get("id").and_then(Value::as_str).map(Arc::from);
         done = done.on(Target { kind, id });
     }
     if let Some(org) = text("org_id") {

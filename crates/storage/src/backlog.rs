@@ -123,8 +123,12 @@ impl Backlog {
 }
 
 /// Events that are written together. Dropped without an answer, they have failed.
+#[expect(
+    clippy::vec_box,
+    reason = "each has come in a box, and to take it out would be to copy it"
+)]
 pub(crate) struct Appended {
-    events: Vec<Event>,
+    events: Vec<Box<Event>>,
     told: Vec<Told>,
     backlog: Arc<Backlog>,
 }
@@ -138,12 +142,12 @@ impl Appended {
         }
     }
 
-    pub(crate) fn push(&mut self, event: Event, told: Told) {
+    pub(crate) fn push(&mut self, event: Box<Event>, told: Told) {
         self.events.push(event);
         self.told.push(told);
     }
 
-    pub(crate) fn events(&self) -> &[Event] {
+    pub(crate) fn events(&self) -> &[Box<Event>] {
         &self.events
     }
 
@@ -190,7 +194,7 @@ mod tests {
     /// Queues an event; whether its answer may leave at once.
     fn queue(backlog: &Backlog, batch: &mut Appended, event: Event) -> bool {
         let (told, answered) = backlog.admit(&event);
-        batch.push(event, told);
+        batch.push(Box::new(event), told);
         answered.is_none()
     }
 

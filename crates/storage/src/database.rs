@@ -172,7 +172,7 @@ impl Database for SqlDatabase {
         self.0.together
     }
 
-    async fn append(&self, event: Event) -> Result<(), StoreError> {
+    async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
         match &self.0.writer {
             Writer::Sqlite(writer) => writer.append(event).await,
             Writer::Postgres(writer) => writer.append(event).await,

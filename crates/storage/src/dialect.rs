@@ -61,15 +61,19 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
             if read_only { "on" } else { "off" },
             if read_only { "" } else { BY_INDEX },
         ),
-        // The wait for locks comes first, for the change to WAL needs one. Most pages that are written
-        // are written again soon, so those that go from the log into the file in one go are better many.
+        // The wait for locks comes first, for the change to WAL needs one. The log is moved into the file
+        // beside the writer; only when that does not keep up, a commit sees to it.
         AnyConnection::Sqlite(_) => format!(
             "PRAGMA busy_timeout = 5000;
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
+             PRAGMA wal_autocheckpoint = 4000;
              PRAGMA journal_size_limit = 67108864;
+             PRAGMA temp_store = {};
              PRAGMA query_only = {};",
+            // What a savepoint keeps is small. A reader that sorts much is better off with a file.
+            if read_only { "DEFAULT" } else { "MEMORY" },
             if read_only { "ON" } else { "OFF" },
         ),
     }
@@ -101,6 +105,28 @@ pub(crate) fn begin(connection: &mut AnyConnection) -> QueryResult<()> {
         return AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE");
     }
     AnyConnection::begin_transaction(connection)
+}
+
+/// SQLite's log of what has been committed, after a part of it was moved.
+#[derive(Clone, Copy, Debug, diesel::QueryableByName)]
+pub(crate) struct MovedLog {
+    /// How many pages it has; below zero when there is none.
+    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = log)]
+    pub(crate) pages: i64,
+    /// How many of them stand in the file.
+    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = checkpointed)]
+    pub(crate) moved: i64,
+}
+
+/// Moves SQLite's log into the file, as much of it as can be without anybody waiting. PostgreSQL sees to
+/// its own.
+pub(crate) fn move_log(connection: &mut AnyConnection) -> QueryResult<Option<MovedLog>> {
+    match connection {
+        AnyConnection::Postgres(_) => Ok(None),
+        AnyConnection::Sqlite(sqlite) => diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)")
+            .get_result(sqlite)
+            .map(Some),
+    }
 }
 
 /// Begins a transaction that changes nothing and in which every question sees the same state.

@@ -69,9 +69,9 @@ impl PostgresWriter {
             .await
     }
 
-    pub(crate) async fn append(&self, event: Event) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
         let (told, answered) = self.backlog.admit(&event);
-        if let Err(error) = self.events.try_send(Waiting::Event(Box::new(event), told)) {
+        if let Err(error) = self.events.try_send(Waiting::Event(event, told)) {
             if answered.is_none() {
                 self.backlog.withdraw();
             }

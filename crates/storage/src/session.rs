@@ -198,6 +198,17 @@ impl Session<Writing> {
         })
     }
 
+    /// Does work in the transaction that is open; nothing when it fails or panics, and then all of the
+    /// transaction is to be rolled back.
+    pub(crate) fn straight<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Option<T> {
+        let depth = self.connection.depth();
+        let value = catch_unwind(AssertUnwindSafe(|| work(self))).ok()?.ok()?;
+        (self.spoiled.is_none() && self.connection.depth() == depth).then_some(value)
+    }
+
     /// As [`Session::guarded`], and the events that the work has left are written with it.
     pub(crate) fn guarded_with_events<T, E: From<StoreError>>(
         &mut self,

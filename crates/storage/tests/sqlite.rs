@@ -137,7 +137,7 @@ async fn what_is_written_survives_a_reopen() {
         .write(move |tx| tx.partner_insert(&stored))
         .await
         .unwrap();
-    database.append(event.clone()).await.unwrap();
+    database.append(Box::new(event.clone())).await.unwrap();
     drop(database);
 
     let id = partner.id;

@@ -93,5 +93,5 @@ pub trait Database: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the event can't be made durable.
-    fn append(&self, event: Event) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn append(&self, event: Box<Event>) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -250,11 +250,11 @@ impl Build {
     /// A request from a client on the same machine.
     pub fn request(&self) -> Request {
         Request {
-            id: self.id::<ids::RequestId>().to_string(),
-            method: "GET".to_owned(),
-            route: "/v1/orgs".to_owned(),
+            id: self.id::<ids::RequestId>().to_string().into(),
+            method: "GET".into(),
+            route: "/v1/orgs".into(),
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
-            user_agent: Some("molctl/1.0".to_owned()),
+            user_agent: Some("molctl/1.0".into()),
             status_code: 200,
         }
     }

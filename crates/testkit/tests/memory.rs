@@ -17,12 +17,12 @@ async fn writes_fail_on_demand_and_reads_go_on() {
     let (inserted, appended) = (partner.clone(), event.clone());
     let write: Result<(), StoreError> = db.write(move |tx| tx.partner_insert(&inserted)).await;
     assert!(matches!(write, Err(StoreError::Unavailable(_))));
-    let append = db.append(appended).await;
+    let append = db.append(Box::new(appended)).await;
     assert!(matches!(append, Err(StoreError::Unavailable(_))));
     let read: Result<_, StoreError> = db.read(move |view| view.partner(id)).await;
     assert_eq!(read.unwrap(), None);
     db.fail_writes(false);
-    db.append(event).await.unwrap();
+    db.append(Box::new(event)).await.unwrap();
     let write: Result<(), StoreError> = db.write(move |tx| tx.partner_insert(&partner)).await;
     write.unwrap();
 }

@@ -18,8 +18,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::world;
 use crate::{
-    background::Background, handlers::reference::Published, http::App, metrics::Metrics, pepper,
-    provisioner::ChosenProvisioner, routes, settings::Settings, webhooks::HttpSender,
+    background::Background,
+    handlers::reference::Published,
+    http::{App, Standing},
+    metrics::Metrics,
+    pepper,
+    provisioner::ChosenProvisioner,
+    routes,
+    settings::Settings,
+    webhooks::HttpSender,
 };
 
 /// How long what runs may go on after the signal to stop, in seconds.
@@ -79,6 +86,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let app = Arc::new(App {
         service,
         metrics,
+        malformed_key: Standing::malformed_key(&public_url)?,
         public_url,
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),

@@ -10,12 +10,12 @@ use stores::{Database as _, StoreError};
 use crate::http::{App, Complaint};
 
 /// The process answers.
-pub async fn alive(_app: Arc<App>, _id: String) -> HttpResponse {
+pub async fn alive(_app: Arc<App>, _id: Arc<str>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
 /// The database answers too.
-pub async fn ready(app: Arc<App>, id: String) -> HttpResponse {
+pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
     let asked: Result<_, StoreError> = app
         .service
         .database()
@@ -31,7 +31,7 @@ pub async fn ready(app: Arc<App>, id: String) -> HttpResponse {
 }
 
 /// The numbers.
-pub async fn metrics(app: Arc<App>, _id: String) -> HttpResponse {
+pub async fn metrics(app: Arc<App>, _id: Arc<str>) -> HttpResponse {
     let lost = app.service.database().lost_events();
     app.metrics
         .lost_events

@@ -27,7 +27,7 @@ pub fn text(calls: &[Described], public_url: &str) -> serde_json::Result<String>
 /// The document, made when the server starts.
 pub fn read(
     published: &Arc<Published>,
-) -> impl Fn(Arc<App>, String) -> Ready<HttpResponse> + Clone + 'static {
+) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move |_app, _id| {
         ready(

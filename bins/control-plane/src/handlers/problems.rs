@@ -18,7 +18,7 @@ use crate::http::App;
 pub fn read(
     published: &Arc<Published>,
     code: ErrorCode,
-) -> impl Fn(Arc<App>, String) -> Ready<HttpResponse> + Clone + 'static {
+) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move |_app, _id| ready(published.respond(published.problem(code)))
 }

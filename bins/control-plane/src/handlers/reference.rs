@@ -79,7 +79,7 @@ impl Published {
 /// The page, made when the server starts.
 pub fn read(
     published: &Arc<Published>,
-) -> impl Fn(Arc<App>, String) -> Ready<HttpResponse> + Clone + 'static {
+) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move |_app, _id| ready(published.respond(published.reference.clone()))
 }

@@ -21,8 +21,8 @@ use super::{
     App, ControlPlane, Failure, Reply,
     address::client_address,
     body::{self, Body},
-    credentials::bearer,
-    headers::{idempotency, preferred_wait, request_id, user_agent},
+    credentials::{NoCredential, bearer},
+    headers::{X_REQUEST_ID, idempotency, preferred_wait, request_id, set, user_agent},
     problem::Complaint,
     router::{Arrival, Endpoint, Place},
 };
@@ -117,12 +117,12 @@ where
     Endpoint::new(move |arrival: Arrival| {
         let began = Instant::now();
         let app = Arc::clone(&arrival.app);
-        let call = call(&arrival, operation);
-        let (method, route, id) = (call.method, call.route, call.request_id.clone());
+        let (method, route) = (method_name(&arrival.method), route(&arrival.place));
+        let id = id_of_request(&arrival.headers, &app);
         let handler = handler.clone();
         // In boxes of their own, the steps take room only while they last: a call that is held keeps what
         // its answer needs, and nothing of the request or of the steps before.
-        let entering = Box::pin(enter(arrival, call));
+        let entering = Box::pin(enter(arrival, operation, Arc::clone(&id)));
         async move {
             let response = match entering.await {
                 Ok(http) => {
@@ -137,7 +137,7 @@ where
             let status = response.status().as_u16();
             app.metrics.answered(method, route, status, began.elapsed());
             tracing::debug!(
-                request_id = id,
+                request_id = &*id,
                 method,
                 route,
                 status,
@@ -152,20 +152,15 @@ where
 /// A route that asks for no credential and leaves no event.
 pub fn open<H, F>(handler: H) -> Endpoint
 where
-    H: Fn(Arc<App>, String) -> F + 'static,
+    H: Fn(Arc<App>, Arc<str>) -> F + 'static,
     F: Future<Output = HttpResponse> + 'static,
 {
     Endpoint::new(move |Arrival { headers, app, .. }| {
-        let id =
-            request_id(&headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text());
-        let response = handler(app, id.clone());
+        let id = id_of_request(&headers, &app);
+        let response = handler(app, Arc::clone(&id));
         async move {
             let mut response = response.await;
-            if let Ok(value) = id.parse() {
-                response
-                    .headers_mut()
-                    .insert(super::headers::X_REQUEST_ID, value);
-            }
+            set(response.headers_mut(), X_REQUEST_ID, &*id);
             response
         }
     })
@@ -181,8 +176,7 @@ pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
             ..
         } = arrival;
         body::drain(payload).await;
-        let id =
-            request_id(&headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text());
+        let id = id_of_request(&headers, &app);
         let complaint = match allowed {
             [] => Complaint::new(
                 ErrorCode::NotFound,
@@ -195,19 +189,15 @@ pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
 }
 
 /// What is known of a request before anything is done about it.
-fn call(arrival: &Arrival, operation: Operation) -> Call {
+fn call(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> Call {
     let (app, headers, place) = (&arrival.app, &arrival.headers, &arrival.place);
-    let world = app.service.world();
     Call {
-        at: world.now(),
-        request_id: request_id(headers).unwrap_or_else(|| world.id::<RequestId>().text()),
+        at: app.service.world().now(),
+        request_id,
         method: method_name(&arrival.method),
-        route: place.pattern.unwrap_or("unrouted"),
+        route: route(place),
         operation,
-        subject: place
-            .param("id")
-            .filter(|id| is_an_id(id))
-            .map(str::to_owned),
+        subject: place.param("id").filter(|id| is_an_id(id)).map(Arc::from),
         org_id: path_id::<OrgId>(place),
         ip: client_address(arrival.peer, headers, &app.trusted_proxies),
         user_agent: user_agent(headers),
@@ -215,7 +205,22 @@ fn call(arrival: &Arrival, operation: Operation) -> Call {
 }
 
 /// From a request to a call that may be carried out, or to the answer that refuses it.
-async fn enter(arrival: Arrival, call: Call) -> Result<Http, HttpResponse> {
+async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<Http, HttpResponse> {
+    let key = match bearer(&arrival.headers, arrival.uri.query().unwrap_or_default()) {
+        Ok(key) => key,
+        Err(error) => {
+            let Arrival { payload, app, .. } = arrival;
+            app.metrics.unknown_credentials.inc();
+            body::drain(payload).await;
+            return Err(match error {
+                NoCredential::Malformed => app.malformed_key.respond(&id),
+                NoCredential::Missing | NoCredential::Misplaced(_) => {
+                    Complaint::credential(error).respond(&app.public_url, &id, None, &[])
+                }
+            });
+        }
+    };
+    let call = call(&arrival, operation, Arc::clone(&id));
     let Arrival {
         method,
         uri,
@@ -225,19 +230,9 @@ async fn enter(arrival: Arrival, call: Call) -> Result<Http, HttpResponse> {
         place,
         ..
     } = arrival;
-    let key = match bearer(&headers, uri.query().unwrap_or_default()) {
-        Ok(key) => key,
-        Err(error) => {
-            app.metrics.unknown_credentials.inc();
-            body::drain(payload).await;
-            let complaint = Complaint::credential(error);
-            return Err(complaint.respond(&app.public_url, &call.request_id, None, &[]));
-        }
-    };
     let revokes = (call.operation == operations::KEY_REVOKE)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
-    let id = call.request_id.clone();
     let admitted = Box::pin(app.service.admit(call, Presented { key, revokes }));
     let mut context = match admitted.await {
         Ok(context) => context,
@@ -340,6 +335,16 @@ async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse 
             ),
         },
     }
+}
+
+/// The id of a request, the client's own or ours.
+fn id_of_request(headers: &HeaderMap, app: &App) -> Arc<str> {
+    request_id(headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text().into())
+}
+
+/// The route as records name it.
+fn route(place: &Place) -> &'static str {
+    place.pattern.unwrap_or("unrouted")
 }
 
 /// Whether a part of a path has the form of an id at all; anything else is not put on record.

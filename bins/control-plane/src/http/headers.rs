@@ -1,6 +1,6 @@
 //! Headers of requests and answers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use api::{InvalidIdempotencyKey, idempotency_key};
@@ -23,24 +23,24 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const MAX_USER_AGENT: usize = 255;
 
 /// The client's own id of the request, if it is one that can be used as it is.
-pub fn request_id(headers: &HeaderMap) -> Option<String> {
+pub fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let value = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let fits = (1..=128).contains(&value.len())
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    fits.then(|| value.to_owned())
+    fits.then(|| value.into())
 }
 
 /// What the client says it is, cut and without control characters.
-pub fn user_agent(headers: &HeaderMap) -> Option<String> {
+pub fn user_agent(headers: &HeaderMap) -> Option<Arc<str>> {
     let value = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
     let plain = value
         .chars()
         .filter(|c| !c.is_control())
         .take(MAX_USER_AGENT)
         .collect::<String>();
-    (!plain.is_empty()).then_some(plain)
+    (!plain.is_empty()).then(|| plain.into())
 }
 
 /// The idempotency key of a request that may be sent again.
@@ -68,7 +68,10 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Sets a header of an answer. A value that no header can have is left out, and the log says so.
-pub fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+pub fn set<V>(headers: &mut HeaderMap, name: HeaderName, value: V)
+where
+    HeaderValue: TryFrom<V, Error: std::fmt::Display>,
+{
     match HeaderValue::try_from(value) {
         Ok(value) => {
             headers.insert(name, value);

@@ -8,6 +8,7 @@ mod headers;
 mod problem;
 mod reply;
 mod router;
+mod standing;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use self::{
     problem::{Complaint, Failure},
     reply::Reply,
     router::{Endpoint, Router},
+    standing::Standing,
 };
 
 /// The control plane of this server.
@@ -37,6 +39,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Under which URL clients reach this server, without a slash at its end.
     pub public_url: String,
+    /// How a key that was cut short or mistyped is refused.
+    pub malformed_key: Standing,
     /// The page that customers log in on.
     pub login_url: String,
     /// Whose `X-Forwarded-For` is believed.

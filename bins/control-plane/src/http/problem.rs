@@ -21,7 +21,7 @@ use super::{
     headers::{AUDIT_EVENT_ID, X_REQUEST_ID, set, set_limits, set_retry_after},
 };
 
-const PROBLEM_JSON: &str = "application/problem+json";
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// What a client waits when storage is not available.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -82,9 +82,9 @@ impl From<QueryError> for Failure {
 pub struct Complaint {
     /// The code.
     pub code: ErrorCode,
-    detail: String,
+    pub(super) detail: String,
     errors: Vec<FieldError>,
-    challenge: Option<String>,
+    pub(super) challenge: Option<String>,
     allow: Option<String>,
     retry_after: Option<Duration>,
     violated: Vec<&'static str>,
@@ -293,7 +293,7 @@ impl Complaint {
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::new(status);
         let headers = response.headers_mut();
-        set(headers, X_REQUEST_ID, request_id.to_owned());
+        set(headers, X_REQUEST_ID, request_id);
         if let Some(challenge) = self.challenge {
             set(headers, WWW_AUTHENTICATE, challenge);
         }

@@ -3,7 +3,7 @@
 //! The framework's own router asks one pattern after the other; here one tree knows all paths, and the
 //! time it takes does not grow with their number.
 
-use std::{future::Future, mem, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{future::Future, mem, net::SocketAddr, ops::Range, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpResponse,
@@ -12,6 +12,8 @@ use actix_web::{
     web::ServiceConfig,
 };
 use futures_util::future::LocalBoxFuture;
+use matchit::Params;
+use smallvec::SmallVec;
 
 use super::App;
 
@@ -32,14 +34,20 @@ pub struct Arrival {
 pub struct Place {
     /// The pattern of the path; `None` where no pattern fits.
     pub pattern: Option<&'static str>,
-    params: Vec<(Box<str>, Box<str>)>,
+    path: Box<str>,
+    /// The parts of the path that the pattern gives names.
+    params: Named,
 }
+
+/// Names of parts of a path, and where these stand; few paths have more than two.
+type Named = SmallVec<[(&'static str, Range<usize>); 2]>;
 
 impl Place {
     /// The part of the path that the pattern gives this name.
     pub fn param(&self, name: &str) -> Option<&str> {
         let mut params = self.params.iter();
-        Some(&params.find(|param| *param.0 == *name)?.1)
+        let (_, part) = params.find(|(known, _)| *known == name)?;
+        self.path.get(part.clone())
     }
 }
 
@@ -60,8 +68,29 @@ impl Endpoint {
 /// One path: its methods, and who answers all others.
 struct Resource {
     pattern: &'static str,
+    /// What the pattern's parts in braces are called, in their order.
+    names: Vec<&'static str>,
     methods: Vec<(Method, Endpoint)>,
     otherwise: Endpoint,
+}
+
+impl Resource {
+    /// The parts of a path of this resource that have names, which `found` has in their order.
+    fn params(&self, found: &Params<'_, '_>, path: &str) -> Named {
+        let parts = found.iter().map(|(_, part)| {
+            let from = part.as_ptr().addr().saturating_sub(path.as_ptr().addr());
+            from..from.saturating_add(part.len())
+        });
+        self.names.iter().copied().zip(parts).collect()
+    }
+}
+
+/// The names in braces of a pattern.
+fn names(pattern: &'static str) -> Vec<&'static str> {
+    let parts = pattern.split('/');
+    parts
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .collect()
 }
 
 /// All paths of a server, of one worker.
@@ -96,6 +125,7 @@ impl Router {
     ) -> Result<(), matchit::InsertError> {
         let resource = Resource {
             pattern,
+            names: names(pattern),
             methods,
             otherwise,
         };
@@ -117,12 +147,10 @@ impl Router {
         let endpoint = methods
             .find(|(offered, _)| offered == method)
             .map_or(&resource.otherwise, |(_, endpoint)| endpoint);
-        let params = found.params.iter();
         let place = Place {
             pattern: Some(resource.pattern),
-            params: params
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
+            path: path.into(),
+            params: resource.params(&found.params, path),
         };
         (endpoint, place)
     }

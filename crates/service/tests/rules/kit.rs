@@ -85,7 +85,7 @@ impl<P: Provisioner> Bench<P> {
     pub fn call(&self, operation: Operation) -> Call {
         Call {
             at: self.clock.now(),
-            request_id: "req".to_owned(),
+            request_id: "req".into(),
             method: "GET",
             route: "/test",
             operation,

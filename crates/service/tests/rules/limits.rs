@@ -76,7 +76,7 @@ async fn a_flood_does_not_stop_a_keys_own_revocation() {
         revokes: Some(id),
     };
     let mut call = bench.call(operations::KEY_REVOKE);
-    call.subject = Some(id.to_string());
+    call.subject = Some(id.to_string().into());
     let context = bench.service.admit(call, presented).await.unwrap();
     bench.service.key_revoke(&context, id).await.unwrap();
     let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();

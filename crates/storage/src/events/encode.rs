@@ -250,9 +250,9 @@ mod tests {
         for target in targets {
             let mut event = build.event(&key);
             event.org_id = Some(org.id);
-            event.target.id = Some(target.clone());
+            event.target.id = Some(target.as_str().into());
             event.request = Some(Request {
-                id: target,
+                id: target.into(),
                 ..build.request()
             });
             events.push(event);

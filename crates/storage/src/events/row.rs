@@ -1,5 +1,7 @@
 //! Events that are rows of their own: folded refusals, and all that was written before there were segments.
 
+use std::sync::Arc;
+
 use audit::{
     Action, Actor, ActorId, AuditSight, Event, EventFilter, Outcome, Request, Target, TargetKind,
 };
@@ -58,15 +60,17 @@ impl From<&Event> for EventRow {
             partner_id: event.actor.partner_id().map(|id| id.to_string()),
             action: event.action.to_string(),
             target_type: event.target.kind.as_str().to_owned(),
-            target_id: event.target.id.clone(),
+            target_id: event.target.id.as_deref().map(str::to_owned),
             org_id: event.org_id.map(|id| id.to_string()),
             outcome: event.outcome.as_str().to_owned(),
             status_code: request.map(|request| request.status_code.into()),
-            method: request.map(|request| request.method.clone()),
-            route: request.map(|request| request.route.clone()),
-            request_id: request.map(|request| request.id.clone()),
+            method: request.map(|request| request.method.to_string()),
+            route: request.map(|request| request.route.to_string()),
+            request_id: request.map(|request| request.id.to_string()),
             ip: request.map(|request| request.ip.to_string()),
-            user_agent: request.and_then(|request| request.user_agent.clone()),
+            user_agent: request
+                .and_then(|request| request.user_agent.as_deref())
+                .map(str::to_owned),
             details: details_text(event),
         }
     }
@@ -93,7 +97,7 @@ impl TryFrom<EventRow> for Event {
             target: Target {
                 kind: TargetKind::parse(&row.target_type)
                     .ok_or(values::corrupt("the target of an event"))?,
-                id: row.target_id,
+                id: row.target_id.map(Arc::from),
             },
             org_id: values::optional_id(row.org_id.as_deref(), "the org of an event")?,
             outcome: row
@@ -136,11 +140,11 @@ impl EventRow {
             (None, None, None, None, None) => Ok(None),
             (Some(id), Some(method), Some(route), Some(ip), Some(status_code)) => {
                 Ok(Some(Request {
-                    id: id.clone(),
-                    method: method.clone(),
-                    route: route.clone(),
+                    id: id.as_str().into(),
+                    method: method.clone().into(),
+                    route: route.clone().into(),
                     ip: ip.parse().map_err(|_| values::corrupt(WHAT))?,
-                    user_agent: self.user_agent.clone(),
+                    user_agent: self.user_agent.as_deref().map(Arc::from),
                     status_code: values::number(status_code, WHAT)?,
                 }))
             }

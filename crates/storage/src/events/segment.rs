@@ -4,7 +4,7 @@
 //! that a segment that does not mention the one that is looked for is read no further. Its events are
 //! sorted by id. A new version is a new type beside this one; what was written stays as it is.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use audit::{Actor, ActorId, AuditSight, Event, EventFilter, Request, Target, TargetKind};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, RequestId, TypedId, Ulid};
@@ -277,27 +277,27 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn target(&self, what: &What<'_>, org: Option<OrgId>) -> Result<Option<String>, StoreError> {
+    fn target(&self, what: &What<'_>, org: Option<OrgId>) -> Result<Option<Arc<str>>, StoreError> {
         Ok(match what {
             What::Nothing => None,
-            What::TheOrg => Some(org.ok_or(CORRUPT)?.to_string()),
-            What::Id(prefix, id) => Some(format!("{}_{}", self.word(*prefix)?, ulid(*id))),
-            What::Text(text) => Some((*text).to_owned()),
+            What::TheOrg => Some(org.ok_or(CORRUPT)?.to_string().into()),
+            What::Id(prefix, id) => Some(format!("{}_{}", self.word(*prefix)?, ulid(*id)).into()),
+            What::Text(text) => Some((*text).into()),
         })
     }
 
     fn request(&self, call: &Call<'_>) -> Result<Request, StoreError> {
         Ok(Request {
             id: match call.id {
-                CallId::Ours(id) => RequestId::from_ulid(ulid(id)).to_string(),
-                CallId::Clients(text) => text.to_owned(),
+                CallId::Ours(id) => RequestId::from_ulid(ulid(id)).to_string().into(),
+                CallId::Clients(text) => text.into(),
             },
-            method: self.word(call.method)?.to_owned(),
-            route: self.word(call.route)?.to_owned(),
+            method: self.word(call.method)?.to_owned().into(),
+            route: self.word(call.route)?.to_owned().into(),
             ip: *at(&self.rest.addresses, call.address)?,
             user_agent: call
                 .user_agent
-                .map(|place| self.word(place).map(str::to_owned))
+                .map(|place| self.word(place).map(Arc::from))
                 .transpose()?,
             status_code: call.status_code,
         })

@@ -29,11 +29,11 @@ pub(crate) fn twice() -> StoreError {
 /// When nothing was added.
 pub(crate) fn together(
     session: &mut Session<Writing>,
-    appended: &[Event],
+    appended: &[Box<Event>],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let changes = session.take_events(0);
     let of_changes = changes.iter().map(|event| (event, None));
-    let alone = (0..).zip(appended).map(|(n, event)| (event, Some(n)));
+    let alone = (0..).zip(appended).map(|(n, event)| (&**event, Some(n)));
     let mut all: Vec<(&Event, Option<usize>)> = of_changes.chain(alone).collect();
     // Of two with one id the change's comes first, for it can't be refused any more.
     all.sort_unstable_by_key(|(event, place)| (event.id, *place));
@@ -55,11 +55,11 @@ pub(crate) fn together(
 /// Adds events, each under a savepoint of its own; what became of each.
 pub(crate) fn one_by_one(
     session: &mut Session<Writing>,
-    events: &[Event],
+    events: &[Box<Event>],
 ) -> Vec<Result<(), StoreError>> {
     events
         .iter()
-        .map(|event| session.nested(|session| insert(session, &[event])))
+        .map(|event| session.nested(|session| insert(session, &[&**event])))
         .collect()
 }
 
@@ -92,7 +92,7 @@ fn add(session: &mut Session<Writing>, mut segment: Segment) -> Result<(), Store
 }
 
 /// Whether events, in whatever order, fit into one segment.
-pub(crate) fn fit_one_segment(events: &[Event]) -> bool {
+pub(crate) fn fit_one_segment(events: &[Box<Event>]) -> bool {
     let times = events.iter().map(|event| event.id.ulid().timestamp_ms());
     let span = times.clone().max().unwrap_or(0) - times.min().unwrap_or(0);
     events.len() <= MOST_EVENTS && span <= MOST_SPAN_MS
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(pieces.concat(), sorted);
         let sizes: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
         assert_eq!(sizes, expect);
-        let reversed: Vec<Event> = events.into_iter().rev().collect();
+        let reversed: Vec<_> = events.into_iter().rev().map(Box::new).collect();
         assert_eq!(fit_one_segment(&reversed), expect.len() <= 1);
     }
 

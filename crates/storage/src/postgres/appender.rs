@@ -51,7 +51,7 @@ impl Appender {
             let mut settled = Vec::new();
             for waiting in batch.drain(..) {
                 match waiting {
-                    Waiting::Event(event, told) => appended.push(*event, told),
+                    Waiting::Event(event, told) => appended.push(event, told),
                     Waiting::Settled(caller) => settled.push(caller),
                 }
             }
@@ -65,7 +65,7 @@ impl Appender {
     }
 
     /// Adds events; what became of each.
-    fn append(&mut self, events: &[Event]) -> Vec<Result<(), StoreError>> {
+    fn append(&mut self, events: &[Box<Event>]) -> Vec<Result<(), StoreError>> {
         if events.is_empty() {
             return Vec::new();
         }

@@ -13,6 +13,7 @@ use crate::{
     url::DatabaseUrl,
 };
 
+mod log;
 mod work;
 mod writer;
 
@@ -65,9 +66,9 @@ impl SqliteWriter {
             .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
     }
 
-    pub(crate) async fn append(&self, event: Event) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
         let (told, answered) = self.backlog.admit(&event);
-        if let Err(error) = self.send(Job::Event(Box::new(event), told)) {
+        if let Err(error) = self.send(Job::Event(event, told)) {
             if answered.is_none() {
                 self.backlog.withdraw();
             }
@@ -166,14 +167,14 @@ mod tests {
                 }));
                 // Two events of one id can't both be written, and are all that can't.
                 let twin = twin.clone();
-                events.push(tokio::spawn(async move { d.append(twin).await }));
+                events.push(tokio::spawn(async move { d.append(Box::new(twin)).await }));
             }
             let event = if n == 1 {
                 twin.clone()
             } else {
                 build.event(&key)
             };
-            events.push(tokio::spawn(async move { e.append(event).await }));
+            events.push(tokio::spawn(async move { e.append(Box::new(event)).await }));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         drop(release);
@@ -212,7 +213,7 @@ mod tests {
         let (database, build) = (open(&folder), Build::new());
         let key = build.key(&build.partner());
         let [one, two, twice] = [(); 3].map(|()| build.event(&key));
-        database.append(twice.clone()).await.unwrap();
+        database.append(Box::new(twice.clone())).await.unwrap();
         let release = hold(&database).await;
         let write = |event: &Event| {
             let (database, event, partner) = (database.clone(), event.clone(), build.partner());
@@ -231,7 +232,7 @@ mod tests {
         let tasks = [write(&one), write(&twice)];
         let appended = tokio::spawn({
             let (database, two) = (database.clone(), two.clone());
-            async move { database.append(two).await.is_ok() }
+            async move { database.append(Box::new(two)).await.is_ok() }
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
         drop(release);
@@ -257,11 +258,11 @@ mod tests {
         let waiting: Vec<_> = (0..super::QUEUE)
             .map(|_| {
                 let (database, event) = (database.clone(), build.event(&key));
-                tokio::spawn(async move { database.append(event).await })
+                tokio::spawn(async move { database.append(Box::new(event)).await })
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let outcome = database.append(build.event(&key)).await;
+        let outcome = database.append(Box::new(build.event(&key))).await;
         assert!(matches!(outcome, Err(StoreError::Overloaded)));
         drop(release);
         for task in waiting {

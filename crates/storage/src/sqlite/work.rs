@@ -20,19 +20,22 @@ pub(super) enum Job {
     Event(Box<Event>, Told),
 }
 
-/// When the events of a closure's changes are written.
+/// How closures share a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Events {
-    /// With those of the whole batch.
-    Together,
-    /// With the closure, so that what is wrong with them is its fault alone.
+pub(super) enum Way {
+    /// With nothing between them: one that fails fails the transaction.
+    Straight,
+    /// Each under a savepoint, for which the engine copies every page before it is changed. Their events
+    /// are written together.
+    Guarded,
+    /// Each under a savepoint and with its own events, so that what is wrong with them is its fault alone.
     Apart,
 }
 
 /// The closure of a transaction, whatever it returns.
 pub(super) trait Work: Send {
-    /// Runs it under a savepoint and keeps what it returned.
-    fn run(&mut self, session: &mut Session<Writing>, events: Events);
+    /// Runs it and keeps what it returned; whether the transaction can go on.
+    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> bool;
 
     /// Answers its caller, once it is known what became of the batch.
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>);
@@ -61,16 +64,21 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, session: &mut Session<Writing>, events: Events) {
+    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> bool {
         // Nobody waits for it any more, and nothing of it has been done.
         if self.caller.is_closed() {
-            return;
+            return true;
+        }
+        if way == Way::Straight {
+            self.result = session.straight(&self.work).map(Ok);
+            return self.result.is_some();
         }
         let begun = session.begin().map_err(E::from);
-        self.result = Some(begun.and_then(|()| match events {
-            Events::Together => session.guarded(&self.work),
-            Events::Apart => session.guarded_with_events(&self.work),
+        self.result = Some(begun.and_then(|()| match way {
+            Way::Straight | Way::Guarded => session.guarded(&self.work),
+            Way::Apart => session.guarded_with_events(&self.work),
         }));
+        true
     }
 
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>) {

@@ -1,8 +1,8 @@
 //! The thread that owns the write connection.
 //!
 //! A commit waits for the disk, and that takes longer than all else. So the writer takes whatever waits,
-//! does all of it in one transaction, and commits once. Each closure has a savepoint of its own: one
-//! that fails or panics is undone and hurts no other.
+//! does all of it in one transaction, and commits once. A closure that fails or panics is undone and hurts
+//! no other: when there is one, all is done once more, each closure under a savepoint of its own.
 
 #[cfg(test)]
 use std::sync::atomic::AtomicU64;
@@ -14,7 +14,10 @@ use std::{
 use stores::StoreError;
 use tokio::sync::mpsc;
 
-use super::work::{Events, Job, Work};
+use super::{
+    log::Log,
+    work::{Job, Way, Work},
+};
 use crate::{
     backlog::{Appended, Backlog},
     error::OpenError,
@@ -27,6 +30,7 @@ use crate::{
 pub(super) struct Writer {
     url: DatabaseUrl,
     session: Session<Writing>,
+    log: Log,
     backlog: Arc<Backlog>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
@@ -39,6 +43,20 @@ struct Batch {
     outcomes: Vec<Result<(), StoreError>>,
 }
 
+/// Why a batch was not written.
+enum Failed {
+    /// A closure failed and had no savepoint.
+    Work,
+    /// The database did not take it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Writer {
     pub(super) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
         let session = Session::connect(url).map_err(|source| OpenError::Unreachable {
@@ -48,6 +66,7 @@ impl Writer {
         Ok(Self {
             url: url.clone(),
             session,
+            log: Log::open(url)?,
             backlog,
             #[cfg(test)]
             commits: Arc::default(),
@@ -74,13 +93,19 @@ impl Writer {
             self.reconnect();
         }
         self.session.forget_events();
-        let mut outcome = self.session.nested(|session| batch.run(session));
-        if let Err(error) = &outcome
-            && !error.is_temporary()
-        {
-            // Somebody's event can't be written; the others have done nothing wrong.
-            outcome = self.session.nested(|session| batch.run_apart(session));
-        }
+        let mut way = Way::Straight;
+        let outcome = loop {
+            way = match self.session.nested(|session| batch.run(session, way)) {
+                Ok(()) => break Ok(()),
+                // Hardly any closure fails; the others have done nothing wrong.
+                Err(Failed::Work) => Way::Guarded,
+                // Somebody's event can't be written, and it is the same with that.
+                Err(Failed::Store(error)) if way != Way::Apart && !error.is_temporary() => {
+                    Way::Apart
+                }
+                Err(Failed::Store(error)) => break Err(error),
+            };
+        };
         match &outcome {
             Ok(()) => {
                 #[cfg(test)]
@@ -93,6 +118,9 @@ impl Writer {
             }
         }
         batch.answer(&outcome);
+        if outcome.is_ok() {
+            self.log.committed(&mut self.session);
+        }
     }
 
     /// Replaces a connection of no more use. When that fails, it fails again with the next batch.
@@ -114,27 +142,23 @@ impl Batch {
         for job in jobs {
             match job {
                 Job::Work(work) => batch.work.push(work),
-                Job::Event(event, told) => batch.appended.push(*event, told),
+                Job::Event(event, told) => batch.appended.push(event, told),
             }
         }
         batch
     }
 
-    /// Does everything; the events of all stand together.
-    fn run(&mut self, session: &mut Session<Writing>) -> Result<(), StoreError> {
+    /// Does everything.
+    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
         for work in &mut self.work {
-            work.run(session, Events::Together);
+            if !work.run(session, way) {
+                return Err(Failed::Work);
+            }
         }
-        self.outcomes = events::together(session, self.appended.events())?;
-        Ok(())
-    }
-
-    /// Does everything; each keeps its events to itself.
-    fn run_apart(&mut self, session: &mut Session<Writing>) -> Result<(), StoreError> {
-        for work in &mut self.work {
-            work.run(session, Events::Apart);
-        }
-        self.outcomes = events::one_by_one(session, self.appended.events());
+        self.outcomes = match way {
+            Way::Straight | Way::Guarded => events::together(session, self.appended.events())?,
+            Way::Apart => events::one_by_one(session, self.appended.events()),
+        };
         Ok(())
     }
 

@@ -48,11 +48,11 @@ fn events_with_all_fields(build: &Build) -> Vec<Event> {
         org_id,
         outcome: Outcome::Denied,
         request: Some(Request {
-            id: "the client's own ✓".to_owned(),
-            method: "PATCH".to_owned(),
-            route: "/v1/orgs/{org_id}".to_owned(),
+            id: "the client's own ✓".into(),
+            method: "PATCH".into(),
+            route: "/v1/orgs/{org_id}".into(),
             ip: "2001:db8::7".parse().unwrap(),
-            user_agent: Some("Ünï \"agent\"/1.0".to_owned()),
+            user_agent: Some("Ünï \"agent\"/1.0".into()),
             status_code: 599,
         }),
         details: details(&json!({
@@ -83,7 +83,7 @@ pub async fn an_event_keeps_all_its_fields<D: Database>(db: D) {
         expect.insert(0, event);
     }
     for event in events_with_all_fields(&world.build) {
-        world.db.append(event.clone()).await.unwrap();
+        world.db.append(Box::new(event.clone())).await.unwrap();
         expect.insert(0, event);
     }
     assert_eq!(all_events(&world).await, expect);
@@ -149,7 +149,7 @@ pub async fn an_appended_event_is_seen_at_once<D: Database>(db: D) {
     let key = world.key(&partner).await;
     for count in 1..=5 {
         let event = world.build.event(&key);
-        world.db.append(event.clone()).await.unwrap();
+        world.db.append(Box::new(event.clone())).await.unwrap();
         let told = all_events(&world).await;
         assert_eq!((told.first(), told.len()), (Some(&event), count));
     }
@@ -163,7 +163,7 @@ pub async fn many_events_appended_at_once_are_all_there<D: Database>(db: D) {
         .collect();
     let results = at_once(events.len(), |n| {
         let (db, event) = (world.db.clone(), events.get(n).unwrap().clone());
-        async move { db.append(event).await }
+        async move { db.append(Box::new(event)).await }
     });
     for result in results.await {
         result.unwrap();

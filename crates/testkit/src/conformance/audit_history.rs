@@ -79,7 +79,7 @@ async fn history<D: Database>(world: &World<D>) -> Model {
             0 => {
                 let appended = at_once(now.len(), |n| {
                     let (db, event) = (world.db.clone(), now.get(n).unwrap().clone());
-                    async move { db.append(event).await }
+                    async move { db.append(Box::new(event)).await }
                 });
                 for outcome in appended.await {
                     outcome.unwrap();
@@ -325,11 +325,11 @@ pub async fn an_event_that_comes_twice_is_listed_once<D: Database>(db: D) {
         .map(|_| world.build.event_by(Actor::System { partner_id: None }))
         .collect();
     let twin = events.get(20).cloned().unwrap();
-    world.db.append(twin.clone()).await.unwrap();
+    world.db.append(Box::new(twin.clone())).await.unwrap();
     // It may be refused, and is nobody's fault but its own.
     let appended = at_once(events.len(), |n| {
         let (db, event) = (world.db.clone(), events.get(n).unwrap().clone());
-        async move { (event.id, db.append(event).await) }
+        async move { (event.id, db.append(Box::new(event)).await) }
     });
     for (id, outcome) in appended.await {
         assert!(outcome.is_ok() || id == twin.id, "{outcome:?}");

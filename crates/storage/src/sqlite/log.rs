@@ -1,0 +1,189 @@
+//! Moving SQLite's log into the file, beside the writer.
+//!
+//! Left to the writer, everybody who waits for a commit would wait for that too, and the longer the
+//! larger the file is. So a thread with a connection of its own moves what has been committed, again and
+//! again. The log begins anew only when all of it has been moved and the next commit comes: when it is
+//! long and little of it is left, the writer moves that between two commits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use stores::StoreError;
+
+use crate::{
+    dialect,
+    error::OpenError,
+    session::{Session, Writing},
+    url::DatabaseUrl,
+};
+
+/// How long the thread pauses after it has moved what there was.
+const PAUSE: Duration = Duration::from_millis(50);
+/// From how many pages on the log is to begin anew.
+const LONG: i64 = 1000;
+/// How many pages are little, so that nobody waits long while they are moved.
+const LITTLE: i64 = 100;
+
+/// The log, as its writer has it.
+pub(super) struct Log {
+    news: Arc<News>,
+    /// When it is dropped, the thread ends.
+    _mover: mpsc::Sender<()>,
+}
+
+#[derive(Default)]
+struct News {
+    /// There were commits since the thread last moved any.
+    committed: AtomicBool,
+    /// The writer is to move what is left.
+    finish: AtomicBool,
+}
+
+impl Log {
+    /// Starts the thread.
+    pub(super) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let (mover, stop) = mpsc::channel();
+        let news = Arc::new(News::default());
+        let thread = Mover::new(url, Arc::clone(&news));
+        thread::Builder::new()
+            .name("sqlite-log".to_owned())
+            .spawn(move || thread.run(&stop))?;
+        Ok(Self {
+            news,
+            _mover: mover,
+        })
+    }
+
+    /// To be called by the writer after each commit, on its connection.
+    pub(super) fn committed(&self, session: &mut Session<Writing>) {
+        self.news.committed.store(true, Ordering::Relaxed);
+        if self.news.finish.swap(false, Ordering::Relaxed) {
+            // When it can't be moved now, it is tried again by the thread.
+            if let Err(error) = session.run(dialect::move_log) {
+                tracing::debug!(%error, "the rest of SQLite's log was not moved");
+            }
+        }
+    }
+}
+
+/// The thread.
+struct Mover {
+    url: DatabaseUrl,
+    session: Option<Session<Writing>>,
+    news: Arc<News>,
+    failing: bool,
+}
+
+impl Mover {
+    fn new(url: &DatabaseUrl, news: Arc<News>) -> Self {
+        Self {
+            url: url.clone(),
+            session: None,
+            news,
+            failing: false,
+        }
+    }
+
+    fn run(mut self, stop: &mpsc::Receiver<()>) {
+        while let Err(mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(PAUSE) {
+            if !self.news.committed.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            let moved = self.move_log();
+            if let Err(error) = &moved {
+                self.session = None;
+                if !self.failing {
+                    tracing::warn!(%error, "SQLite's log can't be moved into the file; it grows until it can");
+                }
+            }
+            self.failing = moved.is_err();
+        }
+    }
+
+    fn move_log(&mut self) -> Result<(), StoreError> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(Session::connect(&self.url)?),
+        };
+        let Some(log) = session.run(dialect::move_log)? else {
+            return Ok(());
+        };
+        if log.pages < LONG {
+            return Ok(());
+        }
+        // Meanwhile there were commits. What they wrote is less, and takes less time.
+        let log = session.run(dialect::move_log)?.unwrap_or(log);
+        if log.pages - log.moved <= LITTLE {
+            self.news.finish.store(true, Ordering::Relaxed);
+        } else {
+            self.news.committed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::{RunQueryDsl as _, sql_query};
+
+    use super::*;
+    use crate::{migrate, session::Reading};
+
+    fn write(session: &mut Session<Writing>, bytes: u32) {
+        let text = format!(
+            "INSERT INTO meta (name, value) VALUES (hex(randomblob(8)), hex(zeroblob({bytes} / 2)))"
+        );
+        let written: Result<usize, StoreError> =
+            session.nested(|session| session.run(|connection| sql_query(text).execute(connection)));
+        assert_eq!(written.unwrap(), 1);
+    }
+
+    #[test]
+    fn a_long_log_begins_anew_once_the_writer_has_moved_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        let mut session = Session::connect(&url).unwrap();
+        let news = Arc::new(News::default());
+        let mut mover = Mover::new(&url, Arc::clone(&news));
+        let log = Log {
+            news: Arc::clone(&news),
+            _mover: mpsc::channel().0,
+        };
+        let finish = || news.finish.load(Ordering::Relaxed);
+
+        write(&mut session, 1000);
+        mover.move_log().unwrap();
+        assert!(!finish(), "a short log stays");
+
+        write(&mut session, 4096 * 1200);
+        let mut reader = Session::<Reading>::connect(&url).unwrap();
+        let read = reader.snapshot(|reader| {
+            reader.run(|connection| sql_query("SELECT * FROM meta").execute(connection))?;
+            mover.move_log()?;
+            assert!(finish());
+            // The log can't begin anew while somebody reads in it, so this is left in it.
+            write(&mut session, 1000);
+            Ok(())
+        });
+        read.unwrap();
+        let pages = |session: &mut Session<Writing>| {
+            let log = session.run(dialect::move_log).unwrap().unwrap();
+            assert_eq!(log.pages, log.moved);
+            log.pages
+        };
+        log.committed(&mut session);
+        assert!(!finish());
+        assert!(news.committed.load(Ordering::Relaxed));
+        write(&mut session, 1000);
+        assert!(pages(&mut session) < LITTLE);
+    }
+}
