@@ -17,10 +17,8 @@ use crate::{
     events::{EventRow, Segment},
     replies::ReplyRow,
     schema::{
-        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies,
-        subscriptions, workspaces,
+        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies, workspaces,
     },
-    subscriptions::SubscriptionRow,
     workspaces::WorkspaceRow,
 };
 
@@ -290,13 +288,16 @@ pub(crate) fn workspace_insert(
     connection: &mut AnyConnection,
     row: &WorkspaceRow,
 ) -> QueryResult<bool> {
-    on_both!(connection, |inner| same::Same(
-        diesel::insert_into(workspaces::table)
-            .values(row)
-            .on_conflict((workspaces::org_id, workspaces::slug))
-            .do_nothing()
-    )
-    .execute(inner))
+    match connection {
+        AnyConnection::Postgres(postgres) => same::Same(
+            diesel::insert_into(workspaces::table)
+                .values(row)
+                .on_conflict((workspaces::org_id, workspaces::slug))
+                .do_nothing(),
+        )
+        .execute(postgres),
+        AnyConnection::Sqlite(sqlite) => org_row::InsertWorkspace(row).execute(sqlite),
+    }
     .map(|rows| rows > 0)
 }
 
@@ -328,22 +329,6 @@ pub(crate) fn reply_insert(connection: &mut AnyConnection, row: &ReplyRow) -> Qu
     )
     .execute(inner))
     .map(|rows| rows > 0)
-}
-
-/// Sets an org's subscription, whether it has one or not.
-pub(crate) fn subscription_put(
-    connection: &mut AnyConnection,
-    row: &SubscriptionRow,
-) -> QueryResult<()> {
-    on_both!(connection, |inner| same::Same(
-        diesel::insert_into(subscriptions::table)
-            .values(row)
-            .on_conflict(subscriptions::org_id)
-            .do_update()
-            .set(row)
-    )
-    .execute(inner))
-    .map(drop)
 }
 
 /// Adds an event, or replaces the details of the one of its id.

@@ -150,6 +150,8 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
 #[cfg(test)]
 mod tests {
     use diesel::connection::SimpleConnection as _;
+    use ids::OrgId;
+    use orgs::{OrgQueries as _, OrgStore as _, Step, StepName, Subscription};
 
     use super::*;
     use crate::session::Reading;
@@ -171,70 +173,135 @@ mod tests {
         assert!(is_newer(migrate(&url).map(drop)));
     }
 
-    /// Steps as they stand in rows of their own and in the org's row, down and up again.
-    async fn steps_survive(url: &DatabaseUrl, down: &str, up: &str) {
+    /// Two orgs, the first with steps and a subscription.
+    async fn two_orgs(url: &DatabaseUrl, steps: &[Step], subscription: Subscription) -> [OrgId; 2] {
         use ::keys::KeyStore as _;
-        use orgs::{OrgQueries as _, OrgStore as _, Step, StepName};
         use stores::Database as _;
 
         migrate(url).unwrap();
         let build = testkit::build::Build::new();
         let partner = build.partner();
         let (key, digest) = (build.key(&partner), build.digest());
-        let (begun, bare) = (build.org(&key), build.org(&key));
-        let mut steps = StepName::MAKING.map(Step::pending);
-        for step in &mut steps {
-            step.begin(begun.created_at);
-        }
-        steps.first_mut().unwrap().end(true, begun.updated_at);
-        let ids = [begun.id, bare.id];
+        let (full, bare) = (build.org(&key), build.org(&key));
+        let ids = [full.id, bare.id];
+        let steps = steps.to_vec();
         let database = crate::SqlDatabase::open(url).unwrap();
         let written = database.write(move |tx| {
             tx.partner_insert(&partner)?;
             tx.key_insert(&key, &digest)?;
-            for (org, steps) in [(&begun, &steps[..]), (&bare, &[])] {
+            for (org, steps) in [(&full, &steps[..]), (&bare, &[])] {
                 tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
                 tx.org_insert(org, steps)?;
             }
-            Ok::<_, StoreError>(())
+            tx.subscription_put(full.id, &subscription)
         });
         written.await.unwrap();
-        drop(database);
+        ids
+    }
 
-        let mut session = connect::<Writing>(url).unwrap();
-        session.run(|c| c.batch_execute(down)).unwrap();
-        let count = |session: &mut Session<Writing>, what: &str| {
-            let question = format!("UPDATE org_steps SET attempts = attempts WHERE {what}");
-            let rows =
+    /// How many rows of a table there are of which this is true.
+    fn count(session: &mut Session<Writing>, table: &str, what: &str) -> usize {
+        let question = format!("DELETE FROM {table} WHERE {what}");
+        let counted: Result<(), Counted> = session.nested(|session| {
+            let deleted =
                 session.run(|c| diesel::RunQueryDsl::execute(diesel::sql_query(question), c));
-            rows.unwrap()
+            Err(Counted(deleted.unwrap()))
+        });
+        counted.unwrap_err().0
+    }
+
+    /// A count, as the error that undoes what was done for it.
+    #[derive(Debug)]
+    struct Counted(usize);
+
+    impl From<StoreError> for Counted {
+        fn from(error: StoreError) -> Self {
+            panic!("{error}")
+        }
+    }
+
+    /// What stood in rows of its own is the same in the org's row, down and up again.
+    async fn all_survives(url: &DatabaseUrl, steps: [&str; 2], subscriptions: [&str; 2]) {
+        let at = testkit::build::Build::new().partner().created_at;
+        let mut all = StepName::MAKING.map(Step::pending);
+        for step in &mut all {
+            step.begin(at);
+        }
+        all.first_mut().unwrap().end(true, at);
+        let subscription = Subscription {
+            cancel_at: Some(at),
+            ..Subscription::starting(at)
         };
-        assert_eq!(count(&mut session, "attempts = 1"), 2);
+        let ids = two_orgs(url, &all, subscription).await;
+        let mut session = connect::<Writing>(url).unwrap();
+        let run = |session: &mut Session<Writing>, sql: &str| {
+            session.run(|c| c.batch_execute(sql)).unwrap();
+        };
+
+        let [up, down] = subscriptions;
+        run(&mut session, down);
+        assert_eq!(count(&mut session, "subscriptions", "true"), 1);
+        let it = "status = 'active' AND current_period_end > current_period_start \
+                  AND cancel_at = current_period_start";
+        assert_eq!(count(&mut session, "subscriptions", it), 1);
+
+        let [steps_up, steps_down] = steps;
+        run(&mut session, steps_down);
+        assert_eq!(count(&mut session, "org_steps", "attempts = 1"), 2);
         let first = "position = 0 AND name = 'provision' AND status = 'succeeded' \
                      AND started_at < finished_at + 1";
-        assert_eq!(count(&mut session, first), 1);
+        assert_eq!(count(&mut session, "org_steps", first), 1);
         let second = "position = 1 AND name = 'workspace' AND finished_at IS NULL";
-        assert_eq!(count(&mut session, second), 1);
-        session.run(|c| c.batch_execute(up)).unwrap();
-        assert_eq!(session.org_steps(ids[0]).unwrap(), steps);
+        assert_eq!(count(&mut session, "org_steps", second), 1);
+
+        run(&mut session, steps_up);
+        run(&mut session, up);
+        assert_eq!(session.org_steps(ids[0]).unwrap(), all);
         assert_eq!(session.org_steps(ids[1]).unwrap(), []);
+        assert_eq!(session.subscription(ids[0]).unwrap(), Some(subscription));
+        assert_eq!(session.subscription(ids[1]).unwrap(), None);
+    }
+
+    /// What a migration does and undoes.
+    macro_rules! migration {
+        ($engine:literal, $name:literal) => {
+            [
+                include_str!(concat!(
+                    "../../../migrations/",
+                    $engine,
+                    "/",
+                    $name,
+                    "/up.sql"
+                )),
+                include_str!(concat!(
+                    "../../../migrations/",
+                    $engine,
+                    "/",
+                    $name,
+                    "/down.sql"
+                )),
+            ]
+        };
     }
 
     #[tokio::test]
-    async fn the_steps_of_orgs_survive_their_migration() {
+    async fn what_moves_into_the_rows_of_orgs_survives() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("cp.db");
         let url = format!("sqlite:{}", file.display()).parse().unwrap();
-        let down = include_str!("../../../migrations/sqlite/2026-11-25-000011_org_steps/down.sql");
-        let up = include_str!("../../../migrations/sqlite/2026-11-25-000011_org_steps/up.sql");
-        steps_survive(&url, down, up).await;
+        all_survives(
+            &url,
+            migration!("sqlite", "2026-11-25-000011_org_steps"),
+            migration!("sqlite", "2026-11-26-000013_subscriptions"),
+        )
+        .await;
         if let Some(server) = testkit::postgres::Server::shared() {
-            let url = server.new_database().parse().unwrap();
-            let down =
-                include_str!("../../../migrations/postgres/2026-11-25-000011_org_steps/down.sql");
-            let up =
-                include_str!("../../../migrations/postgres/2026-11-25-000011_org_steps/up.sql");
-            steps_survive(&url, down, up).await;
+            all_survives(
+                &server.new_database().parse().unwrap(),
+                migration!("postgres", "2026-11-25-000011_org_steps"),
+                migration!("postgres", "2026-11-26-000013_subscriptions"),
+            )
+            .await;
         }
     }
 

@@ -223,18 +223,21 @@ pub(crate) struct NewRow {
     pub(crate) steps: String,
     pub(crate) lease_token: Option<String>,
     pub(crate) lease_until: Option<i64>,
-    pub(crate) subscription: Option<SubscriptionRow>,
+    pub(crate) subscription: SubscriptionRow,
 }
 
 impl From<&NewOrg> for NewRow {
     fn from(new: &NewOrg) -> Self {
-        let subscription = new.subscription.as_ref();
         Self {
             org: OrgRow::from(&new.org),
             steps: steps::text(&new.steps),
             lease_token: new.lease.map(|lease| lease.token.0.to_string()),
             lease_until: new.lease.map(|lease| values::micros(lease.until)),
-            subscription: subscription.map(|one| SubscriptionRow::of(new.org.id, one)),
+            subscription: new
+                .subscription
+                .as_ref()
+                .map(SubscriptionRow::from)
+                .unwrap_or_default(),
         }
     }
 }

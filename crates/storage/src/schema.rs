@@ -105,6 +105,10 @@ diesel::table! {
         lease_until -> Nullable<BigInt>,
         expires_at -> Nullable<BigInt>,
         steps -> Text,
+        subscription_status -> Nullable<Text>,
+        subscription_start -> Nullable<BigInt>,
+        subscription_end -> Nullable<BigInt>,
+        subscription_cancel_at -> Nullable<BigInt>,
     }
 }
 
@@ -133,16 +137,6 @@ diesel::table! {
         name -> Text,
         slug -> Text,
         created_at -> BigInt,
-    }
-}
-
-diesel::table! {
-    subscriptions (org_id) {
-        org_id -> Text,
-        status -> Text,
-        current_period_start -> BigInt,
-        current_period_end -> BigInt,
-        cancel_at -> Nullable<BigInt>,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use orgs::{Step, StepName, StepStatus};
 use stores::StoreError;
-use time::OffsetDateTime;
 
 use crate::values;
 
@@ -14,23 +13,25 @@ type Item<'a> = (&'a str, &'a str, u32, Option<i64>, Option<i64>);
 
 /// Steps as a JSON array; the last character is its bracket.
 pub(crate) fn text(steps: &[Step]) -> String {
-    let items: Vec<String> = steps.iter().map(item).collect();
-    format!("[{}]", items.join(","))
-}
-
-/// Names and statuses are plain words, which stand in JSON as they are.
-fn item(step: &Step) -> String {
-    let time = |at: Option<OffsetDateTime>| {
-        at.map_or_else(|| "null".to_owned(), |at| values::micros(at).to_string())
-    };
-    format!(
-        r#"["{}","{}",{},{},{}]"#,
-        step.name.as_str(),
-        step.status.as_str(),
-        step.attempts,
-        time(step.started_at),
-        time(step.finished_at),
-    )
+    let mut text = String::with_capacity(2 + steps.len() * 80);
+    let mut digits = itoa::Buffer::new();
+    text.push('[');
+    for (n, step) in steps.iter().enumerate() {
+        // Names and statuses are plain words, which stand in JSON as they are.
+        text.push_str(if n == 0 { "[\"" } else { ",[\"" });
+        text.push_str(step.name.as_str());
+        text.push_str("\",\"");
+        text.push_str(step.status.as_str());
+        text.push_str("\",");
+        text.push_str(digits.format(step.attempts));
+        for at in [step.started_at, step.finished_at] {
+            text.push(',');
+            text.push_str(at.map_or("null", |at| digits.format(values::micros(at))));
+        }
+        text.push(']');
+    }
+    text.push(']');
+    text
 }
 
 /// Steps from a JSON array.
@@ -52,6 +53,8 @@ fn step((name, status, attempts, started_at, finished_at): Item<'_>) -> Result<S
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
 
     #[test]

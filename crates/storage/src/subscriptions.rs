@@ -1,4 +1,4 @@
-//! Rows of subscriptions.
+//! Subscriptions, which stand in the rows of their orgs.
 
 use diesel::prelude::*;
 use ids::OrgId;
@@ -6,51 +6,52 @@ use orgs::Subscription;
 use stores::StoreError;
 
 use crate::{
-    dialect::{self, same},
-    schema::subscriptions,
+    dialect::same,
+    schema::orgs as table,
     session::{Session, Writing},
     values,
 };
 
-#[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = subscriptions)]
-#[diesel(primary_key(org_id))]
+/// The subscription in an org's row; nothing when there is none.
+#[derive(Default, Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = table)]
 #[diesel(treat_none_as_null = true)]
 pub(crate) struct SubscriptionRow {
-    pub(crate) org_id: String,
-    pub(crate) status: String,
-    pub(crate) current_period_start: i64,
-    pub(crate) current_period_end: i64,
-    pub(crate) cancel_at: Option<i64>,
+    pub(crate) subscription_status: Option<String>,
+    pub(crate) subscription_start: Option<i64>,
+    pub(crate) subscription_end: Option<i64>,
+    pub(crate) subscription_cancel_at: Option<i64>,
 }
 
-impl SubscriptionRow {
-    pub(crate) fn of(org: OrgId, subscription: &Subscription) -> Self {
+impl From<&Subscription> for SubscriptionRow {
+    fn from(subscription: &Subscription) -> Self {
         Self {
-            org_id: org.to_string(),
-            status: subscription.status.to_string(),
-            current_period_start: values::micros(subscription.current_period_start),
-            current_period_end: values::micros(subscription.current_period_end),
-            cancel_at: subscription.cancel_at.map(values::micros),
+            subscription_status: Some(subscription.status.to_string()),
+            subscription_start: Some(values::micros(subscription.current_period_start)),
+            subscription_end: Some(values::micros(subscription.current_period_end)),
+            subscription_cancel_at: subscription.cancel_at.map(values::micros),
         }
     }
 }
 
-impl TryFrom<SubscriptionRow> for Subscription {
-    type Error = StoreError;
-
-    fn try_from(row: SubscriptionRow) -> Result<Self, StoreError> {
+impl SubscriptionRow {
+    fn subscription(self) -> Result<Option<Subscription>, StoreError> {
+        const STATUS: &str = "the status of a subscription";
         const START: &str = "the start of a subscription's period";
         const END: &str = "the end of a subscription's period";
-        Ok(Self {
-            status: row
-                .status
-                .parse()
-                .map_err(|_| values::corrupt("the status of a subscription"))?,
-            current_period_start: values::time(row.current_period_start, START)?,
-            current_period_end: values::time(row.current_period_end, END)?,
-            cancel_at: values::optional_time(row.cancel_at, "the end of a subscription")?,
-        })
+        let Some(status) = self.subscription_status else {
+            return Ok(None);
+        };
+        let time = |at: Option<i64>, what| values::time(at.ok_or(values::corrupt(what))?, what);
+        Ok(Some(Subscription {
+            status: status.parse().map_err(|_| values::corrupt(STATUS))?,
+            current_period_start: time(self.subscription_start, START)?,
+            current_period_end: time(self.subscription_end, END)?,
+            cancel_at: values::optional_time(
+                self.subscription_cancel_at,
+                "the end of a subscription",
+            )?,
+        }))
     }
 }
 
@@ -58,15 +59,13 @@ pub(crate) fn by_org<M>(
     session: &mut Session<M>,
     org: OrgId,
 ) -> Result<Option<Subscription>, StoreError> {
-    session
-        .run(|connection| {
-            let found = subscriptions::table
-                .find(org.to_string())
-                .select(same::columns::<SubscriptionRow>());
-            same::ask_one::<_, SubscriptionRow>(connection, found)
-        })?
-        .map(Subscription::try_from)
-        .transpose()
+    let row: Option<SubscriptionRow> = session.run(|connection| {
+        let found = table::table
+            .find(org.to_string())
+            .select(same::columns::<SubscriptionRow>());
+        same::ask_one(connection, found)
+    })?;
+    row.map_or(Ok(None), SubscriptionRow::subscription)
 }
 
 pub(crate) fn put(
@@ -74,6 +73,13 @@ pub(crate) fn put(
     org: OrgId,
     subscription: &Subscription,
 ) -> Result<(), StoreError> {
-    let row = SubscriptionRow::of(org, subscription);
-    session.run(|connection| dialect::subscription_put(connection, &row))
+    let row = SubscriptionRow::from(subscription);
+    let rows = session.run(|connection| {
+        let org = table::table.find(org.to_string());
+        same::change(connection, diesel::update(org).set(&row))
+    })?;
+    if rows == 0 {
+        return Err(values::corrupt("the org of a subscription"));
+    }
+    Ok(())
 }

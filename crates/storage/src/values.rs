@@ -6,7 +6,7 @@ use ids::{Labels, Name, PageRequest, PlanName, TypedId};
 use keys::Networks;
 use ratelimit::RateLimit;
 use stores::StoreError;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// A stored value that is not what was written.
 pub(crate) const fn corrupt(what: &'static str) -> StoreError {
@@ -16,12 +16,16 @@ pub(crate) const fn corrupt(what: &'static str) -> StoreError {
 /// Microseconds since 1970, rounded down.
 pub(crate) fn micros(at: OffsetDateTime) -> i64 {
     // Every year that the type can hold fits: they end at 999999.
-    i64::try_from(at.unix_timestamp_nanos().div_euclid(1000)).unwrap_or(i64::MAX)
+    at.unix_timestamp()
+        .saturating_mul(1_000_000)
+        .saturating_add(at.microsecond().into())
 }
 
 /// The time of this many microseconds since 1970.
 pub(crate) fn time(micros: i64, what: &'static str) -> Result<OffsetDateTime, StoreError> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros).saturating_mul(1000))
+    let (seconds, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map(|time| time + Duration::microseconds(rest))
         .map_err(|_| corrupt(what))
 }
 

@@ -14,8 +14,8 @@ use diesel::{
 };
 
 use super::{
-    org_row::{InsertOrg, UpdateOrg},
-    same::{self, Same},
+    org_row::{InsertOrg, InsertSlug, UpdateOrg},
+    same::{self, Fixed, Same},
 };
 use crate::{
     connection::AnyConnection,
@@ -23,7 +23,7 @@ use crate::{
     org_work::{ProgressRow, WorkRow},
     orgs::{NewRow, OrgRow},
     partners::PartnerRow,
-    schema::{orgs, partner_keys, partners, slugs, subscriptions, webhook_endpoints},
+    schema::{orgs, partner_keys, partners, webhook_endpoints},
     slugs::SlugRow,
     workspaces::WorkspaceRow,
 };
@@ -118,7 +118,7 @@ pub(crate) fn keys_for_use(
         )
         .load(postgres),
         AnyConnection::Sqlite(sqlite) => one_by_one(ids, |id| {
-            Same(keys.filter(partner_keys::id.eq(id)).select(columns)).load(sqlite)
+            Fixed(keys.filter(partner_keys::id.eq(id)).select(columns)).load(sqlite)
         }),
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn endpoints_of(
             Same(live.filter(webhook_endpoints::partner_id.eq_any(partners))).load(postgres)
         }
         AnyConnection::Sqlite(sqlite) => one_by_one(partners, |partner| {
-            Same(live.filter(webhook_endpoints::partner_id.eq(partner))).load(sqlite)
+            Fixed(live.filter(webhook_endpoints::partner_id.eq(partner))).load(sqlite)
         }),
     }
 }
@@ -175,13 +175,7 @@ pub(crate) fn slugs_insert(
         }
         AnyConnection::Sqlite(sqlite) => rows
             .iter()
-            .map(|row| {
-                let added = diesel::insert_into(slugs::table)
-                    .values(row)
-                    .on_conflict(slugs::slug)
-                    .do_nothing();
-                Ok(Same(added).execute(sqlite)? > 0)
-            })
+            .map(|row| Ok(InsertSlug(row).execute(sqlite)? > 0))
             .collect(),
     }
 }
@@ -190,20 +184,19 @@ pub(crate) fn slugs_insert(
 pub(crate) fn orgs_insert(connection: &mut AnyConnection, rows: &[NewRow]) -> QueryResult<()> {
     match connection {
         AnyConnection::Postgres(postgres) => orgs_insert_on_postgres(postgres, rows),
-        AnyConnection::Sqlite(sqlite) => rows.iter().try_for_each(|row| {
-            InsertOrg(row).execute(sqlite)?;
-            if let Some(subscription) = &row.subscription {
-                let added = diesel::insert_into(subscriptions::table).values(subscription);
-                Same(added).execute(sqlite)?;
-            }
-            Ok(())
-        }),
+        AnyConnection::Sqlite(sqlite) => rows
+            .iter()
+            .try_for_each(|row| InsertOrg(row).execute(sqlite).map(drop)),
     }
 }
 
 fn orgs_insert_on_postgres(postgres: &mut PgConnection, rows: &[NewRow]) -> QueryResult<()> {
     Rows {
-        before: "WITH new AS (SELECT * FROM",
+        before: "INSERT INTO orgs (id, partner_id, created_by_key_id, name, slug, plan, status, \
+                 external_id, labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
+                 failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
+                 subscription_status, subscription_start, subscription_end, \
+                 subscription_cancel_at) SELECT * FROM",
         columns: vec![
             texts(rows, |row| &row.org.id),
             texts(rows, |row| &row.org.partner_id),
@@ -221,35 +214,21 @@ fn orgs_insert_on_postgres(postgres: &mut PgConnection, rows: &[NewRow]) -> Quer
             optional_texts(rows, |row| row.org.failure_code.as_deref()),
             optional_texts(rows, |row| row.org.failure_message.as_deref()),
             numbers(rows, |row| row.org.attempts),
+            numbers(rows, |row| row.org.created_at),
             optional_texts(rows, |row| row.lease_token.as_deref()),
             optional_numbers(rows, |row| row.lease_until),
             optional_numbers(rows, |row| row.org.expires_at),
             texts(rows, |row| &row.steps),
-            optional_texts(rows, |row| Some(row.subscription.as_ref()?.status.as_str())),
-            optional_numbers(rows, |row| {
-                Some(row.subscription.as_ref()?.current_period_start)
-            }),
-            optional_numbers(rows, |row| {
-                Some(row.subscription.as_ref()?.current_period_end)
-            }),
-            optional_numbers(rows, |row| row.subscription.as_ref()?.cancel_at),
+            optional_texts(rows, |row| row.subscription.subscription_status.as_deref()),
+            optional_numbers(rows, |row| row.subscription.subscription_start),
+            optional_numbers(rows, |row| row.subscription.subscription_end),
+            optional_numbers(rows, |row| row.subscription.subscription_cancel_at),
         ],
-        after: "AS row (id, partner_id, created_by_key_id, name, slug, plan, status, external_id, \
+        after: "AS new (id, partner_id, created_by_key_id, name, slug, plan, status, external_id, \
                 labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
-                failure_message, attempts, lease_token, lease_until, expires_at, steps, \
-                subscription, period_start, period_end, cancel_at)), \
-                added AS (INSERT INTO orgs (id, partner_id, created_by_key_id, name, slug, plan, \
-                status, external_id, labels, created_at, updated_at, ready_at, deleted_at, \
-                failure_code, failure_message, attempts, due_at, lease_token, lease_until, \
-                expires_at, steps) \
-                SELECT id, partner_id, created_by_key_id, name, slug, plan, status, external_id, \
-                labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
-                failure_message, attempts, created_at, lease_token, lease_until, expires_at, steps \
-                FROM new) \
-                INSERT INTO subscriptions (org_id, status, current_period_start, \
-                current_period_end, cancel_at) \
-                SELECT id, subscription, period_start, period_end, cancel_at \
-                FROM new WHERE subscription IS NOT NULL",
+                failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
+                subscription_status, subscription_start, subscription_end, \
+                subscription_cancel_at)",
     }
     .execute(postgres)
     .map(drop)
@@ -316,7 +295,7 @@ pub(crate) fn orgs_found(
             Same(all).load(postgres)
         }
         AnyConnection::Sqlite(sqlite) => one_by_one(ids, |id| {
-            Same(orgs::table.find(id).select(columns)).load(sqlite)
+            Fixed(orgs::table.find(id).select(columns)).load(sqlite)
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! An org's row on SQLite, by statements whose text is not even put together: an org has many columns,
-//! and that takes as long as the engine does.
+//! An org's row on SQLite and what comes with it, by statements whose text is not even put together: that
+//! takes as long as the engine does.
 
 use diesel::{
     QueryResult,
@@ -9,13 +9,19 @@ use diesel::{
     sqlite::Sqlite,
 };
 
-use crate::{org_work::ProgressRow, orgs::NewRow};
+use crate::{org_work::ProgressRow, orgs::NewRow, slugs::SlugRow, workspaces::WorkspaceRow};
 
 /// Adds an org.
 pub(super) struct InsertOrg<'a>(pub(super) &'a NewRow);
 
 /// Writes how far a worker has come with an org.
 pub(super) struct UpdateOrg<'a>(pub(super) &'a ProgressRow);
+
+/// Adds a slug unless it is there.
+pub(super) struct InsertSlug<'a>(pub(super) &'a SlugRow);
+
+/// Adds a workspace unless its org has one of its slug.
+pub(super) struct InsertWorkspace<'a>(pub(super) &'a WorkspaceRow);
 
 /// A value and what stands behind it.
 fn text<'b>(out: &mut AstPass<'_, 'b, Sqlite>, value: &'b String, then: &str) -> QueryResult<()> {
@@ -53,11 +59,12 @@ fn optional_number<'b>(
 impl QueryFragment<Sqlite> for InsertOrg<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         let Self(new) = self;
-        let (out, org) = (&mut out, &new.org);
+        let (out, org, subscription) = (&mut out, &new.org, &new.subscription);
         out.push_sql(
             "INSERT INTO orgs (id, partner_id, created_by_key_id, name, slug, plan, status, \
              external_id, labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
-             failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps) \
+             failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
+             subscription_status, subscription_start, subscription_end, subscription_cancel_at) \
              VALUES (",
         );
         text(out, &org.id, ", ")?;
@@ -80,7 +87,11 @@ impl QueryFragment<Sqlite> for InsertOrg<'_> {
         optional_text(out, &new.lease_token, ", ")?;
         optional_number(out, &new.lease_until, ", ")?;
         optional_number(out, &org.expires_at, ", ")?;
-        text(out, &new.steps, ")")
+        text(out, &new.steps, ", ")?;
+        optional_text(out, &subscription.subscription_status, ", ")?;
+        optional_number(out, &subscription.subscription_start, ", ")?;
+        optional_number(out, &subscription.subscription_end, ", ")?;
+        optional_number(out, &subscription.subscription_cancel_at, ")")
     }
 }
 
@@ -108,16 +119,44 @@ impl QueryFragment<Sqlite> for UpdateOrg<'_> {
     }
 }
 
-impl QueryId for InsertOrg<'_> {
-    type QueryId = InsertOrg<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
+impl QueryFragment<Sqlite> for InsertSlug<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(row) = self;
+        let out = &mut out;
+        out.push_sql("INSERT INTO slugs (slug, org_id, partner_id) VALUES (");
+        text(out, &row.slug, ", ")?;
+        text(out, &row.org_id, ", ")?;
+        text(out, &row.partner_id, ") ON CONFLICT (slug) DO NOTHING")
+    }
 }
 
-impl QueryId for UpdateOrg<'_> {
-    type QueryId = UpdateOrg<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
+impl QueryFragment<Sqlite> for InsertWorkspace<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(row) = self;
+        let out = &mut out;
+        out.push_sql("INSERT INTO workspaces (id, org_id, name, slug, created_at) VALUES (");
+        text(out, &row.id, ", ")?;
+        text(out, &row.org_id, ", ")?;
+        text(out, &row.name, ", ")?;
+        text(out, &row.slug, ", ")?;
+        number(
+            out,
+            &row.created_at,
+            ") ON CONFLICT (org_id, slug) DO NOTHING",
+        )
+    }
 }
 
-impl RunQueryDsl<SqliteConnection> for InsertOrg<'_> {}
+/// One text for all values.
+macro_rules! one_text {
+    ($($statement:ident)+) => {$(
+        impl QueryId for $statement<'_> {
+            type QueryId = $statement<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
 
-impl RunQueryDsl<SqliteConnection> for UpdateOrg<'_> {}
+        impl RunQueryDsl<SqliteConnection> for $statement<'_> {}
+    )+};
+}
+
+one_text!(InsertOrg UpdateOrg InsertSlug InsertWorkspace);

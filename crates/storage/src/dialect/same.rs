@@ -42,6 +42,34 @@ impl<Q: Query> Query for Same<Q> {
 
 impl<Q, C> RunQueryDsl<C> for Same<Q> {}
 
+/// A question whose text its type alone tells: no value makes it another one. It is looked up by its type,
+/// and its text is not even made.
+pub(crate) struct Fixed<Q>(pub(crate) Q);
+
+impl<Q: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for Fixed<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+impl<Q: QueryId> QueryId for Fixed<Q> {
+    type QueryId = Fixed<Q::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = {
+        assert!(Q::HAS_STATIC_QUERY_ID, "the text of this question varies");
+        true
+    };
+}
+
+impl<Q: Query> Query for Fixed<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, C> RunQueryDsl<C> for Fixed<Q> {}
+
 /// The columns that a row is made of, whatever the engine.
 pub(crate) fn columns<R: Selectable<Sqlite>>() -> R::SelectExpression {
     R::construct_selection()
@@ -58,24 +86,24 @@ where
     }
 }
 
-/// Asks a question.
+/// Asks a question, which must be [`Fixed`].
 pub(crate) fn ask<'q, Q, T>(connection: &mut AnyConnection, question: Q) -> QueryResult<Vec<T>>
 where
-    Same<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
+    Fixed<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
 {
     match connection {
-        AnyConnection::Postgres(postgres) => Same(question).load(postgres),
-        AnyConnection::Sqlite(sqlite) => Same(question).load(sqlite),
+        AnyConnection::Postgres(postgres) => Fixed(question).load(postgres),
+        AnyConnection::Sqlite(sqlite) => Fixed(question).load(sqlite),
     }
 }
 
-/// Asks a question that one row answers, or none.
+/// Asks a question that one row answers, or none; it must be [`Fixed`].
 pub(crate) fn ask_one<'q, Q, T>(
     connection: &mut AnyConnection,
     question: Q,
 ) -> QueryResult<Option<T>>
 where
-    Same<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
+    Fixed<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
 {
     Ok(ask(connection, question)?.pop())
 }

@@ -31,15 +31,7 @@ pub(super) fn insert_on_sqlite(
     connection: &mut SqliteConnection,
     segment: &Segment,
 ) -> QueryResult<()> {
-    diesel::insert_into(audit_segments::table)
-        .values((
-            audit_segments::second.eq(segment.second),
-            audit_segments::last_id.eq(&segment.last_id[..]),
-            audit_segments::first_id.eq(&segment.first_id[..]),
-            audit_segments::events.eq(segment.events),
-            audit_segments::body.eq(&segment.body),
-        ))
-        .execute(connection)?;
+    InsertSegment(segment).execute(connection)?;
     if segment.subjects.is_empty() {
         return Ok(());
     }
@@ -81,6 +73,36 @@ impl QueryId for InsertAll<'_> {
 }
 
 impl RunQueryDsl<PgConnection> for InsertAll<'_> {}
+
+/// A segment alone.
+struct InsertSegment<'a>(&'a Segment);
+
+impl QueryFragment<Sqlite> for InsertSegment<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(segment) = self;
+        out.push_sql(
+            "INSERT INTO audit_segments (second, last_id, first_id, events, body) VALUES (",
+        );
+        out.push_bind_param::<BigInt, i64>(&segment.second)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Binary, [u8]>(&segment.last_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Binary, [u8]>(&segment.first_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, i64>(&segment.events)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Binary, Vec<u8>>(&segment.body)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl QueryId for InsertSegment<'_> {
+    type QueryId = InsertSegment<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for InsertSegment<'_> {}
 
 /// All mentions of a segment, the subjects given as one value and cut into pieces by the engine: one
 /// statement, whose text is the same however many there are.
