@@ -49,7 +49,8 @@ pub(crate) fn run(address: SocketAddr, list: &Path, rate: f64, seconds: u32) -> 
                 let own = requests
                     .iter()
                     .cycle()
-                    .skip(usize::try_from(n).unwrap_or(0));
+                    .skip(usize::try_from(n).unwrap_or(0))
+                    .step_by(usize::try_from(CONNECTIONS).unwrap_or(1));
                 scope.spawn(move || share(address, own, first, each, end))
             })
             .collect();

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
+    hash::BuildHasher as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use ids::OrgId;
 use orgs::{OrgQueries as _, Standing};
 use parking_lot::Mutex;
@@ -27,9 +28,9 @@ use tokio::{
 use crate::{OrgWithSteps, Service, waiters::Waiters};
 
 /// How long a status counts, from the moment at which it was asked for.
-const TERM: Duration = Duration::from_millis(250);
+const TERM: Duration = Duration::from_millis(500);
 /// How often those in use are asked for, so that a term seldom ends before it is prolonged.
-const BEAT: Duration = Duration::from_millis(80);
+const BEAT: Duration = Duration::from_millis(180);
 /// How many orgs one question is about.
 const BATCH: usize = 500;
 /// Into how many parts the memory is split, so that callers seldom wait for each other.
@@ -49,7 +50,7 @@ pub(crate) struct Statuses {
 
 #[derive(Debug, Default)]
 struct Shard {
-    slots: HashMap<OrgId, Slot>,
+    slots: HashMap<OrgId, Slot, RandomState>,
     /// Nothing that was asked for before this change counts.
     floor: u64,
 }
@@ -81,7 +82,7 @@ impl Default for Statuses {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             changes: AtomicU64::new(0),
             waiters: Waiters::default(),
         }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::{creations::posts, setup::NEW_ORG};
 use crate::{
     lab::Lab,
+    open_loop,
     process::{Ours, PEPPER},
     report::{Bound, Outcome, Series, ratios},
     wrk::{Load, Sample, count},
@@ -18,6 +19,11 @@ const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const QUICK: u32 = 100_000;
 /// The file in a folder of the database that says for which migrations it was filled.
 const FILLED: &str = "filled";
+
+/// The call that is also sent at a constant rate, so that each size has the same to do.
+const STEADY: (&str, &str) = ("authentication (whoami) at 500/s", "/cp/whoami");
+/// That rate, per second.
+const RATE: f64 = 500.0;
 
 /// What is asked at each size: a name and the path of a GET, or none for the creation of orgs.
 const CALLS: [(&str, Option<&str>); 4] = [
@@ -43,7 +49,7 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     }
     let (first, last) = (sizes.first().copied(), sizes.last().copied());
     if let (Some(first), Some(last)) = (first, last) {
-        for (what, _) in CALLS {
+        for what in CALLS.map(|(what, _)| what).into_iter().chain([STEADY.0]) {
             let rounds = |size| {
                 let found = outcome.series.iter().find(|series: &&Series| {
                     series.what == format!("{what}, p99") && series.who == keys(size)
@@ -58,6 +64,10 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     outcome.note(
         "The server is started anew before each size of each round, so that what it remembers of \
          keys is empty at first; with 1 000 keys all are soon remembered, with many hardly any.",
+    );
+    outcome.note(
+        "In the closed loop whoever is answered sooner sends more, so a small database is given more \
+         to do than a large one; at the constant rate all have the same.",
     );
     outcome.note("Databases are filled once and kept under `target/bench/growth`.");
     if lab.quick {
@@ -174,6 +184,22 @@ fn measure(lab: &Lab, size: u32, round: u32, outcome: &mut Outcome) -> Result<()
         outcome.add(&format!("{what}, p99"), &who, "ms", seen.p99_us / 1000.0);
         outcome.add(&format!("{what}, p50"), &who, "ms", seen.p50_us / 1000.0);
     }
+    let (what, path) = STEADY;
+    let lines: Vec<(String, String)> = tokens
+        .iter()
+        .map(|token| (path.to_owned(), (*token).to_owned()))
+        .collect();
+    let list = lab.list(&lines)?;
+    let seen = open_loop::run(server.process.address, &list, RATE, lab.seconds)?;
+    println!(
+        "  round {}: {size} keys: {what}: p99 {:.2} ms, {:.0} % of the rate kept",
+        round.saturating_add(1),
+        seen.p99,
+        seen.kept * 100.0
+    );
+    let who = keys(size);
+    outcome.add(&format!("{what}, p99"), &who, "ms", seen.p99);
+    outcome.add(&format!("{what}, p50"), &who, "ms", seen.p50);
     if let Some(bytes) = server.process.resident() {
         let mib = count(bytes) / 1_048_576.0;
         outcome.add("resident memory after the calls", &keys(size), "MiB", mib);
