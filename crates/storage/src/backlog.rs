@@ -18,6 +18,10 @@ use tokio::sync::oneshot;
 /// further ahead of its event than 100 ms.
 const MOST_AHEAD: Duration = Duration::from_millis(50);
 
+/// How many events may wait whose answers have left: half of what a queue holds, so that whoever comes
+/// next waits and is not refused while the disk stalls for a moment.
+const MOST_WAITING: usize = 2048;
+
 /// When the answer to a question may leave. Changes are durable before their answers in each mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditMode {
@@ -82,7 +86,10 @@ impl Backlog {
             if waiting.events == 0 {
                 waiting.since = now;
             }
-            if !waiting.failed && now.duration_since(waiting.since) <= MOST_AHEAD {
+            if !waiting.failed
+                && waiting.events < MOST_WAITING
+                && now.duration_since(waiting.since) <= MOST_AHEAD
+            {
                 waiting.events += 1;
                 return (Told::Nobody(now), None);
             }

@@ -104,7 +104,7 @@ mod tests {
     use stores::{Database as _, StoreError};
     use testkit::build::Build;
 
-    use crate::{DatabaseUrl, SqlDatabase, migrate};
+    use crate::{AuditMode, DatabaseUrl, Options, SqlDatabase, migrate};
 
     /// Keeps the writer busy until the sender is dropped, so that what follows gathers in the queue.
     async fn hold(database: &SqlDatabase) -> mpsc::Sender<()> {
@@ -247,6 +247,43 @@ mod tests {
         };
         let listed = database.read(move |view| view.events(&all, page)).await;
         assert_eq!(listed.unwrap().items, [twice, two, one]);
+    }
+
+    /// Those who are answered ahead of their events could fill the queue while the disk stalls for a
+    /// moment, and then everybody would be refused.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_few_who_never_stop_are_not_refused_while_the_writer_stands_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let (strict, build) = (open(&folder), Build::new());
+        drop(strict);
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        let options = Options {
+            audit: AuditMode::Relaxed,
+            ..Options::default()
+        };
+        let database = SqlDatabase::open_with(&url, options).unwrap();
+        let key = build.key(&build.partner());
+        let release = hold(&database).await;
+        let callers: Vec<_> = (0..64)
+            .map(|_| {
+                let database = database.clone();
+                let events: Vec<_> = (0..100).map(|_| Box::new(build.event(&key))).collect();
+                tokio::spawn(async move {
+                    for event in events {
+                        database.append(event).await?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(release);
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+        database.settle().await.unwrap();
+        assert_eq!(database.lost_events(), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
