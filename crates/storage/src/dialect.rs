@@ -105,9 +105,9 @@ pub(crate) fn begin(connection: &mut AnyConnection) -> QueryResult<()> {
     AnyConnection::begin_transaction(connection)
 }
 
-/// SQLite's log of what has been committed, after a part of it was moved.
+/// SQLite's write-ahead log after a checkpoint.
 #[derive(Clone, Copy, Debug, diesel::QueryableByName)]
-pub(crate) struct MovedLog {
+pub(crate) struct Checkpointed {
     /// How many pages it has; below zero when there is none.
     #[diesel(sql_type = diesel::sql_types::BigInt, column_name = log)]
     pub(crate) pages: i64,
@@ -116,9 +116,9 @@ pub(crate) struct MovedLog {
     pub(crate) moved: i64,
 }
 
-/// Moves SQLite's log into the file, as much of it as can be without anybody waiting. PostgreSQL sees to
+/// A checkpoint: moves SQLite's write-ahead log into the file, as much of it as can be without anybody waiting. PostgreSQL sees to
 /// its own.
-pub(crate) fn move_log(connection: &mut AnyConnection) -> QueryResult<Option<MovedLog>> {
+pub(crate) fn checkpoint(connection: &mut AnyConnection) -> QueryResult<Option<Checkpointed>> {
     match connection {
         AnyConnection::Postgres(_) => Ok(None),
         AnyConnection::Sqlite(sqlite) => diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)")

@@ -89,7 +89,8 @@ pub trait Database: Clone + Send + Sync + 'static {
 
     /// Adds one audit event, alone; it is durable when this returns.
     ///
-    /// The same as a [`Database::write`] that does only this, and cheaper.
+    /// The same as a [`Database::write`] that does only this, and cheaper. The event comes in a box, for it
+    /// goes to another thread and should not be copied on its way.
     ///
     /// # Errors
     /// When the event can't be made durable.

@@ -20,7 +20,7 @@ use super::world;
 use crate::{
     background::Background,
     handlers::reference::Published,
-    http::{App, Standing},
+    http::{App, PreparedRefusal},
     metrics::Metrics,
     pepper,
     provisioner::ChosenProvisioner,
@@ -86,7 +86,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let app = Arc::new(App {
         service,
         metrics,
-        malformed_key: Standing::malformed_key(&public_url)?,
+        malformed_key: PreparedRefusal::malformed_key(&public_url)?,
         public_url,
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),

@@ -5,10 +5,10 @@ mod body;
 mod credentials;
 mod entry;
 mod headers;
+mod prepared;
 mod problem;
 mod reply;
 mod router;
-mod standing;
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
 pub use self::{
     entry::{Http, entry, open, outside, unrouted},
     headers::{PREFERENCE_APPLIED, retry_after},
+    prepared::PreparedRefusal,
     problem::{Complaint, Failure},
     reply::Reply,
     router::{Endpoint, Router},
-    standing::Standing,
 };
 
 /// The control plane of this server.
@@ -40,7 +40,7 @@ pub struct App {
     /// Under which URL clients reach this server, without a slash at its end.
     pub public_url: String,
     /// How a key that was cut short or mistyped is refused.
-    pub malformed_key: Standing,
+    pub malformed_key: PreparedRefusal,
     /// The page that customers log in on.
     pub login_url: String,
     /// Whose `X-Forwarded-For` is believed.

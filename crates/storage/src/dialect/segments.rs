@@ -38,26 +38,34 @@ pub(super) fn insert_on_sqlite(
     InsertMentions(segment).execute(connection).map(drop)
 }
 
+/// The insertion of a segment, the same on both engines.
+macro_rules! insertion {
+    ($out:ident, $segment:ident) => {
+        $out.push_sql(
+            "INSERT INTO audit_segments (second, last_id, first_id, events, body) VALUES (",
+        );
+        $out.push_bind_param::<BigInt, i64>(&$segment.second)?;
+        $out.push_sql(", ");
+        $out.push_bind_param::<Binary, [u8]>(&$segment.last_id)?;
+        $out.push_sql(", ");
+        $out.push_bind_param::<Binary, [u8]>(&$segment.first_id)?;
+        $out.push_sql(", ");
+        $out.push_bind_param::<BigInt, i64>(&$segment.events)?;
+        $out.push_sql(", ");
+        $out.push_bind_param::<Binary, Vec<u8>>(&$segment.body)?;
+        $out.push_sql(")");
+    };
+}
+
 /// A segment and its mentions, for one way over the network.
 struct InsertAll<'a>(&'a Segment);
 
 impl QueryFragment<Pg> for InsertAll<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let Self(segment) = self;
-        out.push_sql(
-            "WITH segment AS (INSERT INTO audit_segments (second, last_id, first_id, events, body) \
-             VALUES (",
-        );
-        out.push_bind_param::<BigInt, i64>(&segment.second)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, [u8]>(&segment.last_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, [u8]>(&segment.first_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, i64>(&segment.events)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, Vec<u8>>(&segment.body)?;
-        out.push_sql(")) INSERT INTO audit_mentions (subject, second) SELECT subject, ");
+        out.push_sql("WITH segment AS (");
+        insertion!(out, segment);
+        out.push_sql(") INSERT INTO audit_mentions (subject, second) SELECT subject, ");
         out.push_bind_param::<BigInt, i64>(&segment.second)?;
         out.push_sql(" FROM unnest(");
         out.push_bind_param::<Array<Binary>, Vec<[u8; SUBJECT]>>(&segment.subjects)?;
@@ -80,19 +88,7 @@ struct InsertSegment<'a>(&'a Segment);
 impl QueryFragment<Sqlite> for InsertSegment<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         let Self(segment) = self;
-        out.push_sql(
-            "INSERT INTO audit_segments (second, last_id, first_id, events, body) VALUES (",
-        );
-        out.push_bind_param::<BigInt, i64>(&segment.second)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, [u8]>(&segment.last_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, [u8]>(&segment.first_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, i64>(&segment.events)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Binary, Vec<u8>>(&segment.body)?;
-        out.push_sql(")");
+        insertion!(out, segment);
         Ok(())
     }
 }

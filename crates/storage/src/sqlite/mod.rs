@@ -13,7 +13,7 @@ use crate::{
     url::DatabaseUrl,
 };
 
-mod log;
+mod checkpoint;
 mod work;
 mod writer;
 
@@ -254,10 +254,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_few_who_never_stop_are_not_refused_while_the_writer_stands_still() {
         let folder = tempfile::tempdir().unwrap();
-        let (strict, build) = (open(&folder), Build::new());
-        drop(strict);
+        let build = Build::new();
         let file = folder.path().join("cp.db");
         let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
         let options = Options {
             audit: AuditMode::Relaxed,
             ..Options::default()

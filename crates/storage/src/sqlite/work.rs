@@ -69,16 +69,15 @@ where
         if self.caller.is_closed() {
             return true;
         }
-        if way == Way::Straight {
-            self.result = session.straight(&self.work).map(Ok);
-            return self.result.is_some();
-        }
-        let begun = session.begin().map_err(E::from);
-        self.result = Some(begun.and_then(|()| match way {
-            Way::Straight | Way::Guarded => session.guarded(&self.work),
-            Way::Apart => session.guarded_with_events(&self.work),
-        }));
-        true
+        let savepoint = |session: &mut Session<Writing>| session.begin().map_err(E::from);
+        self.result = match way {
+            Way::Straight => session.straight(&self.work).map(Ok),
+            Way::Guarded => Some(savepoint(session).and_then(|()| session.guarded(&self.work))),
+            Way::Apart => {
+                Some(savepoint(session).and_then(|()| session.guarded_with_events(&self.work)))
+            }
+        };
+        self.result.is_some()
     }
 
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>) {

@@ -15,7 +15,7 @@ use stores::StoreError;
 use tokio::sync::mpsc;
 
 use super::{
-    log::Log,
+    checkpoint::Checkpoints,
     work::{Job, Way, Work},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Writer {
     url: DatabaseUrl,
     session: Session<Writing>,
-    log: Log,
+    checkpoints: Checkpoints,
     backlog: Arc<Backlog>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
@@ -66,7 +66,7 @@ impl Writer {
         Ok(Self {
             url: url.clone(),
             session,
-            log: Log::open(url)?,
+            checkpoints: Checkpoints::open(url)?,
             backlog,
             #[cfg(test)]
             commits: Arc::default(),
@@ -119,7 +119,7 @@ impl Writer {
         }
         batch.answer(&outcome);
         if outcome.is_ok() {
-            self.log.committed(&mut self.session);
+            self.checkpoints.committed(&mut self.session);
         }
     }
 

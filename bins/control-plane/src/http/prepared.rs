@@ -19,7 +19,7 @@ use super::{
 
 /// A refusal that says the same each time but for the request's id, written once: there is no limit on
 /// how often a stranger may send such a request.
-pub struct Standing {
+pub struct PreparedRefusal {
     status: StatusCode,
     challenge: HeaderValue,
     /// What stands before the request's id.
@@ -28,7 +28,7 @@ pub struct Standing {
     after: String,
 }
 
-impl Standing {
+impl PreparedRefusal {
     /// The refusal of a key that was cut short or mistyped.
     ///
     /// # Errors
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn it_says_what_the_complaint_says() {
         let (url, id) = ("https://cp.example.com", "run-7.a_B");
-        let standing = Standing::malformed_key(url).unwrap().respond(id);
+        let prepared = PreparedRefusal::malformed_key(url).unwrap().respond(id);
         let complaint = Complaint::credential(NoCredential::Malformed).respond(url, id, None, &[]);
-        assert_eq!(standing.status(), complaint.status());
+        assert_eq!(prepared.status(), complaint.status());
         let headers = |response: &HttpResponse| {
             let all = response.headers().iter();
             let mut all: Vec<_> = all
@@ -82,8 +82,8 @@ mod tests {
             all.sort_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
             all
         };
-        assert_eq!(headers(&standing), headers(&complaint));
+        assert_eq!(headers(&prepared), headers(&complaint));
         let body = |response: HttpResponse| response.into_body().try_into_bytes().unwrap();
-        assert_eq!(body(standing), body(complaint));
+        assert_eq!(body(prepared), body(complaint));
     }
 }

@@ -1,4 +1,4 @@
-//! Moving SQLite's log into the file, beside the writer.
+//! Checkpoints: SQLite's write-ahead log (WAL) is moved into the file, beside the writer.
 //!
 //! Left to the writer, everybody who waits for a commit would wait for that too, and the longer the
 //! larger the file is. So a thread with a connection of its own moves what has been committed, again and
@@ -31,11 +31,11 @@ const LONG: i64 = 1000;
 /// How many pages are little, so that nobody waits long while they are moved.
 const LITTLE: i64 = 100;
 
-/// The log, as its writer has it.
-pub(super) struct Log {
+/// The checkpoints, as the writer has them.
+pub(super) struct Checkpoints {
     news: Arc<News>,
     /// When it is dropped, the thread ends.
-    _mover: mpsc::Sender<()>,
+    _thread: mpsc::Sender<()>,
 }
 
 #[derive(Default)]
@@ -46,18 +46,18 @@ struct News {
     finish: AtomicBool,
 }
 
-impl Log {
+impl Checkpoints {
     /// Starts the thread.
     pub(super) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        let (mover, stop) = mpsc::channel();
+        let (thread, stop) = mpsc::channel();
         let news = Arc::new(News::default());
-        let thread = Mover::new(url, Arc::clone(&news));
+        let checkpointer = Checkpointer::new(url, Arc::clone(&news));
         thread::Builder::new()
-            .name("sqlite-log".to_owned())
-            .spawn(move || thread.run(&stop))?;
+            .name("sqlite-checkpoint".to_owned())
+            .spawn(move || checkpointer.run(&stop))?;
         Ok(Self {
             news,
-            _mover: mover,
+            _thread: thread,
         })
     }
 
@@ -66,7 +66,7 @@ impl Log {
         self.news.committed.store(true, Ordering::Relaxed);
         if self.news.finish.swap(false, Ordering::Relaxed) {
             // When it can't be moved now, it is tried again by the thread.
-            if let Err(error) = session.run(dialect::move_log) {
+            if let Err(error) = session.run(dialect::checkpoint) {
                 tracing::debug!(%error, "the rest of SQLite's log was not moved");
             }
         }
@@ -74,14 +74,14 @@ impl Log {
 }
 
 /// The thread.
-struct Mover {
+struct Checkpointer {
     url: DatabaseUrl,
     session: Option<Session<Writing>>,
     news: Arc<News>,
     failing: bool,
 }
 
-impl Mover {
+impl Checkpointer {
     fn new(url: &DatabaseUrl, news: Arc<News>) -> Self {
         Self {
             url: url.clone(),
@@ -96,7 +96,7 @@ impl Mover {
             if !self.news.committed.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            let moved = self.move_log();
+            let moved = self.checkpoint();
             if let Err(error) = &moved {
                 self.session = None;
                 if !self.failing {
@@ -107,19 +107,19 @@ impl Mover {
         }
     }
 
-    fn move_log(&mut self) -> Result<(), StoreError> {
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(Session::connect(&self.url)?),
         };
-        let Some(log) = session.run(dialect::move_log)? else {
+        let Some(log) = session.run(dialect::checkpoint)? else {
             return Ok(());
         };
         if log.pages < LONG {
             return Ok(());
         }
         // Meanwhile there were commits. What they wrote is less, and takes less time.
-        let log = session.run(dialect::move_log)?.unwrap_or(log);
+        let log = session.run(dialect::checkpoint)?.unwrap_or(log);
         if log.pages - log.moved <= LITTLE {
             self.news.finish.store(true, Ordering::Relaxed);
         } else {
@@ -153,22 +153,22 @@ mod tests {
         migrate(&url).unwrap();
         let mut session = Session::connect(&url).unwrap();
         let news = Arc::new(News::default());
-        let mut mover = Mover::new(&url, Arc::clone(&news));
-        let log = Log {
+        let mut checkpointer = Checkpointer::new(&url, Arc::clone(&news));
+        let checkpoints = Checkpoints {
             news: Arc::clone(&news),
-            _mover: mpsc::channel().0,
+            _thread: mpsc::channel().0,
         };
         let finish = || news.finish.load(Ordering::Relaxed);
 
         write(&mut session, 1000);
-        mover.move_log().unwrap();
+        checkpointer.checkpoint().unwrap();
         assert!(!finish(), "a short log stays");
 
         write(&mut session, 4096 * 1200);
         let mut reader = Session::<Reading>::connect(&url).unwrap();
         let read = reader.snapshot(|reader| {
             reader.run(|connection| sql_query("SELECT * FROM meta").execute(connection))?;
-            mover.move_log()?;
+            checkpointer.checkpoint()?;
             assert!(finish());
             // The log can't begin anew while somebody reads in it, so this is left in it.
             write(&mut session, 1000);
@@ -176,11 +176,11 @@ mod tests {
         });
         read.unwrap();
         let pages = |session: &mut Session<Writing>| {
-            let log = session.run(dialect::move_log).unwrap().unwrap();
+            let log = session.run(dialect::checkpoint).unwrap().unwrap();
             assert_eq!(log.pages, log.moved);
             log.pages
         };
-        log.committed(&mut session);
+        checkpoints.committed(&mut session);
         assert!(!finish());
         assert!(news.committed.load(Ordering::Relaxed));
         write(&mut session, 1000);
