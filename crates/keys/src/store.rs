@@ -1,5 +1,7 @@
 //! What a store of keys must offer.
 
+use std::sync::Arc;
+
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
@@ -88,10 +90,13 @@ pub trait KeyStore: KeyQueries {
     fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
     /// The same for many, each named once, in no order; those that are not there are left out.
-    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<HeldKey>, Self::Error> {
+    ///
+    /// A store may have remembered them since nobody has changed any, so their last use may be an
+    /// earlier one.
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<HeldKey>>, Self::Error> {
         let mut held = Vec::with_capacity(ids.len());
         for &id in ids {
-            held.extend(self.key_for_use(id)?);
+            held.extend(self.key_for_use(id)?.map(Arc::new));
         }
         Ok(held)
     }

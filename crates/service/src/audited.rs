@@ -301,7 +301,7 @@ pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Calle
         }
         Caller::Partner(held) => {
             let held = tx.key(held.key.id)?.ok_or(Error::InvalidKey)?;
-            return partner_caller(held, context);
+            return partner_caller(Arc::new(held), context);
         }
     };
     authorize::permit(&caller, &context.call)?;
@@ -309,9 +309,9 @@ pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Calle
 }
 
 /// The caller whose key stands so, if it still may do what it asks.
-pub(crate) fn partner_caller(held: HeldKey, context: &Context) -> Result<Caller, Error> {
+pub(crate) fn partner_caller(held: Arc<HeldKey>, context: &Context) -> Result<Caller, Error> {
     active(&held.key, context.call.at)?;
-    let caller = Caller::Partner(Arc::new(held));
+    let caller = Caller::Partner(held);
     authorize::permit(&caller, &context.call)?;
     Ok(caller)
 }

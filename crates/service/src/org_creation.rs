@@ -368,7 +368,7 @@ enum Permitted {
 fn makers<T: Transaction>(
     tx: &mut T,
     all: &[Creation],
-) -> Result<HashMap<KeyId, HeldKey>, StoreError> {
+) -> Result<HashMap<KeyId, Arc<HeldKey>>, StoreError> {
     let ids: BTreeSet<KeyId> = all
         .iter()
         .filter_map(|one| match &one.context.caller {
@@ -380,14 +380,14 @@ fn makers<T: Transaction>(
     Ok(held.into_iter().map(|held| (held.key.id, held)).collect())
 }
 
-fn permit(one: &Creation, keys: &HashMap<KeyId, HeldKey>) -> Permitted {
+fn permit(one: &Creation, keys: &HashMap<KeyId, Arc<HeldKey>>) -> Permitted {
     let Caller::Partner(known) = &one.context.caller else {
         return Permitted::Alone;
     };
     let Some(held) = keys.get(&known.key.id) else {
         return Permitted::No(Error::InvalidKey);
     };
-    match partner_caller(held.clone(), &one.context) {
+    match partner_caller(Arc::clone(held), &one.context) {
         // It is counted since a moment ago.
         Ok(_) if is_counted(held) => Permitted::Alone,
         Ok(Caller::Partner(held)) => match check_plan(&held.key, &one.draft) {

@@ -1,5 +1,7 @@
 //! The store of keys: where each question and each change is found.
 
+use std::sync::Arc;
+
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
     AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner,
@@ -9,7 +11,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    admin_keys, key_changes, keys as partner_keys, partners,
+    admin_keys, key_changes, keys as partner_keys, known_keys, partners,
     session::{Session, Writing},
 };
 
@@ -85,8 +87,8 @@ impl KeyStore for Session<Writing> {
         partner_keys::lock_for_use(self, id)
     }
 
-    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<HeldKey>, StoreError> {
-        partner_keys::lock_all_for_use(self, ids)
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<HeldKey>>, StoreError> {
+        known_keys::for_use(self, ids)
     }
 
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {

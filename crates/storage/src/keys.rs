@@ -109,7 +109,7 @@ impl TryFrom<KeyRow> for PartnerKey {
     }
 }
 
-fn held((key, partner): (KeyRow, PartnerRow)) -> Result<HeldKey, StoreError> {
+pub(crate) fn held((key, partner): (KeyRow, PartnerRow)) -> Result<HeldKey, StoreError> {
     Ok(HeldKey {
         key: key.try_into()?,
         partner: partner.try_into()?,
@@ -210,18 +210,6 @@ pub(crate) fn lock_for_use(
 ) -> Result<Option<HeldKey>, StoreError> {
     session.run(|connection| dialect::lock_key_for_use(connection, &id.to_string()))?;
     by_id(session, id)
-}
-
-pub(crate) fn lock_all_for_use(
-    session: &mut Session<Writing>,
-    ids: &[KeyId],
-) -> Result<Vec<HeldKey>, StoreError> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    session
-        .run(|connection| dialect::many::keys_for_use(connection, &ids))?
-        .into_iter()
-        .map(held)
-        .collect()
 }
 
 pub(crate) fn with_orgs_to_go<M>(session: &mut Session<M>) -> Result<Option<KeyId>, StoreError> {

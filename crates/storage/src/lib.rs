@@ -22,6 +22,7 @@ mod gate;
 mod key_changes;
 mod key_store;
 mod keys;
+mod known_keys;
 mod migrations;
 mod org_ends;
 mod org_progress;

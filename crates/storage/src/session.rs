@@ -9,7 +9,9 @@ use audit::Event;
 use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
 use stores::StoreError;
 
-use crate::{connection::AnyConnection, dialect, error, events, url::DatabaseUrl};
+use crate::{
+    connection::AnyConnection, dialect, error, events, known_keys::KnownKeys, url::DatabaseUrl,
+};
 
 /// The mode of a session that only asks.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct Session<M> {
     events: Vec<Event>,
     /// The mentions that need not be written again.
     pub(crate) noted: events::Noted,
+    /// The keys that need not be read again.
+    pub(crate) known_keys: KnownKeys,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -62,6 +66,7 @@ impl<M> Session<M> {
             conflict: false,
             events: Vec::new(),
             noted: events::Noted::default(),
+            known_keys: KnownKeys::default(),
             mode: PhantomData,
         })
     }
@@ -124,6 +129,7 @@ impl<M> Session<M> {
     fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         self.noted.undone();
+        self.known_keys.undone();
         // Each turn takes one away, or finds the connection broken, and then there are none.
         while self.connection.depth() > depth {
             self.spoiled = None;

@@ -12,6 +12,7 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     sql_types::{Array, BigInt, Bool, Nullable, Text},
 };
+use ids::KeyId;
 
 use super::{
     org_row::{InsertOrg, InsertSlug, UpdateOrg},
@@ -100,26 +101,25 @@ fn optional_numbers<R>(rows: &[R], value: impl Fn(&R) -> Option<i64>) -> Column<
 }
 
 /// Keys and their partners, held against every change until the transaction ends, while others hold
-/// them in this way too; in no order.
-pub(crate) fn keys_for_use(
+/// them in this way too; in no order. None on SQLite, where nobody else changes anything meanwhile.
+pub(crate) fn keys_held(
     connection: &mut AnyConnection,
-    ids: &[String],
-) -> QueryResult<Vec<(KeyRow, PartnerRow)>> {
-    let columns = (same::columns::<KeyRow>(), same::columns::<PartnerRow>());
-    let keys = partner_keys::table.inner_join(partners::table);
+    ids: &[KeyId],
+) -> QueryResult<Option<Vec<(KeyRow, PartnerRow)>>> {
     match connection {
         // As an insertion that refers to them holds them, so the partners are held a little sooner
         // than they would be.
-        AnyConnection::Postgres(postgres) => Same(
-            keys.filter(partner_keys::id.eq_any(ids))
+        AnyConnection::Postgres(postgres) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let keys = partner_keys::table
+                .inner_join(partners::table)
+                .filter(partner_keys::id.eq_any(ids))
                 .order(partner_keys::id)
-                .select(columns)
-                .for_key_share(),
-        )
-        .load(postgres),
-        AnyConnection::Sqlite(sqlite) => one_by_one(ids, |id| {
-            Fixed(keys.filter(partner_keys::id.eq(id)).select(columns)).load(sqlite)
-        }),
+                .select((same::columns::<KeyRow>(), same::columns::<PartnerRow>()))
+                .for_key_share();
+            Same(keys).load(postgres).map(Some)
+        }
+        AnyConnection::Sqlite(_) => Ok(None),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Partner keys.
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
-use keys::{KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey};
+use keys::{HeldKey, KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, Transaction as _};
 use time::OffsetDateTime;
 
 use super::world::{ALL, World, at, at_once, ids_of, traits::*};
@@ -115,6 +115,70 @@ pub async fn a_key_is_held_with_its_partner_as_it_is_now<D: Database>(db: D) {
     world.write(move |tx| tx.partner_update(&changed)).await;
     let held = world.read(move |view| view.key_by_digest(&[digest])).await;
     assert_eq!(held.unwrap().partner, partner);
+}
+
+/// Whoever makes orgs reads its keys so, again and again; a store that remembers them must not miss a
+/// change, nor believe in one that was undone.
+pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut partner = world.partner().await;
+    let (first, second) = (world.key(&partner).await, world.key(&partner).await);
+    let (a, b, unknown) = (first.id, second.id, world.build.id::<KeyId>());
+    let in_use = || async {
+        let held = world
+            .write(move |tx| tx.keys_for_use(&[unknown, b, a]))
+            .await;
+        let mut held: Vec<_> = held.iter().map(|held| HeldKey::clone(held)).collect();
+        held.sort_by_key(|held| held.key.id);
+        held
+    };
+    let as_stored =
+        || world.read(move |view| Ok([view.key(a)?, view.key(b)?].into_iter().flatten()));
+    let check = || async { assert_eq!(in_use().await, Vec::from_iter(as_stored().await)) };
+    check().await;
+    check().await;
+    world.write(move |tx| tx.key_revoke(a, at(1))).await;
+    check().await;
+    partner.max_orgs = Some(3);
+    let changed = partner.clone();
+    world.write(move |tx| tx.partner_update(&changed)).await;
+    check().await;
+
+    // What a transaction has changed it sees; once it is undone, nobody sees it, whatever else is
+    // changed then.
+    let disabled = PartnerKey {
+        disabled: true,
+        ..second.clone()
+    };
+    let undone = world.db.write(move |tx| {
+        tx.key_update(&disabled)?;
+        let held = tx.keys_for_use(&[b])?;
+        assert!(held.iter().all(|held| held.key.disabled));
+        Err::<(), _>(StoreError::Overloaded)
+    });
+    undone.await.unwrap_err();
+    partner.max_orgs = Some(4);
+    let changed = partner.clone();
+    world.write(move |tx| tx.partner_update(&changed)).await;
+    check().await;
+    let disabled = PartnerKey {
+        disabled: true,
+        ..second
+    };
+    partner.max_orgs = Some(5);
+    let changed = partner.clone();
+    let within = world.write(move |tx| {
+        let part = tx.savepoint(|tx| {
+            tx.key_update(&disabled)?;
+            tx.keys_for_use(&[b])?;
+            Err::<(), _>(StoreError::Overloaded)
+        });
+        assert!(part.is_err());
+        tx.partner_update(&changed)?;
+        tx.keys_for_use(&[b])
+    });
+    assert!(within.await.iter().all(|held| !held.key.disabled));
+    check().await;
 }
 
 /// What an admin may change is in the doc of `key_update`.

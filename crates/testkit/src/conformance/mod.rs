@@ -91,6 +91,7 @@ macro_rules! conformance_rules {
                 a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
                 a_duplicate_digest_is_an_error_and_changes_nothing
                 a_key_is_held_with_its_partner_as_it_is_now
+                keys_for_use_are_as_nobody_has_changed_them
                 a_key_update_writes_what_an_admin_may_change_and_nothing_else
                 a_stale_key_update_does_not_undo_a_revocation
                 a_key_is_revoked_once_and_its_time_stays
