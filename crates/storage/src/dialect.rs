@@ -6,7 +6,7 @@
 use ::orgs::OrgStatus;
 use diesel::{
     QueryResult,
-    connection::{AnsiTransactionManager, TransactionManager},
+    connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager},
     prelude::*,
     upsert::excluded,
 };
@@ -66,7 +66,7 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
-             PRAGMA wal_autocheckpoint = 4000;
+             PRAGMA wal_autocheckpoint = 32000;
              PRAGMA journal_size_limit = 67108864;
              PRAGMA temp_store = {};
              PRAGMA query_only = {};",
@@ -105,6 +105,14 @@ pub(crate) fn begin(connection: &mut AnyConnection) -> QueryResult<()> {
     AnyConnection::begin_transaction(connection)
 }
 
+/// Has SQLite's commits leave the wait for the disk to the caller. Checkpoints wait for it all the same.
+pub(crate) fn commit_without_waiting(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(_) => Ok(()),
+        AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("PRAGMA synchronous = NORMAL"),
+    }
+}
+
 /// SQLite's write-ahead log after a checkpoint.
 #[derive(Clone, Copy, Debug, diesel::QueryableByName)]
 pub(crate) struct Checkpointed {
@@ -116,14 +124,31 @@ pub(crate) struct Checkpointed {
     pub(crate) moved: i64,
 }
 
-/// A checkpoint: moves SQLite's write-ahead log into the file, as much of it as can be without anybody waiting. PostgreSQL sees to
-/// its own.
+/// A checkpoint: moves SQLite's write-ahead log into the file, as much of it as can be without anybody
+/// waiting. PostgreSQL sees to its own.
 pub(crate) fn checkpoint(connection: &mut AnyConnection) -> QueryResult<Option<Checkpointed>> {
     match connection {
         AnyConnection::Postgres(_) => Ok(None),
         AnyConnection::Sqlite(sqlite) => diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)")
             .get_result(sqlite)
             .map(Some),
+    }
+}
+
+/// Moves all of SQLite's write-ahead log into the file and empties it; whether nobody was in the way.
+pub(crate) fn empty_log(connection: &mut AnyConnection) -> QueryResult<bool> {
+    /// What the engine says of it.
+    #[derive(diesel::QueryableByName)]
+    struct Emptied {
+        /// 1 when somebody reads or writes in the log.
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        busy: i64,
+    }
+    match connection {
+        AnyConnection::Postgres(_) => Ok(true),
+        AnyConnection::Sqlite(sqlite) => diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .get_result(sqlite)
+            .map(|emptied: Emptied| emptied.busy == 0),
     }
 }
 

@@ -26,8 +26,9 @@ use crate::{
 
 /// How long the thread pauses after it has moved what there was.
 const PAUSE: Duration = Duration::from_millis(50);
-/// From how many pages on the log is to begin anew.
-const LONG: i64 = 1000;
+/// From how many pages on the log is to begin anew: 64 MiB. Each time the writer has to wait for the file
+/// to be synced, which takes as long as a hundred commits.
+const LONG: i64 = 16_000;
 /// How many pages are little, so that nobody waits long while they are moved.
 const LITTLE: i64 = 100;
 
@@ -78,6 +79,8 @@ struct Checkpointer {
     url: DatabaseUrl,
     session: Option<Session<Writing>>,
     news: Arc<News>,
+    /// How many pages are long.
+    long: i64,
     failing: bool,
 }
 
@@ -87,6 +90,7 @@ impl Checkpointer {
             url: url.clone(),
             session: None,
             news,
+            long: LONG,
             failing: false,
         }
     }
@@ -115,7 +119,7 @@ impl Checkpointer {
         let Some(log) = session.run(dialect::checkpoint)? else {
             return Ok(());
         };
-        if log.pages < LONG {
+        if log.pages < self.long {
             return Ok(());
         }
         // Meanwhile there were commits. What they wrote is less, and takes less time.
@@ -154,6 +158,7 @@ mod tests {
         let mut session = Session::connect(&url).unwrap();
         let news = Arc::new(News::default());
         let mut checkpointer = Checkpointer::new(&url, Arc::clone(&news));
+        checkpointer.long = 1000;
         let checkpoints = Checkpoints {
             news: Arc::clone(&news),
             _thread: mpsc::channel().0,

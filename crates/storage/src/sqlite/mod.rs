@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod checkpoint;
+mod sync;
 mod work;
 mod writer;
 

@@ -16,10 +16,12 @@ use tokio::sync::mpsc;
 
 use super::{
     checkpoint::Checkpoints,
+    sync::{self, Committed, Disk, Syncer},
     work::{Job, Way, Work},
 };
 use crate::{
     backlog::{Appended, Backlog},
+    dialect,
     error::OpenError,
     events,
     session::{Session, Writing},
@@ -31,6 +33,7 @@ pub(super) struct Writer {
     url: DatabaseUrl,
     session: Session<Writing>,
     checkpoints: Checkpoints,
+    syncer: Syncer<Batch>,
     backlog: Arc<Backlog>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
@@ -59,7 +62,11 @@ impl From<StoreError> for Failed {
 
 impl Writer {
     pub(super) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
-        let session = Session::connect(url).map_err(|source| OpenError::Unreachable {
+        Self::open_on(sync::disk_of(url), url, backlog)
+    }
+
+    fn open_on(disk: Disk, url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
+        let session = connect(url).map_err(|source| OpenError::Unreachable {
             url: url.to_string(),
             source,
         })?;
@@ -67,6 +74,7 @@ impl Writer {
             url: url.clone(),
             session,
             checkpoints: Checkpoints::open(url)?,
+            syncer: Syncer::start(disk)?,
             backlog,
             #[cfg(test)]
             commits: Arc::default(),
@@ -91,6 +99,13 @@ impl Writer {
     fn write(&mut self, mut batch: Batch) {
         if self.session.is_broken() {
             self.reconnect();
+        }
+        if self.syncer.has_failed() {
+            match self.session.run(dialect::empty_log) {
+                Ok(true) => self.syncer.begins_anew(),
+                Ok(false) => return batch.answer(&Err(StoreError::Overloaded)),
+                Err(error) => return batch.answer(&Err(error)),
+            }
         }
         self.session.forget_events();
         let mut way = Way::Straight;
@@ -117,19 +132,33 @@ impl Writer {
                 tracing::error!(%error, cause, jobs = batch.len(), "a batch was not written");
             }
         }
-        batch.answer(&outcome);
-        if outcome.is_ok() {
-            self.checkpoints.committed(&mut self.session);
+        if outcome.is_err() {
+            batch.answer(&outcome);
+            return;
         }
+        // Changes take the writer so long that it is worth another thread's time to go on with the next.
+        if batch.work.is_empty() {
+            self.syncer.here(batch);
+        } else {
+            self.syncer.beside(batch);
+        }
+        self.checkpoints.committed(&mut self.session);
     }
 
     /// Replaces a connection of no more use. When that fails, it fails again with the next batch.
     fn reconnect(&mut self) {
-        match Session::connect(&self.url) {
+        match connect(&self.url) {
             Ok(session) => self.session = session,
             Err(error) => tracing::error!(%error, "the writer can't open the database again"),
         }
     }
+}
+
+/// A connection whose commits leave the wait for the disk to the [`Syncer`].
+fn connect(url: &DatabaseUrl) -> Result<Session<Writing>, StoreError> {
+    let mut session = Session::connect(url)?;
+    session.run(dialect::commit_without_waiting)?;
+    Ok(session)
 }
 
 impl Batch {
@@ -165,7 +194,9 @@ impl Batch {
     fn len(&self) -> usize {
         self.work.len().saturating_add(self.appended.events().len())
     }
+}
 
+impl Committed for Batch {
     fn answer(self, outcome: &Result<(), StoreError>) {
         for work in self.work {
             work.answer(outcome);
@@ -179,6 +210,13 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Mutex, atomic::Ordering::SeqCst, mpsc},
+        thread,
+        time::Duration,
+    };
+
     use diesel::connection::SimpleConnection as _;
     use keys::{KeyQueries as _, KeyStore as _};
     use testkit::build::Build;
@@ -189,6 +227,99 @@ mod tests {
         backlog::{AuditMode, Told},
         migrate,
     };
+
+    /// A batch with a new partner, and where its answer comes.
+    fn new_partner(
+        writer: &Writer,
+        build: &Build,
+    ) -> (Batch, oneshot::Receiver<Result<(), StoreError>>) {
+        let partner = build.partner();
+        let (caller, answer) = oneshot::channel();
+        let work = move |tx: &mut Session<Writing>| tx.partner_insert(&partner);
+        let job = Job::Work(Box::new(Pending::new(work, caller)));
+        let batch = Batch::new([job].into_iter(), Arc::clone(&writer.backlog));
+        (batch, answer)
+    }
+
+    /// A batch with an event alone, and where its answer comes.
+    fn new_event(
+        writer: &Writer,
+        build: &Build,
+    ) -> (Batch, oneshot::Receiver<Result<(), StoreError>>) {
+        let event = Box::new(build.event(&build.key(&build.partner())));
+        let (caller, answer) = oneshot::channel();
+        let job = Job::Event(event, Told::Caller(caller));
+        let batch = Batch::new([job].into_iter(), Arc::clone(&writer.backlog));
+        (batch, answer)
+    }
+
+    fn on_disk(folder: &tempfile::TempDir, disk: Disk) -> Writer {
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        Writer::open_on(disk, &url, Backlog::new(AuditMode::Strict)).unwrap()
+    }
+
+    #[test]
+    fn nobody_is_answered_before_the_disk_has_it_and_changes_go_on_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let disk = move || released.lock().unwrap().recv().map_err(io::Error::other);
+        let mut writer = on_disk(&folder, Arc::new(disk));
+        let build = Build::new();
+        let before = writer.commits.load(SeqCst);
+        let (batch, mut first) = new_partner(&writer, &build);
+        writer.write(batch);
+        let (batch, mut event) = new_event(&writer, &build);
+        let commits = Arc::clone(&writer.commits);
+        let rest = thread::spawn(move || writer.write(batch));
+        while commits.load(SeqCst) < before + 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(50));
+        assert!(first.try_recv().is_err() && event.try_recv().is_err());
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        first.blocking_recv().unwrap().unwrap();
+        event.blocking_recv().unwrap().unwrap();
+        rest.join().unwrap();
+    }
+
+    #[test]
+    fn after_a_failed_sync_all_of_the_log_goes_into_the_file_before_anybody_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let failures = Arc::new(AtomicU64::new(0));
+        let left = Arc::clone(&failures);
+        let disk = move || match left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err(io::Error::other("a failure that this test is about")),
+            Err(_) => Ok(()),
+        };
+        let mut writer = on_disk(&folder, Arc::new(disk));
+        let build = Build::new();
+        let log = folder.path().join("cp.db-wal");
+        let mut written = |kind: fn(&Writer, &Build) -> _, build: &Build| {
+            let (batch, answer): (Batch, oneshot::Receiver<Result<(), StoreError>>) =
+                kind(&writer, build);
+            writer.write(batch);
+            (
+                answer.blocking_recv().unwrap().is_ok(),
+                log.metadata().unwrap().len(),
+            )
+        };
+        for kind in [new_partner, new_event] {
+            for _ in 0..20 {
+                assert!(written(kind, &build).0);
+            }
+            let (durable, long) = written(kind, &build);
+            assert!(durable);
+            failures.store(1, SeqCst);
+            assert!(!written(kind, &build).0);
+            let (durable, anew) = written(new_event, &build);
+            assert!(durable);
+            assert!(anew < long, "{anew} of {long} bytes");
+        }
+    }
 
     /// A disk that is full makes SQLite give up the whole transaction in the middle of a batch. Nothing
     /// of the batch may be kept, for its callers are told so, and the writer must live on.
