@@ -2,11 +2,11 @@
 
 mod provisioning;
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
 };
 
 pub use self::provisioning::ProvisioningMetrics;
@@ -31,6 +31,25 @@ pub struct Metrics {
     pub unknown_credentials: IntCounter,
     /// Audit events of answered calls that storage did not take.
     pub lost_events: IntGauge,
+}
+
+/// What is counted of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub method: &'static str,
+    pub route: &'static str,
+    pub status: u16,
+}
+
+/// Where the last answer of one endpoint was counted: most are like the one before, and to find their
+/// numbers by their labels takes longer than to count.
+#[derive(Default)]
+pub struct LastAnswer(RefCell<Option<Numbers>>);
+
+struct Numbers {
+    of: Answered,
+    requests: IntCounter,
+    durations: Histogram,
 }
 
 impl Metrics {
@@ -96,14 +115,30 @@ impl Metrics {
         })
     }
 
-    /// Counts one answer.
-    pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
-        self.requests
-            .with_label_values(&[method, route, &status.to_string()])
-            .inc();
-        self.durations
-            .with_label_values(&[method, route])
-            .observe(took.as_secs_f64());
+    /// Counts one answer, by the numbers that `last` keeps when they are the same as the last time.
+    pub fn answered(&self, last: &LastAnswer, answer: Answered, took: Duration) {
+        let mut last = last.0.borrow_mut();
+        let numbers = match last.as_mut() {
+            Some(numbers) if numbers.of == answer => numbers,
+            _ => last.insert(self.numbers(answer)),
+        };
+        numbers.requests.inc();
+        numbers.durations.observe(took.as_secs_f64());
+    }
+
+    fn numbers(&self, of: Answered) -> Numbers {
+        let Answered {
+            method,
+            route,
+            status,
+        } = of;
+        Numbers {
+            of,
+            requests: self
+                .requests
+                .with_label_values(&[method, route, &status.to_string()]),
+            durations: self.durations.with_label_values(&[method, route]),
+        }
     }
 
     /// Counts one refusal by a limit.

@@ -45,13 +45,18 @@ fn parse(text: &str, prefix: &'static str) -> Result<Ulid, ParseIdError> {
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))
         .ok_or(error)?;
-    let ulid = Ulid::from_string(rest).map_err(|_| error)?;
-    // One id, one spelling: lower case and overflowing first characters decode, but are not ours.
-    let mut canonical = [0; ulid::ULID_LEN];
-    if ulid.array_to_str(&mut canonical) == rest {
-        Ok(ulid)
+    canonical_ulid(rest).ok_or(error)
+}
+
+/// The ULID of a text, if that is its one spelling: lower case, letters that stand for digits and
+/// overflowing first characters decode too, but are not ours.
+#[must_use]
+pub fn canonical_ulid(text: &str) -> Option<Ulid> {
+    let fits = |byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z');
+    if text.starts_with(|first| first <= '7') && text.bytes().all(fits) {
+        Ulid::from_string(text).ok()
     } else {
-        Err(error)
+        None
     }
 }
 
@@ -165,6 +170,21 @@ mod tests {
         refused("org_01J9ZK6V3QG8W0T5N4R2M7XACDE");
         refused("org_01J9ZK6V3QG8W0T5N4R2M7XAC\u{e9}");
         refused("org_01J9ZK6V3QG8W0T5N4R2M7XACU");
+    }
+
+    #[test]
+    fn a_text_is_canonical_when_its_ulid_is_written_so() {
+        let text = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
+        for place in 0..text.len() {
+            for other in (0..=u8::MAX).map(char::from) {
+                let mut changed = text.to_owned();
+                changed.replace_range(place..=place, &other.to_string());
+                let written_so = Ulid::from_string(&changed)
+                    .ok()
+                    .filter(|ulid| ulid.to_string() == changed);
+                assert_eq!(canonical_ulid(&changed), written_so, "{changed}");
+            }
+        }
     }
 
     #[test]

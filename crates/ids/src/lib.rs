@@ -12,7 +12,7 @@ mod sequence;
 
 pub use id::{
     AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, ParseIdError, PartnerId, RequestId,
-    TypedId, WorkspaceId,
+    TypedId, WorkspaceId, canonical_ulid,
 };
 pub use labels::{InvalidLabels, Labels, MAX_LABELS};
 pub use name::{InvalidName, Name};

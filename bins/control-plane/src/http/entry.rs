@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use super::{
     problem::Complaint,
     router::{Arrival, Endpoint, Place},
 };
+use crate::metrics::{Answered, LastAnswer};
 
 /// A request that has passed the door.
 pub struct Http {
@@ -114,9 +116,11 @@ where
     H: Fn(Http) -> F + Clone + 'static,
     F: Future<Output = Result<Reply, Failure>> + 'static,
 {
+    let last = Rc::new(LastAnswer::default());
     Endpoint::new(move |arrival: Arrival| {
         let began = Instant::now();
         let app = Arc::clone(&arrival.app);
+        let last = Rc::clone(&last);
         let (method, route) = (method_name(&arrival.method), route(&arrival.place));
         let id = id_of_request(&arrival.headers, &app);
         let handler = handler.clone();
@@ -135,7 +139,12 @@ where
                 Err(response) => response,
             };
             let status = response.status().as_u16();
-            app.metrics.answered(method, route, status, began.elapsed());
+            let answered = Answered {
+                method,
+                route,
+                status,
+            };
+            app.metrics.answered(&last, answered, began.elapsed());
             tracing::debug!(
                 request_id = &*id,
                 method,

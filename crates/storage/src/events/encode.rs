@@ -8,7 +8,7 @@ use std::{
 };
 
 use audit::{Actor, Event, Request};
-use ids::{RequestId, TypedId as _, Ulid};
+use ids::{RequestId, TypedId as _, Ulid, canonical_ulid};
 use stores::StoreError;
 
 use super::segment::{
@@ -188,13 +188,8 @@ impl<'a> Tables<'a> {
 /// The parts of a text that is a prefix and a ULID in its one spelling.
 fn prefix_and_ulid(text: &str) -> Option<(&str, Ulid)> {
     let (prefix, rest) = text.split_once('_')?;
-    let id: Ulid = rest.parse().ok()?;
-    let mut canonical = [0; ULID_LEN];
-    (id.array_to_str(&mut canonical) == rest).then_some((prefix, id))
+    Some((prefix, canonical_ulid(rest)?))
 }
-
-/// How long a ULID is as text.
-const ULID_LEN: usize = 26;
 
 #[cfg(test)]
 mod tests {
