@@ -1,19 +1,25 @@
 //! A server that does nothing but answer, on the same framework, allocator and number of workers as
-//! the real one: every call gets the same status, headers and body.
+//! the real one: every call gets the same status, headers and body. It can put each call on record
+//! first, which shows what that alone costs.
+
+mod append;
 
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    sync::mpsc::Sender,
 };
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, Error, HttpResponse, HttpServer,
+    error::ErrorInternalServerError,
     http::StatusCode,
     web::{self, Bytes, Data},
 };
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,6 +40,10 @@ struct Args {
     /// A file with the body.
     #[arg(long)]
     body: PathBuf,
+    /// Where each call is recorded before it is answered: `file:PATH`, `sqlite:PATH` or the URL of a
+    /// PostgreSQL.
+    #[arg(long)]
+    append: Option<String>,
 }
 
 /// What every call is answered.
@@ -41,6 +51,7 @@ struct Same {
     status: StatusCode,
     headers: Vec<(String, String)>,
     body: Bytes,
+    append: Option<Sender<oneshot::Sender<()>>>,
 }
 
 fn main() -> Result<()> {
@@ -57,6 +68,7 @@ fn main() -> Result<()> {
         body: fs::read(&args.body)
             .context("the body can't be read")?
             .into(),
+        append: args.append.as_deref().map(append::start).transpose()?,
     });
     let listener = TcpListener::bind(args.listen)?;
     actix_web::rt::System::new().block_on(async move {
@@ -73,10 +85,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-async fn answer(same: Data<Same>) -> HttpResponse {
+async fn answer(same: Data<Same>) -> Result<HttpResponse, Error> {
+    if let Some(append) = &same.append {
+        let (caller, recorded) = oneshot::channel();
+        append.send(caller).map_err(ErrorInternalServerError)?;
+        recorded.await.map_err(ErrorInternalServerError)?;
+    }
     let mut response = HttpResponse::build(same.status);
     for (name, value) in &same.headers {
         response.append_header((name.as_str(), value.as_str()));
     }
-    response.body(same.body.clone())
+    Ok(response.body(same.body.clone()))
 }

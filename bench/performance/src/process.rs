@@ -141,8 +141,14 @@ impl Ours {
     }
 }
 
-/// Starts the bare server, which answers everything as `like` was answered.
-pub(crate) fn bare(bins: &Path, folder: &Path, like: &Answer) -> Result<Process> {
+/// Starts the bare server, which answers everything as `like` was answered; if there is a place for
+/// it, once the call is on record there.
+pub(crate) fn bare(
+    bins: &Path,
+    folder: &Path,
+    like: &Answer,
+    append: Option<&str>,
+) -> Result<Process> {
     fs::create_dir_all(folder)?;
     let file = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
         let path = folder.join(name);
@@ -158,5 +164,8 @@ pub(crate) fn bare(bins: &Path, folder: &Path, like: &Answer) -> Result<Process>
         .arg(file("headers", like.headers.as_bytes())?)
         .arg("--body")
         .arg(file("body", &like.body)?);
+    if let Some(place) = append {
+        command.args(["--append", place]);
+    }
     Process::start(command, address, &folder.join("bare.log"))
 }

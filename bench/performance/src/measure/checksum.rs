@@ -19,7 +19,7 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     let path = "/cp/whoami";
     let like = Client::connect(server.process.address, &wrong)?.get(path)?;
     ensure!(like.status == 401, "{path}: {}", like.status);
-    let bare = bare(&lab.bins, &lab.folder("bare")?, &like)?;
+    let bare = bare(&lab.bins, &lab.folder("bare")?, &like, None)?;
     let list = lab.list(&[(path.to_owned(), wrong)])?;
     let mut outcome = Outcome::default();
     for connections in [64, 256] {

@@ -27,7 +27,7 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     let token = lines.first().map_or("", |(_, token)| token);
     let like = Client::connect(server.process.address, token)?.get("/cp/whoami")?;
     ensure!(like.status == 200, "whoami: {}", like.status);
-    let bare = bare(&lab.bins, &lab.folder("bare")?, &like)?;
+    let bare = bare(&lab.bins, &lab.folder("bare")?, &like, None)?;
     let list = lab.list(&lines)?.display().to_string();
     let side = |who, address| Side {
         who,

@@ -33,7 +33,7 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     let orgs = setup::orgs(&server, 1)?;
     let (path, token) = orgs.first().context("there is no org")?;
     let like = Client::connect(server.process.address, token)?.get(path)?;
-    let bare = bare(&lab.bins, &lab.folder("bare")?, &like)?;
+    let bare = bare(&lab.bins, &lab.folder("bare")?, &like, None)?;
     let (own, verify) = (
         lab.list(&orgs)?,
         lab.list(&[("/verify".to_owned(), key.clone())])?,

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use super::setup;
 use crate::{
     client::Client,
-    lab::{Lab, Side},
+    lab::{Lab, Side, throughput},
     open_loop,
     postgres::Postgres,
     process::{Ours, Process, bare},
-    report::{Outcome, Spread},
+    report::{Outcome, Spread, ratios},
     wrk::{Load, Sample},
 };
 
@@ -23,7 +23,12 @@ const SHARE: f64 = 0.5;
 pub(super) fn sqlite(lab: &Lab) -> Result<Outcome> {
     let folder = lab.folder("status")?;
     let server = Ours::start(&lab.bins, &folder, &lab.sqlite(&folder), &[])?;
-    measure(lab, &server, 0.60)
+    let file = |engine: &str| format!("{engine}:{}", folder.join(engine).display());
+    let floors = [
+        ("bare, on record in a file", file("file")),
+        ("bare, on record in SQLite", file("sqlite")),
+    ];
+    measure(lab, &server, &floors, 0.60)
 }
 
 pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
@@ -31,7 +36,8 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
     let database = postgres.new_database()?;
     let folder = lab.folder("status")?;
     let server = Ours::start(&lab.bins, &folder, &database, &[])?;
-    measure(lab, &server, 0.60)
+    let floors = [("bare, on record in PostgreSQL", postgres.new_database()?)];
+    measure(lab, &server, &floors, 0.60)
 }
 
 pub(super) fn relaxed(lab: &Lab) -> Result<Outcome> {
@@ -39,16 +45,23 @@ pub(super) fn relaxed(lab: &Lab) -> Result<Outcome> {
     let settings = [("MOLECULE_CP_AUDIT", "relaxed")];
     let server = Ours::start(&lab.bins, &folder, &lab.sqlite(&folder), &settings)
         .context("the server does not start with MOLECULE_CP_AUDIT=relaxed")?;
-    measure(lab, &server, 0.85)
+    measure(lab, &server, &[], 0.85)
 }
 
-fn measure(lab: &Lab, server: &Ours, least: f64) -> Result<Outcome> {
+/// Measures our server against a bare one, and beside them bare ones that put each call on record in
+/// such places: what is lost there, nobody can get back who answers no call before it is on record.
+fn measure(lab: &Lab, server: &Ours, floors: &[(&str, String)], least: f64) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let many = setup::orgs(server, if lab.quick { 50 } else { MANY })?;
     let (path, token) = many.first().context("there is no org")?;
     let like = Client::connect(server.process.address, token)?.get(path)?;
     ensure!(like.status == 200, "{path}: {}", like.status);
-    let bare = bare(&lab.bins, &lab.folder("bare")?, &like)?;
+    let start = |place| bare(&lab.bins, &lab.folder("bare")?, &like, place);
+    let bare = start(None)?;
+    let floors = floors
+        .iter()
+        .map(|(who, place)| Ok((*who, start(Some(place))?)))
+        .collect::<Result<Vec<_>>>()?;
     let one = lab.list(many.get(..1).unwrap_or_default())?;
     let all = lab.list(&many)?;
     let mut most = 0.0_f64;
@@ -56,19 +69,43 @@ fn measure(lab: &Lab, server: &Ours, least: f64) -> Result<Outcome> {
         for connections in [64, 256] {
             let what = format!("{whose}, {connections} connections");
             println!("  {what}");
-            let [theirs, ours] = both(lab, list, connections, [&bare, &server.process])?;
+            let mut servers = vec![("bare", &bare), ("ours", &server.process)];
+            if whose == "one key and org" {
+                servers.extend(floors.iter().map(|(who, server)| (*who, server)));
+            }
+            let seen = in_turn(lab, list, connections, &servers)?;
+            let [theirs, ours, floors_seen @ ..] = seen.as_slice() else {
+                continue;
+            };
             if connections == 64 && whose == "one key and org" {
-                let seen = Spread::of(&crate::lab::throughput(&ours));
+                let seen = Spread::of(&throughput(ours));
                 most = seen.map_or(0.0, |spread| spread.median);
             }
             setup::compare(
                 &mut outcome,
                 &what,
-                ("bare", &theirs),
-                ("ours", &ours),
+                ("bare", theirs),
+                ("ours", ours),
                 Some(least),
             );
+            for ((who, _), seen) in floors.iter().zip(floors_seen) {
+                outcome.series(&what, who, "requests/s", throughput(seen));
+                for (pair, over) in [
+                    (format!("{who}, over bare"), (seen, theirs)),
+                    (format!("ours over {who}"), (ours, seen)),
+                ] {
+                    let ratio = ratios(&throughput(over.0), &throughput(over.1));
+                    outcome.series(&format!("{what}, ratio"), &pair, "×", ratio);
+                }
+            }
         }
+    }
+    if !floors.is_empty() {
+        outcome.note(
+            "On record: the bare server writes 64 bytes for each call before it answers it, those of \
+             all that wait in one piece, and waits for the disk once for the piece. No key is looked \
+             up and nothing can be asked of what it wrote.",
+        );
     }
     at_constant_rate(
         lab,
@@ -80,16 +117,15 @@ fn measure(lab: &Lab, server: &Ours, least: f64) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn both(
+/// Loads the servers in turn.
+fn in_turn(
     lab: &Lab,
     list: &Path,
     connections: u32,
-    servers: [&Process; 2],
-) -> Result<[Vec<Sample>; 2]> {
-    let sides = ["bare", "ours"];
-    let sides: Vec<Side<'_>> = sides
-        .into_iter()
-        .zip(servers)
+    servers: &[(&str, &Process)],
+) -> Result<Vec<Vec<Sample>>> {
+    let sides: Vec<Side<'_>> = servers
+        .iter()
         .map(|(who, server)| Side {
             who,
             load: Load {
@@ -101,10 +137,7 @@ fn both(
             },
         })
         .collect();
-    lab.interleave(&sides)?
-        .try_into()
-        .ok()
-        .context("two sides give two samples")
+    lab.interleave(&sides)
 }
 
 fn at_constant_rate(
