@@ -66,7 +66,7 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
-             PRAGMA wal_autocheckpoint = 32000;
+             PRAGMA wal_autocheckpoint = 8000;
              PRAGMA journal_size_limit = 67108864;
              PRAGMA temp_store = {};
              PRAGMA query_only = {};",

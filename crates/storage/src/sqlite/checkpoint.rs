@@ -4,8 +4,16 @@
 //! larger the file is. So a thread with a connection of its own moves what has been committed, again and
 //! again. The log begins anew only when all of it has been moved and the next commit comes: when it is
 //! long and little of it is left, the writer moves that between two commits.
+//!
+//! SQLite has the file synced only by whoever moves the last of the log. That would be the writer, with
+//! thousands of pages all over a large file waiting for the disk, and everybody with it. So the thread has
+//! the file synced too, a few pages at a time, for the disk takes a commit only after what it was given
+//! before.
 
 use std::{
+    fs::File,
+    io,
+    mem::ManuallyDrop,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,16 +27,21 @@ use stores::StoreError;
 
 use crate::{
     dialect,
-    error::OpenError,
+    error::{self, OpenError},
     session::{Session, Writing},
     url::DatabaseUrl,
 };
 
-/// How long the thread pauses after it has moved what there was.
-const PAUSE: Duration = Duration::from_millis(50);
-/// From how many pages on the log is to begin anew: 64 MiB. Each time the writer has to wait for the file
-/// to be synced, which takes as long as a hundred commits.
-const LONG: i64 = 16_000;
+/// How long the thread pauses after it has moved what there was. With a hundred thousand keys that are
+/// used at random, 99 of 100 calls took less than 7 ms with this and less than 16 ms with five times as
+/// much.
+const PAUSE: Duration = Duration::from_millis(10);
+/// From how many pages on the log is to begin anew: 16 MiB.
+const LONG: i64 = 4000;
+/// From how many pages on the log is a busy database's, whose file is synced by the thread from then on.
+const BUSY: i64 = 1000;
+/// How many pages are moved before the file is synced.
+const SOME: i64 = 64;
 /// How many pages are little, so that nobody waits long while they are moved.
 const LITTLE: i64 = 100;
 
@@ -79,8 +92,7 @@ struct Checkpointer {
     url: DatabaseUrl,
     session: Option<Session<Writing>>,
     news: Arc<News>,
-    /// How many pages are long.
-    long: i64,
+    file: Option<DatabaseFile>,
     failing: bool,
 }
 
@@ -90,7 +102,7 @@ impl Checkpointer {
             url: url.clone(),
             session: None,
             news,
-            long: LONG,
+            file: None,
             failing: false,
         }
     }
@@ -119,7 +131,13 @@ impl Checkpointer {
         let Some(log) = session.run(dialect::checkpoint)? else {
             return Ok(());
         };
-        if log.pages < self.long {
+        if self.file.is_none() && log.pages >= BUSY {
+            self.file = DatabaseFile::open(&self.url).map_err(not_synced)?;
+        }
+        if let Some(file) = &mut self.file {
+            file.moved(log.moved).map_err(not_synced)?;
+        }
+        if log.pages < LONG {
             return Ok(());
         }
         // Meanwhile there were commits. What they wrote is less, and takes less time.
@@ -128,6 +146,44 @@ impl Checkpointer {
             self.news.finish.store(true, Ordering::Relaxed);
         } else {
             self.news.committed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn not_synced(error: io::Error) -> StoreError {
+    error::unavailable(format!("the database's file can't be synced: {error}"))
+}
+
+/// The file of the database. It is never closed: a process that closes a file gives up all its locks on
+/// it, and SQLite has some.
+struct DatabaseFile {
+    file: ManuallyDrop<File>,
+    /// How many pages of the log were in it when it was last synced.
+    synced: i64,
+}
+
+impl DatabaseFile {
+    fn open(url: &DatabaseUrl) -> io::Result<Option<Self>> {
+        let Some(path) = url.sqlite_path() else {
+            return Ok(None);
+        };
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(Some(Self {
+            file: ManuallyDrop::new(file),
+            synced: 0,
+        }))
+    }
+
+    /// So many pages of the log have been moved into the file since the log began.
+    fn moved(&mut self, pages: i64) -> io::Result<()> {
+        if pages < self.synced {
+            // The log has begun anew, and for that the file was synced.
+            self.synced = 0;
+        }
+        if pages - self.synced >= SOME {
+            self.file.sync_data()?;
+            self.synced = pages;
         }
         Ok(())
     }
@@ -158,7 +214,6 @@ mod tests {
         let mut session = Session::connect(&url).unwrap();
         let news = Arc::new(News::default());
         let mut checkpointer = Checkpointer::new(&url, Arc::clone(&news));
-        checkpointer.long = 1000;
         let checkpoints = Checkpoints {
             news: Arc::clone(&news),
             _thread: mpsc::channel().0,
@@ -168,13 +223,16 @@ mod tests {
         write(&mut session, 1000);
         checkpointer.checkpoint().unwrap();
         assert!(!finish(), "a short log stays");
+        assert!(checkpointer.file.is_none());
 
-        write(&mut session, 4096 * 1200);
+        write(&mut session, 4096 * 5000);
         let mut reader = Session::<Reading>::connect(&url).unwrap();
         let read = reader.snapshot(|reader| {
             reader.run(|connection| sql_query("SELECT * FROM meta").execute(connection))?;
             checkpointer.checkpoint()?;
             assert!(finish());
+            let synced = checkpointer.file.as_ref().map(|file| file.synced);
+            assert!(synced.is_some_and(|pages| pages >= LONG), "{synced:?}");
             // The log can't begin anew while somebody reads in it, so this is left in it.
             write(&mut session, 1000);
             Ok(())
