@@ -22,9 +22,10 @@ use crate::{
     server::Site,
 };
 
-/// How large the small disk is, in MiB, and how much of it is taken at first.
-const DISK: usize = 16;
-const BALLAST: usize = 11;
+/// How large the small disk is, in MiB, and how much of it is taken at first. What is set free has room for
+/// SQLite's log at its usual length: when that alone fills the disk, it can't be moved into the file.
+const DISK: usize = 48;
+const BALLAST: usize = 43;
 /// How long the load may take to fill the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon a server must answer again.

@@ -16,11 +16,11 @@ use std::{
     mem::ManuallyDrop,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use stores::StoreError;
@@ -36,6 +36,11 @@ use crate::{
 /// used at random, 99 of 100 calls took less than 7 ms with this and less than 16 ms with five times as
 /// much.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How many commits are too few to be moved by themselves: the next one would find all of the log moved,
+/// and wait for the disk once more to begin it anew.
+const FEW: u32 = 8;
+/// How long they wait for more.
+const IDLE: Duration = Duration::from_secs(1);
 /// From how many pages on the log is to begin anew: 16 MiB.
 const LONG: i64 = 4000;
 /// From how many pages on the log is a busy database's, whose file is synced by the thread from then on.
@@ -54,8 +59,8 @@ pub(super) struct Checkpoints {
 
 #[derive(Default)]
 struct News {
-    /// There were commits since the thread last moved any.
-    committed: AtomicBool,
+    /// How many commits there were since the thread last moved any.
+    commits: AtomicU32,
     /// The writer is to move what is left.
     finish: AtomicBool,
 }
@@ -77,7 +82,7 @@ impl Checkpoints {
 
     /// To be called by the writer after each commit, on its connection.
     pub(super) fn committed(&self, session: &mut Session<Writing>) {
-        self.news.committed.store(true, Ordering::Relaxed);
+        self.news.commits.fetch_add(1, Ordering::Relaxed);
         if self.news.finish.swap(false, Ordering::Relaxed) {
             // When it can't be moved now, it is tried again by the thread.
             if let Err(error) = session.run(dialect::checkpoint) {
@@ -108,10 +113,14 @@ impl Checkpointer {
     }
 
     fn run(mut self, stop: &mpsc::Receiver<()>) {
+        let mut last = Instant::now();
         while let Err(mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(PAUSE) {
-            if !self.news.committed.swap(false, Ordering::Relaxed) {
+            let commits = self.news.commits.load(Ordering::Relaxed);
+            if commits == 0 || (commits < FEW && last.elapsed() < IDLE) {
                 continue;
             }
+            self.news.commits.store(0, Ordering::Relaxed);
+            last = Instant::now();
             let moved = self.checkpoint();
             if let Err(error) = &moved {
                 self.session = None;
@@ -145,7 +154,7 @@ impl Checkpointer {
         if log.pages - log.moved <= LITTLE {
             self.news.finish.store(true, Ordering::Relaxed);
         } else {
-            self.news.committed.store(true, Ordering::Relaxed);
+            self.news.commits.store(FEW, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -245,7 +254,7 @@ mod tests {
         };
         checkpoints.committed(&mut session);
         assert!(!finish());
-        assert!(news.committed.load(Ordering::Relaxed));
+        assert_eq!(news.commits.load(Ordering::Relaxed), 1);
         write(&mut session, 1000);
         assert!(pages(&mut session) < LITTLE);
     }

@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use stores::StoreError;
@@ -27,6 +29,9 @@ use crate::{
     session::{Session, Writing},
     url::DatabaseUrl,
 };
+
+/// How long the writer tries to empty the log before those who wait are told to come again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The owner of the write connection.
 pub(super) struct Writer {
@@ -100,12 +105,10 @@ impl Writer {
         if self.session.is_broken() {
             self.reconnect();
         }
-        if self.syncer.has_failed() {
-            match self.session.run(dialect::empty_log) {
-                Ok(true) => self.syncer.begins_anew(),
-                Ok(false) => return batch.answer(&Err(StoreError::Overloaded)),
-                Err(error) => return batch.answer(&Err(error)),
-            }
+        if self.syncer.has_failed()
+            && let Err(error) = self.empty_log()
+        {
+            return batch.answer(&Err(error));
         }
         self.session.forget_events();
         let mut way = Way::Straight;
@@ -143,6 +146,21 @@ impl Writer {
             self.syncer.beside(batch);
         }
         self.checkpoints.committed(&mut self.session);
+    }
+
+    /// Has all of the log moved into the file, so that what comes next does not stand on what may not be
+    /// there.
+    fn empty_log(&mut self) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        while !self.session.run(dialect::empty_log)? {
+            // The engine does not wait for another checkpoint, or whoever reads for long.
+            if begun.elapsed() > PATIENCE {
+                return Err(StoreError::Overloaded);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.syncer.begins_anew();
+        Ok(())
     }
 
     /// Replaces a connection of no more use. When that fails, it fails again with the next batch.
@@ -213,8 +231,6 @@ mod tests {
     use std::{
         io,
         sync::{Mutex, atomic::Ordering::SeqCst, mpsc},
-        thread,
-        time::Duration,
     };
 
     use diesel::connection::SimpleConnection as _;
