@@ -2,11 +2,10 @@
 
 use diesel::{
     PgConnection, QueryResult, SqliteConnection,
-    dsl::sql,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
-    sql_types::{Array, BigInt, Binary, Bool},
+    sql_types::{Array, BigInt, Binary},
     sqlite::Sqlite,
 };
 
@@ -139,7 +138,7 @@ pub(crate) struct Place {
 }
 
 /// Segments whose last ids are not below `from` and are below `below`, the last first; those alone
-/// that hold the bytes of the subject, if there is one. Hardly any holds them by chance.
+/// of seconds that mention the subject, if there is one.
 pub(crate) fn below(
     connection: &mut AnyConnection,
     subject: Option<&[u8; SUBJECT]>,
@@ -147,43 +146,32 @@ pub(crate) fn below(
     below: &Place,
     limit: i64,
 ) -> QueryResult<Bodies> {
-    let between = audit_segments::table
-        .filter(audit_segments::second.between(from.second, below.second))
-        .filter(audit_segments::last_id.ge(&from.id))
-        .filter(audit_segments::last_id.lt(&below.id));
-    let Some(subject) = subject else {
-        return between
+    match subject {
+        None => audit_segments::table
+            .filter(audit_segments::second.between(from.second, below.second))
+            .filter(audit_segments::last_id.ge(&from.id))
+            .filter(audit_segments::last_id.lt(&below.id))
             .order((
                 audit_segments::second.desc(),
                 audit_segments::last_id.desc(),
             ))
             .limit(limit)
             .select((audit_segments::last_id, audit_segments::body))
-            .load(connection);
-    };
-    // A busy second has thousands of segments, and most of them mention others: the engine passes them
-    // over where they are.
-    let (before, after) = match connection {
-        AnyConnection::Postgres(_) => ("position(", " in audit_segments.body) > 0"),
-        AnyConnection::Sqlite(_) => ("instr(audit_segments.body, ", ") > 0"),
-    };
-    let holds = sql::<Bool>(before)
-        .bind::<Binary, _>(&subject[..])
-        .sql(after);
-    audit_mentions::table
-        .inner_join(audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)))
-        .filter(audit_mentions::subject.eq(&subject[..]))
-        .filter(audit_mentions::second.between(from.second, below.second))
-        .filter(audit_segments::last_id.ge(&from.id))
-        .filter(audit_segments::last_id.lt(&below.id))
-        .filter(holds)
-        .order((
-            audit_mentions::second.desc(),
-            audit_segments::last_id.desc(),
-        ))
-        .limit(limit)
-        .select((audit_segments::last_id, audit_segments::body))
-        .load(connection)
+            .load(connection),
+        Some(subject) => audit_mentions::table
+            .inner_join(audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)))
+            .filter(audit_mentions::subject.eq(&subject[..]))
+            .filter(audit_mentions::second.between(from.second, below.second))
+            .filter(audit_segments::last_id.ge(&from.id))
+            .filter(audit_segments::last_id.lt(&below.id))
+            .order((
+                audit_mentions::second.desc(),
+                audit_segments::last_id.desc(),
+            ))
+            .limit(limit)
+            .select((audit_segments::last_id, audit_segments::body))
+            .load(connection),
+    }
 }
 
 /// Segments whose first ids are above `after` and below `below`, and whose last ids are not below
