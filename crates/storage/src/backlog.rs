@@ -109,14 +109,15 @@ impl Backlog {
     }
 
     /// Notes what became of a batch: of `ahead` events nobody waited for, the last of which was queued
-    /// at `last`, this many were lost. They are settled in the order in which they were queued.
+    /// at `last`, this many were lost. Batches are settled in about the order in which they were queued: one
+    /// that is synced in place may come before one that is synced beside the writer.
     fn settle(&self, ahead: usize, last: Option<Instant>, lost: u64, failed: bool) {
         if self.mode == AuditMode::Strict {
             return;
         }
         let mut waiting = self.waiting();
         waiting.events = waiting.events.saturating_sub(ahead);
-        waiting.since = last.unwrap_or(waiting.since);
+        waiting.since = last.map_or(waiting.since, |last| last.max(waiting.since));
         waiting.failed = failed;
         drop(waiting);
         if lost > 0 {

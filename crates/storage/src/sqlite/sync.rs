@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Waits until all that was written to the log before is on the disk.
-pub(super) type Disk = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+pub(super) type Disk = Box<dyn Fn() -> io::Result<()> + Send>;
 
 /// What was committed, and those who wait until it is durable.
 pub(super) trait Committed: Send + 'static {
@@ -34,40 +34,43 @@ pub(super) trait Committed: Send + 'static {
 
 /// Makes commits durable, beside the writer or in its place.
 pub(super) struct Syncer<B> {
-    beside: mpsc::SyncSender<B>,
+    commits: mpsc::SyncSender<B>,
     log: Log,
 }
 
-#[derive(Clone)]
 struct Log {
     disk: Disk,
     failed: Arc<AtomicBool>,
 }
 
 impl<B: Committed> Syncer<B> {
-    /// Starts the thread.
-    pub(super) fn start(disk: Disk) -> Result<Self, OpenError> {
+    /// Starts the thread. Two threads sync, each with a way of its own to the disk: of two who share a file
+    /// the system tells only one that something could not be written.
+    pub(super) fn start([beside, here]: [Disk; 2]) -> Result<Self, OpenError> {
         // With no room between: whoever hands over the next commit waits until the disk is free for it,
         // and meanwhile those after it gather.
-        let (beside, commits) = mpsc::sync_channel::<B>(0);
+        let (commits, waiting) = mpsc::sync_channel::<B>(0);
         let log = Log {
-            disk,
+            disk: here,
             failed: Arc::default(),
         };
-        let own = log.clone();
+        let own = Log {
+            disk: beside,
+            failed: Arc::clone(&log.failed),
+        };
         thread::Builder::new()
             .name("sqlite-sync".to_owned())
             .spawn(move || {
-                for commit in commits {
+                for commit in waiting {
                     commit.answer(&own.sync());
                 }
             })?;
-        Ok(Self { beside, log })
+        Ok(Self { commits, log })
     }
 
     /// Has a commit answered once it is durable, and returns as soon as that has begun.
     pub(super) fn beside(&self, commit: B) {
-        if let Err(mpsc::SendError(commit)) = self.beside.send(commit) {
+        if let Err(mpsc::SendError(commit)) = self.commits.send(commit) {
             self.here(commit);
         }
     }
@@ -114,7 +117,7 @@ pub(super) fn disk_of(url: &DatabaseUrl) -> Disk {
         .to_owned();
     path.push("-wal");
     let log = OnceLock::<File>::new();
-    Arc::new(move || {
+    Box::new(move || {
         if let Some(log) = log.get() {
             return log.sync_data();
         }
@@ -138,12 +141,14 @@ mod tests {
     #[test]
     fn after_a_failure_no_sync_counts_until_the_log_begins_anew() {
         let failing = Arc::new(AtomicBool::new(false));
-        let disk = Arc::clone(&failing);
-        let syncer = Syncer::start(Arc::new(move || {
-            if disk.swap(false, Ordering::SeqCst) {
-                return Err(io::Error::other("a failure that this test is about"));
-            }
-            Ok(())
+        let syncer = Syncer::start([(), ()].map(|()| -> Disk {
+            let failing = Arc::clone(&failing);
+            Box::new(move || {
+                if failing.swap(false, Ordering::SeqCst) {
+                    return Err(io::Error::other("a failure that this test is about"));
+                }
+                Ok(())
+            })
         }))
         .unwrap();
         let (caller, answer) = mpsc::channel();

@@ -67,10 +67,15 @@ impl From<StoreError> for Failed {
 
 impl Writer {
     pub(super) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
-        Self::open_on(sync::disk_of(url), url, backlog)
+        let disks = [sync::disk_of(url), sync::disk_of(url)];
+        Self::open_on(disks, url, backlog)
     }
 
-    fn open_on(disk: Disk, url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
+    fn open_on(
+        disks: [Disk; 2],
+        url: &DatabaseUrl,
+        backlog: Arc<Backlog>,
+    ) -> Result<Self, OpenError> {
         let session = connect(url).map_err(|source| OpenError::Unreachable {
             url: url.to_string(),
             source,
@@ -79,7 +84,7 @@ impl Writer {
             url: url.clone(),
             session,
             checkpoints: Checkpoints::open(url)?,
-            syncer: Syncer::start(disk)?,
+            syncer: Syncer::start(disks)?,
             backlog,
             #[cfg(test)]
             commits: Arc::default(),
@@ -269,20 +274,24 @@ mod tests {
         (batch, answer)
     }
 
-    fn on_disk(folder: &tempfile::TempDir, disk: Disk) -> Writer {
+    fn on_disk(
+        folder: &tempfile::TempDir,
+        disk: impl Fn() -> io::Result<()> + Clone + Send + 'static,
+    ) -> Writer {
         let file = folder.path().join("cp.db");
         let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
         migrate(&url).unwrap();
-        Writer::open_on(disk, &url, Backlog::new(AuditMode::Strict)).unwrap()
+        let disks: [Disk; 2] = [Box::new(disk.clone()), Box::new(disk)];
+        Writer::open_on(disks, &url, Backlog::new(AuditMode::Strict)).unwrap()
     }
 
     #[test]
     fn nobody_is_answered_before_the_disk_has_it_and_changes_go_on_meanwhile() {
         let folder = tempfile::tempdir().unwrap();
         let (release, released) = mpsc::channel();
-        let released = Mutex::new(released);
+        let released = Arc::new(Mutex::new(released));
         let disk = move || released.lock().unwrap().recv().map_err(io::Error::other);
-        let mut writer = on_disk(&folder, Arc::new(disk));
+        let mut writer = on_disk(&folder, disk);
         let build = Build::new();
         let before = writer.commits.load(SeqCst);
         let (batch, mut first) = new_partner(&writer, &build);
@@ -311,7 +320,7 @@ mod tests {
             Ok(_) => Err(io::Error::other("a failure that this test is about")),
             Err(_) => Ok(()),
         };
-        let mut writer = on_disk(&folder, Arc::new(disk));
+        let mut writer = on_disk(&folder, disk);
         let build = Build::new();
         let log = folder.path().join("cp.db-wal");
         let mut written = |kind: fn(&Writer, &Build) -> _, build: &Build| {
