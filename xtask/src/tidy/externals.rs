@@ -35,7 +35,9 @@ fn place_of(name: &str, member: &Member) -> Option<&'static str> {
         .iter()
         .any(|folder| member.folder.starts_with(folder));
     let in_crates = member.folder.starts_with("crates/");
-    let holds_database = ["storage", "testkit"].contains(&member.name.as_str());
+    // The bare one can be measured with an engine alone, too.
+    let holds_database =
+        ["storage", "testkit"].contains(&member.name.as_str()) || member.folder == "bench/bare";
     if DATABASE.contains(&name) && !holds_database {
         Some("belongs to storage alone")
     } else if is_of("actix", name) && !in_bins {
@@ -68,6 +70,8 @@ mod tests {
     fn the_database_is_held_by_storage() {
         check_one("crates/storage", "diesel", true);
         check_one("crates/testkit", "dev:diesel", true);
+        check_one("bench/bare", "diesel", true);
+        check_one("bench/growth", "diesel", false);
         check_one("crates/keys", "diesel", false);
         check_one("bins/control-plane", "libsqlite3-sys", false);
         check_one("crates/service", "dev:r2d2", false);

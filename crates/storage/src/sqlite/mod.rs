@@ -13,6 +13,7 @@ use crate::{
     url::DatabaseUrl,
 };
 
+mod batch;
 mod checkpoint;
 mod sync;
 mod work;

@@ -17,15 +17,15 @@ use stores::StoreError;
 use tokio::sync::mpsc;
 
 use super::{
+    batch::{Batch, Failed},
     checkpoint::Checkpoints,
     sync::{self, Committed, Disk, Syncer},
-    work::{Job, Way, Work},
+    work::{Job, Way},
 };
 use crate::{
-    backlog::{Appended, Backlog},
+    backlog::Backlog,
     dialect,
     error::OpenError,
-    events,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -42,27 +42,6 @@ pub(super) struct Writer {
     backlog: Arc<Backlog>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
-}
-
-/// What is done in one transaction.
-struct Batch {
-    work: Vec<Box<dyn Work>>,
-    appended: Appended,
-    outcomes: Vec<Result<(), StoreError>>,
-}
-
-/// Why a batch was not written.
-enum Failed {
-    /// A closure failed and had no savepoint.
-    Work,
-    /// The database did not take it.
-    Store(StoreError),
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl Writer {
@@ -145,10 +124,10 @@ impl Writer {
             return;
         }
         // Changes take the writer so long that it is worth another thread's time to go on with the next.
-        if batch.work.is_empty() {
-            self.syncer.here(batch);
-        } else {
+        if batch.changes() {
             self.syncer.beside(batch);
+        } else {
+            self.syncer.here(batch);
         }
         self.checkpoints.committed(&mut self.session);
     }
@@ -182,53 +161,6 @@ fn connect(url: &DatabaseUrl) -> Result<Session<Writing>, StoreError> {
     let mut session = Session::connect(url)?;
     session.run(dialect::commit_without_waiting)?;
     Ok(session)
-}
-
-impl Batch {
-    fn new(jobs: impl Iterator<Item = Job>, backlog: Arc<Backlog>) -> Self {
-        let mut batch = Self {
-            work: Vec::new(),
-            appended: Appended::new(backlog),
-            outcomes: Vec::new(),
-        };
-        for job in jobs {
-            match job {
-                Job::Work(work) => batch.work.push(work),
-                Job::Event(event, told) => batch.appended.push(event, told),
-            }
-        }
-        batch
-    }
-
-    /// Does everything.
-    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
-        for work in &mut self.work {
-            if !work.run(session, way) {
-                return Err(Failed::Work);
-            }
-        }
-        self.outcomes = match way {
-            Way::Straight | Way::Guarded => events::together(session, self.appended.events())?,
-            Way::Apart => events::one_by_one(session, self.appended.events()),
-        };
-        Ok(())
-    }
-
-    fn len(&self) -> usize {
-        self.work.len().saturating_add(self.appended.events().len())
-    }
-}
-
-impl Committed for Batch {
-    fn answer(self, outcome: &Result<(), StoreError>) {
-        for work in self.work {
-            work.answer(outcome);
-        }
-        // When the transaction did not even begin, there are no outcomes.
-        let outcomes = self.outcomes.into_iter().chain(std::iter::repeat(Ok(())));
-        self.appended
-            .answer(outcomes.map(|own| own.and_then(|()| outcome.clone())));
-    }
 }
 
 #[cfg(test)]

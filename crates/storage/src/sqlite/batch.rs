@@ -1,0 +1,89 @@
+//! What shares one transaction of the writer.
+
+use std::sync::Arc;
+
+use stores::StoreError;
+
+use super::{
+    sync::Committed,
+    work::{Job, Way, Work},
+};
+use crate::{
+    backlog::{Appended, Backlog},
+    events,
+    session::{Session, Writing},
+};
+
+/// What is done in one transaction.
+pub(super) struct Batch {
+    work: Vec<Box<dyn Work>>,
+    appended: Appended,
+    outcomes: Vec<Result<(), StoreError>>,
+}
+
+/// Why a batch was not written.
+pub(super) enum Failed {
+    /// A closure failed and had no savepoint.
+    Work,
+    /// The database did not take it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Batch {
+    pub(super) fn new(jobs: impl Iterator<Item = Job>, backlog: Arc<Backlog>) -> Self {
+        let mut batch = Self {
+            work: Vec::new(),
+            appended: Appended::new(backlog),
+            outcomes: Vec::new(),
+        };
+        for job in jobs {
+            match job {
+                Job::Work(work) => batch.work.push(work),
+                Job::Event(event, told) => batch.appended.push(event, told),
+            }
+        }
+        batch
+    }
+
+    /// Does everything.
+    pub(super) fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
+        for work in &mut self.work {
+            if !work.run(session, way) {
+                return Err(Failed::Work);
+            }
+        }
+        self.outcomes = match way {
+            Way::Straight | Way::Guarded => events::together(session, self.appended.events())?,
+            Way::Apart => events::one_by_one(session, self.appended.events()),
+        };
+        Ok(())
+    }
+
+    /// Whether it has more than events.
+    pub(super) const fn changes(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// How many jobs it has.
+    pub(super) fn len(&self) -> usize {
+        self.work.len().saturating_add(self.appended.events().len())
+    }
+}
+
+impl Committed for Batch {
+    fn answer(self, outcome: &Result<(), StoreError>) {
+        for work in self.work {
+            work.answer(outcome);
+        }
+        // When the transaction did not even begin, there are no outcomes.
+        let outcomes = self.outcomes.into_iter().chain(std::iter::repeat(Ok(())));
+        self.appended
+            .answer(outcomes.map(|own| own.and_then(|()| outcome.clone())));
+    }
+}
