@@ -155,12 +155,15 @@ mod tests {
         let written = recorded.iter().take_while(|byte| **byte == 0x5a).count();
         assert_eq!(written, 1000 * EACH);
 
-        ask(&start(&format!("sqlite:{}", path("db"))).unwrap(), 1000);
+        // Kept until all is read: when it goes, the thread closes the database, and locks it for that.
+        let sender = start(&format!("sqlite:{}", path("db"))).unwrap();
+        ask(&sender, 1000);
         let mut sqlite = SqliteConnection::establish(&path("db")).unwrap();
         let recorded: Vec<Vec<u8>> = pieces::table
             .select(pieces::piece)
             .load(&mut sqlite)
             .unwrap();
         assert_eq!(recorded.concat().len(), 1000 * EACH);
+        drop(sender);
     }
 }
