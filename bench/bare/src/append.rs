@@ -29,7 +29,7 @@ const LENGTH: u64 = 64 << 20;
 const TABLE: &str = "CREATE TABLE pieces (id INTEGER PRIMARY KEY, piece BLOB NOT NULL)";
 const POSTGRES_TABLE: &str = "DROP TABLE IF EXISTS pieces; CREATE TABLE pieces \
     (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, piece BYTEA NOT NULL)";
-/// As the real server has it.
+/// With the same log as the real server, and each commit waits for the disk.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
 diesel::table! {

@@ -181,38 +181,43 @@ mod tests {
         migrate,
     };
 
+    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+    fn batch_of(writer: &Writer, job: Job) -> Batch {
+        Batch::new([job].into_iter(), Arc::clone(&writer.backlog))
+    }
+
     /// A batch with a new partner, and where its answer comes.
-    fn new_partner(
-        writer: &Writer,
-        build: &Build,
-    ) -> (Batch, oneshot::Receiver<Result<(), StoreError>>) {
+    fn new_partner(writer: &Writer, build: &Build) -> (Batch, Answer) {
         let partner = build.partner();
         let (caller, answer) = oneshot::channel();
         let work = move |tx: &mut Session<Writing>| tx.partner_insert(&partner);
         let job = Job::Work(Box::new(Pending::new(work, caller)));
-        let batch = Batch::new([job].into_iter(), Arc::clone(&writer.backlog));
-        (batch, answer)
+        (batch_of(writer, job), answer)
     }
 
     /// A batch with an event alone, and where its answer comes.
-    fn new_event(
-        writer: &Writer,
-        build: &Build,
-    ) -> (Batch, oneshot::Receiver<Result<(), StoreError>>) {
+    fn new_event(writer: &Writer, build: &Build) -> (Batch, Answer) {
         let event = Box::new(build.event(&build.key(&build.partner())));
         let (caller, answer) = oneshot::channel();
-        let job = Job::Event(event, Told::Caller(caller));
-        let batch = Batch::new([job].into_iter(), Arc::clone(&writer.backlog));
-        (batch, answer)
+        (
+            batch_of(writer, Job::Event(event, Told::Caller(caller))),
+            answer,
+        )
+    }
+
+    fn migrated(folder: &tempfile::TempDir) -> DatabaseUrl {
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        url
     }
 
     fn on_disk(
         folder: &tempfile::TempDir,
         disk: impl Fn() -> io::Result<()> + Clone + Send + 'static,
     ) -> Writer {
-        let file = folder.path().join("cp.db");
-        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
-        migrate(&url).unwrap();
+        let url = migrated(folder);
         let disks: [Disk; 2] = [Box::new(disk.clone()), Box::new(disk)];
         Writer::open_on(disks, &url, Backlog::new(AuditMode::Strict)).unwrap()
     }
@@ -256,8 +261,7 @@ mod tests {
         let build = Build::new();
         let log = folder.path().join("cp.db-wal");
         let mut written = |kind: fn(&Writer, &Build) -> _, build: &Build| {
-            let (batch, answer): (Batch, oneshot::Receiver<Result<(), StoreError>>) =
-                kind(&writer, build);
+            let (batch, answer): (Batch, Answer) = kind(&writer, build);
             writer.write(batch);
             (
                 answer.blocking_recv().unwrap().is_ok(),
@@ -283,9 +287,7 @@ mod tests {
     #[test]
     fn a_full_disk_fails_a_batch_as_a_whole_and_the_writer_goes_on() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("cp.db");
-        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
-        migrate(&url).unwrap();
+        let url = migrated(&folder);
         let mut writer = Writer::open(&url, Backlog::new(AuditMode::Strict)).unwrap();
         let limit = |writer: &mut Writer, pages: u32| {
             let pragma = format!("PRAGMA max_page_count = {pages}");
