@@ -12,7 +12,7 @@ use crate::{
     pool::Pool,
     postgres::PostgresWriter,
     session::{Reading, Session, Writing},
-    sqlite::SqliteWriter,
+    sqlite::{SqliteWriter, indexer::Sizes},
     url::{DatabaseUrl, Engine},
 };
 
@@ -79,6 +79,15 @@ impl SqlDatabase {
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open_with(url: &DatabaseUrl, options: Options) -> Result<Self, OpenError> {
+        Self::open_indexing(url, options, Sizes::USUAL)
+    }
+
+    /// As [`SqlDatabase::open_with`]; an SQLite file's audit log is indexed in pieces of these sizes.
+    pub(crate) fn open_indexing(
+        url: &DatabaseUrl,
+        options: Options,
+        sizes: Sizes,
+    ) -> Result<Self, OpenError> {
         migrations::check::<Reading>(url)?;
         let backlog = Backlog::new(options.audit);
         let handle = match &url.0 {
@@ -91,6 +100,7 @@ impl SqlDatabase {
                         url,
                         Arc::clone(&backlog),
                         options.sqlite_batch,
+                        sizes,
                     )?),
                     backlog,
                     together: options.sqlite_batch.get().min(TOGETHER),

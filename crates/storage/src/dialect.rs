@@ -304,6 +304,7 @@ macro_rules! on_both {
 }
 
 // Below the macro, which they use.
+pub(crate) mod index;
 pub(crate) mod many;
 mod org_row;
 pub(crate) mod webhooks;
@@ -369,7 +370,7 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
     .map(drop)
 }
 
-/// Adds a segment of events and whom it mentions.
+/// Adds a segment of events and, unless they are indexed behind it, whom it mentions.
 pub(crate) fn segment_insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
     match connection {
         AnyConnection::Postgres(postgres) => segments::insert_on_postgres(postgres, segment),

@@ -305,6 +305,78 @@ mod tests {
         }
     }
 
+    /// Whom a second mentions is told by rows before the migration and by an index after it.
+    #[tokio::test]
+    async fn mentions_are_found_again_when_the_index_is_undone() {
+        use stores::Database as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        let build = testkit::build::Build::new();
+        let database = crate::SqlDatabase::open(&url).unwrap();
+        let (mut mentions, mut all) = (BTreeSet::new(), Vec::new());
+        // The length of what each has of subjects takes one byte, two, and three.
+        for keys in [1, 2, 7, 8, 20, 500] {
+            let events: Vec<_> = (0..keys)
+                .map(|_| build.event(&build.key(&build.partner())))
+                .collect();
+            let second = |event: &audit::Event| ids::TypedId::ulid(event.id).timestamp_ms() / 1000;
+            let last = events.iter().map(second).max().unwrap();
+            for event in &events {
+                let audit::Actor::PartnerKey { id, partner_id } = event.actor else {
+                    unreachable!()
+                };
+                let mentioned = |kind: u8, id| {
+                    let id = u128::from(id).to_be_bytes();
+                    ([&[kind], &id[..]].concat(), i64::try_from(last).unwrap())
+                };
+                mentions.insert(mentioned(2, ids::TypedId::ulid(id)));
+                mentions.insert(mentioned(1, ids::TypedId::ulid(partner_id)));
+            }
+            all.extend(events.clone());
+            let written = database.write(move |tx| {
+                use audit::AuditStore as _;
+                events.iter().try_for_each(|event| tx.event_insert(event))
+            });
+            written.await.map_err(|error: StoreError| error).unwrap();
+        }
+        drop(database);
+
+        let [up, down] = migration!("sqlite", "2026-11-26-000014_audit_index");
+        let mut session = connect::<Writing>(&url).unwrap();
+        session.run(|c| c.batch_execute(down)).unwrap();
+        let told: Vec<(Vec<u8>, i64)> = session
+            .run(|connection| {
+                use diesel::{QueryDsl as _, RunQueryDsl as _};
+                crate::schema::audit_mentions::table.load(connection)
+            })
+            .unwrap();
+        assert_eq!(told.len(), mentions.len());
+        assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), mentions);
+
+        session.run(|c| c.batch_execute(up)).unwrap();
+        drop(session);
+        let mut reader = connect::<Reading>(&url).unwrap();
+        for event in &all {
+            use audit::AuditQueries as _;
+            let audit::Actor::PartnerKey { id, .. } = event.actor else {
+                unreachable!()
+            };
+            let filter = audit::EventFilter {
+                actor: Some(audit::ActorId::Key(id)),
+                ..audit::EventFilter::all(audit::AuditSight::All)
+            };
+            let page = ids::PageRequest {
+                limit: 2,
+                after: None,
+            };
+            let told = reader.events(&filter, page).unwrap().items;
+            assert_eq!(told, std::slice::from_ref(event));
+        }
+    }
+
     #[test]
     fn both_engines_have_the_same_migrations() {
         let of = |folder: &str| {

@@ -180,6 +180,41 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// The segments as SQLite has them.
+    #[sql_name = "audit_segments"]
+    numbered_segments (number) {
+        number -> BigInt,
+        second -> BigInt,
+        last_id -> Binary,
+        first_id -> Binary,
+        events -> BigInt,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_index_runs (id) {
+        id -> BigInt,
+        state -> Text,
+        tier -> BigInt,
+        first_number -> BigInt,
+        last_number -> BigInt,
+        first_slot -> BigInt,
+        last_slot -> BigInt,
+        pages -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_index_pages (id) {
+        id -> BigInt,
+        run -> BigInt,
+        first -> Binary,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
     webhook_endpoints (id) {
         id -> Text,
         partner_id -> Text,
@@ -233,6 +268,7 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
+diesel::allow_tables_to_appear_in_same_query!(audit_index_runs, numbered_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);

@@ -105,6 +105,11 @@ impl<M> Session<M> {
         }
     }
 
+    /// Whether segments are found by an index that is made behind them, and not by mentions.
+    pub(crate) const fn is_indexed(&self) -> bool {
+        dialect::index::is_indexed(&self.connection)
+    }
+
     /// The events of this transaction's changes that are yet to be written.
     pub(crate) fn events_to_come(&self) -> &[Event] {
         &self.events

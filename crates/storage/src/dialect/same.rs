@@ -86,6 +86,17 @@ where
     }
 }
 
+/// Asks a question whose text is the same each time, or one of a few.
+pub(crate) fn list<'q, Q, T>(connection: &mut AnyConnection, question: Q) -> QueryResult<Vec<T>>
+where
+    Same<Q>: LoadQuery<'q, PgConnection, T> + LoadQuery<'q, SqliteConnection, T>,
+{
+    match connection {
+        AnyConnection::Postgres(postgres) => Same(question).load(postgres),
+        AnyConnection::Sqlite(sqlite) => Same(question).load(sqlite),
+    }
+}
+
 /// Asks a question, which must be [`Fixed`].
 pub(crate) fn ask<'q, Q, T>(connection: &mut AnyConnection, question: Q) -> QueryResult<Vec<T>>
 where

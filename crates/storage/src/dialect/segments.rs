@@ -9,6 +9,7 @@ use diesel::{
     sqlite::Sqlite,
 };
 
+use super::{index, same};
 use crate::{
     connection::AnyConnection,
     events::Segment,
@@ -26,16 +27,12 @@ pub(super) fn insert_on_postgres(
     InsertAll(segment).execute(connection).map(drop)
 }
 
-/// Adds a segment and whom it mentions.
+/// Adds a segment.
 pub(super) fn insert_on_sqlite(
     connection: &mut SqliteConnection,
     segment: &Segment,
 ) -> QueryResult<()> {
-    InsertSegment(segment).execute(connection)?;
-    if segment.subjects.is_empty() {
-        return Ok(());
-    }
-    InsertMentions(segment).execute(connection).map(drop)
+    InsertSegment(segment).execute(connection).map(drop)
 }
 
 /// The insertion of a segment, the same on both engines.
@@ -82,7 +79,7 @@ impl QueryId for InsertAll<'_> {
 
 impl RunQueryDsl<PgConnection> for InsertAll<'_> {}
 
-/// A segment alone.
+/// A segment, without whom it mentions.
 struct InsertSegment<'a>(&'a Segment);
 
 impl QueryFragment<Sqlite> for InsertSegment<'_> {
@@ -100,34 +97,6 @@ impl QueryId for InsertSegment<'_> {
 
 impl RunQueryDsl<SqliteConnection> for InsertSegment<'_> {}
 
-/// All mentions of a segment, the subjects given as one value and cut into pieces by the engine: one
-/// statement, whose text is the same however many there are.
-struct InsertMentions<'a>(&'a Segment);
-
-impl QueryFragment<Sqlite> for InsertMentions<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let Self(segment) = self;
-        out.push_sql("WITH RECURSIVE given (subjects, second) AS (VALUES (");
-        out.push_bind_param::<Binary, [u8]>(segment.subjects.as_flattened())?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, i64>(&segment.second)?;
-        out.push_sql(
-            ")), piece (at) AS (SELECT 1 UNION ALL SELECT at + 17 FROM piece WHERE at + 17 <= \
-             (SELECT length(subjects) FROM given)) INSERT OR IGNORE INTO audit_mentions \
-             (subject, second) SELECT substr(subjects, at, 17), second FROM given, piece WHERE \
-             length(subjects) > 0",
-        );
-        Ok(())
-    }
-}
-
-impl QueryId for InsertMentions<'_> {
-    type QueryId = InsertMentions<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl RunQueryDsl<SqliteConnection> for InsertMentions<'_> {}
-
 /// The ids by which segments are sorted, and their bodies.
 type Bodies = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -138,7 +107,7 @@ pub(crate) struct Place {
 }
 
 /// Segments whose last ids are not below `from` and are below `below`, the last first; those alone
-/// of seconds that mention the subject, if there is one.
+/// of seconds that mention the subject, if there is one. On SQLite nothing is known of mentions.
 pub(crate) fn below(
     connection: &mut AnyConnection,
     subject: Option<&[u8; SUBJECT]>,
@@ -147,30 +116,36 @@ pub(crate) fn below(
     limit: i64,
 ) -> QueryResult<Bodies> {
     match subject {
-        None => audit_segments::table
-            .filter(audit_segments::second.between(from.second, below.second))
-            .filter(audit_segments::last_id.ge(&from.id))
-            .filter(audit_segments::last_id.lt(&below.id))
-            .order((
-                audit_segments::second.desc(),
-                audit_segments::last_id.desc(),
-            ))
-            .limit(limit)
-            .select((audit_segments::last_id, audit_segments::body))
-            .load(connection),
-        Some(subject) => audit_mentions::table
-            .inner_join(audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)))
-            .filter(audit_mentions::subject.eq(&subject[..]))
-            .filter(audit_mentions::second.between(from.second, below.second))
-            .filter(audit_segments::last_id.ge(&from.id))
-            .filter(audit_segments::last_id.lt(&below.id))
-            .order((
-                audit_mentions::second.desc(),
-                audit_segments::last_id.desc(),
-            ))
-            .limit(limit)
-            .select((audit_segments::last_id, audit_segments::body))
-            .load(connection),
+        None => {
+            let question = audit_segments::table
+                .filter(audit_segments::second.between(from.second, below.second))
+                .filter(audit_segments::last_id.ge(&from.id))
+                .filter(audit_segments::last_id.lt(&below.id))
+                .order((
+                    audit_segments::second.desc(),
+                    audit_segments::last_id.desc(),
+                ))
+                .limit(limit)
+                .select((audit_segments::last_id, audit_segments::body));
+            same::list(connection, question)
+        }
+        Some(subject) => {
+            let question = audit_mentions::table
+                .inner_join(
+                    audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)),
+                )
+                .filter(audit_mentions::subject.eq(&subject[..]))
+                .filter(audit_mentions::second.between(from.second, below.second))
+                .filter(audit_segments::last_id.ge(&from.id))
+                .filter(audit_segments::last_id.lt(&below.id))
+                .order((
+                    audit_mentions::second.desc(),
+                    audit_segments::last_id.desc(),
+                ))
+                .limit(limit)
+                .select((audit_segments::last_id, audit_segments::body));
+            same::list(connection, question)
+        }
     }
 }
 
@@ -243,9 +218,17 @@ pub(crate) fn delete(
     second: i64,
     last_id: &[u8],
 ) -> QueryResult<()> {
-    diesel::delete(audit_segments::table.find((second, last_id)))
-        .execute(connection)
-        .map(drop)
+    let indexed = index::is_indexed(connection);
+    let newest = indexed.then(|| index::newest(connection)).transpose()?;
+    diesel::delete(audit_segments::table.find((second, last_id))).execute(connection)?;
+    // The number of the newest is free again.
+    if indexed {
+        let left = index::newest(connection)?;
+        if newest != Some(left) {
+            index::uncover_above(connection, left)?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the notes that these subjects are mentioned in a second.

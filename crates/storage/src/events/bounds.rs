@@ -65,10 +65,14 @@ impl Bounds {
         self.from.is_none_or(|from| id >= from) && self.below.is_none_or(|below| id < below)
     }
 
-    /// An id above the last of every segment that may have ids within the bounds.
-    pub(super) fn above_segments(self) -> Option<Ulid> {
-        let milliseconds = self.below?.timestamp_ms() + MOST_SPAN_MS + 1;
-        (milliseconds <= LAST_MS).then(|| lowest(milliseconds))
+    /// The highest id that a segment may end with which has ids within the bounds.
+    pub(super) fn highest_of_segments(self) -> Option<Ulid> {
+        let Some(below) = self.below else {
+            return Some(Ulid::from(u128::MAX));
+        };
+        u128::from(below)
+            .checked_sub(1)
+            .map(|_| highest(below.timestamp_ms().saturating_add(MOST_SPAN_MS)))
     }
 
     /// An id below the first of every segment that may have ids within the bounds.
@@ -90,6 +94,16 @@ pub(super) fn end_of_segments(time: OffsetDateTime) -> Ulid {
 
 fn milliseconds(time: OffsetDateTime) -> u64 {
     u64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(0)
+}
+
+/// The highest id of a millisecond.
+pub(super) fn highest(milliseconds: u64) -> Ulid {
+    let next = u128::from(lowest(milliseconds.saturating_add(1)));
+    if next == u128::MAX {
+        Ulid::from(next)
+    } else {
+        Ulid::from(next.saturating_sub(1))
+    }
 }
 
 /// The lowest id of a millisecond.

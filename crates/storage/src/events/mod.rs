@@ -2,6 +2,7 @@
 
 mod bounds;
 mod encode;
+pub(crate) mod index;
 mod noted;
 mod prune;
 mod row;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     encode::Segment,
     noted::Noted,
     row::EventRow,
+    segment::subjects_of,
     write::{fit_one_segment, of_changes, one_by_one, together, twice},
 };
 use crate::{

@@ -17,7 +17,7 @@ use crate::values;
 pub(super) const VERSION: u8 = 1;
 
 /// Someone or something by whom events are looked for: a byte for the kind, then the id.
-pub(super) type Subject = [u8; 17];
+pub(crate) type Subject = [u8; 17];
 
 /// The kinds of subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub(super) fn subject(kind: Kind, id: impl TypedId) -> Subject {
         rest.copy_from_slice(&bytes(id.ulid()));
     }
     subject
+}
+
+/// Whom a segment mentions.
+pub(crate) fn subjects_of(stored: &[u8]) -> Result<&[Subject], StoreError> {
+    let (subjects, _) = Subjects::read(stored)?;
+    Ok(subjects.0.as_chunks().0)
 }
 
 /// An id as it is stored.
@@ -86,6 +92,14 @@ fn in_one<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S:
 }
 
 impl<'a> Subjects<'a> {
+    /// Those of a segment, and what follows them.
+    fn read(stored: &'a [u8]) -> Result<(Self, &'a [u8]), StoreError> {
+        let Some((&VERSION, body)) = stored.split_first() else {
+            return Err(CORRUPT);
+        };
+        postcard::take_from_bytes(body).map_err(|_| CORRUPT)
+    }
+
     /// All of them.
     pub(super) fn iter(self) -> impl Iterator<Item = &'a Subject> {
         self.0.as_chunks().0.iter()
@@ -167,11 +181,7 @@ impl<'a> Body<'a> {
         stored: &'a [u8],
         whom: Option<&Subject>,
     ) -> Result<Option<Self>, StoreError> {
-        let Some((&VERSION, body)) = stored.split_first() else {
-            return Err(CORRUPT);
-        };
-        let (subjects, rest): (Subjects<'a>, &'a [u8]) =
-            postcard::take_from_bytes(body).map_err(|_| CORRUPT)?;
+        let (subjects, rest) = Subjects::read(stored)?;
         if whom.is_some_and(|whom| subjects.iter().all(|subject| subject != whom)) {
             return Ok(None);
         }

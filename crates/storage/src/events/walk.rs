@@ -8,6 +8,7 @@ use stores::StoreError;
 
 use super::{
     bounds::Bounds,
+    index::{Search, Stretch},
     row,
     segment::{Body, Kind, Subject, bytes, second, subject, ulid},
 };
@@ -73,31 +74,49 @@ pub(super) fn find<M>(
 /// Reads segments by their last ids, downwards.
 fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<(), StoreError> {
     let whom = most_selective(found.filter);
-    let from = found.bounds.from.map_or(
-        Place {
-            second: 0,
-            id: LOWEST.to_vec(),
-        },
-        place,
-    );
-    let mut below = found.bounds.above_segments().map_or(
-        Place {
-            second: i64::MAX,
-            id: ABOVE_ALL.to_vec(),
-        },
-        place,
-    );
+    let lowest = found.bounds.from.unwrap_or(Ulid::from(0));
+    let Some(highest) = found.bounds.highest_of_segments() else {
+        return Ok(());
+    };
+    let all = Stretch { lowest, highest };
+    let Some(whom) = whom.filter(|_| session.is_indexed()) else {
+        return stretch(session, found, whom.as_ref(), whom.as_ref(), all);
+    };
+    let mut search = Search::begin(session, whom, lowest, highest)?;
+    while let Some(next) = search.next(session)?
+        && !found.is_beyond(next.highest)
+    {
+        let within = Stretch {
+            lowest: next.lowest.max(lowest),
+            highest: next.highest.min(highest),
+        };
+        stretch(session, found, None, Some(&whom), within)?;
+    }
+    Ok(())
+}
+
+/// Reads the segments that end within some ids, downwards: of those that the engine has for the one who
+/// is mentioned, if it can tell, the ones that mention whom we look for.
+fn stretch<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    mentioned: Option<&Subject>,
+    whom: Option<&Subject>,
+    ids: Stretch,
+) -> Result<(), StoreError> {
+    let from = place(ids.lowest);
+    let mut below = place_above(ids.highest);
     let mut pace = Pace::new();
     loop {
         let limit = pace.limit;
         let read = session.run(|connection| {
-            dialect::segments::below(connection, whom.as_ref(), &from, &below, limit)
+            dialect::segments::below(connection, mentioned, &from, &below, limit)
         })?;
         for (last_id, body) in &read {
             if found.is_beyond(id(last_id)?) {
                 return Ok(());
             }
-            if let Some(body) = Body::read_of(body, whom.as_ref())? {
+            if let Some(body) = Body::read_of(body, whom)? {
                 pace.events += found.add_of(&body)?;
             }
         }
@@ -135,6 +154,23 @@ fn oldest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
 const LOWEST: [u8; 16] = [0; 16];
 /// What sorts above every id.
 const ABOVE_ALL: [u8; 17] = [u8::MAX; 17];
+
+/// The place right after an id.
+fn place_above(id: Ulid) -> Place {
+    u128::from(id).checked_add(1).map_or_else(
+        || Place {
+            second: i64::MAX,
+            id: ABOVE_ALL.to_vec(),
+        },
+        |next| {
+            let next = Ulid::from(next);
+            Place {
+                second: second(next),
+                id: stored(next),
+            }
+        },
+    )
+}
 
 fn place(id: Ulid) -> Place {
     Place {

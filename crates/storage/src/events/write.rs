@@ -80,8 +80,12 @@ pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Resul
     Ok(())
 }
 
-/// Adds a segment, and those of its mentions that are not known to be there.
+/// Adds a segment, and those of its mentions that are not known to be there, where they are not
+/// indexed behind it.
 fn add(session: &mut Session<Writing>, mut segment: Segment) -> Result<(), StoreError> {
+    if session.is_indexed() {
+        return session.run(|connection| dialect::segment_insert(connection, &segment));
+    }
     session
         .noted
         .retain_new(segment.second, &mut segment.subjects);

@@ -15,10 +15,12 @@ use crate::{
 
 mod batch;
 mod checkpoint;
+pub(crate) mod indexer;
 mod sync;
 mod work;
 mod writer;
 
+use indexer::{Indexing, Sizes};
 use work::{Job, Pending};
 
 /// How many jobs may wait.
@@ -28,6 +30,7 @@ const QUEUE: usize = 4096;
 pub(crate) struct SqliteWriter {
     jobs: mpsc::Sender<Job>,
     backlog: Arc<Backlog>,
+    _indexing: Indexing,
     #[cfg(test)]
     commits: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -37,17 +40,21 @@ impl SqliteWriter {
         url: &DatabaseUrl,
         backlog: Arc<Backlog>,
         batch: NonZeroUsize,
+        sizes: Sizes,
     ) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let writer = writer::Writer::open(url, Arc::clone(&backlog))?;
+        let news = writer.news();
         #[cfg(test)]
         let commits = Arc::clone(&writer.commits);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || writer.run(waiting, batch.get()))?;
+        let indexing = Indexing::start(url, sizes, &jobs, news)?;
         Ok(Self {
             jobs,
             backlog,
+            _indexing: indexing,
             #[cfg(test)]
             commits,
         })

@@ -8,7 +8,7 @@
 use std::sync::atomic::AtomicU64;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     batch::{Batch, Failed},
     checkpoint::Checkpoints,
+    indexer::News,
     sync::{self, Committed, Disk, Syncer},
     work::{Job, Way},
 };
@@ -38,6 +39,8 @@ pub(super) struct Writer {
     url: DatabaseUrl,
     session: Session<Writing>,
     checkpoints: Checkpoints,
+    /// Has one more with each commit, which adds a segment at the most, or a few.
+    news: News,
     syncer: Syncer<Batch>,
     backlog: Arc<Backlog>,
     #[cfg(test)]
@@ -63,11 +66,17 @@ impl Writer {
             url: url.clone(),
             session,
             checkpoints: Checkpoints::open(url)?,
+            news: News::default(),
             syncer: Syncer::start(disks)?,
             backlog,
             #[cfg(test)]
             commits: Arc::default(),
         })
+    }
+
+    /// Where the writer tells that there may be more to index.
+    pub(super) fn news(&self) -> News {
+        Arc::clone(&self.news)
     }
 
     /// Works until nobody can send any more and all that was sent is done; at most `batch` jobs share
@@ -111,8 +120,7 @@ impl Writer {
         match &outcome {
             Ok(()) => {
                 #[cfg(test)]
-                self.commits
-                    .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                self.commits.fetch_add(1, Ordering::SeqCst);
             }
             Err(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -129,6 +137,7 @@ impl Writer {
         } else {
             self.syncer.here(batch);
         }
+        self.news.fetch_add(1, Ordering::Relaxed);
         self.checkpoints.committed(&mut self.session);
     }
 

@@ -1,0 +1,329 @@
+//! Pages of postings: sorted, what repeats told once.
+//!
+//! A page is a byte for its version and the number of a slot that is not above any of its slots; then, for
+//! each subject, what of its bytes the one before it does not begin with, and its slots: the first counted
+//! from that of the page, each other one from the one before it. Numbers and lengths are written as
+//! `postcard` writes them.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use stores::StoreError;
+
+use super::{
+    super::segment::Subject,
+    posting::{Posting, Slot},
+};
+use crate::values;
+
+const VERSION: u8 = 1;
+/// From how many bytes on a page takes no more, so that its row fits into a page of the file.
+const FULL: usize = 3800;
+/// How many slots of one subject are written in one piece.
+const MOST_SLOTS: usize = 256;
+
+const CORRUPT: StoreError = values::corrupt("a page of the index of events");
+
+/// A subject and its slots.
+#[derive(Debug, Serialize, Deserialize)]
+struct Group<'a> {
+    /// The end of the subject; the rest is as in the subject before.
+    #[serde(borrow, serialize_with = "in_one")]
+    end: Cow<'a, [u8]>,
+    slots: Vec<u64>,
+}
+
+fn in_one<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+/// A page as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The posting that it begins with, so written that it sorts as postings do.
+    pub(crate) first: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A posting as the key of a page.
+pub(super) fn key((subject, slot): &Posting) -> Vec<u8> {
+    [&subject[..], &slot.number().to_be_bytes()].concat()
+}
+
+/// Makes pages of postings.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    base: Slot,
+    /// The subject that came last, and those of its slots that are not in a page yet.
+    subject: Subject,
+    slots: Vec<Slot>,
+    /// The subject that the page ends with.
+    before: Subject,
+    page: Page,
+    ready: Vec<Page>,
+}
+
+impl Pages {
+    /// For postings whose slots are not below this one.
+    pub(crate) const fn new(base: Slot) -> Self {
+        Self {
+            base,
+            subject: [0; 17],
+            slots: Vec::new(),
+            before: [0; 17],
+            page: Page {
+                first: Vec::new(),
+                body: Vec::new(),
+            },
+            ready: Vec::new(),
+        }
+    }
+
+    /// Adds a posting, which must be above the one before.
+    pub(crate) fn push(&mut self, (subject, slot): Posting) -> Result<(), StoreError> {
+        if subject != self.subject || self.slots.len() >= MOST_SLOTS {
+            self.end_group()?;
+            self.subject = subject;
+        }
+        self.slots.push(slot);
+        Ok(())
+    }
+
+    /// How many pages are ready.
+    pub(crate) const fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the pages that are ready.
+    pub(crate) fn take(&mut self) -> Vec<Page> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Takes all pages, once there are no more postings.
+    pub(crate) fn end(mut self) -> Result<Vec<Page>, StoreError> {
+        self.end_group()?;
+        self.end_page();
+        Ok(self.ready)
+    }
+
+    fn end_group(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.slots.first().copied() else {
+            return Ok(());
+        };
+        if self.page.body.len() >= FULL {
+            self.end_page();
+        }
+        let mut body = std::mem::take(&mut self.page.body);
+        let shared = if body.is_empty() {
+            self.page.first = key(&(self.subject, first));
+            body.push(VERSION);
+            body = write(&self.base.number(), body)?;
+            0
+        } else {
+            let pairs = self.subject.iter().zip(&self.before);
+            pairs.take_while(|(one, other)| one == other).count()
+        };
+        let mut above = self.base;
+        let mut slots = Vec::with_capacity(self.slots.len());
+        for slot in self.slots.drain(..) {
+            let after = slot.number().checked_sub(above.number());
+            slots.push(after.ok_or(CORRUPT)?);
+            above = slot;
+        }
+        let group = Group {
+            end: Cow::Borrowed(self.subject.get(shared..).unwrap_or_default()),
+            slots,
+        };
+        self.page.body = write(&group, body)?;
+        self.before = self.subject;
+        Ok(())
+    }
+
+    fn end_page(&mut self) {
+        if !self.page.body.is_empty() {
+            let empty = Page {
+                first: Vec::new(),
+                body: Vec::with_capacity(FULL + FULL / 4),
+            };
+            self.ready.push(std::mem::replace(&mut self.page, empty));
+        }
+    }
+}
+
+fn write<T: Serialize>(value: &T, body: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(value, body).map_err(|_| CORRUPT)
+}
+
+/// Gives each subject of a page with its slots to a function, in their order, until that has enough.
+fn groups(
+    body: &[u8],
+    mut each: impl FnMut(&Subject, &mut dyn Iterator<Item = Slot>) -> bool,
+) -> Result<(), StoreError> {
+    let Some((&VERSION, rest)) = body.split_first() else {
+        return Err(CORRUPT);
+    };
+    let (base, mut rest): (u64, _) = postcard::take_from_bytes(rest).map_err(|_| CORRUPT)?;
+    let mut subject: Subject = [0; 17];
+    let mut whole = true;
+    while !rest.is_empty() {
+        let (group, others): (Group<'_>, _) =
+            postcard::take_from_bytes(rest).map_err(|_| CORRUPT)?;
+        rest = others;
+        let shared = subject.len().checked_sub(group.end.len());
+        // The first subject of a page is told as a whole.
+        let shared = shared.filter(|shared| !whole || *shared == 0);
+        whole = false;
+        let end = shared.and_then(|shared| subject.get_mut(shared..));
+        end.ok_or(CORRUPT)?.copy_from_slice(&group.end);
+        let mut at = base;
+        let mut slots = group.slots.iter().map(|after| {
+            at = at.saturating_add(*after);
+            Slot::new(at)
+        });
+        if !each(&subject, &mut slots) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The postings of a page.
+pub(crate) fn read_page(body: &[u8]) -> Result<Vec<Posting>, StoreError> {
+    let mut postings = Vec::new();
+    groups(body, |subject, slots| {
+        postings.extend(slots.map(|slot| (*subject, slot)));
+        true
+    })?;
+    Ok(postings)
+}
+
+/// The slots that a page has for a subject, in their order.
+pub(super) fn slots_of(body: &[u8], whom: &Subject) -> Result<Vec<Slot>, StoreError> {
+    let mut found = Vec::new();
+    groups(body, |subject, slots| {
+        if subject == whom {
+            found.extend(slots);
+        }
+        subject <= whom
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::Rng as _;
+    use testkit::random::SeededRandom;
+
+    use super::*;
+
+    /// Sorted postings of so many subjects, some alike and some not, with up to so many slots each.
+    fn postings(seed: u64, subjects: u64, most: u64) -> Vec<Posting> {
+        let mut random = SeededRandom::new(seed);
+        let mut below = |end: u64| random.next_u64() % end;
+        let mut postings = Vec::new();
+        for _ in 0..subjects {
+            let mut subject = [7; 17];
+            let from = usize::try_from(below(17)).unwrap();
+            for byte in subject.iter_mut().skip(from) {
+                *byte = u8::try_from(below(256)).unwrap();
+            }
+            let mut slot = 1000;
+            for _ in 0..=below(most) {
+                slot += [0, 1, 90, 1 << 20, 1 << 40][usize::try_from(below(5)).unwrap()];
+                postings.push((subject, Slot::new(slot)));
+            }
+        }
+        postings.sort_unstable();
+        postings.dedup();
+        postings
+    }
+
+    fn pages_of(postings: &[Posting], base: u64) -> Vec<Page> {
+        let mut pages = Pages::new(Slot::new(base));
+        let mut all = Vec::new();
+        for posting in postings {
+            pages.push(*posting).unwrap();
+            if pages.ready() > 2 {
+                all.extend(pages.take());
+            }
+        }
+        all.extend(pages.end().unwrap());
+        all
+    }
+
+    #[test]
+    fn postings_come_back_from_pages_as_they_were() {
+        for (seed, subjects, most) in [
+            (1, 0, 1),
+            (2, 1, 1),
+            (3, 2000, 1),
+            (4, 300, 20),
+            (5, 3, 5000),
+        ] {
+            let postings = postings(seed, subjects, most);
+            let pages = pages_of(&postings, 1000);
+            let mut told = Vec::new();
+            for page in &pages {
+                let of_page = read_page(&page.body).unwrap();
+                assert_eq!(page.first, key(of_page.first().unwrap()));
+                told.extend(of_page);
+            }
+            assert_eq!(told, postings);
+            assert!(pages.is_sorted_by(|one, next| one.first < next.first));
+            for subject in postings.chunk_by(|one, other| one.0 == other.0) {
+                let whom = subject.first().unwrap().0;
+                let slots: Vec<Slot> = pages
+                    .iter()
+                    .flat_map(|page| slots_of(&page.body, &whom).unwrap())
+                    .collect();
+                assert_eq!(
+                    slots,
+                    subject.iter().map(|(_, slot)| *slot).collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_is_full_before_its_row_overflows_and_not_much_before() {
+        let pages = pages_of(&postings(6, 20_000, 1), 1000);
+        let (last, full) = pages.split_last().unwrap();
+        assert!(full.len() > 20 && last.body.len() < 4000);
+        for page in full {
+            assert!(
+                (FULL..4000).contains(&page.body.len()),
+                "{}",
+                page.body.len()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_order_is_refused() {
+        let mut pages = Pages::new(Slot::new(9));
+        pages.push(([1; 17], Slot::new(8))).unwrap();
+        assert!(pages.end().is_err());
+    }
+
+    #[test]
+    fn what_is_broken_is_told_and_nothing_is_made_up() {
+        let whole = pages_of(&postings(7, 3, 3), 1000).swap_remove(0).body;
+        let read = read_page(&whole).unwrap();
+        assert!(read_page(&[]).is_err());
+        for length in 0..whole.len() {
+            if let Ok(some) = read_page(whole.get(..length).unwrap()) {
+                assert!(read.starts_with(&some), "{length}");
+            }
+        }
+        for place in 0..whole.len() {
+            let mut flipped = whole.clone();
+            *flipped.get_mut(place).unwrap() ^= 0xff;
+            // Whatever it makes of it, reading it does no harm.
+            drop(read_page(&flipped));
+            drop(slots_of(&flipped, &[7; 17]));
+        }
+        let mut other = whole;
+        *other.first_mut().unwrap() = VERSION + 1;
+        assert!(read_page(&other).is_err());
+    }
+}

@@ -1,0 +1,309 @@
+//! The thread that indexes the log, behind those who write it.
+//!
+//! It reads segments that no run covers, sorts whom they mention, and has the writer add the pages of a
+//! run of that, a few at a time, as anybody has changes made. When there are as many runs of a tier as a
+//! larger one is made of, they are merged. A run counts from the transaction on that ends it, and what
+//! it replaces no longer does; whatever is cut off in between is cleared away.
+
+mod build;
+mod merge;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use stores::StoreError;
+use tokio::sync::{mpsc as jobs, oneshot};
+
+use self::{build::Source, merge::Merge};
+use super::work::{Job, Pending};
+use crate::{
+    dialect::index::{self as rows, Run},
+    error::OpenError,
+    events::{
+        index::{Posting, Slot},
+        subjects_of,
+    },
+    session::{Reading, Session, Writing},
+    url::DatabaseUrl,
+    values,
+};
+
+/// When and how much is indexed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// How often the thread looks whether there is enough to do.
+    pub(crate) pause: Duration,
+    /// How many segments a run of the first tier covers.
+    pub(crate) segments: i64,
+    /// How many events they have at the most, or about.
+    pub(crate) events: i64,
+    /// How many segments are enough once `patience` is over, so that few are left to be read one by one.
+    pub(crate) few: i64,
+    pub(crate) patience: Duration,
+    /// How many runs of a tier make one of the next.
+    pub(crate) fan: usize,
+    /// How many pages are written in one transaction.
+    pub(crate) chunk: usize,
+    /// How many pages a run has at the most that is still merged with others.
+    pub(crate) large: i64,
+}
+
+impl Sizes {
+    /// As they were found to be good: 50 ms or more of a busy log in a run, and merges of 64 MiB at most.
+    pub(crate) const USUAL: Self = Self {
+        pause: Duration::from_millis(50),
+        segments: 256,
+        events: 32_768,
+        few: 64,
+        patience: Duration::from_secs(10),
+        fan: 16,
+        chunk: 32,
+        large: 16_384,
+    };
+}
+
+/// The index, as the writer and its owner have it.
+pub(super) struct Indexing {
+    /// When it is dropped, the thread ends.
+    _thread: mpsc::Sender<()>,
+}
+
+/// How many segments the writer may have added, for all it knows.
+pub(super) type News = Arc<AtomicU64>;
+
+impl Indexing {
+    /// Starts the thread.
+    pub(super) fn start(
+        url: &DatabaseUrl,
+        sizes: Sizes,
+        jobs: &jobs::Sender<Job>,
+        news: News,
+    ) -> Result<Self, OpenError> {
+        let (thread, stop) = mpsc::channel();
+        let indexer = Indexer {
+            url: url.clone(),
+            session: None,
+            sizes,
+            jobs: jobs.downgrade(),
+            stop,
+        };
+        thread::Builder::new()
+            .name("audit-index".to_owned())
+            .spawn(move || indexer.run(&news))?;
+        Ok(Self { _thread: thread })
+    }
+}
+
+/// Why there is nothing more to be done now.
+#[derive(Debug)]
+enum Halt {
+    /// The owner is gone.
+    Stopped,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The thread.
+struct Indexer {
+    url: DatabaseUrl,
+    session: Option<Session<Reading>>,
+    sizes: Sizes,
+    jobs: jobs::WeakSender<Job>,
+    stop: mpsc::Receiver<()>,
+}
+
+impl Indexer {
+    fn run(mut self, news: &News) {
+        let mut failing = false;
+        // What an earlier process has left behind is seen to at once.
+        let mut seen = None;
+        let mut last = Instant::now();
+        loop {
+            let written = news.load(Ordering::Relaxed);
+            let new = seen.map_or(u64::MAX, |seen| written.wrapping_sub(seen));
+            let many = new >= u64::try_from(self.sizes.segments).unwrap_or(0);
+            if many || (new > 0 && last.elapsed() >= self.sizes.patience) {
+                let outcome = if seen.is_none() {
+                    self.begin().and_then(|()| self.work())
+                } else {
+                    self.work()
+                };
+                match outcome {
+                    Ok(()) => {
+                        failing = false;
+                        seen = Some(written);
+                    }
+                    Err(Halt::Stopped) => return,
+                    Err(Halt::Failed(error)) => {
+                        self.session = None;
+                        if !failing {
+                            tracing::warn!(%error, "the audit log can't be indexed; its lists are slow until it can");
+                        }
+                        failing = true;
+                    }
+                }
+                last = Instant::now();
+            }
+            if self.stop.recv_timeout(self.sizes.pause) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+
+    /// Gives up what another process has begun; if it still lives, it begins anew.
+    fn begin(&mut self) -> Result<(), Halt> {
+        self.write(|session| session.run(rows::drop_unfinished))
+    }
+
+    /// Does all that there is to do.
+    fn work(&mut self) -> Result<(), Halt> {
+        loop {
+            while self.cover()? {}
+            let merged = self.merge()?;
+            let cleared = self.clear()?;
+            if !merged && !cleared {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes a run of segments that no other covers; whether there may be enough for another one.
+    fn cover(&mut self) -> Result<bool, Halt> {
+        let sizes = self.sizes;
+        let (covered, newest) = self.read(|session| {
+            session
+                .snapshot(|session| Ok((session.run(rows::covered)?, session.run(rows::newest)?)))
+        })?;
+        if newest - covered < sizes.few {
+            return Ok(false);
+        }
+        let (mut postings, mut events) = (Vec::<Posting>::new(), 0);
+        let (mut to, mut id) = (covered, Vec::new());
+        while to - covered < sizes.segments && events < sizes.events {
+            let limit = (sizes.segments - (to - covered)).min(128);
+            let segments = self.read(|session| {
+                session.run(|connection| rows::segments_after(connection, to, limit))
+            })?;
+            if segments.is_empty() {
+                break;
+            }
+            for segment in segments {
+                let stored = <[u8; 16]>::try_from(&segment.last_id[..])
+                    .map_err(|_| values::corrupt("the id of a segment"))?;
+                let slot = Slot::of_bytes(stored);
+                let subjects = subjects_of(&segment.body)?;
+                postings.extend(subjects.iter().map(|subject| (*subject, slot)));
+                (to, id) = (segment.number, segment.last_id);
+                events += segment.events;
+            }
+        }
+        postings.sort_unstable();
+        postings.dedup();
+        let base = postings.iter().map(|(_, slot)| *slot).min();
+        let last = postings.iter().map(|(_, slot)| *slot).max();
+        let source = Source::Segments {
+            after: covered,
+            to,
+            last_id: id,
+        };
+        let mut postings = postings.into_iter();
+        let slots = (base.unwrap_or(Slot::FIRST), last.unwrap_or(Slot::FIRST));
+        let built = self.build(source, 0, slots, |_| Ok(postings.next()))?;
+        Ok(built && newest - to >= sizes.segments)
+    }
+
+    /// Merges runs, if there are enough of one tier; whether it did.
+    fn merge(&mut self) -> Result<bool, Halt> {
+        let runs = self.read(|session| session.run(rows::runs))?;
+        let Some(sources) = self.enough(&runs) else {
+            return Ok(false);
+        };
+        let first = sources.iter().map(|run| run.first_slot).min();
+        let last = sources.iter().map(|run| run.last_slot).max();
+        let slots = (slot(first.unwrap_or(0))?, slot(last.unwrap_or(0))?);
+        let tier = sources.iter().map(|run| run.tier).max().unwrap_or(0) + 1;
+        let ids: Vec<i64> = sources.iter().map(|run| run.id).collect();
+        let mut merge = Merge::of(&ids);
+        self.build(Source::Runs(ids), tier, slots, |indexer| {
+            merge.next(indexer)
+        })
+    }
+
+    /// The oldest runs of the lowest tier that has enough of them.
+    fn enough(&self, runs: &[Run]) -> Option<Vec<Run>> {
+        let highest = runs.iter().map(|run| run.tier).max()?;
+        (0..=highest).find_map(|tier| {
+            let of_tier = |run: &&Run| run.tier == tier && run.pages <= self.sizes.large;
+            let oldest: Vec<Run> = runs
+                .iter()
+                .filter(of_tier)
+                .take(self.sizes.fan)
+                .copied()
+                .collect();
+            (oldest.len() == self.sizes.fan).then_some(oldest)
+        })
+    }
+
+    /// Deletes what no longer counts; whether there was any.
+    fn clear(&mut self) -> Result<bool, Halt> {
+        let Some(run) = self.read(|session| session.run(rows::dropped))? else {
+            return Ok(false);
+        };
+        let limit = i64::try_from(self.sizes.chunk).unwrap_or(i64::MAX);
+        loop {
+            let begun = Instant::now();
+            let gone = self.write(move |session| session.run(|c| rows::clear(c, run, limit)))?;
+            if gone {
+                return Ok(true);
+            }
+            thread::sleep(begun.elapsed());
+        }
+    }
+
+    fn read<T>(
+        &mut self,
+        question: impl FnOnce(&mut Session<Reading>) -> Result<T, StoreError>,
+    ) -> Result<T, Halt> {
+        if self.stop.try_recv() == Err(mpsc::TryRecvError::Disconnected) {
+            return Err(Halt::Stopped);
+        }
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(Session::connect(&self.url)?),
+        };
+        Ok(question(session)?)
+    }
+
+    /// Has the writer make a change.
+    fn write<T: Send + 'static>(
+        &self,
+        change: impl Fn(&mut Session<Writing>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Halt> {
+        let (caller, answer) = oneshot::channel();
+        let jobs = self.jobs.upgrade().ok_or(Halt::Stopped)?;
+        jobs.blocking_send(Job::Work(Box::new(Pending::new(change, caller))))
+            .map_err(|_| Halt::Stopped)?;
+        drop(jobs);
+        let answer = answer.blocking_recv().map_err(|_| Halt::Stopped)?;
+        Ok(answer?)
+    }
+}
+
+fn slot(number: i64) -> Result<Slot, StoreError> {
+    values::number(number, "a slot of the index of events").map(Slot::new)
+}
+
+#[cfg(test)]
+mod tests;
