@@ -53,3 +53,29 @@ impl AnyConnection {
             .map_or(0, std::num::NonZeroU32::get)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::RunQueryDsl as _;
+
+    use super::*;
+
+    /// `.cargo/config.toml` has SQLite built so that connections wait for no lock that all of them share.
+    #[test]
+    fn sqlite_is_built_without_what_its_connections_would_share() {
+        #[derive(diesel::QueryableByName)]
+        struct BuiltWith {
+            #[diesel(sql_type = diesel::sql_types::Text, column_name = compile_options)]
+            option: String,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/cp.db", folder.path().display());
+        let mut connection = AnyConnection::connect(&url.parse().unwrap(), false).unwrap();
+        let options: Vec<BuiltWith> = diesel::sql_query("PRAGMA compile_options")
+            .load(&mut connection)
+            .unwrap();
+        let has = |name| options.iter().any(|built| built.option == name);
+        assert!(has("THREADSAFE=2") && has("ENABLE_QPSG") && has("DEFAULT_MEMSTATUS=0"));
+        assert!(!has("ENABLE_MEMORY_MANAGEMENT") && !has("THREADSAFE=1"));
+    }
+}

@@ -349,7 +349,7 @@ mod tests {
         session.run(|c| c.batch_execute(down)).unwrap();
         let told: Vec<(Vec<u8>, i64)> = session
             .run(|connection| {
-                use diesel::{QueryDsl as _, RunQueryDsl as _};
+                use diesel::RunQueryDsl as _;
                 crate::schema::audit_mentions::table.load(connection)
             })
             .unwrap();

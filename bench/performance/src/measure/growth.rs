@@ -1,6 +1,6 @@
 //! How latency, memory and files grow with what is stored.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,6 +24,8 @@ const FILLED: &str = "filled";
 const STEADY: (&str, &str) = ("authentication (whoami) at 500/s", "/cp/whoami");
 /// That rate, per second.
 const RATE: f64 = 500.0;
+/// For how long nothing is written by a server that has nothing left to write.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// What is asked at each size: a name and the path of a GET, or none for the creation of orgs.
 const CALLS: [(&str, Option<&str>); 4] = [
@@ -106,7 +108,11 @@ fn fill(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<()> {
     // First all but the events: that tells what they add.
     let before = filled(lab, &folder, &["--keys", &size.to_string()])?;
     let events = u64::from(size).saturating_mul(10);
-    let after = filled(lab, &folder, &["--events", &events.to_string()])?;
+    filled(lab, &folder, &["--events", &events.to_string()])?;
+    let server = Ours::start(&lab.bins, &folder, &url, &[])?;
+    wait_until_quiet(&folder)?;
+    drop(server);
+    let after = size_of(&folder)?;
     let each = count(after.saturating_sub(before)) / count(events);
     fs::write(&marker, format!("{schema}\n{each}"))?;
     told(&marker, size, outcome)
@@ -122,6 +128,18 @@ fn filled(lab: &Lab, folder: &Path, what: &[&str]) -> Result<u64> {
         .status()?;
     ensure!(status.success(), "bench-growth failed");
     size_of(folder)
+}
+
+/// Waits until the server has nothing left to write: it indexes its log behind those who write it.
+fn wait_until_quiet(folder: &Path) -> Result<()> {
+    let log = folder.join("molecule.db-wal");
+    loop {
+        let written = fs::metadata(&log)?.modified()?;
+        thread::sleep(QUIET);
+        if fs::metadata(&log)?.modified()? == written {
+            return Ok(());
+        }
+    }
 }
 
 /// The size on disk of an event, as it was seen at the filling.

@@ -2,7 +2,10 @@
 
 use diesel::{QueryResult, SqliteConnection, dsl, prelude::*, result};
 
-use super::same::{Fixed, Same};
+use super::{
+    same::{Fixed, Same},
+    segments::Bodies,
+};
 use crate::{
     connection::AnyConnection,
     events::index::Page,
@@ -67,13 +70,42 @@ pub(crate) fn live(
     Fixed(question).load(sqlite(connection)?)
 }
 
-/// The last ids of the segments that no live run covers.
-pub(crate) fn uncovered(connection: &mut AnyConnection) -> QueryResult<Vec<Vec<u8>>> {
-    let covered = covered(connection)?;
+/// The last segments of a second whose last ids are not below one and are below another: their last ids
+/// and bodies.
+pub(crate) fn segments_within(
+    connection: &mut AnyConnection,
+    second: i64,
+    from: &[u8],
+    below: &[u8],
+    limit: i64,
+) -> QueryResult<Bodies> {
     let question = segments::table
-        .filter(segments::number.gt(covered))
-        .select(segments::last_id);
-    Fixed(question).load(sqlite(connection)?)
+        .filter(segments::second.eq(second))
+        .filter(segments::last_id.ge(from))
+        .filter(segments::last_id.lt(below))
+        .order(segments::last_id.desc())
+        .select((segments::last_id, segments::body))
+        .limit(limit);
+    Same(question).load(sqlite(connection)?)
+}
+
+/// The numbers, last ids and bodies of segments.
+type Numbered = Vec<(i64, Vec<u8>, Vec<u8>)>;
+
+/// The last segments between two numbers, neither of them included: their numbers, last ids and bodies.
+pub(crate) fn segments_before(
+    connection: &mut AnyConnection,
+    above: i64,
+    below: i64,
+    limit: i64,
+) -> QueryResult<Numbered> {
+    let question = segments::table
+        .filter(segments::number.gt(above))
+        .filter(segments::number.lt(below))
+        .order(segments::number.desc())
+        .select((segments::number, segments::last_id, segments::body))
+        .limit(limit);
+    Same(question).load(sqlite(connection)?)
 }
 
 /// Up to which number live runs cover all segments.

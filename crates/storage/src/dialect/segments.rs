@@ -98,7 +98,7 @@ impl QueryId for InsertSegment<'_> {
 impl RunQueryDsl<SqliteConnection> for InsertSegment<'_> {}
 
 /// The ids by which segments are sorted, and their bodies.
-type Bodies = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Bodies = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A place among segments: a second, and an id within it.
 pub(crate) struct Place {

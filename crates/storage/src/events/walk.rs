@@ -8,12 +8,15 @@ use stores::StoreError;
 
 use super::{
     bounds::Bounds,
-    index::{Search, Stretch},
+    index::{Search, Slot},
     row,
     segment::{Body, Kind, Subject, bytes, second, subject, ulid},
 };
 use crate::{
-    dialect::{self, segments::Place},
+    dialect::{
+        self,
+        segments::{Bodies, Place},
+    },
     session::Session,
 };
 
@@ -78,40 +81,80 @@ fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
     let Some(highest) = found.bounds.highest_of_segments() else {
         return Ok(());
     };
-    let all = Stretch { lowest, highest };
+    let (from, below) = (place(lowest), place_above(highest));
     let Some(whom) = whom.filter(|_| session.is_indexed()) else {
-        return stretch(session, found, whom.as_ref(), whom.as_ref(), all);
+        return downwards(
+            session,
+            found,
+            whom.as_ref(),
+            below,
+            |session, below, limit| {
+                session.run(|connection| {
+                    dialect::segments::below(connection, whom.as_ref(), &from, below, limit)
+                })
+            },
+        );
     };
-    let mut search = Search::begin(session, whom, lowest, highest)?;
-    while let Some(next) = search.next(session)?
-        && !found.is_beyond(next.highest)
+    uncovered(session, found, &whom)?;
+    let mut search = Search::begin(session, whom, Slot::of(lowest), Slot::of(highest))?;
+    while let Some(slot) = search.next(session)?
+        && !found.is_beyond(slot.highest())
     {
-        let within = Stretch {
-            lowest: next.lowest.max(lowest),
-            highest: next.highest.min(highest),
-        };
-        stretch(session, found, None, Some(&whom), within)?;
+        let second = second(slot.lowest());
+        let from = stored(slot.lowest().max(lowest));
+        let below = place_above(slot.highest().min(highest));
+        downwards(
+            session,
+            found,
+            Some(&whom),
+            below,
+            |session, below, limit| {
+                session.run(|connection| {
+                    dialect::index::segments_within(connection, second, &from, &below.id, limit)
+                })
+            },
+        )?;
     }
     Ok(())
 }
 
-/// Reads the segments that end within some ids, downwards: of those that the engine has for the one who
-/// is mentioned, if it can tell, the ones that mention whom we look for.
-fn stretch<M>(
+/// Reads the segments that the index does not cover yet; hardly ever are there many.
+fn uncovered<M>(
     session: &mut Session<M>,
     found: &mut Found<'_>,
-    mentioned: Option<&Subject>,
-    whom: Option<&Subject>,
-    ids: Stretch,
+    whom: &Subject,
 ) -> Result<(), StoreError> {
-    let from = place(ids.lowest);
-    let mut below = place_above(ids.highest);
+    let covered = session.run(dialect::index::covered)?;
+    let mut below = i64::MAX;
+    loop {
+        let read = session.run(|connection| {
+            dialect::index::segments_before(connection, covered, below, MOST_READ)
+        })?;
+        for (number, last_id, body) in &read {
+            below = *number;
+            if !found.is_beyond(id(last_id)?)
+                && let Some(body) = Body::read_of(body, Some(whom))?
+            {
+                found.add_of(&body)?;
+            }
+        }
+        if i64::try_from(read.len()).unwrap_or(i64::MAX) < MOST_READ {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads segments downwards, as many at once as is good: those that mention the subject, if there is one.
+fn downwards<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    whom: Option<&Subject>,
+    mut below: Place,
+    mut read: impl FnMut(&mut Session<M>, &Place, i64) -> Result<Bodies, StoreError>,
+) -> Result<(), StoreError> {
     let mut pace = Pace::new();
     loop {
-        let limit = pace.limit;
-        let read = session.run(|connection| {
-            dialect::segments::below(connection, mentioned, &from, &below, limit)
-        })?;
+        let read = read(session, &below, pace.limit)?;
         for (last_id, body) in &read {
             if found.is_beyond(id(last_id)?) {
                 return Ok(());

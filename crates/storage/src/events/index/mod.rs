@@ -9,7 +9,7 @@ mod page;
 mod posting;
 mod search;
 
-pub(super) use self::search::{Search, Stretch};
+pub(super) use self::search::Search;
 pub(crate) use self::{
     page::{Page, Pages, read_page},
     posting::{Posting, Slot},

@@ -1,25 +1,13 @@
 //! Looking for the segments that mention a subject, from the newest on.
 
-use ids::Ulid;
 use stores::StoreError;
 
 use super::{
-    super::segment::{Subject, ulid},
+    super::segment::Subject,
     page::{key, slots_of},
     posting::Slot,
 };
 use crate::{dialect, session::Session, values};
-
-/// How many slots may lie between two segments that no run covers, so that they are read by one
-/// question: a second.
-const NEAR: u64 = 125;
-
-/// Ids between which segments end that may mention the subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Stretch {
-    pub(in super::super) lowest: Ulid,
-    pub(in super::super) highest: Ulid,
-}
 
 /// A search: what is left of what may have segments of the subject.
 #[derive(Debug)]
@@ -28,8 +16,6 @@ pub(in super::super) struct Search {
     /// The slots in which the segments must be.
     first: Slot,
     last: Slot,
-    /// Segments that no run covers, the newest last.
-    uncovered: Vec<(Slot, Slot)>,
     /// Runs that have not been looked into, by their last slots.
     runs: Vec<Run>,
     /// What the others have.
@@ -53,88 +39,51 @@ struct Found {
 }
 
 impl Search {
-    /// Begins to look for segments whose last ids lie between two.
+    /// Begins to look for segments between two slots.
     pub(in super::super) fn begin<M>(
         session: &mut Session<M>,
         whom: Subject,
-        from: Ulid,
-        to: Ulid,
+        first: Slot,
+        last: Slot,
     ) -> Result<Self, StoreError> {
-        let (first, last) = (Slot::of(from), Slot::of(to));
         let runs = session
             .run(|connection| dialect::index::live(connection, number(first), number(last)))?;
         let mut runs: Vec<Run> = runs
             .into_iter()
-            .map(|(id, last)| {
-                Ok(Run {
-                    id,
-                    last: slot(last)?,
-                })
-            })
-            .collect::<Result<_, StoreError>>()?;
+            .map(|(id, last)| slot(last).map(|last| Run { id, last }))
+            .collect::<Result<_, _>>()?;
         runs.sort_unstable_by_key(|run| run.last);
-        let uncovered = session.run(dialect::index::uncovered)?;
-        let mut slots: Vec<Slot> = uncovered
-            .into_iter()
-            .map(|id| <[u8; 16]>::try_from(id).map(ulid).map(Slot::of))
-            .collect::<Result<_, _>>()
-            .map_err(|_| values::corrupt("the id of a segment"))?;
-        slots.retain(|slot| (first..=last).contains(slot));
-        slots.sort_unstable();
-        let near = |one: &Slot, next: &Slot| next.number() - one.number() <= NEAR;
-        let uncovered = slots
-            .chunk_by(near)
-            .filter_map(|slots| Some((*slots.first()?, *slots.last()?)))
-            .collect();
         Ok(Self {
             whom,
             first,
             last,
-            uncovered,
             runs,
             found: Vec::new(),
         })
     }
 
-    /// The next stretch of ids, downwards; those that are left end below.
+    /// The next slot that has some, downwards.
     pub(in super::super) fn next<M>(
         &mut self,
         session: &mut Session<M>,
-    ) -> Result<Option<Stretch>, StoreError> {
+    ) -> Result<Option<Slot>, StoreError> {
         loop {
-            let newest_found = self
-                .found
-                .iter()
-                .filter_map(|found| found.slots.last())
-                .max();
-            let newest_found = newest_found.copied();
-            let newest_uncovered = self.uncovered.last().map(|(_, last)| *last);
-            let newest = newest_found.max(newest_uncovered);
-            if let Some(run) = self
+            let newest = self.found.iter().filter_map(|found| found.slots.last());
+            let newest = newest.max().copied();
+            // A run may have a newer one.
+            let run = self
                 .runs
-                .pop_if(|run| newest.is_none_or(|slot| run.last >= slot))
-            {
+                .pop_if(|run| newest.is_none_or(|slot| run.last >= slot));
+            if let Some(run) = run {
                 let key = key(&(self.whom, self.last));
                 let found = self.look_into(session, run.id, &key, true)?;
                 self.found.extend(found);
-                continue;
+            } else {
+                if let Some(slot) = newest {
+                    self.take(session, slot)?;
+                }
+                return Ok(newest);
             }
-            let Some(newest) = newest else {
-                return Ok(None);
-            };
-            if newest_uncovered == Some(newest)
-                && let Some((first, last)) = self.uncovered.pop()
-            {
-                return Ok(Some(Stretch {
-                    lowest: first.lowest(),
-                    highest: last.highest(),
-                }));
-            }
-            self.take(session, newest)?;
-            return Ok(Some(Stretch {
-                lowest: newest.lowest(),
-                highest: newest.highest(),
-            }));
         }
     }
 
