@@ -1,7 +1,13 @@
 //! One set of data, the servers that come and go on it, and the comparison of what was said with what
 //! is there.
 
-use std::{sync::atomic::Ordering, thread, time::Instant};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    thread,
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -23,6 +29,9 @@ const WORKERS: u64 = 6;
 /// By how much lists of events overlap: what the system did while the last one was read may have been
 /// committed behind it.
 const OVERLAP: Duration = Duration::milliseconds(200);
+/// For how many keys, those that called the most, the list of their own events is compared with that of
+/// all.
+const LOOKED_UP: usize = 3;
 /// How many answered creations are sent again after each round.
 const SENT_AGAIN: usize = 3;
 
@@ -191,9 +200,43 @@ impl Lot {
     /// Reads all events since the last time.
     fn read_events(&mut self, caller: &mut Caller) -> Result<()> {
         let path = format!("/cp/admin/audit-events?since={}&", self.since);
+        let mut by_key: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in pages(caller, &path, "audit.list", |_| true)? {
             self.tally.events += 1;
             self.record.take(&event, &mut self.findings);
+            let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+            if let (Some("partner_key"), Some(key), Some(id)) =
+                (text("/actor/type"), text("/actor/id"), text("/id"))
+            {
+                by_key
+                    .entry(key.to_owned())
+                    .or_default()
+                    .insert(id.to_owned());
+            }
+        }
+        self.look_them_up(caller, by_key)
+    }
+
+    /// Sees that the list of all events and those by a key, which are found by an index, have the same.
+    fn look_them_up(
+        &mut self,
+        caller: &mut Caller,
+        by_key: BTreeMap<String, BTreeSet<String>>,
+    ) -> Result<()> {
+        let mut keys: Vec<_> = by_key.into_iter().collect();
+        keys.sort_unstable_by_key(|(_, events)| Reverse(events.len()));
+        for (key, mut events) in keys.into_iter().take(LOOKED_UP) {
+            let path = format!("/cp/admin/audit-events?key_id={key}&since={}&", self.since);
+            for event in pages(caller, &path, "audit.list", |_| true)? {
+                let id = event.pointer("/id").and_then(Value::as_str);
+                events.remove(id.unwrap_or_default());
+            }
+            if let Some(event) = events.first() {
+                let missing = events.len();
+                self.findings.push(format!(
+                    "{missing} events by {key} are not found, as {event}"
+                ));
+            }
         }
         Ok(())
     }
