@@ -21,9 +21,10 @@ ALTER TABLE numbered_segments RENAME TO audit_segments;
 CREATE INDEX audit_segments_first_id ON audit_segments (first_id, last_id);
 
 -- Sorted runs of an index: of the segments of these numbers, whom they mention in which slots of time.
--- A run is being built, live, or dropped, and then its pages are yet to be deleted.
+-- A run is being built, live, or dropped, and then its pages are yet to be deleted. An id is never given
+-- twice, for whoever reads runs to merge them knows them by their ids.
 CREATE TABLE audit_index_runs (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     state TEXT NOT NULL CHECK (state IN ('building', 'live', 'dropped')),
     tier BIGINT NOT NULL,
     first_number BIGINT NOT NULL,

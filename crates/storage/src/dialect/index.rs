@@ -46,6 +46,12 @@ pub(crate) const fn is_indexed(connection: &AnyConnection) -> bool {
     matches!(connection, AnyConnection::Sqlite(_))
 }
 
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// The id that the engine gave to the last row that was added with none.
+    fn last_insert_rowid() -> diesel::sql_types::BigInt;
+}
+
 fn sqlite(connection: &mut AnyConnection) -> QueryResult<&mut SqliteConnection> {
     match connection {
         AnyConnection::Sqlite(sqlite) => Ok(sqlite),
@@ -207,11 +213,8 @@ pub(crate) fn runs(connection: &mut AnyConnection) -> QueryResult<Vec<Run>> {
 /// Adds a run that is being built; its id.
 pub(crate) fn begin_run(connection: &mut AnyConnection) -> QueryResult<i64> {
     let connection = sqlite(connection)?;
-    let last: Option<i64> = Fixed(runs::table.select(dsl::max(runs::id))).get_result(connection)?;
-    let id = last.unwrap_or(0) + 1;
     diesel::insert_into(runs::table)
         .values((
-            runs::id.eq(id),
             runs::state.eq(BUILDING),
             runs::tier.eq(0),
             runs::first_number.eq(0),
@@ -221,7 +224,7 @@ pub(crate) fn begin_run(connection: &mut AnyConnection) -> QueryResult<i64> {
             runs::pages.eq(0),
         ))
         .execute(connection)?;
-    Ok(id)
+    Fixed(diesel::select(last_insert_rowid())).get_result(connection)
 }
 
 /// Whether a run is being built.

@@ -35,6 +35,12 @@ use crate::{
     values,
 };
 
+/// How long a process lives before it indexes anything; a command of the operator's is over by then.
+const START: Duration = Duration::from_secs(1);
+
+/// How many segments are in memory at once.
+const AT_ONCE: i64 = 128;
+
 /// When and how much is indexed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -56,7 +62,8 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// As they were found to be good: 50 ms or more of a busy log in a run, and merges of 64 MiB at most.
+    /// As they were found to be good: a run of the first tier has about 100 ms of a busy log, and of one
+    /// with more than 64 MiB no larger one is made.
     pub(crate) const USUAL: Self = Self {
         pause: Duration::from_millis(50),
         segments: 256,
@@ -126,15 +133,20 @@ struct Indexer {
 
 impl Indexer {
     fn run(mut self, news: &News) {
+        let many = u64::try_from(self.sizes.segments).unwrap_or(0);
         let mut failing = false;
-        // What an earlier process has left behind is seen to at once.
         let mut seen = None;
         let mut last = Instant::now();
         loop {
             let written = news.load(Ordering::Relaxed);
-            let new = seen.map_or(u64::MAX, |seen| written.wrapping_sub(seen));
-            let many = new >= u64::try_from(self.sizes.segments).unwrap_or(0);
-            if many || (new > 0 && last.elapsed() >= self.sizes.patience) {
+            let due = match seen {
+                // What an earlier process has left behind is seen to, unless this one ends at once.
+                None if !failing => last.elapsed() >= START.min(self.sizes.patience),
+                Some(seen) if written == seen => false,
+                Some(seen) if !failing && written.wrapping_sub(seen) >= many => true,
+                _ => last.elapsed() >= self.sizes.patience,
+            };
+            if due {
                 let outcome = if seen.is_none() {
                     self.begin().and_then(|()| self.work())
                 } else {
@@ -170,10 +182,10 @@ impl Indexer {
     /// Does all that there is to do.
     fn work(&mut self) -> Result<(), Halt> {
         loop {
-            while self.cover()? {}
-            let merged = self.merge()?;
-            let cleared = self.clear()?;
-            if !merged && !cleared {
+            let covered = self.cover()?;
+            while self.merge()? {}
+            while self.clear()? {}
+            if !covered {
                 return Ok(());
             }
         }
@@ -182,46 +194,26 @@ impl Indexer {
     /// Makes a run of segments that no other covers; whether there may be enough for another one.
     fn cover(&mut self) -> Result<bool, Halt> {
         let sizes = self.sizes;
-        let (covered, newest) = self.read(|session| {
-            session
-                .snapshot(|session| Ok((session.run(rows::covered)?, session.run(rows::newest)?)))
-        })?;
-        if newest - covered < sizes.few {
+        // All of it at one time: a number that is free again could be another segment's by the next.
+        let Some(read) =
+            self.read(|session| session.snapshot(|session| Read::next(session, &sizes)))?
+        else {
             return Ok(false);
-        }
-        let (mut postings, mut events) = (Vec::<Posting>::new(), 0);
-        let (mut to, mut id) = (covered, Vec::new());
-        while to - covered < sizes.segments && events < sizes.events {
-            let limit = (sizes.segments - (to - covered)).min(128);
-            let segments = self.read(|session| {
-                session.run(|connection| rows::segments_after(connection, to, limit))
-            })?;
-            if segments.is_empty() {
-                break;
-            }
-            for segment in segments {
-                let stored = <[u8; 16]>::try_from(&segment.last_id[..])
-                    .map_err(|_| values::corrupt("the id of a segment"))?;
-                let slot = Slot::of_bytes(stored);
-                let subjects = subjects_of(&segment.body)?;
-                postings.extend(subjects.iter().map(|subject| (*subject, slot)));
-                (to, id) = (segment.number, segment.last_id);
-                events += segment.events;
-            }
-        }
+        };
+        let mut postings = read.postings;
         postings.sort_unstable();
         postings.dedup();
         let base = postings.iter().map(|(_, slot)| *slot).min();
         let last = postings.iter().map(|(_, slot)| *slot).max();
         let source = Source::Segments {
-            after: covered,
-            to,
-            last_id: id,
+            after: read.after,
+            to: read.to,
+            last_id: read.last_id,
         };
         let mut postings = postings.into_iter();
         let slots = (base.unwrap_or(Slot::FIRST), last.unwrap_or(Slot::FIRST));
         let built = self.build(source, 0, slots, |_| Ok(postings.next()))?;
-        Ok(built && newest - to >= sizes.segments)
+        Ok(built && read.left >= sizes.segments)
     }
 
     /// Merges runs, if there are enough of one tier; whether it did.
@@ -298,6 +290,56 @@ impl Indexer {
         drop(jobs);
         let answer = answer.blocking_recv().map_err(|_| Halt::Stopped)?;
         Ok(answer?)
+    }
+}
+
+/// What was read of segments that no run covers.
+struct Read {
+    postings: Vec<Posting>,
+    /// The number before theirs, the last of theirs, and the last id of that.
+    after: i64,
+    to: i64,
+    last_id: Vec<u8>,
+    /// How many are left, or fewer.
+    left: i64,
+}
+
+impl Read {
+    /// The next ones, if there are a few.
+    fn next(session: &mut Session<Reading>, sizes: &Sizes) -> Result<Option<Self>, StoreError> {
+        let after = session.run(rows::covered)?;
+        let newest = session.run(rows::newest)?;
+        if newest - after < sizes.few {
+            return Ok(None);
+        }
+        let mut read = Self {
+            postings: Vec::new(),
+            after,
+            to: after,
+            last_id: Vec::new(),
+            left: 0,
+        };
+        let mut events = 0;
+        while read.to - after < sizes.segments && events < sizes.events {
+            let limit = (sizes.segments - (read.to - after)).min(AT_ONCE);
+            let segments =
+                session.run(|connection| rows::segments_after(connection, read.to, limit))?;
+            if segments.is_empty() {
+                break;
+            }
+            for segment in segments {
+                let id = <[u8; 16]>::try_from(&segment.last_id[..])
+                    .map_err(|_| values::corrupt("the id of a segment"))?;
+                let slot = Slot::of_bytes(id);
+                let subjects = subjects_of(&segment.body)?;
+                let postings = subjects.iter().map(|subject| (*subject, slot));
+                read.postings.extend(postings);
+                (read.to, read.last_id) = (segment.number, segment.last_id);
+                events += segment.events;
+            }
+        }
+        read.left = newest - read.to;
+        Ok(Some(read))
     }
 }
 

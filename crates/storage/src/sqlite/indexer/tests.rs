@@ -1,15 +1,10 @@
-use std::{collections::BTreeMap, num::NonZeroUsize};
+mod world;
 
-use audit::{Actor, ActorId, AuditQueries as _, AuditSight, AuditStore as _, Event, EventFilter};
-use ids::{EventId, KeyId, OrgId, PageRequest, PartnerId, TypedId, Ulid};
-use rand_core::Rng as _;
-use testkit::{
-    build::Build, clock::START, conformance::audit_history as rules, random::SeededRandom,
-};
-use time::OffsetDateTime;
+use testkit::conformance::audit_history as rules;
 
-use super::{super::SqliteWriter, *};
-use crate::{AuditMode, Options, SqlDatabase, backlog::Backlog, events::index::Page, migrate};
+use self::world::{World, time_of};
+use super::*;
+use crate::{Options, SqlDatabase, events::index::Page, migrate};
 
 /// As small as can be, so that a few events have every tier.
 const SMALL: Sizes = Sizes {
@@ -57,188 +52,6 @@ async fn lists_are_exact_while_the_log_is_indexed() {
 async fn pruning_is_exact_while_the_log_is_indexed() {
     let folder = tempfile::tempdir().unwrap();
     rules::pruning_deletes_what_happened_before_a_time_and_nothing_else(busy(&folder)).await;
-}
-
-/// A database that is written to and indexed step by step, and all events that it should have.
-struct World {
-    writer: SqliteWriter,
-    url: DatabaseUrl,
-    reader: Session<Reading>,
-    build: Build,
-    random: SeededRandom,
-    events: BTreeMap<EventId, Event>,
-    /// Milliseconds since the start.
-    now: u64,
-    /// Never dropped before its indexers.
-    stops: Vec<mpsc::Sender<()>>,
-    _folder: tempfile::TempDir,
-}
-
-fn numbered<I: TypedId>(number: u64) -> I {
-    I::from_ulid(Ulid::from_parts(1, number.into()))
-}
-
-fn time_of(ms: u64) -> OffsetDateTime {
-    START + Duration::from_millis(ms)
-}
-
-fn ulid_of(ms: u64, random: u128) -> Ulid {
-    let start = u64::try_from(START.unix_timestamp()).unwrap() * 1000;
-    Ulid::from_parts(start + ms, random)
-}
-
-impl World {
-    fn new(seed: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = migrated(&folder);
-        let backlog = Backlog::new(AuditMode::Strict);
-        let batch = NonZeroUsize::new(512).unwrap();
-        Self {
-            writer: SqliteWriter::open(&url, backlog, batch, IDLE).unwrap(),
-            reader: Session::connect(&url).unwrap(),
-            url,
-            build: Build::new(),
-            random: SeededRandom::new(seed),
-            events: BTreeMap::new(),
-            now: 0,
-            stops: Vec::new(),
-            _folder: folder,
-        }
-    }
-
-    fn indexer(&mut self, sizes: Sizes) -> Indexer {
-        let (run, stop) = mpsc::channel();
-        self.stops.push(run);
-        Indexer {
-            url: self.url.clone(),
-            session: None,
-            sizes,
-            jobs: self.writer.jobs.downgrade(),
-            stop,
-        }
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.random.next_u64() % end
-    }
-
-    fn event_at(&mut self, ms: u64) -> Event {
-        let partner_id: PartnerId = numbered(self.below(3));
-        let actor = Actor::PartnerKey {
-            id: numbered(self.below(40)),
-            partner_id,
-        };
-        Event {
-            id: EventId::from_ulid(ulid_of(ms, self.random.next_u64().into())),
-            occurred_at: time_of(ms),
-            org_id: (self.below(2) == 0).then(|| numbered(self.below(5))),
-            ..self.build.event_by(actor)
-        }
-    }
-
-    /// Writes an event in a segment of its own.
-    fn add_at(&mut self, ms: u64) {
-        let event = self.event_at(ms);
-        self.events.insert(event.id, event.clone());
-        self.write(move |tx| tx.event_insert(&event));
-    }
-
-    /// Writes some events, a segment each.
-    fn add(&mut self, count: u64) {
-        for _ in 0..count {
-            self.now += [0, 1, 7, 900, 70_000][usize::try_from(self.below(5)).unwrap()];
-            // Some come late, and some long after.
-            let ms = match self.below(12) {
-                0 => self.below(self.now + 1),
-                1 => self.now.saturating_sub(self.below(2000)),
-                _ => self.now,
-            };
-            self.add_at(ms);
-        }
-    }
-
-    fn write<T: Send + 'static>(
-        &self,
-        work: impl Fn(&mut Session<Writing>) -> Result<T, StoreError> + Send + 'static,
-    ) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(self.writer.write(work)).unwrap()
-    }
-
-    fn prune(&mut self, before: OffsetDateTime, limit: usize) {
-        let mut after = None;
-        loop {
-            after = self
-                .write(move |tx| tx.events_prune(before, after, limit))
-                .next;
-            if after.is_none() {
-                break;
-            }
-        }
-        self.events.retain(|_, event| event.occurred_at >= before);
-    }
-
-    /// Checks lists, newest first, by whom the index is asked for and by none.
-    fn check(&mut self) {
-        let all = EventFilter::all(AuditSight::All);
-        let key: KeyId = numbered(self.below(40));
-        let (partner, org): (PartnerId, OrgId) = (numbered(self.below(4)), numbered(self.below(6)));
-        let (since, until) = (self.below(self.now + 1), self.below(self.now + 1));
-        let filters = [
-            all.clone(),
-            EventFilter {
-                actor: Some(ActorId::Key(key)),
-                ..all.clone()
-            },
-            EventFilter::all(AuditSight::Partner(partner)),
-            EventFilter::all(AuditSight::Org(partner, org)),
-            EventFilter {
-                partner_id: Some(partner),
-                since: Some(time_of(since)),
-                until: Some(time_of(until)),
-                ..all
-            },
-        ];
-        let limit = [3, 1000][usize::try_from(self.below(2)).unwrap()];
-        for filter in filters {
-            let expect: Vec<EventId> = self
-                .events
-                .values()
-                .rev()
-                .filter(|event| filter.includes(event))
-                .map(|event| event.id)
-                .collect();
-            let (mut told, mut after) = (Vec::new(), None);
-            loop {
-                let page = self
-                    .reader
-                    .events(&filter, PageRequest { limit, after })
-                    .unwrap();
-                after = page.items.last().map(|event| event.id.ulid());
-                told.extend(page.items.into_iter().map(|event| event.id));
-                if !page.has_more {
-                    break;
-                }
-            }
-            assert_eq!(told, expect, "{filter:?}");
-        }
-    }
-
-    fn runs(&mut self) -> Vec<Run> {
-        self.reader.run(rows::runs).unwrap()
-    }
-
-    /// Nothing is left of what does not count.
-    fn is_clean(&mut self) {
-        assert_eq!(self.reader.run(rows::dropped).unwrap(), None);
-        let runs = self.runs();
-        for pair in runs.windows(2) {
-            let [one, next] = pair else { unreachable!() };
-            assert!(one.last_number < next.first_number, "{runs:?}");
-        }
-    }
 }
 
 #[test]
@@ -421,4 +234,21 @@ fn what_was_cut_off_is_cleared_away_and_done_anew() {
     assert_eq!(dead.add(run, vec![page(3)]).unwrap(), None, "it is gone");
     world.check();
     world.is_clean();
+}
+
+/// Whoever is about to merge a run knows it by its id.
+#[test]
+fn the_id_of_a_run_is_never_given_twice() {
+    let mut world = World::new(6);
+    world.add(6);
+    let mut indexer = world.indexer(SMALL);
+    indexer.work().unwrap();
+    let last = world.runs().iter().map(|run| run.id).max().unwrap();
+    world.prune(time_of(world.now + 1), 100);
+    indexer.work().unwrap();
+    assert_eq!(world.runs(), []);
+    world.add(3);
+    indexer.work().unwrap();
+    assert!(world.runs().iter().all(|run| run.id > last));
+    world.check();
 }
