@@ -224,7 +224,10 @@ impl Indexer {
         };
         let first = sources.iter().map(|run| run.first_slot).min();
         let last = sources.iter().map(|run| run.last_slot).max();
-        let slots = (slot(first.unwrap_or(0))?, slot(last.unwrap_or(0))?);
+        let slots = (
+            Slot::read(first.unwrap_or(0))?,
+            Slot::read(last.unwrap_or(0))?,
+        );
         let tier = sources.iter().map(|run| run.tier).max().unwrap_or(0) + 1;
         let ids: Vec<i64> = sources.iter().map(|run| run.id).collect();
         let mut merge = Merge::of(&ids);
@@ -341,10 +344,6 @@ impl Read {
         read.left = newest - read.to;
         Ok(Some(read))
     }
-}
-
-fn slot(number: i64) -> Result<Slot, StoreError> {
-    values::number(number, "a slot of the index of events").map(Slot::new)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What the index is made of.
 
 use ids::Ulid;
+use stores::StoreError;
 
 use super::super::{
     bounds::{highest, lowest},
     segment::{Subject, ulid},
 };
+use crate::values;
 
 /// How many milliseconds of ids a slot has. In a busy second there are two thousand segments; whoever
 /// looks for one reads those of its slot.
@@ -37,6 +39,16 @@ impl Slot {
     /// Its number.
     pub(crate) const fn number(self) -> u64 {
         self.0
+    }
+
+    /// The one of a number in a column.
+    pub(crate) fn read(number: i64) -> Result<Self, StoreError> {
+        values::number(number, "a slot of the index of events").map(Self)
+    }
+
+    /// Its number in a column.
+    pub(crate) fn stored(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// The lowest id in it.

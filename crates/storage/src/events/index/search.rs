@@ -7,7 +7,7 @@ use super::{
     page::{key, slots_of},
     posting::Slot,
 };
-use crate::{dialect, session::Session, values};
+use crate::{dialect, session::Session};
 
 /// A search: what is left of what may have segments of the subject.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ impl Search {
         last: Slot,
     ) -> Result<Self, StoreError> {
         let runs = session
-            .run(|connection| dialect::index::live(connection, number(first), number(last)))?;
+            .run(|connection| dialect::index::live(connection, first.stored(), last.stored()))?;
         let mut runs: Vec<Run> = runs
             .into_iter()
-            .map(|(id, last)| slot(last).map(|last| Run { id, last }))
+            .map(|(id, last)| Slot::read(last).map(|last| Run { id, last }))
             .collect::<Result<_, _>>()?;
         runs.sort_unstable_by_key(|run| run.last);
         Ok(Self {
@@ -120,12 +120,4 @@ impl Search {
         let below = first.starts_with(&self.whom).then_some(first);
         Ok((!slots.is_empty()).then_some(Found { run, slots, below }))
     }
-}
-
-fn number(slot: Slot) -> i64 {
-    i64::try_from(slot.number()).unwrap_or(i64::MAX)
-}
-
-fn slot(number: i64) -> Result<Slot, StoreError> {
-    values::number(number, "a slot of the index of events").map(Slot::new)
 }

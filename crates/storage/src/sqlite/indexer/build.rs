@@ -59,8 +59,8 @@ impl Indexer {
                     tier,
                     first_number: 0,
                     last_number: 0,
-                    first_slot: number(base),
-                    last_slot: number(last),
+                    first_slot: base.stored(),
+                    last_slot: last.stored(),
                     pages: written,
                 };
                 return self.write(move |session| end(session, run, &source));
@@ -117,8 +117,4 @@ fn end(session: &mut Session<Writing>, mut run: Run, source: &Source) -> Result<
     }
     session.run(|connection| rows::end_run(connection, &run))?;
     Ok(true)
-}
-
-fn number(slot: Slot) -> i64 {
-    i64::try_from(slot.number()).unwrap_or(i64::MAX)
 }
