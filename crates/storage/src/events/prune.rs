@@ -36,12 +36,12 @@ pub(super) fn prune(
     let to = second(bounds::end_of_segments(before));
     let (segments, more_segments) =
         session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
+    // Where there are no mentions, none are to be forgotten.
     let settled = if session.is_indexed() {
-        // Nobody notes whom a second mentions.
-        i64::MIN
+        None
     } else {
         let newest = session.run(dialect::segments::newest_second)?;
-        newest.unwrap_or_default().saturating_sub(SETTLED_SECONDS)
+        Some(newest.unwrap_or_default().saturating_sub(SETTLED_SECONDS))
     };
     let mut deleted = 0;
     let mut reached = after;
@@ -49,7 +49,7 @@ pub(super) fn prune(
         let (count, gone) = prune_second(session, segments, before)?;
         deleted += count;
         if let Some((second, ..)) = segments.last() {
-            if *second <= settled {
+            if settled.is_some_and(|settled| *second <= settled) {
                 session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
             }
             reached = Some(last_of(*second));

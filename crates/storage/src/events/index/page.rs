@@ -17,10 +17,12 @@ use super::{
 use crate::values;
 
 const VERSION: u8 = 1;
-/// From how many bytes on a page takes no more, so that its row fits into a page of the file.
+/// From how many bytes on a page takes no more, so that with the piece that makes it full its row fits
+/// into a page of the file: up to about 4020 bytes of body do.
 const FULL: usize = 3800;
-/// How many slots of one subject are written in one piece.
-const MOST_SLOTS: usize = 256;
+/// How many slots of one subject are written in one piece: they take three bytes each or less, unless they
+/// lie hours apart.
+const MOST_SLOTS: usize = 64;
 
 const CORRUPT: StoreError = values::corrupt("a page of the index of events");
 
@@ -286,15 +288,16 @@ mod tests {
 
     #[test]
     fn a_page_is_full_before_its_row_overflows_and_not_much_before() {
-        let pages = pages_of(&postings(6, 20_000, 1), 1000);
-        let (last, full) = pages.split_last().unwrap();
-        assert!(full.len() > 20 && last.body.len() < 4000);
-        for page in full {
-            assert!(
-                (FULL..4000).contains(&page.body.len()),
-                "{}",
-                page.body.len()
-            );
+        let busy =
+            (0..100).flat_map(|one| (0..2000).map(move |slot| ([one; 17], Slot::new(slot * 300))));
+        for (postings, base) in [(postings(6, 20_000, 1), 1000), (busy.collect(), 0)] {
+            let pages = pages_of(&postings, base);
+            let (last, full) = pages.split_last().unwrap();
+            assert!(full.len() > 20 && last.body.len() < 4020);
+            for page in full {
+                let length = page.body.len();
+                assert!((FULL..4020).contains(&length), "{length}");
+            }
         }
     }
 
