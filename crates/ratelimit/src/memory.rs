@@ -1,8 +1,14 @@
 //! The limiter of one process, by `governor`.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use dashmap::{DashMap, mapref::one::Ref};
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use foldhash::quality::RandomState;
 use governor::{
     Quota, RateLimiter,
@@ -43,15 +49,19 @@ impl fmt::Debug for TimeSource {
 /// `governor` keeps one quota per limiter, so there is one for each distinct [`RateLimit`] in use.
 /// A subject whose limit is changed starts anew under the new one; its debt under the old one stays.
 pub struct MemoryLimiter {
-    by_limit: DashMap<RateLimit, Governor, RandomState>,
+    /// Asked by all threads at once and hardly ever changed: a lock in parts, of which each thread that
+    /// reads takes its own.
+    by_limit: ShardedLock<Governors>,
     time: TimeSource,
 }
+
+type Governors = HashMap<RateLimit, Governor, RandomState>;
 
 impl MemoryLimiter {
     /// A limiter on a clock that tells the time since any fixed point and never steps back.
     pub fn new(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
-            by_limit: DashMap::default(),
+            by_limit: ShardedLock::default(),
             time: TimeSource(Arc::new(clock)),
         }
     }
@@ -60,18 +70,22 @@ impl MemoryLimiter {
     ///
     /// Call it from time to time; a subject with a debt is never dropped.
     pub fn sweep(&self) {
-        for limiter in self.by_limit.iter() {
+        let mut some_empty = false;
+        for limiter in self.read().values() {
             limiter.retain_recent();
             limiter.shrink_to_fit();
+            some_empty |= limiter.is_empty();
         }
-        // A check holds the map's lock until it is counted, so no limiter is dropped in use.
-        self.by_limit.retain(|_, limiter| !limiter.is_empty());
+        if some_empty {
+            // A check reads the map until it is counted, so no limiter is dropped in use.
+            self.write().retain(|_, limiter| !limiter.is_empty());
+        }
     }
 
     /// How many subjects are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_limit.iter().map(|limiter| limiter.len()).sum()
+        self.read().values().map(RateLimiter::len).sum()
     }
 
     /// Whether nothing is remembered.
@@ -80,24 +94,35 @@ impl MemoryLimiter {
         self.len() == 0
     }
 
-    /// The limiter of this limit, which stays as long as the reference is held.
-    fn governor(&self, limit: RateLimit) -> Ref<'_, RateLimit, Governor> {
-        if let Some(found) = self.by_limit.get(&limit) {
-            return found;
-        }
-        let fresh = || {
-            // A period is never zero, see `RateLimit::period`; one second stands in if it were.
-            let quota = Quota::with_period(limit.period())
-                .unwrap_or_else(|| Quota::per_second(limit.limit()))
-                .allow_burst(limit.limit());
-            Governor::new(quota, DashMapStateStore::default(), self.time.clone())
-        };
-        let entry = self.by_limit.entry(limit).or_insert_with(fresh);
-        entry.downgrade()
+    // Nobody panics while it holds the lock.
+    fn read(&self) -> ShardedLockReadGuard<'_, Governors> {
+        self.by_limit.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> ShardedLockWriteGuard<'_, Governors> {
+        let locked = self.by_limit.write();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn governor_of(&self, limit: RateLimit) -> Governor {
+        // A period is never zero, see `RateLimit::period`; one second stands in if it were.
+        let quota = Quota::with_period(limit.period())
+            .unwrap_or_else(|| Quota::per_second(limit.limit()))
+            .allow_burst(limit.limit());
+        Governor::new(quota, DashMapStateStore::default(), self.time.clone())
     }
 
     fn decide(&self, subject: Subject, limit: RateLimit) -> Decision {
-        let governor = self.governor(limit);
+        if let Some(governor) = self.read().get(&limit) {
+            return self.decide_by(governor, subject, limit);
+        }
+        let mut by_limit = self.write();
+        let new = || self.governor_of(limit);
+        let governor = by_limit.entry(limit).or_insert_with(new);
+        self.decide_by(governor, subject, limit)
+    }
+
+    fn decide_by(&self, governor: &Governor, subject: Subject, limit: RateLimit) -> Decision {
         match governor.check_key(&subject) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
@@ -136,7 +161,7 @@ impl Limiter for MemoryLimiter {
 impl fmt::Debug for MemoryLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLimiter")
-            .field("limits", &self.by_limit.len())
+            .field("limits", &self.read().len())
             .finish_non_exhaustive()
     }
 }
@@ -238,7 +263,7 @@ mod tests {
         bench.pass(3600);
         bench.limiter.sweep();
         assert!(bench.limiter.is_empty());
-        assert_eq!(bench.limiter.by_limit.len(), 0);
+        assert_eq!(bench.limiter.read().len(), 0);
     }
 
     #[test]
