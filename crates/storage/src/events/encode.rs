@@ -8,6 +8,7 @@ use std::{
 };
 
 use audit::{Actor, Event, Request};
+use foldhash::fast::RandomState;
 use ids::{RequestId, TypedId as _, Ulid, canonical_ulid};
 use stores::StoreError;
 
@@ -30,7 +31,7 @@ pub(crate) struct Segment {
     pub(crate) events: i64,
     /// The events.
     pub(crate) body: Vec<u8>,
-    /// Whom they mention, sorted.
+    /// Whom they mention, none twice.
     pub(crate) subjects: Vec<Subject>,
 }
 
@@ -45,7 +46,7 @@ impl Segment {
             .iter()
             .map(|event| tables.entry(event))
             .collect::<Result<_, _>>()?;
-        let mut subjects = tables.subjects.items;
+        let subjects = tables.subjects.items;
         let body = Body {
             subjects: Subjects(subjects.as_flattened()),
             rest: Rest {
@@ -58,7 +59,6 @@ impl Segment {
         stored.push(VERSION);
         let stored = postcard::to_extend(&body, stored)
             .map_err(|_| values::corrupt("an event that is to be written"))?;
-        subjects.sort_unstable();
         Ok(Some(Self {
             first_id: bytes(first.id.ulid()),
             second: second(last.id.ulid()),
@@ -78,34 +78,39 @@ struct Tables<'a> {
     subjects: Table<Subject>,
 }
 
-/// How many items are looked through one by one before a map is asked; few segments have more.
+/// How many items are looked through one by one; where there are more, a map is asked.
 const FEW: usize = 8;
 
 /// Distinct items, numbered in the order in which they came.
 struct Table<T> {
     items: Vec<T>,
-    /// The places of all but the first few.
-    places: HashMap<T, u32>,
+    /// The places of all, once they are more than a few.
+    places: HashMap<T, u32, RandomState>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             items: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
         }
     }
 }
 
 impl<T: Copy + Eq + Hash> Table<T> {
     fn place(&mut self, item: T) -> u32 {
-        let mut first = (0..).zip(self.items.iter().take(FEW));
-        if let Some((place, _)) = first.find(|(_, known)| **known == item) {
-            return place;
-        }
         // Segments are far smaller than that.
         let next = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        if self.items.len() >= FEW {
+        if self.items.len() <= FEW {
+            let mut known = (0..).zip(&self.items);
+            if let Some((place, _)) = known.find(|(_, known)| **known == item) {
+                return place;
+            }
+            if self.items.len() == FEW {
+                self.places.extend(self.items.iter().copied().zip(0..));
+                self.places.insert(item, next);
+            }
+        } else {
             match self.places.entry(item) {
                 hash_map::Entry::Occupied(known) => return *known.get(),
                 hash_map::Entry::Vacant(free) => free.insert(next),

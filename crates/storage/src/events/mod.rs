@@ -20,7 +20,7 @@ pub(crate) use self::{
     encode::Segment,
     noted::Noted,
     row::EventRow,
-    segment::subjects_of,
+    segment::{Subject, subjects_of},
     write::{fit_one_segment, of_changes, one_by_one, together, twice},
 };
 use crate::{

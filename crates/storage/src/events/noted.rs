@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use super::segment::Subject;
 
 /// How many subjects are remembered; what comes on top is written again, which does no harm.
@@ -11,7 +13,7 @@ const MOST: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     second: i64,
-    subjects: HashSet<Subject>,
+    subjects: HashSet<Subject, RandomState>,
     /// Written in the transaction that is open.
     written: Vec<(i64, Subject)>,
 }

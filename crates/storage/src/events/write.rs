@@ -89,6 +89,8 @@ fn add(session: &mut Session<Writing>, mut segment: Segment) -> Result<(), Store
     session
         .noted
         .retain_new(segment.second, &mut segment.subjects);
+    // Whoever writes several takes them in the same order, so that nobody waits in a circle.
+    segment.subjects.sort_unstable();
     session.run(|connection| dialect::segment_insert(connection, &segment))?;
     session.noted.wrote(segment.second, &segment.subjects);
     session.note_if_committed();

@@ -9,6 +9,7 @@ mod build;
 mod merge;
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use stores::StoreError;
 use tokio::sync::{mpsc as jobs, oneshot};
 
@@ -27,6 +29,7 @@ use crate::{
     dialect::index::{self as rows, Run},
     error::OpenError,
     events::{
+        Subject,
         index::{Posting, Slot},
         subjects_of,
     },
@@ -200,17 +203,14 @@ impl Indexer {
         else {
             return Ok(false);
         };
-        let mut postings = read.postings;
-        postings.sort_unstable();
-        postings.dedup();
-        let base = postings.iter().map(|(_, slot)| *slot).min();
-        let last = postings.iter().map(|(_, slot)| *slot).max();
+        let base = read.slots.iter().min().copied();
+        let last = read.slots.iter().max().copied();
         let source = Source::Segments {
             after: read.after,
             to: read.to,
             last_id: read.last_id,
         };
-        let mut postings = postings.into_iter();
+        let mut postings = read.mentions.postings();
         let slots = (base.unwrap_or(Slot::FIRST), last.unwrap_or(Slot::FIRST));
         let built = self.build(source, 0, slots, |_| Ok(postings.next()))?;
         Ok(built && read.left >= sizes.segments)
@@ -296,9 +296,36 @@ impl Indexer {
     }
 }
 
+/// Whom segments mention in which slots.
+#[derive(Default)]
+struct Mentions(HashMap<Subject, Vec<Slot>, RandomState>);
+
+impl Mentions {
+    fn add(&mut self, subject: &Subject, slot: Slot) {
+        let slots = self.0.entry(*subject).or_default();
+        // Segments come about in the order of their slots.
+        if slots.last() != Some(&slot) {
+            slots.push(slot);
+        }
+    }
+
+    /// All of them, sorted, none twice.
+    fn postings(self) -> impl Iterator<Item = Posting> {
+        let mut subjects: Vec<_> = self.0.into_iter().collect();
+        subjects.sort_unstable_by_key(|(subject, _)| *subject);
+        subjects.into_iter().flat_map(|(subject, mut slots)| {
+            slots.sort_unstable();
+            slots.dedup();
+            slots.into_iter().map(move |slot| (subject, slot))
+        })
+    }
+}
+
 /// What was read of segments that no run covers.
 struct Read {
-    postings: Vec<Posting>,
+    mentions: Mentions,
+    /// The slots of the segments.
+    slots: Vec<Slot>,
     /// The number before theirs, the last of theirs, and the last id of that.
     after: i64,
     to: i64,
@@ -316,7 +343,8 @@ impl Read {
             return Ok(None);
         }
         let mut read = Self {
-            postings: Vec::new(),
+            mentions: Mentions::default(),
+            slots: Vec::new(),
             after,
             to: after,
             last_id: Vec::new(),
@@ -334,9 +362,10 @@ impl Read {
                 let id = <[u8; 16]>::try_from(&segment.last_id[..])
                     .map_err(|_| values::corrupt("the id of a segment"))?;
                 let slot = Slot::of_bytes(id);
-                let subjects = subjects_of(&segment.body)?;
-                let postings = subjects.iter().map(|subject| (*subject, slot));
-                read.postings.extend(postings);
+                read.slots.push(slot);
+                for subject in subjects_of(&segment.body)? {
+                    read.mentions.add(subject, slot);
+                }
                 (read.to, read.last_id) = (segment.number, segment.last_id);
                 events += segment.events;
             }
