@@ -25,6 +25,7 @@ const SHORT: &[(&str, &[&str])] = &[
         "kills on PostgreSQL",
         &["--engine", "postgres", "--rounds", "3"],
     ),
+    ("power failures", &["--power", "--rounds", "2"]),
     ("a full disk", &["--disk-full"]),
     (
         "PostgreSQL restarted",
@@ -44,6 +45,10 @@ pub(crate) struct Args {
     /// Another load and other moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Have the power fail under SQLite at each kill, so that the disk has nothing for certain that was
+    /// not synced.
+    #[arg(long, conflicts_with_all = ["disk_full", "postgres_restart"])]
+    power: bool,
     /// Fill the disk of an SQLite file under load instead, and make space again.
     #[arg(long)]
     disk_full: bool,
@@ -72,6 +77,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     command.args(["--rounds", &args.rounds.to_string()]);
     command.args(["--seed", &args.seed.to_string()]);
     command.args(["--engine", &args.engine]);
+    if args.power {
+        command.arg("--power");
+    }
     if args.disk_full {
         command.arg("--disk-full");
     }
@@ -130,7 +138,7 @@ fn begin(program: &Path, server: &Path, args: &[&str], report: &Path) -> Result<
 fn count(outcome: &mut Outcome, name: &str, code: Option<i32>) {
     if code == Some(NOT_TRIED) {
         outcome.skip(format!(
-            "truth under fire, {name}: it needs PostgreSQL, or root for a small disk"
+            "truth under fire, {name}: it needs PostgreSQL, strace, or root for a small disk"
         ));
     } else {
         outcome.count(code == Some(0));

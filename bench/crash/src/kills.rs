@@ -1,4 +1,4 @@
-//! Rounds: load, a kill at a random moment, a restart, the comparison.
+//! Rounds: load, a kill at a random moment, which may be a power failure too, a restart, the comparison.
 
 use std::{path::PathBuf, thread::sleep, time::Instant};
 
@@ -8,6 +8,7 @@ use testkit::{postgres, sqlite};
 
 use crate::{
     Args, Engine,
+    disk::{Cut, Disk},
     lot::{Lot, Tally},
     random::Random,
     server::Site,
@@ -17,6 +18,9 @@ use crate::{
 const ROUNDS_OF_A_LOT: u64 = 50;
 /// One of so many rounds kills PostgreSQL too.
 const WITH_POSTGRES: u64 = 4;
+
+/// In so many power failures some writes must be lost; in a few there may be none that could be.
+const ENOUGH: u64 = 10;
 
 /// The data of one lot; they go with this, unless something was found.
 struct Ground {
@@ -40,9 +44,10 @@ impl Ground {
         Ok(Some(Self { folder, postgres }))
     }
 
-    fn site(&self, program: PathBuf) -> Site {
+    fn site(&self, program: PathBuf, disk: Option<Disk>) -> Site {
         Site {
             program,
+            disk,
             folder: self.folder.path().join("data"),
             database_url: self.postgres.as_ref().map(|(_, url)| url.clone()),
             log: self.folder.path().join("log"),
@@ -52,24 +57,34 @@ impl Ground {
 
 /// What became of all rounds; `None` when the engine is not there.
 pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
+    ensure!(
+        !args.power || matches!(args.engine, Engine::Sqlite),
+        "--power is for SQLite: the files of PostgreSQL are its own to keep"
+    );
     let start = Instant::now();
     let mut random = Random::new(args.seed, 0);
     let mut sum = Sum::default();
+    let mut cuts = Cut::default();
     let mut round = 0;
     while round < args.rounds {
         let Some(ground) = Ground::new(args.engine)? else {
             return Ok(None);
         };
-        let mut lot = Lot::new(ground.site(args.program.clone()))?;
+        let disk = if args.power {
+            let Some(disk) = Disk::new(ground.folder.path()) else {
+                return Ok(None);
+            };
+            Some(disk)
+        } else {
+            None
+        };
+        let mut lot = Lot::new(ground.site(args.program.clone(), disk))?;
         let last = args.rounds.min(round + ROUNDS_OF_A_LOT);
         while round < last && lot.findings.is_empty() {
-            one(
-                &mut lot,
-                &ground,
-                args.seed ^ (round << 20),
-                round,
-                &mut random,
-            )?;
+            let seed = args.seed ^ (round << 20);
+            let cut = one(&mut lot, &ground, seed, round, &mut random)?;
+            cuts.kept += cut.kept;
+            cuts.lost += cut.lost;
             round += 1;
         }
         // What was sent again is compared too, and then all there is.
@@ -81,6 +96,12 @@ pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
             "{round} rounds, {:.1} s: {sum}",
             start.elapsed().as_secs_f64()
         );
+        if args.power {
+            let Cut { kept, lost } = cuts;
+            println!(
+                "of the writes that were not synced {kept} were there after all, {lost} were not"
+            );
+        }
         if !lot.findings.is_empty() {
             tell(&lot, args.seed, round);
             let kept = ground.folder.keep();
@@ -92,11 +113,19 @@ pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
         sum.0.answered > 0 && sum.0.unanswered > 0,
         "nothing was tried"
     );
+    ensure!(
+        !args.power || cuts.lost > 0 || args.rounds < ENOUGH,
+        "no write was lost"
+    );
     Ok(Some(true))
 }
 
-fn one(lot: &mut Lot, ground: &Ground, seed: u64, round: u64, random: &mut Random) -> Result<()> {
-    let until = random.millis(50, 800);
+fn one(lot: &mut Lot, ground: &Ground, seed: u64, round: u64, random: &mut Random) -> Result<Cut> {
+    let until = match lot.site.disk {
+        None => random.millis(50, 800),
+        // Long enough for the log to be moved into the file and to begin anew, under a trace.
+        Some(_) => random.millis(100, 4000),
+    };
     let with_postgres = round % WITH_POSTGRES == 1;
     let postgres = ground.postgres.as_ref().map(|(server, _)| server);
     let crashed = postgres.filter(|_| with_postgres);
@@ -115,12 +144,16 @@ fn one(lot: &mut Lot, ground: &Ground, seed: u64, round: u64, random: &mut Rando
     if let Some(postgres) = postgres {
         wait_for_backends(postgres);
     }
+    let cut = match &lot.site.disk {
+        Some(disk) => disk.cut(&lot.site.folder, lot.server.id(), random)?,
+        None => Cut::default(),
+    };
     lot.restart()?;
     lot.compare(false)?;
     if postgres.is_none() || crashed.is_some() {
         lot.findings.extend(faults(lot, ground)?);
     }
-    Ok(())
+    Ok(cut)
 }
 
 /// A transaction whose client was killed may still be committing.

@@ -5,6 +5,7 @@
 
 mod caller;
 mod client;
+mod disk;
 mod events;
 mod kills;
 mod load;
@@ -39,6 +40,10 @@ struct Args {
     /// What decides the load and the moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Have the power fail under SQLite at each kill, so that the disk has nothing for certain that was
+    /// not synced.
+    #[arg(long, conflicts_with_all = ["disk_full", "postgres_restart"])]
+    power: bool,
     /// Fill the disk of an SQLite file instead, and make space again.
     #[arg(long)]
     disk_full: bool,

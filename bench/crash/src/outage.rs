@@ -49,6 +49,7 @@ pub(crate) fn disk_full(args: &Args) -> Result<Option<bool>> {
         folder: disk.0.join("data"),
         database_url: None,
         log: folder.path().join("log"),
+        disk: None,
     };
     let file = site.sqlite_file();
     let mut lot = Lot::new(site)?;
@@ -84,6 +85,7 @@ pub(crate) fn postgres_restart(args: &Args) -> Result<Option<bool>> {
         folder: folder.path().join("data"),
         database_url: Some(url.clone()),
         log: folder.path().join("log"),
+        disk: None,
     })?;
     let mut random = Random::new(args.seed, 0);
     let holds = outage(args, &mut lot, |progress| {

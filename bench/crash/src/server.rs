@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::disk::Disk;
+
 /// The operator's own admin key.
 pub(crate) const ADMIN_KEY: &str = "operators-own-admin-key-of-the-crash-runs-1";
 
@@ -28,12 +30,17 @@ pub(crate) struct Site {
     pub(crate) database_url: Option<String>,
     /// Where its log goes, which is not part of the data.
     pub(crate) log: PathBuf,
+    /// The disk under the folder, when its power is to fail.
+    pub(crate) disk: Option<Disk>,
 }
 
 impl Site {
     /// Starts a server and waits until it listens.
     pub(crate) fn start(&self) -> Result<Server> {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.disk {
+            Some(disk) => disk.start(&self.folder, &self.program)?,
+            None => Command::new(&self.program),
+        };
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("MOLECULE_CP_") {
                 command.env_remove(name);
@@ -108,6 +115,11 @@ impl Server {
         drop(self.process.kill());
         self.process.wait()?;
         Ok(())
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Whether it still runs.
