@@ -27,12 +27,44 @@ const RATE: f64 = 500.0;
 /// For how long nothing is written by a server that has nothing left to write.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// What is asked at each size: a name and the path of a GET, or none for the creation of orgs.
-const CALLS: [(&str, Option<&str>); 4] = [
-    ("authentication (whoami)", Some("/cp/whoami")),
-    ("list of orgs", Some("/cp/orgs?limit=20")),
-    ("audit query", Some("/cp/audit-events?limit=20")),
-    ("creation of an org", None),
+/// What is asked at each size.
+struct Call {
+    what: &'static str,
+    /// That of a GET; without one, orgs are created.
+    path: Option<&'static str>,
+    /// By how many of the keys at the most.
+    keys: usize,
+}
+
+/// All keys that were written down.
+const ANY: usize = usize::MAX;
+
+const CALLS: [Call; 5] = [
+    Call {
+        what: "authentication (whoami)",
+        path: Some("/cp/whoami"),
+        keys: ANY,
+    },
+    Call {
+        what: "authentication (whoami) by 1000 of the keys",
+        path: Some("/cp/whoami"),
+        keys: 1000,
+    },
+    Call {
+        what: "list of orgs",
+        path: Some("/cp/orgs?limit=20"),
+        keys: ANY,
+    },
+    Call {
+        what: "audit query",
+        path: Some("/cp/audit-events?limit=20"),
+        keys: ANY,
+    },
+    Call {
+        what: "creation of an org",
+        path: None,
+        keys: ANY,
+    },
 ];
 
 pub(super) fn run(lab: &Lab) -> Result<Outcome> {
@@ -51,7 +83,7 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
     }
     let (first, last) = (sizes.first().copied(), sizes.last().copied());
     if let (Some(first), Some(last)) = (first, last) {
-        for what in CALLS.map(|(what, _)| what).into_iter().chain([STEADY.0]) {
+        for what in CALLS.map(|call| call.what).into_iter().chain([STEADY.0]) {
             let rounds = |size| {
                 let found = outcome.series.iter().find(|series: &&Series| {
                     series.what == format!("{what}, p99") && series.who == keys(size)
@@ -172,9 +204,15 @@ fn measure(lab: &Lab, size: u32, round: u32, outcome: &mut Outcome) -> Result<()
     let server = Ours::start(&lab.bins, &folder, &lab.sqlite(&folder), &[])?;
     let sample = fs::read_to_string(folder.join("sample"))?;
     let tokens: Vec<&str> = sample.lines().collect();
-    for (what, path) in CALLS {
+    for Call {
+        what,
+        path,
+        keys: most,
+    } in CALLS
+    {
         let lines: Vec<(String, String)> = tokens
             .iter()
+            .take(most)
             .map(|token| (path.unwrap_or("/cp/orgs").to_owned(), (*token).to_owned()))
             .collect();
         let load = match path {
