@@ -73,7 +73,10 @@ fn main() -> Result<()> {
         peppers: Peppers::new(Pepper::new(args.pepper.as_bytes())?, []),
         at: OffsetDateTime::now_utc().replace_nanosecond(0)? - Duration::days(30),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    // The way to PostgreSQL has a clock: nobody waits for a connection for ever.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     if args.keys > 0 {
         runtime.block_on(keys_and_orgs(&args, &db, &mut maker))?;
     }

@@ -87,21 +87,28 @@ impl Postgres {
         Ok(self.url(&name))
     }
 
-    /// Runs statements in a database, named or by its URL.
-    pub(crate) fn sql(&self, database: &str, statements: &str) -> Result<()> {
+    /// Runs statements in a database, named or by its URL; gives what they tell.
+    pub(crate) fn sql(&self, database: &str, statements: &str) -> Result<String> {
         let url = if database.contains("://") {
             database.to_owned()
         } else {
             self.url(database)
         };
         let output = Command::new(self.binaries.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .arg("--set=ON_ERROR_STOP=1")
             .args([format!("--dbname={url}"), format!("--command={statements}")])
             .stdin(Stdio::null())
             .output()?;
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{statements}: {errors}");
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// All files of a database, in bytes.
+    pub(crate) fn size_of(&self, url: &str) -> Result<u64> {
+        let told = self.sql(url, "select pg_database_size(current_database())")?;
+        Ok(told.trim().parse()?)
     }
 
     /// Where `pgbench` is.

@@ -1,6 +1,12 @@
 //! How latency, memory and files grow with what is stored.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,13 +14,16 @@ use super::{creations::posts, setup::NEW_ORG};
 use crate::{
     lab::Lab,
     open_loop,
+    postgres::Postgres,
     process::{Ours, PEPPER},
     report::{Bound, Outcome, Series, ratios},
     wrk::{Load, Sample, count},
 };
 
 /// How many keys and orgs; ten times as many events.
-const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
+const SIZES: [u32; 4] = [SMALLEST, 10_000, 100_000, LARGEST];
+const SMALLEST: u32 = 1_000;
+const LARGEST: u32 = 1_000_000;
 /// The largest size of a quick run.
 const QUICK: u32 = 100_000;
 /// The file in a folder of the database that says for which migrations it was filled.
@@ -67,31 +76,69 @@ const CALLS: [Call; 5] = [
     },
 ];
 
-pub(super) fn run(lab: &Lab) -> Result<Outcome> {
-    let sizes: Vec<u32> = SIZES
-        .into_iter()
-        .filter(|size| !lab.quick || *size <= QUICK)
-        .collect();
+/// A filled database.
+struct Filled {
+    size: u32,
+    /// Where its keys are written down.
+    folder: PathBuf,
+    url: String,
+}
+
+pub(super) fn sqlite(lab: &Lab) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for size in &sizes {
-        fill(lab, *size, &mut outcome)?;
+    let filled = sizes(lab, &SIZES)
+        .map(|size| keep(lab, size, &mut outcome))
+        .collect::<Result<Vec<_>>>()?;
+    compare(lab, &filled, &mut outcome)?;
+    outcome.note("Databases are filled once and kept under `target/bench/growth`.");
+    Ok(outcome)
+}
+
+pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut postgres = Postgres::start()?;
+    let mut filled = Vec::new();
+    for size in sizes(lab, &[SMALLEST, LARGEST]) {
+        let url = postgres.new_database()?;
+        let folder = lab.folder("growth")?;
+        let used = || postgres.size_of(&url);
+        let each = fill(lab, size, &folder, &url, used)?;
+        outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
+        // As autovacuum would have it by and by.
+        postgres.sql(&url, "vacuum analyze")?;
+        filled.push(Filled { size, folder, url });
     }
+    compare(lab, &filled, &mut outcome)?;
+    outcome.note("PostgreSQL has 16 MiB of `shared_buffers`, and the system's memory beside that.");
+    Ok(outcome)
+}
+
+/// Those of these sizes that are measured, and the largest of a quick run in place of larger ones.
+fn sizes(lab: &Lab, all: &[u32]) -> impl Iterator<Item = u32> {
+    let most = if lab.quick { QUICK } else { LARGEST };
+    let mut sizes: Vec<u32> = all.iter().map(|size| *size.min(&most)).collect();
+    sizes.dedup();
+    sizes.into_iter()
+}
+
+/// Measures databases side by side.
+fn compare(lab: &Lab, filled: &[Filled], outcome: &mut Outcome) -> Result<()> {
     for round in 0..lab.rounds {
-        for size in &sizes {
-            measure(lab, *size, round, &mut outcome)?;
+        for one in filled {
+            measure(lab, one, round, outcome)?;
         }
     }
-    let (first, last) = (sizes.first().copied(), sizes.last().copied());
-    if let (Some(first), Some(last)) = (first, last) {
+    if let (Some(first), Some(last)) = (filled.first(), filled.last()) {
+        let (first, last) = (keys(first.size), keys(last.size));
         for what in CALLS.map(|call| call.what).into_iter().chain([STEADY.0]) {
-            let rounds = |size| {
+            let rounds = |size: &str| {
                 let found = outcome.series.iter().find(|series: &&Series| {
-                    series.what == format!("{what}, p99") && series.who == keys(size)
+                    series.what == format!("{what}, p99") && series.who == size
                 });
                 found.map_or_else(Vec::new, |series| series.rounds.clone())
             };
-            let ratio = ratios(&rounds(last), &rounds(first));
-            let text = format!("{what}: p99 at {} over {}", keys(last), keys(first));
+            let ratio = ratios(&rounds(&last), &rounds(&first));
+            let text = format!("{what}: p99 at {last} over {first}");
             outcome.goal(&text, Bound::AtMost(1.25), "×", ratio);
         }
     }
@@ -103,33 +150,45 @@ pub(super) fn run(lab: &Lab) -> Result<Outcome> {
         "In the closed loop whoever is answered sooner sends more, so a small database is given more \
          to do than a large one; at the constant rate all have the same.",
     );
-    outcome.note("Databases are filled once and kept under `target/bench/growth`.");
     if lab.quick {
         outcome.note("A quick run: the largest size was left out.");
     }
-    Ok(outcome)
+    Ok(())
 }
 
 fn keys(size: u32) -> String {
     format!("{size} keys")
 }
 
-/// Fills the database of this size, unless it is there.
-fn fill(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<()> {
+/// The SQLite database of this size, filled unless it is there.
+fn keep(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<Filled> {
     let folder = lab.kept.join("growth").join(size.to_string());
     let schema = fs::read_to_string(lab.root.join("migrations/checksums.txt"))?;
     let marker = folder.join(FILLED);
-    if fs::read_to_string(&marker).is_ok_and(|there| there.starts_with(&schema)) {
-        return told(&marker, size, outcome);
-    }
-    println!("  filling with {size} keys and orgs and ten times as many events");
-    if folder.is_dir() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
     let url = lab.sqlite(&folder);
+    if !fs::read_to_string(&marker).is_ok_and(|there| there.starts_with(&schema)) {
+        if folder.is_dir() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let each = fill(lab, size, &folder, &url, || size_of(&folder))?;
+        fs::write(&marker, format!("{schema}\n{each}"))?;
+    }
+    told(&marker, size, outcome)?;
+    Ok(Filled { size, folder, url })
+}
+
+/// Fills a database; gives the bytes of an event, as `used` tells those of all.
+fn fill(
+    lab: &Lab,
+    size: u32,
+    folder: &Path,
+    url: &str,
+    used: impl Fn() -> Result<u64>,
+) -> Result<f64> {
+    println!("  filling with {size} keys and orgs and ten times as many events");
     // The server itself makes the schema and notes the pepper, before it answers anybody.
-    let server = Ours::start(&lab.bins, &folder, &url, &[])?;
+    let server = Ours::start(&lab.bins, folder, url, &[])?;
     let alive = server.admin()?.get("/healthz")?;
     ensure!(
         alive.status == 200,
@@ -138,40 +197,40 @@ fn fill(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<()> {
     );
     drop(server);
     // First all but the events: that tells what they add.
-    let before = filled(lab, &folder, &["--keys", &size.to_string()])?;
+    add(lab, folder, url, &["--keys", &size.to_string()])?;
+    let before = used()?;
     let events = u64::from(size).saturating_mul(10);
-    filled(lab, &folder, &["--events", &events.to_string()])?;
-    let server = Ours::start(&lab.bins, &folder, &url, &[])?;
-    wait_until_quiet(&folder)?;
+    add(lab, folder, url, &["--events", &events.to_string()])?;
+    let server = Ours::start(&lab.bins, folder, url, &[])?;
+    wait_until_quiet(folder)?;
     drop(server);
-    let after = size_of(&folder)?;
-    let each = count(after.saturating_sub(before)) / count(events);
-    fs::write(&marker, format!("{schema}\n{each}"))?;
-    told(&marker, size, outcome)
+    Ok(count(used()?.saturating_sub(before)) / count(events))
 }
 
-/// Adds to the database; gives its size in bytes afterwards.
-fn filled(lab: &Lab, folder: &Path, what: &[&str]) -> Result<u64> {
+/// Adds to the database.
+fn add(lab: &Lab, folder: &Path, url: &str, what: &[&str]) -> Result<()> {
     let status = Command::new(lab.bins.join("bench-growth"))
-        .args(["--database", &lab.sqlite(folder), "--pepper", PEPPER])
+        .args(["--database", url, "--pepper", PEPPER])
         .arg("--folder")
         .arg(folder)
         .args(what)
         .status()?;
     ensure!(status.success(), "bench-growth failed");
-    size_of(folder)
+    Ok(())
 }
 
-/// Waits until the server has nothing left to write: it indexes its log behind those who write it.
+/// Waits until the server has nothing left to write: on SQLite it indexes its log behind those who write
+/// it.
 fn wait_until_quiet(folder: &Path) -> Result<()> {
     let log = folder.join("molecule.db-wal");
-    loop {
+    while log.is_file() {
         let written = fs::metadata(&log)?.modified()?;
         thread::sleep(QUIET);
         if fs::metadata(&log)?.modified()? == written {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// The size on disk of an event, as it was seen at the filling.
@@ -199,9 +258,10 @@ fn size_of(folder: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-fn measure(lab: &Lab, size: u32, round: u32, outcome: &mut Outcome) -> Result<()> {
-    let folder = lab.kept.join("growth").join(size.to_string());
-    let server = Ours::start(&lab.bins, &folder, &lab.sqlite(&folder), &[])?;
+fn measure(lab: &Lab, filled: &Filled, round: u32, outcome: &mut Outcome) -> Result<()> {
+    let Filled { size, folder, url } = filled;
+    let size = *size;
+    let server = Ours::start(&lab.bins, folder, url, &[])?;
     let sample = fs::read_to_string(folder.join("sample"))?;
     let tokens: Vec<&str> = sample.lines().collect();
     for Call {

@@ -108,6 +108,12 @@ pub(crate) const ALL: &[Measure] = &[
             of a call by a key at random among all (so most are not remembered yet), of creations, \
             lists and audit queries, over 4 connections. The baseline is the smallest database.",
         wrk: true,
-        run: growth::run,
+        run: growth::sqlite,
+    },
+    Measure {
+        name: "growth-postgres",
+        about: "The same on PostgreSQL, with the smallest and the largest size.",
+        wrk: true,
+        run: growth::postgres,
     },
 ];
