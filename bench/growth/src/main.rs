@@ -13,7 +13,7 @@ use ids::{AdminKeyId, Labels, Name, OrgId, PlanName, RequestId, Sequence, TypedI
 use keys::{
     KeyDigest, KeyKind, KeyStore as _, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey,
 };
-use orgs::{Org, OrgStatus, OrgStore as _, Slug};
+use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgStore as _, OrgWork, Slug, SlugClaim};
 use ratelimit::RateLimit;
 use scopes::Scope;
 use storage::{DatabaseUrl, Session, SqlDatabase, Writing};
@@ -103,7 +103,7 @@ async fn keys_and_orgs(args: &Args, db: &SqlDatabase, maker: &mut Maker) -> Resu
             lots.push(lot);
         }
         made = made.saturating_add(BATCH);
-        let put_all = move |tx: &mut Session<Writing>| lots.iter().try_for_each(|lot| put(tx, lot));
+        let put_all = move |tx: &mut Session<Writing>| put(tx, &lots);
         db.write::<_, StoreError>(put_all).await?;
     }
     fs::write(args.folder.join("sample"), sample)?;
@@ -141,16 +141,38 @@ fn actor(line: &str) -> Result<(Actor, OrgId)> {
     Ok((Actor::PartnerKey { id, partner_id }, next()?.parse()?))
 }
 
-fn put(tx: &mut Session<Writing>, lot: &Lot) -> Result<(), StoreError> {
-    if let Some(partner) = &lot.partner {
-        tx.partner_insert(partner)?;
+fn put(tx: &mut Session<Writing>, lots: &[Lot]) -> Result<(), StoreError> {
+    for lot in lots {
+        if let Some(partner) = &lot.partner {
+            tx.partner_insert(partner)?;
+        }
+        tx.key_insert(&lot.key, &lot.digest)?;
     }
-    tx.key_insert(&lot.key, &lot.digest)?;
-    let org = &lot.org;
-    tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
-    tx.org_insert(org, &[])?;
-    // Nothing is left to do about it.
-    tx.org_update(org, None)
+    let orgs = lots.iter().map(|lot| &lot.org);
+    let claim = |org: &Org| SlugClaim {
+        slug: org.slug.clone(),
+        org: org.id,
+        partner: org.partner_id,
+        held_since: org.created_at,
+    };
+    tx.slugs_claim(&orgs.clone().map(claim).collect::<Vec<_>>())?;
+    let new = |org: &Org| NewOrg {
+        org: org.clone(),
+        steps: Vec::new(),
+        subscription: None,
+        lease: None,
+    };
+    tx.orgs_insert(&orgs.clone().map(new).collect::<Vec<_>>())?;
+    // Nothing is left to do about them.
+    let done = |org: &Org| OrgProgress {
+        work: OrgWork {
+            org: org.clone(),
+            steps: Vec::new(),
+        },
+        due_at: None,
+        release: true,
+    };
+    tx.orgs_progress(&orgs.map(done).collect::<Vec<_>>())
 }
 
 impl Maker {
