@@ -26,6 +26,8 @@ use crate::random::Random;
 const SECTOR: usize = 512;
 /// How many bytes of one write the trace shows; no write of the server's is longer.
 const LONGEST: usize = 1 << 20;
+/// How much of the trace the ends of all threads take at the most.
+const TAIL: u64 = 1 << 16;
 /// How long the trace may take to end after the server.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// All that changes a file. What is known below is carried out, and the rest must not happen.
@@ -121,23 +123,32 @@ impl Disk {
         Ok(cut)
     }
 
+    /// The first thread is the last to go, but `strace` may tell of those that went with it in another
+    /// order.
     fn wait_for_the_end_of(&self, server: u32) -> Result<()> {
         let begun = Instant::now();
-        let last = format!("\n{server} +++ killed by SIGKILL +++\n");
         while begun.elapsed() < PATIENCE {
             let mut trace = File::open(&self.trace)?;
             let end = trace.metadata()?.len();
-            let length = u64::try_from(last.len()).unwrap_or(0);
-            trace.seek(SeekFrom::Start(end.saturating_sub(length)))?;
-            let mut there = Vec::new();
-            trace.read_to_end(&mut there)?;
-            if there == last.as_bytes() {
+            trace.seek(SeekFrom::Start(end.saturating_sub(TAIL)))?;
+            let mut tail = Vec::new();
+            trace.read_to_end(&mut tail)?;
+            let mut lines = tail.split(|byte| *byte == b'\n');
+            if lines.any(|line| is_end_of(server, line)) {
                 return Ok(());
             }
             sleep(Duration::from_millis(20));
         }
         bail!("the trace of the server does not end")
     }
+}
+
+/// Whether a line tells that a thread was killed. Short numbers of threads are filled up with spaces.
+fn is_end_of(thread: u32, line: &[u8]) -> bool {
+    let line = line.strip_prefix(thread.to_string().as_bytes());
+    line.is_some_and(|rest| {
+        rest.starts_with(b" ") && rest.trim_ascii() == b"+++ killed by SIGKILL +++"
+    })
 }
 
 /// How much of what was not synced is there after the power failed.
@@ -571,6 +582,17 @@ mod tests {
         check(&[sync, begin, end, synced], "old", 1);
         check(&[begin, end, sync], "old", 1);
         check(&[begin, killed, SYNC], "old", 1);
+    }
+
+    #[test]
+    fn the_end_of_a_thread_is_told_from_others() {
+        let is_end = |line: &str| is_end_of(714, line.as_bytes());
+        assert!(is_end("714 +++ killed by SIGKILL +++"));
+        assert!(is_end("714   +++ killed by SIGKILL +++"));
+        assert!(!is_end("7140 +++ killed by SIGKILL +++"));
+        assert!(!is_end("71 +++ killed by SIGKILL +++"));
+        assert!(!is_end("714 fsync(3) = 0"));
+        check(&["7   fdatasync(4<{/data/other}>) = 0", WRITE], "old", 1);
     }
 
     #[test]
