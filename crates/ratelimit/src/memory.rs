@@ -55,7 +55,7 @@ pub struct MemoryLimiter {
     time: TimeSource,
 }
 
-type Governors = HashMap<RateLimit, Governor, RandomState>;
+type Governors = HashMap<RateLimit, Arc<Governor>, RandomState>;
 
 impl MemoryLimiter {
     /// A limiter on a clock that tells the time since any fixed point and never steps back.
@@ -70,8 +70,10 @@ impl MemoryLimiter {
     ///
     /// Call it from time to time; a subject with a debt is never dropped.
     pub fn sweep(&self) {
+        // A new limit that waited for this would have all others wait with it.
+        let all: Vec<Arc<Governor>> = self.read().values().cloned().collect();
         let mut some_empty = false;
-        for limiter in self.read().values() {
+        for limiter in all {
             limiter.retain_recent();
             limiter.shrink_to_fit();
             some_empty |= limiter.is_empty();
@@ -85,7 +87,7 @@ impl MemoryLimiter {
     /// How many subjects are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.read().values().map(RateLimiter::len).sum()
+        self.read().values().map(|limiter| limiter.len()).sum()
     }
 
     /// Whether nothing is remembered.
@@ -117,7 +119,7 @@ impl MemoryLimiter {
             return self.decide_by(governor, subject, limit);
         }
         let mut by_limit = self.write();
-        let new = || self.governor_of(limit);
+        let new = || Arc::new(self.governor_of(limit));
         let governor = by_limit.entry(limit).or_insert_with(new);
         self.decide_by(governor, subject, limit)
     }
