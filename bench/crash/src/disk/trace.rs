@@ -71,12 +71,8 @@ impl<'a> Files<'a> {
             let text = arguments.get(n).copied().unwrap_or_default();
             text.trim_end_matches(" <unfinished ...>")
         };
-        let named = match name {
-            "unlink" => argument(0),
-            "unlinkat" | "openat" => argument(1),
-            _ => argument(0),
-        };
-        let Some(file) = self.name_of(named)? else {
+        let named = usize::from(["unlinkat", "openat"].contains(&name));
+        let Some(file) = self.name_of(argument(named))? else {
             return Ok(());
         };
         let now = self.clock;
