@@ -55,7 +55,8 @@ impl Ground {
     }
 }
 
-/// What became of all rounds; `None` when the engine is not there.
+/// What became of all rounds; `None` when the engine, or `strace` where the power is to fail, is not
+/// there.
 pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
     ensure!(
         !args.power || matches!(args.engine, Engine::Sqlite),

@@ -1,4 +1,5 @@
-//! Whether what a server said is true after it was killed, its disk was full or its database was gone.
+//! Whether what a server said is true after it was killed, its power failed, its disk was full or its
+//! database was gone.
 //!
 //! `cargo xtask crash` builds the server and runs this; `docs/security.md` says what is compared and has
 //! the figures.

@@ -96,7 +96,7 @@ impl MemoryLimiter {
         self.len() == 0
     }
 
-    // Nobody panics while it holds the lock.
+    // A clock that panics leaves the map as it was.
     fn read(&self) -> ShardedLockReadGuard<'_, Governors> {
         self.by_limit.read().unwrap_or_else(PoisonError::into_inner)
     }

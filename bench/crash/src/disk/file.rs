@@ -29,7 +29,8 @@ impl Survival {
         }
     }
 
-    fn keeps_all(self, random: &mut Random) -> bool {
+    /// Whether the next write, or sector, is there.
+    fn keeps(self, random: &mut Random) -> bool {
         match self {
             Self::Nothing => false,
             Self::Everything => true,
@@ -151,7 +152,7 @@ impl OnDisk {
                 (Change::Write { offset, bytes }, Survival::Sectors) => {
                     let mut whole = true;
                     for (at, sector) in sectors(*offset, bytes) {
-                        if survives.keeps_all(random) {
+                        if survives.keeps(random) {
                             put(&mut content, at, sector);
                         } else {
                             whole = false;
@@ -160,7 +161,7 @@ impl OnDisk {
                     whole
                 }
                 _ => {
-                    let keeps = survives.keeps_all(random);
+                    let keeps = survives.keeps(random);
                     if keeps {
                         change.make(&mut content);
                     }
@@ -200,6 +201,41 @@ impl OnDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is there of a file of `.` after two writes of `x` that overlap, and how many were lost.
+    fn after(survives: Survival, seed: u64) -> (Vec<u8>, usize) {
+        let mut file = OnDisk::new(Some(vec![b'.'; 4096]));
+        for (begun, offset) in [(1, 500), (2, 1000)] {
+            let bytes = vec![b'x'; 2000];
+            file.begin(begun, Change::Write { offset, bytes });
+        }
+        let mut cut = Cut::default();
+        let content = file.after(survives, &mut Random::new(seed, 0), &mut cut);
+        assert_eq!(cut.kept + cut.lost, 2);
+        (content, cut.lost)
+    }
+
+    #[test]
+    fn of_what_was_not_synced_as_much_is_there_as_is_asked_for() {
+        let (none, all) = (vec![b'.'; 4096], after(Survival::Everything, 1).0);
+        assert_eq!(after(Survival::Nothing, 1), (none.clone(), 2));
+        assert_eq!(after(Survival::Everything, 1), (all.clone(), 0));
+        assert_eq!(all.iter().filter(|byte| **byte == b'x').count(), 2500);
+        let seen = |survives| {
+            let all = (0..64).map(move |seed| after(survives, seed).0);
+            all.collect::<std::collections::BTreeSet<_>>()
+        };
+        // Both, either and neither.
+        let writes = seen(Survival::Writes);
+        assert_eq!(writes.len(), 4);
+        assert!(writes.contains(&none) && writes.contains(&all));
+        for torn in seen(Survival::Sectors) {
+            for (of_torn, of_all) in torn.iter().zip(&all) {
+                assert!(of_torn == of_all || *of_torn == b'.');
+            }
+        }
+        assert!(seen(Survival::Sectors).len() > writes.len());
+    }
 
     #[test]
     fn a_write_is_cut_where_sectors_end() {

@@ -102,7 +102,7 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
         let url = postgres.new_database()?;
         let folder = lab.folder("growth")?;
         let used = || postgres.size_of(&url);
-        let each = fill(lab, size, &folder, &url, used)?;
+        let each = fill(lab, size, &folder, &url, used, |_| Ok(()))?;
         outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
         // As autovacuum would have it by and by.
         postgres.sql(&url, "vacuum analyze")?;
@@ -171,20 +171,23 @@ fn keep(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<Filled> {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        let each = fill(lab, size, &folder, &url, || size_of(&folder))?;
+        let used = || size_of(&folder);
+        let each = fill(lab, size, &folder, &url, used, wait_until_quiet)?;
         fs::write(&marker, format!("{schema}\n{each}"))?;
     }
     told(&marker, size, outcome)?;
     Ok(Filled { size, folder, url })
 }
 
-/// Fills a database; gives the bytes of an event, as `used` tells those of all.
+/// Fills a database and lets the server `settle` it; gives the bytes of an event, as `used` tells those
+/// of all.
 fn fill(
     lab: &Lab,
     size: u32,
     folder: &Path,
     url: &str,
     used: impl Fn() -> Result<u64>,
+    settle: impl Fn(&Path) -> Result<()>,
 ) -> Result<f64> {
     println!("  filling with {size} keys and orgs and ten times as many events");
     // The server itself makes the schema and notes the pepper, before it answers anybody.
@@ -202,7 +205,7 @@ fn fill(
     let events = u64::from(size).saturating_mul(10);
     add(lab, folder, url, &["--events", &events.to_string()])?;
     let server = Ours::start(&lab.bins, folder, url, &[])?;
-    wait_until_quiet(folder)?;
+    settle(folder)?;
     drop(server);
     Ok(count(used()?.saturating_sub(before)) / count(events))
 }
@@ -219,18 +222,16 @@ fn add(lab: &Lab, folder: &Path, url: &str, what: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the server has nothing left to write: on SQLite it indexes its log behind those who write
-/// it.
+/// Waits until the server has nothing left to write: it indexes its log behind those who write it.
 fn wait_until_quiet(folder: &Path) -> Result<()> {
     let log = folder.join("molecule.db-wal");
-    while log.is_file() {
+    loop {
         let written = fs::metadata(&log)?.modified()?;
         thread::sleep(QUIET);
         if fs::metadata(&log)?.modified()? == written {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// The size on disk of an event, as it was seen at the filling.

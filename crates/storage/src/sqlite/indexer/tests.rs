@@ -40,6 +40,17 @@ fn busy(folder: &tempfile::TempDir) -> SqlDatabase {
     SqlDatabase::open_indexing(&migrated(folder), Options::default(), SMALL).unwrap()
 }
 
+#[test]
+fn mentions_come_sorted_and_once_in_whatever_order_they_were_read() {
+    let mut mentions = Mentions::default();
+    for (subject, slot) in [(2, 5), (1, 3), (2, 5), (2, 3), (2, 5), (1, 3), (1, 4)] {
+        mentions.add(&[subject; 17], Slot::new(slot));
+    }
+    let expect = [(1, 3), (1, 4), (2, 3), (2, 5)];
+    let expect = expect.map(|(subject, slot)| ([subject; 17], Slot::new(slot)));
+    assert_eq!(mentions.postings().collect::<Vec<_>>(), expect);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_exact_while_the_log_is_indexed() {
     let folder = tempfile::tempdir().unwrap();
