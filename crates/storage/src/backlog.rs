@@ -40,6 +40,13 @@ pub(crate) enum Told {
     Nobody(Instant),
 }
 
+impl Told {
+    /// Whether somebody waits.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        matches!(self, Self::Caller(_))
+    }
+}
+
 /// What waits, of that for which nobody waits.
 pub(crate) struct Backlog {
     mode: AuditMode,
@@ -66,6 +73,11 @@ impl Backlog {
             }),
             lost: AtomicU64::new(0),
         })
+    }
+
+    /// Whether any answer may leave before its event is durable.
+    pub(crate) fn answers_ahead(&self) -> bool {
+        self.mode == AuditMode::Relaxed
     }
 
     /// How many events were never made durable although their calls had been answered.

@@ -32,6 +32,7 @@ mod orgs;
 mod partners;
 mod pool;
 mod postgres;
+mod queue;
 mod replies;
 mod schema;
 mod session;

@@ -4,12 +4,13 @@ use std::{sync::Arc, thread, time::Duration};
 
 use audit::Event;
 use stores::StoreError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     backlog::{Backlog, Told},
     error::OpenError,
     pool::{Pool, PooledSession, Sessions},
+    queue::{Queue, Queued, queue},
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -20,40 +21,46 @@ use appender::Appender;
 
 /// How many transactions run at once, beside the events' own.
 const WRITERS: u8 = 16;
-/// How many events may wait.
-const QUEUE: usize = 4096;
 /// How often work runs when other transactions are in its way.
 const ATTEMPTS: u32 = 10;
 
 /// What waits for the thread.
-enum Waiting {
+enum Job {
     /// An event, and who is told of it.
     Event(Box<Event>, Told),
     /// Someone who waits for what was queued before.
     Settled(oneshot::Sender<()>),
 }
 
+impl Queued for Job {
+    fn event(event: Box<Event>, told: Told) -> Self {
+        Self::Event(event, told)
+    }
+
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Event(_, told) => told.is_awaited(),
+            Self::Settled(_) => true,
+        }
+    }
+}
+
 /// The way to change a PostgreSQL database.
 pub(crate) struct PostgresWriter {
     pool: Pool<Writing>,
-    events: mpsc::Sender<Waiting>,
-    backlog: Arc<Backlog>,
+    jobs: Queue<Job>,
 }
 
 impl PostgresWriter {
     pub(crate) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, WRITERS, false);
-        let (events, waiting) = mpsc::channel(QUEUE);
-        let appender = Appender::new(url.clone(), Arc::clone(&backlog));
+        let (jobs, waiting) = queue(Arc::clone(&backlog));
+        let appender = Appender::new(url.clone(), backlog);
         thread::Builder::new()
             .name("audit-events".to_owned())
             .spawn(move || appender.run(waiting))?;
-        Ok(Self {
-            pool,
-            events,
-            backlog,
-        })
+        Ok(Self { pool, jobs })
     }
 
     pub(crate) async fn write<T, E>(
@@ -70,31 +77,14 @@ impl PostgresWriter {
     }
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
-        let (told, answered) = self.backlog.admit(&event);
-        if let Err(error) = self.events.try_send(Waiting::Event(event, told)) {
-            if answered.is_none() {
-                self.backlog.withdraw();
-            }
-            return Err(match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable(None),
-            });
-        }
-        match answered {
-            Some(answered) => answered.await.unwrap_or(Err(StoreError::Unavailable(None))),
-            None => Ok(()),
-        }
+        self.jobs.append(event).await
     }
 
     /// Waits until what was queued before is durable, or has failed.
     pub(crate) async fn settle(&self) -> Result<(), StoreError> {
         let (caller, settled) = oneshot::channel();
-        let gone = || StoreError::Unavailable(None);
-        self.events
-            .send(Waiting::Settled(caller))
-            .await
-            .map_err(|_| gone())?;
-        settled.await.map_err(|_| gone())
+        self.jobs.send_patiently(Job::Settled(caller)).await?;
+        settled.await.map_err(|_| StoreError::Unavailable(None))
     }
 }
 

@@ -8,12 +8,12 @@ use std::{
 
 use audit::Event;
 use stores::StoreError;
-use tokio::sync::mpsc;
 
-use super::{ATTEMPTS, Waiting, pause};
+use super::{ATTEMPTS, Job, pause};
 use crate::{
     backlog::{Appended, Backlog},
     events,
+    queue::Waiting,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -44,15 +44,15 @@ impl Appender {
     }
 
     /// Takes whatever waits, again and again, until nobody can send any more.
-    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+    pub(super) fn run(mut self, mut waiting: Waiting<Job>) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        while waiting.take(&mut jobs, BATCH) > 0 {
             let mut appended = Appended::new(Arc::clone(&self.backlog));
             let mut settled = Vec::new();
-            for waiting in batch.drain(..) {
-                match waiting {
-                    Waiting::Event(event, told) => appended.push(event, told),
-                    Waiting::Settled(caller) => settled.push(caller),
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Event(event, told) => appended.push(event, told),
+                    Job::Settled(caller) => settled.push(caller),
                 }
             }
             let outcomes = self.append(appended.events());

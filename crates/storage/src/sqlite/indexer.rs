@@ -21,7 +21,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use stores::StoreError;
-use tokio::sync::{mpsc as jobs, oneshot};
+use tokio::sync::oneshot;
 
 use self::{build::Source, merge::Merge};
 use super::work::{Job, Pending};
@@ -33,6 +33,7 @@ use crate::{
         index::{Posting, Slot},
         subjects_of,
     },
+    queue::{Queue, WeakQueue},
     session::{Reading, Session, Writing},
     url::DatabaseUrl,
     values,
@@ -93,7 +94,7 @@ impl Indexing {
     pub(super) fn start(
         url: &DatabaseUrl,
         sizes: Sizes,
-        jobs: &jobs::Sender<Job>,
+        jobs: &Queue<Job>,
         news: News,
     ) -> Result<Self, OpenError> {
         let (thread, stop) = mpsc::channel();
@@ -130,7 +131,7 @@ struct Indexer {
     url: DatabaseUrl,
     session: Option<Session<Reading>>,
     sizes: Sizes,
-    jobs: jobs::WeakSender<Job>,
+    jobs: WeakQueue<Job>,
     stop: mpsc::Receiver<()>,
 }
 
@@ -288,7 +289,7 @@ impl Indexer {
     ) -> Result<T, Halt> {
         let (caller, answer) = oneshot::channel();
         let jobs = self.jobs.upgrade().ok_or(Halt::Stopped)?;
-        jobs.blocking_send(Job::Work(Box::new(Pending::new(change, caller))))
+        jobs.send_blocking(Job::Work(Box::new(Pending::new(change, caller))))
             .map_err(|_| Halt::Stopped)?;
         drop(jobs);
         let answer = answer.blocking_recv().map_err(|_| Halt::Stopped)?;

@@ -4,11 +4,12 @@ use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
 use stores::StoreError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     backlog::Backlog,
     error::OpenError,
+    queue::{Queue, queue},
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -23,13 +24,9 @@ mod writer;
 use indexer::{Indexing, Sizes};
 use work::{Job, Pending};
 
-/// How many jobs may wait.
-const QUEUE: usize = 4096;
-
 /// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
 pub(crate) struct SqliteWriter {
-    jobs: mpsc::Sender<Job>,
-    backlog: Arc<Backlog>,
+    jobs: Queue<Job>,
     _indexing: Indexing,
     #[cfg(test)]
     commits: Arc<std::sync::atomic::AtomicU64>,
@@ -42,8 +39,8 @@ impl SqliteWriter {
         batch: NonZeroUsize,
         sizes: Sizes,
     ) -> Result<Self, OpenError> {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::open(url, Arc::clone(&backlog))?;
+        let (jobs, waiting) = queue(Arc::clone(&backlog));
+        let writer = writer::Writer::open(url, backlog)?;
         let news = writer.news();
         #[cfg(test)]
         let commits = Arc::clone(&writer.commits);
@@ -53,7 +50,6 @@ impl SqliteWriter {
         let indexing = Indexing::start(url, sizes, &jobs, news)?;
         Ok(Self {
             jobs,
-            backlog,
             _indexing: indexing,
             #[cfg(test)]
             commits,
@@ -69,31 +65,15 @@ impl SqliteWriter {
         E: From<StoreError> + Send + 'static,
     {
         let (caller, answered) = oneshot::channel();
-        self.send(Job::Work(Box::new(Pending::new(work, caller))))?;
+        self.jobs
+            .send(Job::Work(Box::new(Pending::new(work, caller))))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
     }
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
-        let (told, answered) = self.backlog.admit(&event);
-        if let Err(error) = self.send(Job::Event(event, told)) {
-            if answered.is_none() {
-                self.backlog.withdraw();
-            }
-            return Err(error);
-        }
-        match answered {
-            Some(answered) => answered.await.unwrap_or(Err(StoreError::Unavailable(None))),
-            None => Ok(()),
-        }
-    }
-
-    fn send(&self, job: Job) -> Result<(), StoreError> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Unavailable(None),
-        })
+        self.jobs.append(event).await
     }
 
     /// How many transactions have been committed.
@@ -301,7 +281,7 @@ mod tests {
         let (database, build) = (open(&folder), Build::new());
         let key = build.key(&build.partner());
         let release = hold(&database).await;
-        let waiting: Vec<_> = (0..super::QUEUE)
+        let waiting: Vec<_> = (0..crate::queue::LENGTH)
             .map(|_| {
                 let (database, event) = (database.clone(), build.event(&key));
                 tokio::spawn(async move { database.append(Box::new(event)).await })

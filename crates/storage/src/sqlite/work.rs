@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     backlog::Told,
+    queue::Queued,
     session::{Session, Writing},
 };
 
@@ -18,6 +19,19 @@ pub(super) enum Job {
     Work(Box<dyn Work>),
     /// An event to be added by itself.
     Event(Box<Event>, Told),
+}
+
+impl Queued for Job {
+    fn event(event: Box<Event>, told: Told) -> Self {
+        Self::Event(event, told)
+    }
+
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Work(_) => true,
+            Self::Event(_, told) => told.is_awaited(),
+        }
+    }
 }
 
 /// How closures share a transaction.

@@ -14,7 +14,6 @@ use std::{
 };
 
 use stores::StoreError;
-use tokio::sync::mpsc;
 
 use super::{
     batch::{Batch, Failed},
@@ -27,6 +26,7 @@ use crate::{
     backlog::Backlog,
     dialect,
     error::OpenError,
+    queue::Waiting,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -81,9 +81,9 @@ impl Writer {
 
     /// Works until nobody can send any more and all that was sent is done; at most `batch` jobs share
     /// a commit.
-    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Job>, batch: usize) {
+    pub(super) fn run(mut self, mut waiting: Waiting<Job>, batch: usize) {
         let mut jobs = Vec::with_capacity(batch);
-        while waiting.blocking_recv_many(&mut jobs, batch) > 0 {
+        while waiting.take(&mut jobs, batch) > 0 {
             let batch = Batch::new(jobs.drain(..), Arc::clone(&self.backlog));
             // Closures are guarded one by one. Should all the same something panic, its callers learn
             // it from the answers that never come, and the thread lives on.
