@@ -97,6 +97,12 @@ impl QueryId for InsertSegment<'_> {
 
 impl RunQueryDsl<SqliteConnection> for InsertSegment<'_> {}
 
+define_sql_function! {
+    /// Where bytes begin in others, from 1 on; 0 where they are not. PostgreSQL's alone.
+    #[sql_name = "pg_catalog.position"]
+    fn bytes_position(all: Binary, some: Binary) -> Integer;
+}
+
 /// The ids by which segments are sorted, and their bodies.
 pub(crate) type Bodies = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -107,7 +113,7 @@ pub(crate) struct Place {
 }
 
 /// Segments whose last ids are not below `from` and are below `below`, the last first; those alone
-/// of seconds that mention the subject, if there is one. On SQLite nothing is known of mentions.
+/// that mention the subject, if there is one. On SQLite nothing is known of mentions.
 pub(crate) fn below(
     connection: &mut AnyConnection,
     subject: Option<&[u8; SUBJECT]>,
@@ -138,6 +144,8 @@ pub(crate) fn below(
                 .filter(audit_mentions::second.between(from.second, below.second))
                 .filter(audit_segments::last_id.ge(&from.id))
                 .filter(audit_segments::last_id.lt(&below.id))
+                // A busy second has many segments, and few of them mention any one subject.
+                .filter(bytes_position(audit_segments::body, &subject[..]).gt(0))
                 .order((
                     audit_mentions::second.desc(),
                     audit_segments::last_id.desc(),
