@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     sync::mpsc::{self, Receiver, Sender},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -18,6 +19,8 @@ use openssl_sys as _;
 use pq_sys as _;
 use tokio::sync::oneshot;
 
+/// For how long calls gather that are answered before.
+const GATHERING: Duration = Duration::from_millis(10);
 /// What is recorded of a call, in bytes: about what an audit event takes.
 const EACH: usize = 64;
 /// How many calls share a piece at the most.
@@ -40,7 +43,7 @@ diesel::table! {
 }
 
 /// Who wants to know that a call is on record.
-type Caller = oneshot::Sender<()>;
+pub(crate) type Caller = oneshot::Sender<()>;
 
 /// Where calls are recorded.
 enum Place {
@@ -49,14 +52,15 @@ enum Place {
     Postgres(PgConnection),
 }
 
-/// Starts the thread that records calls: `file:PATH`, `sqlite:PATH` or the URL of a PostgreSQL.
-pub(crate) fn start(place: &str) -> Result<Sender<Caller>> {
+/// Starts the thread that records calls: `file:PATH`, `sqlite:PATH` or the URL of a PostgreSQL. Those that
+/// are answered `ahead` gather for a while, for nobody waits.
+pub(crate) fn start(place: &str, ahead: bool) -> Result<Sender<Caller>> {
     let mut place = Place::open(place)?;
     let (sender, waiting) = mpsc::channel();
     thread::Builder::new()
         .name("append".to_owned())
         .spawn(move || {
-            while let Some(callers) = next(&waiting) {
+            while let Some(callers) = next(&waiting, ahead) {
                 if let Err(error) = place.append(&[0x5a; EACH].repeat(callers.len())) {
                     // Nobody is answered, and the measurement fails.
                     eprintln!("nothing is recorded any more: {error:#}");
@@ -71,9 +75,12 @@ pub(crate) fn start(place: &str) -> Result<Sender<Caller>> {
     Ok(sender)
 }
 
-/// All that wait, as soon as there is one.
-fn next(waiting: &Receiver<Caller>) -> Option<Vec<Caller>> {
+/// All that wait, as soon as there is one, or a while later.
+fn next(waiting: &Receiver<Caller>, ahead: bool) -> Option<Vec<Caller>> {
     let mut callers = vec![waiting.recv().ok()?];
+    if ahead {
+        thread::sleep(GATHERING);
+    }
     callers.extend(waiting.try_iter().take(MOST - 1));
     Some(callers)
 }
@@ -147,16 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_answered_is_on_record() {
+    fn whoever_is_told_so_is_on_record() {
+        for ahead in [false, true] {
+            check(ahead);
+        }
+    }
+
+    fn check(ahead: bool) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
-        ask(&start(&format!("file:{}", path("file"))).unwrap(), 1000);
+        ask(
+            &start(&format!("file:{}", path("file")), ahead).unwrap(),
+            1000,
+        );
         let recorded = std::fs::read(path("file")).unwrap();
         let written = recorded.iter().take_while(|byte| **byte == 0x5a).count();
         assert_eq!(written, 1000 * EACH);
 
         // Kept until all is read: when it goes, the thread closes the database, and locks it for that.
-        let sender = start(&format!("sqlite:{}", path("db"))).unwrap();
+        let sender = start(&format!("sqlite:{}", path("db")), ahead).unwrap();
         ask(&sender, 1000);
         let mut sqlite = SqliteConnection::establish(&path("db")).unwrap();
         let recorded: Vec<Vec<u8>> = pieces::table

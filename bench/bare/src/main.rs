@@ -21,6 +21,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tokio::sync::oneshot;
 
+use append::Caller;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -44,6 +46,9 @@ struct Args {
     /// PostgreSQL.
     #[arg(long)]
     append: Option<String>,
+    /// Answers a call without waiting until it is recorded.
+    #[arg(long, requires = "append")]
+    ahead: bool,
 }
 
 /// What every call is answered.
@@ -51,7 +56,8 @@ struct Same {
     status: StatusCode,
     headers: Vec<(String, String)>,
     body: Bytes,
-    append: Option<Sender<oneshot::Sender<()>>>,
+    append: Option<Sender<Caller>>,
+    ahead: bool,
 }
 
 fn main() -> Result<()> {
@@ -68,7 +74,12 @@ fn main() -> Result<()> {
         body: fs::read(&args.body)
             .context("the body can't be read")?
             .into(),
-        append: args.append.as_deref().map(append::start).transpose()?,
+        append: args
+            .append
+            .as_deref()
+            .map(|place| append::start(place, args.ahead))
+            .transpose()?,
+        ahead: args.ahead,
     });
     let listener = TcpListener::bind(args.listen)?;
     actix_web::rt::System::new().block_on(async move {
@@ -89,7 +100,9 @@ async fn answer(same: Data<Same>) -> Result<HttpResponse, Error> {
     if let Some(append) = &same.append {
         let (caller, recorded) = oneshot::channel();
         append.send(caller).map_err(ErrorInternalServerError)?;
-        recorded.await.map_err(ErrorInternalServerError)?;
+        if !same.ahead {
+            recorded.await.map_err(ErrorInternalServerError)?;
+        }
     }
     let mut response = HttpResponse::build(same.status);
     for (name, value) in &same.headers {

@@ -141,13 +141,21 @@ impl Ours {
     }
 }
 
-/// Starts the bare server, which answers everything as `like` was answered; if there is a place for
-/// it, once the call is on record there.
+/// A place where a bare server puts calls on record.
+pub(crate) struct Record {
+    /// What `bench-bare --append` takes.
+    pub(crate) place: String,
+    /// Whether calls are answered before they are there.
+    pub(crate) ahead: bool,
+}
+
+/// Starts the bare server, which answers everything as `like` was answered, and puts calls on record if
+/// there is a place for it.
 pub(crate) fn bare(
     bins: &Path,
     folder: &Path,
     like: &Answer,
-    append: Option<&str>,
+    record: Option<&Record>,
 ) -> Result<Process> {
     fs::create_dir_all(folder)?;
     let file = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
@@ -164,8 +172,11 @@ pub(crate) fn bare(
         .arg(file("headers", like.headers.as_bytes())?)
         .arg("--body")
         .arg(file("body", &like.body)?);
-    if let Some(place) = append {
+    if let Some(Record { place, ahead }) = record {
         command.args(["--append", place]);
+        if *ahead {
+            command.arg("--ahead");
+        }
     }
     Process::start(command, address, &folder.join("bare.log"))
 }

@@ -47,8 +47,10 @@ struct Call {
 
 /// All keys that were written down.
 const ANY: usize = usize::MAX;
+/// As many as the smallest database has.
+const FEW: usize = 1000;
 
-const CALLS: [Call; 5] = [
+const CALLS: [Call; 7] = [
     Call {
         what: "authentication (whoami)",
         path: Some("/cp/whoami"),
@@ -57,7 +59,7 @@ const CALLS: [Call; 5] = [
     Call {
         what: "authentication (whoami) by 1000 of the keys",
         path: Some("/cp/whoami"),
-        keys: 1000,
+        keys: FEW,
     },
     Call {
         what: "list of orgs",
@@ -65,9 +67,19 @@ const CALLS: [Call; 5] = [
         keys: ANY,
     },
     Call {
+        what: "list of orgs by 1000 of the keys",
+        path: Some("/cp/orgs?limit=20"),
+        keys: FEW,
+    },
+    Call {
         what: "audit query",
         path: Some("/cp/audit-events?limit=20"),
         keys: ANY,
+    },
+    Call {
+        what: "audit query by 1000 of the keys",
+        path: Some("/cp/audit-events?limit=20"),
+        keys: FEW,
     },
     Call {
         what: "creation of an org",
@@ -104,8 +116,9 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
         let used = || postgres.size_of(&url);
         let each = fill(lab, size, &folder, &url, used, |_| Ok(()))?;
         outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
-        // As autovacuum would have it by and by.
+        // As autovacuum would have it by and by, and with nothing left to write of the filling.
         postgres.sql(&url, "vacuum analyze")?;
+        postgres.sql(&url, "checkpoint")?;
         filled.push(Filled { size, folder, url });
     }
     compare(lab, &filled, &mut outcome)?;
