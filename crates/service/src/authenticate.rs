@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ids::KeyId;
-use keys::{KeyDigest, KeyKind, KeyQueries as _, KeyStatus, KeyStore as _, PlainKey};
+use keys::{KeyDigest, KeyKind, KeyQueries as _, KeyStatus, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
@@ -183,9 +183,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Notes at the key that it has been used, if that is this call's to note.
     pub(crate) async fn note_use(&self, context: &Context) {
         let Some(id) = context.used() else { return };
-        let at = context.call.at;
-        let noted: Result<(), StoreError> = self.db.write(move |tx| tx.key_touch(id, at)).await;
-        if let Err(error) = noted {
+        if let Err(error) = self.db.key_used(id, context.call.at).await {
             // The call itself will meet the same database and say so.
             tracing::warn!(
                 error = error.as_dyn(),

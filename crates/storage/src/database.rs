@@ -3,7 +3,10 @@
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
+use ids::KeyId;
+use keys::KeyStore as _;
 use stores::{Database, StoreError, Transaction};
+use time::OffsetDateTime;
 
 use crate::{
     backlog::{AuditMode, Backlog},
@@ -186,6 +189,13 @@ impl Database for SqlDatabase {
         match &self.0.writer {
             Writer::Sqlite(writer) => writer.append(event).await,
             Writer::Postgres(writer) => writer.append(event).await,
+        }
+    }
+
+    async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.note(move |tx| tx.key_touch(id, at)).await,
+            Writer::Postgres(writer) => writer.key_used(id, at).await,
         }
     }
 }

@@ -30,7 +30,7 @@ impl<M: Mode> ManageConnection for Manager<M> {
     }
 
     fn is_valid(&self, session: &mut Session<M>) -> Result<(), StoreError> {
-        session.ping()
+        session.test()
     }
 
     fn has_broken(&self, session: &mut Session<M>) -> bool {
@@ -83,7 +83,8 @@ impl<M: Mode> Sessions<M> {
 }
 
 impl<M: Mode> Pool<M> {
-    /// A pool of up to `most` sessions. With `test` each is asked whether it lives before it is used.
+    /// A pool of up to `most` sessions. With `test` each is asked whether it lives before it is used,
+    /// unless it has answered a moment ago.
     pub(crate) fn open(url: &DatabaseUrl, most: u8, test: bool) -> Self {
         let manager = Manager {
             url: url.clone(),

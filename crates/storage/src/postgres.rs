@@ -3,7 +3,10 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use audit::Event;
+use ids::KeyId;
+use keys::KeyStore as _;
 use stores::StoreError;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -74,6 +77,23 @@ impl PostgresWriter {
         self.pool
             .run(move |sessions| transaction(sessions, &work))
             .await
+    }
+
+    /// Notes a use of a key by one statement, which is a transaction of its own: that spares two ways
+    /// over the network.
+    pub(crate) async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        let note = move |sessions: &Sessions<Writing>| {
+            // It does no harm to note the same use twice, as when a connection dies over it.
+            for _ in 0..sessions.most() {
+                let mut session = sessions.get()?;
+                let noted = session.key_touch(id, at);
+                if noted.is_ok() || !session.is_broken() {
+                    return noted;
+                }
+            }
+            sessions.get()?.key_touch(id, at)
+        };
+        self.pool.run(note).await
     }
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
 };
 
 use audit::Event;
@@ -12,6 +13,9 @@ use stores::StoreError;
 use crate::{
     connection::AnyConnection, dialect, error, events, known_keys::KnownKeys, url::DatabaseUrl,
 };
+
+/// For how long a connection that has answered is taken to live.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// The mode of a session that only asks.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +42,8 @@ impl Mode for Writing {
 /// A connection on which every question can be asked and, when it is [`Writing`], every change made.
 pub struct Session<M> {
     connection: AnyConnection,
+    /// When it last did what it was asked.
+    answered: Instant,
     /// The error that has spoiled the innermost transaction or savepoint.
     ///
     /// After a failed statement PostgreSQL refuses all others until a rollback, SQLite goes on. Here
@@ -62,6 +68,7 @@ impl<M> Session<M> {
     {
         Ok(Self {
             connection: AnyConnection::connect(url, M::READ_ONLY)?,
+            answered: Instant::now(),
             spoiled: None,
             conflict: false,
             events: Vec::new(),
@@ -79,11 +86,16 @@ impl<M> Session<M> {
         if let Some(error) = &self.spoiled {
             return Err(error.clone());
         }
-        statement(&mut self.connection).map_err(|error| self.note(&error))
+        let value = statement(&mut self.connection).map_err(|error| self.note(&error))?;
+        self.answered = Instant::now();
+        Ok(value)
     }
 
-    /// Whether the connection still answers.
-    pub(crate) fn ping(&mut self) -> Result<(), StoreError> {
+    /// Sees that the connection still answers, unless it has done so a moment ago.
+    pub(crate) fn test(&mut self) -> Result<(), StoreError> {
+        if self.answered.elapsed() <= FRESH {
+            return Ok(());
+        }
         self.connection.ping().map_err(|error| self.note(&error))
     }
 

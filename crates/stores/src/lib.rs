@@ -6,8 +6,10 @@
 use std::future::Future;
 
 use audit::{AuditQueries, AuditStore, Event};
+use ids::KeyId;
 use keys::{KeyQueries, KeyStore};
 use orgs::{OrgQueries, OrgStore};
+use time::OffsetDateTime;
 use webhooks::{WebhookQueries, WebhookStore};
 
 mod error;
@@ -95,4 +97,18 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// # Errors
     /// When the event can't be made durable.
     fn append(&self, event: Box<Event>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes a use of a key, alone; it is durable when this returns.
+    ///
+    /// The same as a [`Database::write`] that does only this; a database may have a cheaper way.
+    ///
+    /// # Errors
+    /// When the note can't be made durable.
+    fn key_used(
+        &self,
+        id: KeyId,
+        at: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.write(move |tx| tx.key_touch(id, at))
+    }
 }

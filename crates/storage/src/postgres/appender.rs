@@ -1,10 +1,6 @@
 //! The thread that appends audit events, many of them by one statement on a connection of its own.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread};
 
 use audit::Event;
 use stores::StoreError;
@@ -20,16 +16,12 @@ use crate::{
 
 /// How many events share a commit at the most; they fit into one segment.
 const BATCH: usize = 512;
-/// For how long a connection that has answered is taken to live.
-const FRESH: Duration = Duration::from_millis(250);
 
 /// The owner of the connection on which events are appended.
 pub(super) struct Appender {
     url: DatabaseUrl,
     /// None when it was lost, and at first: a server that is down is not missed before it is needed.
     session: Option<Session<Writing>>,
-    /// When the session last answered.
-    answered: Instant,
     backlog: Arc<Backlog>,
 }
 
@@ -38,7 +30,6 @@ impl Appender {
         Self {
             url,
             session: None,
-            answered: Instant::now(),
             backlog,
         }
     }
@@ -106,7 +97,6 @@ impl Appender {
                 self.session = None;
             }
             if outcome.is_ok() || !in_the_way || attempt == ATTEMPTS {
-                self.answered = Instant::now();
                 return outcome;
             }
             thread::sleep(pause(attempt));
@@ -117,9 +107,8 @@ impl Appender {
     /// The session, a new one when the old one no longer lives. What a connection that dies in the
     /// middle of a statement has done nobody knows, so that is never sent again on another one.
     fn session(&mut self) -> Result<&mut Session<Writing>, StoreError> {
-        if self.answered.elapsed() > FRESH
-            && let Some(session) = &mut self.session
-            && session.ping().is_err()
+        if let Some(session) = &mut self.session
+            && session.test().is_err()
         {
             self.session = None;
         }

@@ -17,6 +17,7 @@ use crate::{
 /// What is done in one transaction.
 pub(super) struct Batch {
     work: Vec<Box<dyn Work>>,
+    changes: bool,
     appended: Appended,
     outcomes: Vec<Result<(), StoreError>>,
 }
@@ -39,12 +40,17 @@ impl Batch {
     pub(super) fn new(jobs: impl Iterator<Item = Job>, backlog: Arc<Backlog>) -> Self {
         let mut batch = Self {
             work: Vec::new(),
+            changes: false,
             appended: Appended::new(backlog),
             outcomes: Vec::new(),
         };
         for job in jobs {
             match job {
-                Job::Work(work) => batch.work.push(work),
+                Job::Work(work) => {
+                    batch.work.push(work);
+                    batch.changes = true;
+                }
+                Job::Note(work) => batch.work.push(work),
                 Job::Event(event, told) => batch.appended.push(event, told),
             }
         }
@@ -65,9 +71,9 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether it has more than events.
+    /// Whether it has more than events and notes.
     pub(super) const fn changes(&self) -> bool {
-        !self.work.is_empty()
+        self.changes
     }
 
     /// How many jobs it has.

@@ -22,7 +22,7 @@ mod work;
 mod writer;
 
 use indexer::{Indexing, Sizes};
-use work::{Job, Pending};
+use work::{Job, Pending, Work};
 
 /// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
 pub(crate) struct SqliteWriter {
@@ -64,9 +64,32 @@ impl SqliteWriter {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.run(work, Job::Work).await
+    }
+
+    /// The same of a note beside an event, which is to take no longer than that.
+    pub(crate) async fn note<T, E>(
+        &self,
+        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.run(work, Job::Note).await
+    }
+
+    async fn run<T, E>(
+        &self,
+        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
+        job: impl FnOnce(Box<dyn Work>) -> Job,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (caller, answered) = oneshot::channel();
-        self.jobs
-            .send(Job::Work(Box::new(Pending::new(work, caller))))?;
+        self.jobs.send(job(Box::new(Pending::new(work, caller))))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))

@@ -17,6 +17,8 @@ pub(super) type Caller<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Job {
     /// The closure of a transaction.
     Work(Box<dyn Work>),
+    /// The same of a small note that comes with an event.
+    Note(Box<dyn Work>),
     /// An event to be added by itself.
     Event(Box<Event>, Told),
 }
@@ -28,7 +30,7 @@ impl Queued for Job {
 
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Work(_) => true,
+            Self::Work(_) | Self::Note(_) => true,
             Self::Event(_, told) => told.is_awaited(),
         }
     }
