@@ -30,41 +30,46 @@ pub(crate) trait Queued {
     fn is_awaited(&self) -> bool;
 }
 
+/// What both ends know.
+struct Shared {
+    backlog: Arc<Backlog>,
+    /// The thread that takes, once it has let events gather.
+    taker: OnceLock<Thread>,
+}
+
 /// The end where things are queued.
 pub(crate) struct Queue<T> {
     things: mpsc::Sender<T>,
-    backlog: Arc<Backlog>,
-    taker: Arc<OnceLock<Thread>>,
+    shared: Arc<Shared>,
 }
 
 /// An end that does not keep the thread from ending.
 pub(crate) struct WeakQueue<T> {
     things: mpsc::WeakSender<T>,
-    backlog: Arc<Backlog>,
-    taker: Arc<OnceLock<Thread>>,
+    shared: Arc<Shared>,
 }
 
 /// The end from which one thread takes.
 pub(crate) struct Waiting<T> {
     things: mpsc::Receiver<T>,
-    backlog: Arc<Backlog>,
-    taker: Arc<OnceLock<Thread>>,
+    shared: Arc<Shared>,
     gathering: Duration,
 }
 
 /// A queue for events that are admitted by this backlog, and for whatever else the thread does.
 pub(crate) fn queue<T: Queued>(backlog: Arc<Backlog>) -> (Queue<T>, Waiting<T>) {
     let (sender, receiver) = mpsc::channel(LENGTH);
-    let taker = Arc::new(OnceLock::new());
+    let shared = Arc::new(Shared {
+        backlog,
+        taker: OnceLock::new(),
+    });
     let queue = Queue {
         things: sender,
-        backlog: Arc::clone(&backlog),
-        taker: Arc::clone(&taker),
+        shared: Arc::clone(&shared),
     };
     let waiting = Waiting {
         things: receiver,
-        backlog,
-        taker,
+        shared,
         gathering: GATHERING,
     };
     (queue, waiting)
@@ -100,10 +105,10 @@ impl<T: Queued> Queue<T> {
 
     /// Has an event added: comes back when it is durable, or when its answer may leave before.
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
-        let (told, answered) = self.backlog.admit(&event);
+        let (told, answered) = self.shared.backlog.admit(&event);
         if let Err(error) = self.send(T::event(event, told)) {
             if answered.is_none() {
-                self.backlog.withdraw();
+                self.shared.backlog.withdraw();
             }
             return Err(error);
         }
@@ -116,16 +121,13 @@ impl<T: Queued> Queue<T> {
     pub(crate) fn downgrade(&self) -> WeakQueue<T> {
         WeakQueue {
             things: self.things.downgrade(),
-            backlog: Arc::clone(&self.backlog),
-            taker: Arc::clone(&self.taker),
+            shared: Arc::clone(&self.shared),
         }
     }
 
     /// Has the thread look up, in case it lets events gather.
     fn ring(&self) {
-        if self.backlog.answers_ahead()
-            && let Some(taker) = self.taker.get()
-        {
+        if let Some(taker) = self.shared.taker.get() {
             taker.unpark();
         }
     }
@@ -136,8 +138,7 @@ impl<T> WeakQueue<T> {
     pub(crate) fn upgrade(&self) -> Option<Queue<T>> {
         Some(Queue {
             things: self.things.upgrade()?,
-            backlog: Arc::clone(&self.backlog),
-            taker: Arc::clone(&self.taker),
+            shared: Arc::clone(&self.shared),
         })
     }
 }
@@ -147,7 +148,7 @@ impl<T: Queued> Waiting<T> {
     /// nobody can queue any more. It is one thread that takes.
     pub(crate) fn take(&mut self, taken: &mut Vec<T>, most: usize) -> usize {
         self.things.blocking_recv_many(taken, most);
-        if self.backlog.answers_ahead() {
+        if self.shared.backlog.answers_ahead() {
             self.gather(taken, most);
         }
         taken.len()
@@ -156,9 +157,15 @@ impl<T: Queued> Waiting<T> {
     /// Takes more, for as long as nobody waits for any of it.
     fn gather(&mut self, taken: &mut Vec<T>, most: usize) {
         let until = Instant::now() + self.gathering;
-        self.taker.get_or_init(thread::current);
+        self.shared.taker.get_or_init(thread::current);
         let mut looked_at = 0;
         loop {
+            // Also before the first time: who came until now did not know whom to wake.
+            while taken.len() < most
+                && let Ok(thing) = self.things.try_recv()
+            {
+                taken.push(thing);
+            }
             let awaited = taken.iter().skip(looked_at).any(T::is_awaited);
             let left = until.saturating_duration_since(Instant::now());
             if awaited || taken.len() >= most || left.is_zero() || self.things.is_closed() {
@@ -167,11 +174,6 @@ impl<T: Queued> Waiting<T> {
             looked_at = taken.len();
             // Not on the channel, which would wake the thread for each.
             thread::park_timeout(left);
-            while taken.len() < most
-                && let Ok(thing) = self.things.try_recv()
-            {
-                taken.push(thing);
-            }
         }
     }
 }

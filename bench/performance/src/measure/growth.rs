@@ -101,7 +101,7 @@ pub(super) fn sqlite(lab: &Lab) -> Result<Outcome> {
     let filled = sizes(lab, &SIZES)
         .map(|size| keep(lab, size, &mut outcome))
         .collect::<Result<Vec<_>>>()?;
-    compare(lab, &filled, &mut outcome)?;
+    compare(lab, &filled, |_| Ok(()), &mut outcome)?;
     outcome.note("Databases are filled once and kept under `target/bench/growth`.");
     Ok(outcome)
 }
@@ -116,12 +116,13 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
         let used = || postgres.size_of(&url);
         let each = fill(lab, size, &folder, &url, used, |_| Ok(()))?;
         outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
-        // As autovacuum would have it by and by, and with nothing left to write of the filling.
+        // As autovacuum would have it by and by.
         postgres.sql(&url, "vacuum analyze")?;
-        postgres.sql(&url, "checkpoint")?;
         filled.push(Filled { size, folder, url });
     }
-    compare(lab, &filled, &mut outcome)?;
+    // What the filling or the database before has left to write is written by then.
+    let at_rest = |one: &Filled| postgres.sql(&one.url, "checkpoint").map(drop);
+    compare(lab, &filled, at_rest, &mut outcome)?;
     outcome.note("PostgreSQL has 16 MiB of `shared_buffers`, and the system's memory beside that.");
     Ok(outcome)
 }
@@ -134,10 +135,16 @@ fn sizes(lab: &Lab, all: &[u32]) -> impl Iterator<Item = u32> {
     sizes.into_iter()
 }
 
-/// Measures databases side by side.
-fn compare(lab: &Lab, filled: &[Filled], outcome: &mut Outcome) -> Result<()> {
+/// Measures databases side by side, each once it is at rest.
+fn compare(
+    lab: &Lab,
+    filled: &[Filled],
+    at_rest: impl Fn(&Filled) -> Result<()>,
+    outcome: &mut Outcome,
+) -> Result<()> {
     for round in 0..lab.rounds {
         for one in filled {
+            at_rest(one)?;
             measure(lab, one, round, outcome)?;
         }
     }
@@ -204,6 +211,20 @@ fn fill(
 ) -> Result<f64> {
     println!("  filling with {size} keys and orgs and ten times as many events");
     // The server itself makes the schema and notes the pepper, before it answers anybody.
+    drop(answering(lab, folder, url)?);
+    // First all but the events: that tells what they add.
+    add(lab, folder, url, &["--keys", &size.to_string()])?;
+    let before = used()?;
+    let events = u64::from(size).saturating_mul(10);
+    add(lab, folder, url, &["--events", &events.to_string()])?;
+    let server = answering(lab, folder, url)?;
+    settle(folder)?;
+    drop(server);
+    Ok(count(used()?.saturating_sub(before)) / count(events))
+}
+
+/// A server that answers: it has taken its port before it opened the database.
+fn answering(lab: &Lab, folder: &Path, url: &str) -> Result<Ours> {
     let server = Ours::start(&lab.bins, folder, url, &[])?;
     let alive = server.admin()?.get("/healthz")?;
     ensure!(
@@ -211,16 +232,7 @@ fn fill(
         "the server is not well: {}",
         alive.status
     );
-    drop(server);
-    // First all but the events: that tells what they add.
-    add(lab, folder, url, &["--keys", &size.to_string()])?;
-    let before = used()?;
-    let events = u64::from(size).saturating_mul(10);
-    add(lab, folder, url, &["--events", &events.to_string()])?;
-    let server = Ours::start(&lab.bins, folder, url, &[])?;
-    settle(folder)?;
-    drop(server);
-    Ok(count(used()?.saturating_sub(before)) / count(events))
+    Ok(server)
 }
 
 /// Adds to the database.
@@ -275,7 +287,7 @@ fn size_of(folder: &Path) -> Result<u64> {
 fn measure(lab: &Lab, filled: &Filled, round: u32, outcome: &mut Outcome) -> Result<()> {
     let Filled { size, folder, url } = filled;
     let size = *size;
-    let server = Ours::start(&lab.bins, folder, url, &[])?;
+    let server = answering(lab, folder, url)?;
     let sample = fs::read_to_string(folder.join("sample"))?;
     let tokens: Vec<&str> = sample.lines().collect();
     for Call {
