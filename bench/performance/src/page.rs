@@ -21,7 +21,7 @@ const HEAD: &str = "# Benchmarks\n\n\
     machine**, so no figure is the most that a server on its own machine can do.\n\n\
     What sets the limits is told in [performance.md](performance.md).\n\n";
 
-/// Writes the page and its drawings, of the results of this commit.
+/// Writes the page and its drawings, of the newest results here; it tells which are of another commit.
 pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
     let drawings = root.join("docs/benchmarks");
     if drawings.is_dir() {
@@ -32,9 +32,8 @@ pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
     let mut absent = Vec::new();
     for measure in ALL {
         match Report::load(kept, measure.name)? {
-            Some(report) if report.commit == commit => reports.push(report),
-            Some(report) => absent.push((measure.name, format!("last made of {}", report.commit))),
-            None => absent.push((measure.name, "never made here".to_owned())),
+            Some(report) => reports.push(report),
+            None => absent.push(measure.name),
         }
     }
     let mut page = HEAD.to_owned();
@@ -54,9 +53,19 @@ pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
         writeln!(page, "Machine: {cpu}, {cores} cores, {kernel}.\n")?;
     }
     goals(&mut page, &reports)?;
-    for (name, why) in &absent {
-        writeln!(page, "**Not measured at this commit:** `{name}`, {why}.\n")?;
-        println!("NOT MEASURED at this commit: {name}, {why}");
+    for name in &absent {
+        writeln!(page, "**Not measured:** `{name}`.\n")?;
+        println!("NOT MEASURED: {name}");
+    }
+    for report in &reports {
+        if report.commit != commit {
+            let (name, other) = (&report.name, &report.commit);
+            writeln!(
+                page,
+                "**Measured at another commit:** `{name}`, of {other}.\n"
+            )?;
+            println!("measured at another commit: {name}, of {other}");
+        }
     }
     for report in &reports {
         section(&mut page, report, &drawings)?;
