@@ -262,26 +262,6 @@ pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
     assert_eq!(firsts, 1);
 }
 
-/// Notes of uses may come late and out of order.
-pub async fn a_use_is_only_ever_noted_forward<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let id = world.key(&partner).await.id;
-    let other = world.key(&partner).await;
-    for (micros, expect) in [(0, 0), (60_000_001, 60_000_001), (5, 60_000_001)] {
-        world.write(move |tx| tx.key_touch(id, at(micros))).await;
-        assert_eq!(world.stored_key(id).await.last_used_at, Some(at(expect)));
-    }
-    for (micros, expect) in [(70_000_000, 70_000_000), (9, 70_000_000)] {
-        let noted = world.db.key_used(id, at(micros));
-        Result::<(), StoreError>::unwrap(noted.await);
-        assert_eq!(world.stored_key(id).await.last_used_at, Some(at(expect)));
-    }
-    let unknown: KeyId = world.build.id();
-    Result::<(), StoreError>::unwrap(world.db.key_used(unknown, at(1)).await);
-    assert_eq!(world.stored_key(other.id).await, other);
-}
-
 async fn listed<D: Database>(world: &World<D>, filter: KeyFilter) -> Vec<KeyId> {
     let page = world.read(move |view| view.keys(&filter, ALL)).await;
     ids_of(&page.items, |key| key.id)

@@ -9,6 +9,7 @@ pub mod audit_history;
 pub mod audit_lists;
 pub mod endings;
 pub mod key_changes;
+pub mod key_uses;
 pub mod keys;
 pub mod leases;
 pub mod org_lists;
@@ -73,6 +74,9 @@ macro_rules! conformance_rules {
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
             }
+            key_uses {
+                a_use_is_only_ever_noted_forward
+            }
             endings {
                 the_orgs_of_a_key_are_counted_until_they_are_deleted
                 orgs_are_doomed_by_label_within_the_sight_alone
@@ -96,7 +100,6 @@ macro_rules! conformance_rules {
                 a_stale_key_update_does_not_undo_a_revocation
                 a_key_is_revoked_once_and_its_time_stays
                 of_many_revocations_at_once_one_is_the_first
-                a_use_is_only_ever_noted_forward
                 keys_are_filtered_by_partner_and_id
                 keys_are_filtered_by_status
                 a_key_is_listed_as_expired_from_the_very_moment
