@@ -4,7 +4,6 @@ use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
 use ids::KeyId;
-use keys::KeyStore as _;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 
@@ -194,7 +193,7 @@ impl Database for SqlDatabase {
 
     async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.note(move |tx| tx.key_touch(id, at)).await,
+            Writer::Sqlite(writer) => writer.key_used(id, at).await,
             Writer::Postgres(writer) => writer.key_used(id, at).await,
         }
     }

@@ -3,7 +3,10 @@
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use audit::Event;
+use ids::KeyId;
+use keys::KeyStore as _;
 use stores::StoreError;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -67,16 +70,9 @@ impl SqliteWriter {
         self.run(work, Job::Work).await
     }
 
-    /// The same of a note beside an event, which is to take no longer than that.
-    pub(crate) async fn note<T, E>(
-        &self,
-        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.run(work, Job::Note).await
+    /// Notes a use of a key, which is to take no longer than the event beside it.
+    pub(crate) async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        self.run(move |tx| tx.key_touch(id, at), Job::Note).await
     }
 
     async fn run<T, E>(
