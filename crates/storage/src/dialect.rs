@@ -39,8 +39,7 @@ pub(crate) const fn migrations(connection: &AnyConnection) -> EmbeddedMigrations
 /// A plan outlives the sizes of the tables it was made for: what was prepared on an empty database
 /// would go on reading whole tables that have grown. A writer finds all its rows by an index, so it is
 /// told to, where the server knows these settings.
-const BY_INDEX: &str = "SELECT set_config(name, 'off', false) FROM pg_settings \
-     WHERE name IN ('enable_seqscan', 'enable_hashjoin', 'enable_mergejoin');";
+const BY_INDEX: &str = "'enable_seqscan', 'enable_hashjoin', 'enable_mergejoin'";
 
 /// The statements that settle how a session behaves.
 pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
@@ -55,9 +54,11 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
              SET idle_in_transaction_session_timeout = '30s';
              SELECT set_config('synchronous_commit', 'on', false)
              WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
-             {}",
+             SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('jit', {});",
             if read_only { "on" } else { "off" },
-            if read_only { "" } else { BY_INDEX },
+            // Nothing here runs long enough to be worth compiling, and a table without the index that
+            // a writer is to use looks as if it did.
+            if read_only { "'jit'" } else { BY_INDEX },
         ),
         // The wait for locks comes first, for the change to WAL needs one. The log is moved into the file
         // beside the writer; only when that does not keep up, a commit sees to it.

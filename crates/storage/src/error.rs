@@ -47,7 +47,9 @@ pub(crate) struct EngineMessage(pub(crate) String);
 /// What an error means for the transaction and its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The connection is gone, or the engine is too busy to answer in time.
+    /// The connection is gone.
+    Lost,
+    /// The engine is too busy to answer in time, or can't for now.
     Unavailable,
     /// Another transaction was in the way; the same work may succeed at once.
     Conflict,
@@ -59,7 +61,7 @@ enum Fault {
 pub(crate) fn store_error(error: &DieselError) -> StoreError {
     let source = Arc::new(EngineMessage(error.to_string()));
     match fault(error) {
-        Fault::Unavailable | Fault::Conflict => StoreError::Unavailable(Some(source)),
+        Fault::Lost | Fault::Unavailable | Fault::Conflict => StoreError::Unavailable(Some(source)),
         Fault::Refused => StoreError::Engine(source),
     }
 }
@@ -67,6 +69,11 @@ pub(crate) fn store_error(error: &DieselError) -> StoreError {
 /// Whether another transaction was in the way, so that the same work may succeed at once.
 pub(crate) fn is_conflict(error: &DieselError) -> bool {
     fault(error) == Fault::Conflict
+}
+
+/// Whether the connection is gone. Diesel itself takes note of that only when it makes a change.
+pub(crate) fn is_lost(error: &DieselError) -> bool {
+    fault(error) == Fault::Lost
 }
 
 /// The store's error when no connection is to be had; `message` has no password in it.
@@ -87,7 +94,7 @@ fn fault(error: &DieselError) -> Fault {
     match error {
         DieselError::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
-                Fault::Unavailable
+                Fault::Lost
             }
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,
             _ => by_message(&**information),
@@ -101,6 +108,11 @@ fn fault(error: &DieselError) -> Fault {
 /// Diesel passes on no code for these, so the message must do.
 fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fault {
     const CONFLICTS: &[&str] = &["deadlock detected"];
+    const LOST: &[&str] = &[
+        "server closed the connection unexpectedly",
+        "terminating connection",
+        "no connection to the server",
+    ];
     const TEMPORARY: &[&str] = &[
         "database is locked",
         "database table is locked",
@@ -109,11 +121,8 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
         "unable to open database file",
         "canceling statement due to lock timeout",
         "canceling statement due to statement timeout",
-        "server closed the connection unexpectedly",
-        "terminating connection",
         "the database system is",
         "too many clients already",
-        "no connection to the server",
     ];
     let says = |texts: &[&str]| {
         texts
@@ -122,6 +131,8 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
     };
     if says(CONFLICTS) {
         Fault::Conflict
+    } else if says(LOST) {
+        Fault::Lost
     } else if says(TEMPORARY) {
         Fault::Unavailable
     } else {
@@ -140,9 +151,11 @@ mod tests {
     #[test]
     fn a_lost_connection_is_temporary() {
         let lost = error(DatabaseErrorKind::ClosedConnection, "gone");
-        assert!(store_error(&lost).is_temporary());
+        assert!(store_error(&lost).is_temporary() && is_lost(&lost));
+        let text = "terminating connection due to administrator command";
+        assert!(is_lost(&error(DatabaseErrorKind::Unknown, text)));
         let locked = error(DatabaseErrorKind::Unknown, "database is locked");
-        assert!(store_error(&locked).is_temporary());
+        assert!(store_error(&locked).is_temporary() && !is_lost(&locked));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Session<M> {
     connection: AnyConnection,
     /// When it last did what it was asked.
     answered: Instant,
+    /// Whether the connection is gone.
+    lost: bool,
     /// The error that has spoiled the innermost transaction or savepoint.
     ///
     /// After a failed statement PostgreSQL refuses all others until a rollback, SQLite goes on. Here
@@ -69,6 +71,7 @@ impl<M> Session<M> {
         Ok(Self {
             connection: AnyConnection::connect(url, M::READ_ONLY)?,
             answered: Instant::now(),
+            lost: false,
             spoiled: None,
             conflict: false,
             events: Vec::new(),
@@ -101,11 +104,12 @@ impl<M> Session<M> {
 
     /// Whether the connection is of no more use: lost, or left within a transaction.
     pub(crate) fn is_broken(&mut self) -> bool {
-        self.connection.is_broken()
+        self.lost || self.connection.is_broken()
     }
 
     fn note(&mut self, error: &diesel::result::Error) -> StoreError {
         self.conflict |= error::is_conflict(error);
+        self.lost |= error::is_lost(error);
         let error = error::store_error(error);
         self.spoil(&error);
         error

@@ -11,6 +11,7 @@ use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     query_dsl::methods::LoadQuery,
+    sql_types::Integer,
     sqlite::Sqlite,
 };
 
@@ -75,13 +76,32 @@ pub(crate) fn columns<R: Selectable<Sqlite>>() -> R::SelectExpression {
     R::construct_selection()
 }
 
+/// A change that answers with a row for each that it met. On PostgreSQL diesel asks a reference to what it
+/// executes whether that may stay prepared, and so never comes to [`Same`]; what it loads, it asks itself.
+struct Counted<Q>(Q);
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Counted<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(" RETURNING 1");
+        Ok(())
+    }
+}
+
+impl<Q> Query for Counted<Q> {
+    type SqlType = Integer;
+}
+
 /// Makes a change; tells how many rows it met.
 pub(crate) fn change<Q>(connection: &mut AnyConnection, statement: Q) -> QueryResult<usize>
 where
     Q: QueryFragment<Pg> + QueryFragment<Sqlite>,
 {
     match connection {
-        AnyConnection::Postgres(postgres) => Same(statement).execute(postgres),
+        AnyConnection::Postgres(postgres) => {
+            let met: Vec<i32> = Same(Counted(statement)).load(postgres)?;
+            Ok(met.len())
+        }
         AnyConnection::Sqlite(sqlite) => Same(statement).execute(sqlite),
     }
 }
