@@ -10,11 +10,12 @@ use time::OffsetDateTime;
 use crate::{
     backlog::{AuditMode, Backlog},
     error::OpenError,
+    indexer::Sizes,
     migrations,
     pool::Pool,
     postgres::PostgresWriter,
     session::{Reading, Session, Writing},
-    sqlite::{SqliteWriter, indexer::Sizes},
+    sqlite::SqliteWriter,
     url::{DatabaseUrl, Engine},
 };
 
@@ -84,7 +85,7 @@ impl SqlDatabase {
         Self::open_indexing(url, options, Sizes::USUAL)
     }
 
-    /// As [`SqlDatabase::open_with`]; an SQLite file's audit log is indexed in pieces of these sizes.
+    /// As [`SqlDatabase::open_with`]; the audit log is indexed in pieces of these sizes.
     pub(crate) fn open_indexing(
         url: &DatabaseUrl,
         options: Options,
@@ -111,7 +112,7 @@ impl SqlDatabase {
             // A question has no transaction whose beginning would tell that the connection is dead.
             Engine::Postgres(_) => Handle {
                 readers: Pool::open(url, POSTGRES_READERS, true),
-                writer: Writer::Postgres(PostgresWriter::open(url, Arc::clone(&backlog))?),
+                writer: Writer::Postgres(PostgresWriter::open(url, Arc::clone(&backlog), sizes)?),
                 backlog,
                 together: TOGETHER,
             },
@@ -136,6 +137,15 @@ impl SqlDatabase {
     #[must_use]
     pub fn lost_events(&self) -> u64 {
         self.0.backlog.lost()
+    }
+
+    /// What an indexer of an SQLite file makes its changes with.
+    #[cfg(test)]
+    pub(crate) fn hand(&self) -> crate::sqlite::ByTheWriter {
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.hand(),
+            Writer::Postgres(_) => unreachable!("it is not on SQLite"),
+        }
     }
 
     /// How many transactions the SQLite writer has committed.

@@ -14,7 +14,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::{
     connection::AnyConnection,
-    events::{EventRow, Segment},
+    events::EventRow,
     replies::ReplyRow,
     schema::{
         applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies, workspaces,
@@ -369,14 +369,6 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
     )
     .execute(inner))
     .map(drop)
-}
-
-/// Adds a segment of events and, unless they are indexed behind it, whom it mentions.
-pub(crate) fn segment_insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => segments::insert_on_postgres(postgres, segment),
-        AnyConnection::Sqlite(sqlite) => segments::insert_on_sqlite(sqlite, segment),
-    }
 }
 
 #[cfg(test)]

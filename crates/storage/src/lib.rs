@@ -19,6 +19,7 @@ mod dialect;
 mod error;
 mod events;
 mod gate;
+mod indexer;
 mod key_changes;
 mod key_store;
 mod keys;

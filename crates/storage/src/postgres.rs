@@ -1,6 +1,10 @@
 //! Writing to PostgreSQL: transactions on a pool, and a thread that takes audit events in batches.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use audit::Event;
 use ids::KeyId;
@@ -12,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::{
     backlog::{Backlog, Told},
     error::OpenError,
+    indexer::{Indexing, News, Sizes},
     pool::{Pool, PooledSession, Sessions},
     queue::{Queue, Queued, queue},
     session::{Session, Writing},
@@ -19,8 +24,10 @@ use crate::{
 };
 
 mod appender;
+mod hand;
 
 use appender::Appender;
+pub(crate) use hand::Alone;
 
 /// How many transactions run at once, beside the events' own.
 const WRITERS: u8 = 16;
@@ -52,18 +59,32 @@ impl Queued for Job {
 pub(crate) struct PostgresWriter {
     pool: Pool<Writing>,
     jobs: Queue<Job>,
+    /// Has one more with each transaction, which adds a segment at the most, or a few.
+    news: News,
+    _indexing: Indexing,
 }
 
 impl PostgresWriter {
-    pub(crate) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        url: &DatabaseUrl,
+        backlog: Arc<Backlog>,
+        sizes: Sizes,
+    ) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, WRITERS, false);
         let (jobs, waiting) = queue(Arc::clone(&backlog));
-        let appender = Appender::new(url.clone(), backlog);
+        let news = News::default();
+        let appender = Appender::new(url.clone(), backlog, Arc::clone(&news));
         thread::Builder::new()
             .name("audit-events".to_owned())
             .spawn(move || appender.run(waiting))?;
-        Ok(Self { pool, jobs })
+        let indexing = Indexing::start(url, sizes, Alone::new(url), Arc::clone(&news))?;
+        Ok(Self {
+            pool,
+            jobs,
+            news,
+            _indexing: indexing,
+        })
     }
 
     pub(crate) async fn write<T, E>(
@@ -74,9 +95,12 @@ impl PostgresWriter {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.pool
+        let written = self
+            .pool
             .run(move |sessions| transaction(sessions, &work))
-            .await
+            .await;
+        self.news.fetch_add(1, Ordering::Relaxed);
+        written
     }
 
     /// Notes a use of a key by one statement, which is a transaction of its own: that spares two ways

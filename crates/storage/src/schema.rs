@@ -163,26 +163,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_segments (second, last_id) {
-        second -> BigInt,
-        last_id -> Binary,
-        first_id -> Binary,
-        events -> BigInt,
-        body -> Binary,
-    }
-}
-
-diesel::table! {
-    audit_mentions (subject, second) {
-        subject -> Binary,
-        second -> BigInt,
-    }
-}
-
-diesel::table! {
-    /// The segments as SQLite has them.
-    #[sql_name = "audit_segments"]
-    numbered_segments (number) {
+    audit_segments (number) {
         number -> BigInt,
         second -> BigInt,
         last_id -> Binary,
@@ -267,8 +248,7 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit_mentions, audit_segments);
-diesel::allow_tables_to_appear_in_same_query!(audit_index_runs, numbered_segments);
+diesel::allow_tables_to_appear_in_same_query!(audit_index_runs, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);

@@ -56,8 +56,6 @@ pub struct Session<M> {
     /// The events of this transaction's changes that are yet to be written. They are written when it
     /// ends, all at once; what is rolled back takes its own along.
     events: Vec<Event>,
-    /// The mentions that need not be written again.
-    pub(crate) noted: events::Noted,
     /// The keys that need not be read again.
     pub(crate) known_keys: KnownKeys,
     mode: PhantomData<fn() -> M>,
@@ -75,7 +73,6 @@ impl<M> Session<M> {
             spoiled: None,
             conflict: false,
             events: Vec::new(),
-            noted: events::Noted::default(),
             known_keys: KnownKeys::default(),
             mode: PhantomData,
         })
@@ -121,9 +118,9 @@ impl<M> Session<M> {
         }
     }
 
-    /// Whether segments are found by an index that is made behind them, and not by mentions.
-    pub(crate) const fn is_indexed(&self) -> bool {
-        dialect::index::is_indexed(&self.connection)
+    /// How many questions are best asked as one.
+    pub(crate) const fn at_once(&self) -> usize {
+        dialect::index::at_once(&self.connection)
     }
 
     /// The events of this transaction's changes that are yet to be written.
@@ -149,7 +146,6 @@ impl<M> Session<M> {
     /// Rolls back until `depth` transactions and savepoints are open.
     fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
         let mut outcome = Ok(());
-        self.noted.undone();
         self.known_keys.undone();
         // Each turn takes one away, or finds the connection broken, and then there are none.
         while self.connection.depth() > depth {
@@ -257,7 +253,6 @@ impl Session<Writing> {
         let (outer, events) = (self.outer_depth(), self.events.len());
         let result = work(self).and_then(|value| {
             self.run(AnyConnection::commit_transaction)?;
-            self.note_if_committed();
             Ok(value)
         });
         if result.is_err() {
@@ -265,13 +260,6 @@ impl Session<Writing> {
             self.roll_back_to(outer)?;
         }
         result
-    }
-
-    /// Lets what was noted of mentions count, once no transaction is open that could undo it.
-    pub(crate) fn note_if_committed(&mut self) {
-        if self.connection.depth() == 0 {
-            self.noted.committed();
-        }
     }
 
     /// How many are open around the innermost.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 13] = [
     "2026-11-25-000012_org_indexes",
     "2026-11-26-000013_subscriptions",
     "2026-11-26-000014_audit_index",
+    "2026-11-26-000015_numbered_segments",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

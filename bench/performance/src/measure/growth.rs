@@ -114,7 +114,9 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
         let url = postgres.new_database()?;
         let folder = lab.folder("growth")?;
         let used = || postgres.size_of(&url);
-        let each = fill(lab, size, &folder, &url, used, |_| Ok(()))?;
+        let index = "SELECT count(*), min(id), max(id) FROM audit_index_pages";
+        let written = || postgres.sql(&url, index);
+        let each = fill(lab, size, &folder, &url, used, || until_quiet(written))?;
         outcome.series("disk for an event", &keys(size), "bytes", vec![each]);
         // As autovacuum would have it by and by.
         postgres.sql(&url, "vacuum analyze")?;
@@ -192,7 +194,9 @@ fn keep(lab: &Lab, size: u32, outcome: &mut Outcome) -> Result<Filled> {
         }
         fs::create_dir_all(&folder)?;
         let used = || size_of(&folder);
-        let each = fill(lab, size, &folder, &url, used, wait_until_quiet)?;
+        let log = folder.join("molecule.db-wal");
+        let written = || Ok(fs::metadata(&log)?.modified()?);
+        let each = fill(lab, size, &folder, &url, used, || until_quiet(written))?;
         fs::write(&marker, format!("{schema}\n{each}"))?;
     }
     told(&marker, size, outcome)?;
@@ -207,7 +211,7 @@ fn fill(
     folder: &Path,
     url: &str,
     used: impl Fn() -> Result<u64>,
-    settle: impl Fn(&Path) -> Result<()>,
+    settle: impl Fn() -> Result<()>,
 ) -> Result<f64> {
     println!("  filling with {size} keys and orgs and ten times as many events");
     // The server itself makes the schema and notes the pepper, before it answers anybody.
@@ -218,7 +222,7 @@ fn fill(
     let events = u64::from(size).saturating_mul(10);
     add(lab, folder, url, &["--events", &events.to_string()])?;
     let server = answering(lab, folder, url)?;
-    settle(folder)?;
+    settle()?;
     drop(server);
     Ok(count(used()?.saturating_sub(before)) / count(events))
 }
@@ -248,14 +252,15 @@ fn add(lab: &Lab, folder: &Path, url: &str, what: &[&str]) -> Result<()> {
 }
 
 /// Waits until the server has nothing left to write: it indexes its log behind those who write it.
-fn wait_until_quiet(folder: &Path) -> Result<()> {
-    let log = folder.join("molecule.db-wal");
+fn until_quiet<T: PartialEq>(written: impl Fn() -> Result<T>) -> Result<()> {
+    let mut before = written()?;
     loop {
-        let written = fs::metadata(&log)?.modified()?;
         thread::sleep(QUIET);
-        if fs::metadata(&log)?.modified()? == written {
+        let now = written()?;
+        if now == before {
             return Ok(());
         }
+        before = now;
     }
 }
 

@@ -1,15 +1,19 @@
-//! The index of the log, which SQLite alone has.
+//! The index of the log.
 
-use diesel::{QueryResult, SqliteConnection, dsl, prelude::*, result};
+mod locks;
+mod many;
 
+use diesel::{QueryResult, dsl, prelude::*};
+
+pub(crate) use self::locks::{claim, commit_lazily, disclaim, settle};
 use super::{
-    same::{Fixed, Same},
-    segments::Bodies,
+    same::{self, Fixed, Same},
+    segments::{Bodies, SUBJECT, bytes_position},
 };
 use crate::{
     connection::AnyConnection,
     events::index::Page,
-    schema::{audit_index_pages as pages, audit_index_runs as runs, numbered_segments as segments},
+    schema::{audit_index_pages as pages, audit_index_runs as runs, audit_segments as segments},
 };
 
 const BUILDING: &str = "building";
@@ -41,25 +45,10 @@ pub(crate) struct Uncovered {
     pub(crate) body: Vec<u8>,
 }
 
-/// Whether segments are found by an index that is made behind them, and not by mentions.
-pub(crate) const fn is_indexed(connection: &AnyConnection) -> bool {
-    matches!(connection, AnyConnection::Sqlite(_))
-}
-
 #[diesel::declare_sql_function]
 extern "SQL" {
     /// The id that the engine gave to the last row that was added with none.
     fn last_insert_rowid() -> diesel::sql_types::BigInt;
-}
-
-fn sqlite(connection: &mut AnyConnection) -> QueryResult<&mut SqliteConnection> {
-    match connection {
-        AnyConnection::Sqlite(sqlite) => Ok(sqlite),
-        AnyConnection::Postgres(_) => {
-            let message = "PostgreSQL has no such index".into();
-            Err(result::Error::QueryBuilderError(message))
-        }
-    }
 }
 
 /// The live runs that have segments between two slots, and their last slots.
@@ -73,34 +62,63 @@ pub(crate) fn live(
         .filter(runs::last_slot.ge(first))
         .filter(runs::first_slot.le(last))
         .select((runs::id, runs::last_slot));
-    Fixed(question).load(sqlite(connection)?)
+    same::ask(connection, question)
 }
 
-/// The last segments of a second whose last ids are not below one and are below another: their last ids
-/// and bodies.
+/// A stretch of last ids within a second.
+pub(crate) struct Stretch {
+    pub(crate) second: i64,
+    pub(crate) from: Vec<u8>,
+    pub(crate) below: Vec<u8>,
+}
+
+/// How many questions are best asked as one: where each goes over a network, a few.
+pub(crate) const fn at_once(connection: &AnyConnection) -> usize {
+    match connection {
+        AnyConnection::Postgres(_) => 8,
+        AnyConnection::Sqlite(_) => 1,
+    }
+}
+
+/// The last segments in these stretches, the last of which comes first, with ids below one; those without
+/// the subject perhaps left out: their last ids and bodies.
 pub(crate) fn segments_within(
     connection: &mut AnyConnection,
-    second: i64,
-    from: &[u8],
+    subject: &[u8; SUBJECT],
+    stretches: &[Stretch],
     below: &[u8],
     limit: i64,
 ) -> QueryResult<Bodies> {
-    let question = segments::table
-        .filter(segments::second.eq(second))
-        .filter(segments::last_id.ge(from))
-        .filter(segments::last_id.lt(below))
-        .order(segments::last_id.desc())
-        .select((segments::last_id, segments::body))
-        .limit(limit);
-    Same(question).load(sqlite(connection)?)
+    let sqlite = match connection {
+        AnyConnection::Postgres(postgres) => {
+            let within = many::SegmentsWithin::new(subject, stretches, below, limit);
+            return within.load(postgres);
+        }
+        AnyConnection::Sqlite(sqlite) => sqlite,
+    };
+    let mut all = Bodies::new();
+    for stretch in stretches {
+        let left = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
+        let question = segments::table
+            .filter(segments::second.eq(stretch.second))
+            .filter(segments::last_id.ge(&stretch.from))
+            .filter(segments::last_id.lt(stretch.below.as_slice().min(below)))
+            .order(segments::last_id.desc())
+            .select((segments::last_id, segments::body))
+            .limit(left);
+        all.append(&mut Same(question).load(sqlite)?);
+    }
+    Ok(all)
 }
 
 /// The numbers, last ids and bodies of segments.
 type Numbered = Vec<(i64, Vec<u8>, Vec<u8>)>;
 
-/// The last segments between two numbers, neither of them included: their numbers, last ids and bodies.
+/// The last segments between two numbers, neither of them included, those without the subject perhaps
+/// left out: their numbers, last ids and bodies.
 pub(crate) fn segments_before(
     connection: &mut AnyConnection,
+    subject: &[u8; SUBJECT],
     above: i64,
     below: i64,
     limit: i64,
@@ -111,7 +129,14 @@ pub(crate) fn segments_before(
         .order(segments::number.desc())
         .select((segments::number, segments::last_id, segments::body))
         .limit(limit);
-    Same(question).load(sqlite(connection)?)
+    match connection {
+        // What is not wanted need not come over the network.
+        AnyConnection::Postgres(postgres) => {
+            let mentions = bytes_position(segments::body, &subject[..]).gt(0);
+            Same(question.filter(mentions)).load(postgres)
+        }
+        AnyConnection::Sqlite(sqlite) => Same(question).load(sqlite),
+    }
 }
 
 /// Up to which number live runs cover all segments.
@@ -119,36 +144,43 @@ pub(crate) fn covered(connection: &mut AnyConnection) -> QueryResult<i64> {
     let question = runs::table
         .filter(runs::state.eq(LIVE))
         .select(dsl::max(runs::last_number));
-    let last: Option<i64> = Fixed(question).get_result(sqlite(connection)?)?;
-    Ok(last.unwrap_or(0))
+    let last: Option<Option<i64>> = same::ask_one(connection, question)?;
+    Ok(last.flatten().unwrap_or(0))
 }
 
 /// The highest number of a segment.
 pub(crate) fn newest(connection: &mut AnyConnection) -> QueryResult<i64> {
     let question = segments::table.select(dsl::max(segments::number));
-    let last: Option<i64> = Fixed(question).get_result(sqlite(connection)?)?;
-    Ok(last.unwrap_or(0))
+    let last: Option<Option<i64>> = same::ask_one(connection, question)?;
+    Ok(last.flatten().unwrap_or(0))
 }
 
-/// The last page of a run that begins before a key, or with it when that is included.
-pub(crate) fn page_before(
+/// Runs, what a page of each begins with, and the bodies of those.
+type Pages = Vec<(i64, Vec<u8>, Vec<u8>)>;
+
+/// The last page of each run that begins before a key, of those that have one.
+pub(crate) fn pages_before(
     connection: &mut AnyConnection,
-    run: i64,
+    runs: &[i64],
     key: &[u8],
-    included: bool,
-) -> QueryResult<Option<(Vec<u8>, Vec<u8>)>> {
-    let question = pages::table
-        .filter(pages::run.eq(run))
-        .order(pages::first.desc())
-        .select((pages::first, pages::body))
-        .limit(1);
-    let connection = sqlite(connection)?;
-    if included {
-        Same(question.filter(pages::first.le(key))).get_result(connection)
-    } else {
-        Same(question.filter(pages::first.lt(key))).get_result(connection)
+) -> QueryResult<Pages> {
+    let sqlite = match connection {
+        AnyConnection::Postgres(postgres) => {
+            return many::PagesBefore { runs, key }.load(postgres);
+        }
+        AnyConnection::Sqlite(sqlite) => sqlite,
+    };
+    let mut all = Vec::new();
+    for run in runs {
+        let question = pages::table
+            .filter(pages::run.eq(run))
+            .filter(pages::first.lt(key))
+            .order(pages::first.desc())
+            .select((pages::run, pages::first, pages::body))
+            .limit(1);
+        all.append(&mut Same(question).load(sqlite)?);
     }
-    .optional()
+    Ok(all)
 }
 
 /// Some pages of a run after a key, in their order.
@@ -164,7 +196,7 @@ pub(crate) fn pages_after(
         .order(pages::first.asc())
         .select((pages::first, pages::body))
         .limit(limit);
-    Same(question).load(sqlite(connection)?)
+    same::list(connection, question)
 }
 
 /// The first segments after a number.
@@ -183,13 +215,13 @@ pub(crate) fn segments_after(
             segments::body,
         ))
         .limit(limit);
-    Same(question).load(sqlite(connection)?)
+    same::list(connection, question)
 }
 
 /// The last id of the segment of a number.
 pub(crate) fn last_id(connection: &mut AnyConnection, number: i64) -> QueryResult<Option<Vec<u8>>> {
     let question = segments::table.find(number).select(segments::last_id);
-    Fixed(question).get_result(sqlite(connection)?).optional()
+    same::ask_one(connection, question)
 }
 
 /// The live runs, in the order of what they cover.
@@ -207,30 +239,33 @@ pub(crate) fn runs(connection: &mut AnyConnection) -> QueryResult<Vec<Run>> {
         .filter(runs::state.eq(LIVE))
         .order(runs::last_number.asc())
         .select(columns);
-    Fixed(question).load(sqlite(connection)?)
+    same::ask(connection, question)
 }
 
 /// Adds a run that is being built; its id.
 pub(crate) fn begin_run(connection: &mut AnyConnection) -> QueryResult<i64> {
-    let connection = sqlite(connection)?;
-    diesel::insert_into(runs::table)
-        .values((
-            runs::state.eq(BUILDING),
-            runs::tier.eq(0),
-            runs::first_number.eq(0),
-            runs::last_number.eq(0),
-            runs::first_slot.eq(0),
-            runs::last_slot.eq(0),
-            runs::pages.eq(0),
-        ))
-        .execute(connection)?;
-    Fixed(diesel::select(last_insert_rowid())).get_result(connection)
+    let run = diesel::insert_into(runs::table).values((
+        runs::state.eq(BUILDING),
+        runs::tier.eq(0),
+        runs::first_number.eq(0),
+        runs::last_number.eq(0),
+        runs::first_slot.eq(0),
+        runs::last_slot.eq(0),
+        runs::pages.eq(0),
+    ));
+    match connection {
+        AnyConnection::Postgres(postgres) => run.returning(runs::id).get_result(postgres),
+        AnyConnection::Sqlite(sqlite) => {
+            run.execute(sqlite)?;
+            Fixed(diesel::select(last_insert_rowid())).get_result(sqlite)
+        }
+    }
 }
 
 /// Whether a run is being built.
 pub(crate) fn is_building(connection: &mut AnyConnection, run: i64) -> QueryResult<bool> {
     let question = runs::table.find(run).select(runs::state);
-    let state: Option<String> = Fixed(question).get_result(sqlite(connection)?).optional()?;
+    let state: Option<String> = same::ask_one(connection, question)?;
     Ok(state.is_some_and(|state| state == BUILDING))
 }
 
@@ -240,15 +275,21 @@ pub(crate) fn add_pages(
     run: i64,
     added: &[Page],
 ) -> QueryResult<()> {
-    let connection = sqlite(connection)?;
-    for page in added {
-        diesel::insert_into(pages::table)
-            .values((
-                pages::run.eq(run),
-                pages::first.eq(&page.first),
-                pages::body.eq(&page.body),
-            ))
-            .execute(connection)?;
+    let rows = added.iter().map(|page| {
+        let (first, body) = (pages::first.eq(&page.first), pages::body.eq(&page.body));
+        (pages::run.eq(run), first, body)
+    });
+    match connection {
+        AnyConnection::Postgres(postgres) => {
+            let all = diesel::insert_into(pages::table).values(rows.collect::<Vec<_>>());
+            all.execute(postgres)?;
+        }
+        AnyConnection::Sqlite(sqlite) => {
+            for page in rows {
+                let one = diesel::insert_into(pages::table).values(page);
+                one.execute(sqlite)?;
+            }
+        }
     }
     Ok(())
 }
@@ -264,20 +305,20 @@ pub(crate) fn end_run(connection: &mut AnyConnection, run: &Run) -> QueryResult<
         runs::last_slot.eq(run.last_slot),
         runs::pages.eq(run.pages),
     ));
-    Same(change).execute(sqlite(connection)?).map(drop)
+    same::change(connection, change).map(drop)
 }
 
 /// Has a run count no more.
 pub(crate) fn drop_run(connection: &mut AnyConnection, run: i64) -> QueryResult<()> {
     let change = diesel::update(runs::table.find(run)).set(runs::state.eq(DROPPED));
-    Same(change).execute(sqlite(connection)?).map(drop)
+    same::change(connection, change).map(drop)
 }
 
 /// Gives up all runs that are being built.
 pub(crate) fn drop_unfinished(connection: &mut AnyConnection) -> QueryResult<()> {
     let unfinished = runs::table.filter(runs::state.eq(BUILDING));
     let change = diesel::update(unfinished).set(runs::state.eq(DROPPED));
-    Same(change).execute(sqlite(connection)?).map(drop)
+    same::change(connection, change).map(drop)
 }
 
 /// Gives up the live runs that cover no segment any more.
@@ -288,7 +329,7 @@ pub(crate) fn drop_empty(connection: &mut AnyConnection) -> QueryResult<()> {
         .filter(runs::state.eq(LIVE))
         .filter(dsl::not(dsl::exists(covered)));
     let change = diesel::update(empty).set(runs::state.eq(DROPPED));
-    Same(change).execute(sqlite(connection)?).map(drop)
+    same::change(connection, change).map(drop)
 }
 
 /// Lets no live run cover a number above this one: what comes next may get it.
@@ -297,7 +338,7 @@ pub(crate) fn uncover_above(connection: &mut AnyConnection, number: i64) -> Quer
         .filter(runs::state.eq(LIVE))
         .filter(runs::last_number.gt(number));
     let change = diesel::update(beyond).set(runs::last_number.eq(number));
-    Same(change).execute(sqlite(connection)?).map(drop)
+    same::change(connection, change).map(drop)
 }
 
 /// A dropped run, if there is one.
@@ -306,26 +347,29 @@ pub(crate) fn dropped(connection: &mut AnyConnection) -> QueryResult<Option<i64>
         .filter(runs::state.eq(DROPPED))
         .select(runs::id)
         .limit(1);
-    Same(question).get_result(sqlite(connection)?).optional()
+    Ok(same::list(connection, question)?.pop())
 }
 
 /// Deletes some pages of a dropped run, and the run once it has none; whether it is gone.
 pub(crate) fn clear(connection: &mut AnyConnection, run: i64, limit: i64) -> QueryResult<bool> {
-    let connection = sqlite(connection)?;
     let some = pages::table
         .filter(pages::run.eq(run))
-        .select(pages::id)
+        .order(pages::first.asc())
+        .select(pages::first)
         .limit(limit);
-    let ids: Vec<i64> = Same(some).load(connection)?;
-    for id in &ids {
-        diesel::delete(pages::table.find(id)).execute(connection)?;
+    let firsts: Vec<Vec<u8>> = same::list(connection, some)?;
+    if let Some(last) = firsts.last() {
+        let these = pages::table
+            .filter(pages::run.eq(run))
+            .filter(pages::first.le(last));
+        same::change(connection, diesel::delete(these))?;
     }
-    if i64::try_from(ids.len()).unwrap_or(i64::MAX) == limit {
+    if i64::try_from(firsts.len()).unwrap_or(i64::MAX) == limit {
         return Ok(false);
     }
     let dropped = runs::table
         .filter(runs::id.eq(run))
         .filter(runs::state.eq(DROPPED));
-    diesel::delete(dropped).execute(connection)?;
+    same::change(connection, diesel::delete(dropped))?;
     Ok(true)
 }

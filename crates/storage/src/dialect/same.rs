@@ -138,3 +138,44 @@ where
 {
     Ok(ask(connection, question)?.pop())
 }
+
+#[cfg(test)]
+mod tests {
+    use stores::StoreError;
+
+    use super::*;
+    use crate::{Writing, migrate, schema::meta, session::Session};
+
+    #[derive(diesel::QueryableByName)]
+    struct Prepared {
+        #[diesel(sql_type = diesel::sql_types::Text, column_name = statement)]
+        text: String,
+    }
+
+    #[test]
+    fn a_change_stays_prepared_and_tells_how_many_rows_it_met() {
+        let Some(server) = testkit::postgres::Server::shared() else {
+            return;
+        };
+        let url = server.new_database().parse().unwrap();
+        migrate(&url).unwrap();
+        let mut session = Session::<Writing>::connect(&url).unwrap();
+        let mut run = |name: &str| -> Result<usize, StoreError> {
+            let named = diesel::update(meta::table.filter(meta::name.eq(name)));
+            session.run(|connection| change(connection, named.set(meta::value.eq("1"))))
+        };
+        assert_eq!(run("nobody's").unwrap(), 0);
+        assert_eq!(run("nobody's either").unwrap(), 0);
+        let added = diesel::insert_into(meta::table);
+        let added = added.values((meta::name.eq("ours"), meta::value.eq("0")));
+        let added = session.run(|connection| change(connection, added));
+        assert_eq!(added.unwrap(), 1);
+        let prepared: Vec<Prepared> = session
+            .run(|connection| {
+                diesel::sql_query("SELECT statement FROM pg_prepared_statements").load(connection)
+            })
+            .unwrap();
+        let updates = prepared.iter().filter(|it| it.text.starts_with("UPDATE"));
+        assert_eq!(updates.count(), 1);
+    }
+}

@@ -1,46 +1,41 @@
-//! Segments of audit events: written by as few statements as each engine can, all of them prepared once.
+//! Segments of audit events: written by one statement, prepared once.
 
 use diesel::{
-    PgConnection, QueryResult, SqliteConnection,
+    QueryResult,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
-    sql_types::{Array, BigInt, Binary},
+    sql_types::{BigInt, Binary},
     sqlite::Sqlite,
 };
 
 use super::{index, same};
-use crate::{
-    connection::AnyConnection,
-    events::Segment,
-    schema::{audit_mentions, audit_segments},
-};
+use crate::{connection::AnyConnection, events::Segment, schema::audit_segments};
 
 /// How long a subject is, in bytes.
-const SUBJECT: usize = 17;
+pub(super) const SUBJECT: usize = 17;
 
-/// Adds a segment and whom it mentions.
-pub(super) fn insert_on_postgres(
-    connection: &mut PgConnection,
-    segment: &Segment,
-) -> QueryResult<()> {
-    InsertAll(segment).execute(connection).map(drop)
-}
+/// The lock that is held by whoever adds a segment to PostgreSQL, from before its number is given until
+/// it is there for all to see. SQLite gives numbers in the order of its commits.
+pub(super) const ADDING: i64 = 0x6d6f_6c5f_6164_6400;
 
 /// Adds a segment.
-pub(super) fn insert_on_sqlite(
-    connection: &mut SqliteConnection,
-    segment: &Segment,
-) -> QueryResult<()> {
-    InsertSegment(segment).execute(connection).map(drop)
+pub(crate) fn insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => Insert(segment).execute(postgres),
+        AnyConnection::Sqlite(sqlite) => Insert(segment).execute(sqlite),
+    }
+    .map(drop)
 }
 
-/// The insertion of a segment, the same on both engines.
+/// The insertion of a segment, whose number comes of itself.
+struct Insert<'a>(&'a Segment);
+
+/// The insertion, the same on both engines but for what stands around the values.
 macro_rules! insertion {
-    ($out:ident, $segment:ident) => {
-        $out.push_sql(
-            "INSERT INTO audit_segments (second, last_id, first_id, events, body) VALUES (",
-        );
+    ($out:ident, $segment:expr, $before:expr, $after:expr) => {
+        $out.push_sql("INSERT INTO audit_segments (second, last_id, first_id, events, body) ");
+        $out.push_sql($before);
         $out.push_bind_param::<BigInt, i64>(&$segment.second)?;
         $out.push_sql(", ");
         $out.push_bind_param::<Binary, [u8]>(&$segment.last_id)?;
@@ -50,52 +45,38 @@ macro_rules! insertion {
         $out.push_bind_param::<BigInt, i64>(&$segment.events)?;
         $out.push_sql(", ");
         $out.push_bind_param::<Binary, Vec<u8>>(&$segment.body)?;
-        $out.push_sql(")");
+        $out.push_sql($after);
     };
 }
 
-/// A segment and its mentions, for one way over the network.
-struct InsertAll<'a>(&'a Segment);
-
-impl QueryFragment<Pg> for InsertAll<'_> {
+impl QueryFragment<Pg> for Insert<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Self(segment) = self;
-        out.push_sql("WITH segment AS (");
-        insertion!(out, segment);
-        out.push_sql(") INSERT INTO audit_mentions (subject, second) SELECT subject, ");
-        out.push_bind_param::<BigInt, i64>(&segment.second)?;
-        out.push_sql(" FROM unnest(");
-        out.push_bind_param::<Array<Binary>, Vec<[u8; SUBJECT]>>(&segment.subjects)?;
-        // Subjects are sorted, so that two who add the same ones wait for each other in one order.
-        out.push_sql(") AS subject ON CONFLICT DO NOTHING");
+        // The number is given once the row that it is for has come from the lock.
+        insertion!(
+            out,
+            self.0,
+            "SELECT ",
+            " FROM pg_advisory_xact_lock_shared("
+        );
+        out.push_bind_param::<BigInt, i64>(&ADDING)?;
+        out.push_sql(")");
         Ok(())
     }
 }
 
-impl QueryId for InsertAll<'_> {
-    type QueryId = InsertAll<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl RunQueryDsl<PgConnection> for InsertAll<'_> {}
-
-/// A segment, without whom it mentions.
-struct InsertSegment<'a>(&'a Segment);
-
-impl QueryFragment<Sqlite> for InsertSegment<'_> {
+impl QueryFragment<Sqlite> for Insert<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let Self(segment) = self;
-        insertion!(out, segment);
+        insertion!(out, self.0, "VALUES (", ")");
         Ok(())
     }
 }
 
-impl QueryId for InsertSegment<'_> {
-    type QueryId = InsertSegment<'static>;
+impl QueryId for Insert<'_> {
+    type QueryId = Insert<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl RunQueryDsl<SqliteConnection> for InsertSegment<'_> {}
+impl<C> RunQueryDsl<C> for Insert<'_> {}
 
 define_sql_function! {
     /// Where bytes begin in others, from 1 on; 0 where they are not. PostgreSQL's alone.
@@ -112,49 +93,24 @@ pub(crate) struct Place {
     pub(crate) id: Vec<u8>,
 }
 
-/// Segments whose last ids are not below `from` and are below `below`, the last first; those alone
-/// that mention the subject, if there is one. On SQLite nothing is known of mentions.
+/// Segments whose last ids are not below `from` and are below `below`, the last first.
 pub(crate) fn below(
     connection: &mut AnyConnection,
-    subject: Option<&[u8; SUBJECT]>,
     from: &Place,
     below: &Place,
     limit: i64,
 ) -> QueryResult<Bodies> {
-    match subject {
-        None => {
-            let question = audit_segments::table
-                .filter(audit_segments::second.between(from.second, below.second))
-                .filter(audit_segments::last_id.ge(&from.id))
-                .filter(audit_segments::last_id.lt(&below.id))
-                .order((
-                    audit_segments::second.desc(),
-                    audit_segments::last_id.desc(),
-                ))
-                .limit(limit)
-                .select((audit_segments::last_id, audit_segments::body));
-            same::list(connection, question)
-        }
-        Some(subject) => {
-            let question = audit_mentions::table
-                .inner_join(
-                    audit_segments::table.on(audit_segments::second.eq(audit_mentions::second)),
-                )
-                .filter(audit_mentions::subject.eq(&subject[..]))
-                .filter(audit_mentions::second.between(from.second, below.second))
-                .filter(audit_segments::last_id.ge(&from.id))
-                .filter(audit_segments::last_id.lt(&below.id))
-                // A busy second has many segments, and few of them mention any one subject.
-                .filter(bytes_position(audit_segments::body, &subject[..]).gt(0))
-                .order((
-                    audit_mentions::second.desc(),
-                    audit_segments::last_id.desc(),
-                ))
-                .limit(limit)
-                .select((audit_segments::last_id, audit_segments::body));
-            same::list(connection, question)
-        }
-    }
+    let question = audit_segments::table
+        .filter(audit_segments::second.between(from.second, below.second))
+        .filter(audit_segments::last_id.ge(&from.id))
+        .filter(audit_segments::last_id.lt(&below.id))
+        .order((
+            audit_segments::second.desc(),
+            audit_segments::last_id.desc(),
+        ))
+        .limit(limit)
+        .select((audit_segments::last_id, audit_segments::body));
+    same::list(connection, question)
 }
 
 /// Segments whose first ids are above `after` and below `below`, and whose last ids are not below
@@ -211,46 +167,24 @@ pub(crate) fn whole_seconds(
     Ok((segments, more))
 }
 
-/// The second of the newest segment.
-pub(crate) fn newest_second(connection: &mut AnyConnection) -> QueryResult<Option<i64>> {
-    audit_segments::table
-        .order(audit_segments::second.desc())
-        .select(audit_segments::second)
-        .first(connection)
-        .optional()
-}
-
-/// Deletes a segment; whom it mentions stays noted.
+/// Deletes a segment.
 pub(crate) fn delete(
     connection: &mut AnyConnection,
     second: i64,
     last_id: &[u8],
 ) -> QueryResult<()> {
-    let indexed = index::is_indexed(connection);
-    let newest = indexed.then(|| index::newest(connection)).transpose()?;
-    diesel::delete(audit_segments::table.find((second, last_id))).execute(connection)?;
-    // The number of the newest is free again.
-    if indexed {
-        let left = index::newest(connection)?;
-        if newest != Some(left) {
-            index::uncover_above(connection, left)?;
-        }
+    let it = audit_segments::table
+        .filter(audit_segments::second.eq(second))
+        .filter(audit_segments::last_id.eq(last_id));
+    if matches!(connection, AnyConnection::Postgres(_)) {
+        return diesel::delete(it).execute(connection).map(drop);
     }
-    Ok(())
-}
-
-/// Deletes the notes that these subjects are mentioned in a second.
-pub(crate) fn forget(
-    connection: &mut AnyConnection,
-    second: i64,
-    subjects: &[[u8; SUBJECT]],
-) -> QueryResult<()> {
-    for subjects in subjects.chunks(1000) {
-        let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
-        let mentions = audit_mentions::table
-            .filter(audit_mentions::second.eq(second))
-            .filter(audit_mentions::subject.eq_any(subjects));
-        diesel::delete(mentions).execute(connection)?;
+    let newest = index::newest(connection)?;
+    diesel::delete(it).execute(connection)?;
+    // SQLite gives the number of the newest again.
+    let left = index::newest(connection)?;
+    if newest != left {
+        index::uncover_above(connection, left)?;
     }
     Ok(())
 }

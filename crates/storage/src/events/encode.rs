@@ -29,10 +29,8 @@ pub(crate) struct Segment {
     pub(crate) last_id: [u8; 16],
     /// How many events it has.
     pub(crate) events: i64,
-    /// The events.
+    /// The events, and before them whom they mention.
     pub(crate) body: Vec<u8>,
-    /// Whom they mention, none twice.
-    pub(crate) subjects: Vec<Subject>,
 }
 
 impl Segment {
@@ -46,9 +44,8 @@ impl Segment {
             .iter()
             .map(|event| tables.entry(event))
             .collect::<Result<_, _>>()?;
-        let subjects = tables.subjects.items;
         let body = Body {
-            subjects: Subjects(subjects.as_flattened()),
+            subjects: Subjects(tables.subjects.items.as_flattened()),
             rest: Rest {
                 words: tables.words.items,
                 addresses: tables.addresses.items,
@@ -65,7 +62,6 @@ impl Segment {
             last_id: bytes(last.id.ulid()),
             events: i64::try_from(events.len()).unwrap_or(i64::MAX),
             body: stored,
-            subjects,
         }))
     }
 }
@@ -266,7 +262,10 @@ mod tests {
             .map(|entry| body.event(entry).unwrap())
             .collect();
         assert_eq!(told, events);
-        assert_eq!(segment.subjects.len(), 3);
+        assert_eq!(
+            Body::read(&segment.body).unwrap().subjects.iter().count(),
+            3
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 mod bounds;
 mod encode;
 pub(crate) mod index;
-mod noted;
 mod prune;
 mod row;
 mod segment;
@@ -18,7 +17,6 @@ use time::OffsetDateTime;
 use self::{bounds::Bounds, walk::End};
 pub(crate) use self::{
     encode::Segment,
-    noted::Noted,
     row::EventRow,
     segment::{Subject, subjects_of},
     write::{fit_one_segment, of_changes, one_by_one, together, twice},

@@ -1,7 +1,5 @@
 //! Deleting what is older than it need be, a little at a time.
 
-use std::collections::BTreeSet;
-
 use audit::{Event, Pruned};
 use ids::{TypedId as _, Ulid};
 use stores::StoreError;
@@ -11,17 +9,13 @@ use super::{
     bounds,
     encode::Segment,
     row,
-    segment::{Body, Subject, second},
+    segment::{Body, second},
 };
 use crate::{
     dialect,
     session::{Session, Writing},
     values,
 };
-
-/// How long ago a second must be for its mentions to be deleted: whoever writes into a running second
-/// may know that its subjects are noted, and not note them again.
-const SETTLED_SECONDS: i64 = 60;
 
 /// Deletes events that happened before a time: of segments the first after the second in `after`,
 /// about `limit` and all of each second, and of rows the first `limit`.
@@ -36,28 +30,15 @@ pub(super) fn prune(
     let to = second(bounds::end_of_segments(before));
     let (segments, more_segments) =
         session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
-    // Where there are no mentions, none are to be forgotten.
-    let settled = if session.is_indexed() {
-        None
-    } else {
-        let newest = session.run(dialect::segments::newest_second)?;
-        Some(newest.unwrap_or_default().saturating_sub(SETTLED_SECONDS))
-    };
     let mut deleted = 0;
     let mut reached = after;
     for segments in segments.chunk_by(|one, other| one.0 == other.0) {
-        let (count, gone) = prune_second(session, segments, before)?;
-        deleted += count;
+        deleted += prune_second(session, segments, before)?;
         if let Some((second, ..)) = segments.last() {
-            if settled.is_some_and(|settled| *second <= settled) {
-                session.run(|connection| dialect::segments::forget(connection, *second, &gone))?;
-            }
             reached = Some(last_of(*second));
         }
     }
-    if session.is_indexed() {
-        session.run(dialect::index::drop_empty)?;
-    }
+    session.run(dialect::index::drop_empty)?;
     let rows = row::outdated(session, before, limit)?;
     row::delete(session, &rows)?;
     let last_row = rows.last().map(|id| id.ulid());
@@ -81,15 +62,13 @@ fn last_of(second: i64) -> Ulid {
     Ulid::from(u128::from(first_of_next).saturating_sub(1))
 }
 
-/// Deletes what happened before a time of all segments of one second; how many events that were, and
-/// whom nothing mentions any more.
+/// Deletes what happened before a time of all segments of one second; how many events that were.
 fn prune_second(
     session: &mut Session<Writing>,
     segments: &[(i64, Vec<u8>, Vec<u8>)],
     before: OffsetDateTime,
-) -> Result<(usize, Vec<Subject>), StoreError> {
+) -> Result<usize, StoreError> {
     let before = values::micros(before);
-    let (mut gone, mut kept): (BTreeSet<Subject>, BTreeSet<Subject>) = Default::default();
     let mut deleted = 0;
     for (second, last_id, body) in segments {
         let body = Body::read(body)?;
@@ -100,19 +79,14 @@ fn prune_second(
             .map(|entry| body.event(entry))
             .collect::<Result<_, _>>()?;
         if events.len() == body.entries().len() {
-            kept.extend(body.subjects.iter());
             continue;
         }
         deleted += body.entries().len() - events.len();
-        gone.extend(body.subjects.iter());
         session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
         if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
-            session.run(|connection| dialect::segment_insert(connection, &rest))?;
-            if rest.second == *second {
-                kept.extend(&rest.subjects);
-            }
+            session.run(|connection| dialect::segments::insert(connection, &rest))?;
         }
     }
-    Ok((deleted, gone.difference(&kept).copied().collect()))
+    Ok(deleted)
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     dialect::{
         self,
+        index::Stretch,
         segments::{Bodies, Place},
     },
     session::Session,
@@ -24,6 +25,8 @@ use crate::{
 const FIRST_READ: i64 = 4;
 /// How many segments are read at once at the most.
 const MOST_READ: i64 = 512;
+/// How many slots of the index are looked into at once at the most.
+const MOST_SLOTS: usize = 64;
 /// How many events may come with them.
 const MOST_EVENTS_READ: usize = 16_384;
 
@@ -76,46 +79,64 @@ pub(super) fn find<M>(
 
 /// Reads segments by their last ids, downwards.
 fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<(), StoreError> {
-    let whom = most_selective(found.filter);
     let lowest = found.bounds.from.unwrap_or(Ulid::from(0));
     let Some(highest) = found.bounds.highest_of_segments() else {
         return Ok(());
     };
-    let (from, below) = (place(lowest), place_above(highest));
-    let Some(whom) = whom.filter(|_| session.is_indexed()) else {
+    let Some(whom) = most_selective(found.filter) else {
+        let (from, below) = (place(lowest), place_above(highest));
         return downwards(
             session,
             found,
-            whom.as_ref(),
+            None,
             below,
+            Pace::new(FIRST_READ),
             |session, below, limit| {
-                session.run(|connection| {
-                    dialect::segments::below(connection, whom.as_ref(), &from, below, limit)
-                })
+                session.run(|connection| dialect::segments::below(connection, &from, below, limit))
             },
         );
     };
     uncovered(session, found, &whom)?;
     let mut search = Search::begin(session, whom, Slot::of(lowest), Slot::of(highest))?;
-    while let Some(slot) = search.next(session)?
-        && !found.is_beyond(slot.highest())
-    {
-        let second = second(slot.lowest());
-        let from = stored(slot.lowest().max(lowest));
-        let below = place_above(slot.highest().min(highest));
+    // Few at first, for each has an event at least; the more are wanted, the more are taken at once.
+    let mut most = session.at_once();
+    loop {
+        let slots = search.next(session, most)?;
+        let Some(newest) = slots.first().map(|slot| slot.highest()) else {
+            return Ok(());
+        };
+        if found.is_beyond(newest) {
+            return Ok(());
+        }
+        let stretches: Vec<Stretch> = slots
+            .iter()
+            .map(|slot| Stretch {
+                second: second(slot.lowest()),
+                from: stored(slot.lowest().max(lowest)),
+                below: place_above(slot.highest().min(highest)).id,
+            })
+            .collect();
+        let below = place_above(newest);
+        // When there is one segment for each, the first answer tells that there are no others.
+        let one_more = i64::try_from(slots.len()).unwrap_or(MOST_READ) + 1;
         downwards(
             session,
             found,
             Some(&whom),
             below,
+            Pace::new(FIRST_READ.max(one_more)),
             |session, below, limit| {
                 session.run(|connection| {
-                    dialect::index::segments_within(connection, second, &from, &below.id, limit)
+                    dialect::index::segments_within(connection, &whom, &stretches, &below.id, limit)
                 })
             },
         )?;
+        most = if most > 1 {
+            (most * 2).min(MOST_SLOTS)
+        } else {
+            most
+        };
     }
-    Ok(())
 }
 
 /// Reads the segments that the index does not cover yet; hardly ever are there many.
@@ -128,7 +149,7 @@ fn uncovered<M>(
     let mut below = i64::MAX;
     loop {
         let read = session.run(|connection| {
-            dialect::index::segments_before(connection, covered, below, MOST_READ)
+            dialect::index::segments_before(connection, whom, covered, below, MOST_READ)
         })?;
         for (number, last_id, body) in &read {
             below = *number;
@@ -150,9 +171,9 @@ fn downwards<M>(
     found: &mut Found<'_>,
     whom: Option<&Subject>,
     mut below: Place,
+    mut pace: Pace,
     mut read: impl FnMut(&mut Session<M>, &Place, i64) -> Result<Bodies, StoreError>,
 ) -> Result<(), StoreError> {
-    let mut pace = Pace::new();
     loop {
         let read = read(session, &below, pace.limit)?;
         for (last_id, body) in &read {
@@ -175,7 +196,7 @@ fn oldest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
     let from = found.bounds.from.map_or(LOWEST.to_vec(), stored);
     let below = found.bounds.below.map_or(ABOVE_ALL.to_vec(), stored);
     let mut after = found.bounds.below_segments().map_or(Vec::new(), stored);
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(FIRST_READ);
     loop {
         let limit = pace.limit;
         let read = session
@@ -262,9 +283,9 @@ struct Pace {
 }
 
 impl Pace {
-    const fn new() -> Self {
+    const fn new(first: i64) -> Self {
         Self {
-            limit: FIRST_READ,
+            limit: first,
             events: 0,
         }
     }

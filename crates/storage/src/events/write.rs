@@ -74,26 +74,9 @@ pub(crate) fn of_changes(session: &mut Session<Writing>, from: usize) -> Result<
 pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Result<(), StoreError> {
     for events in cut(sorted) {
         if let Some(segment) = Segment::of(events)? {
-            add(session, segment)?;
+            session.run(|connection| dialect::segments::insert(connection, &segment))?;
         }
     }
-    Ok(())
-}
-
-/// Adds a segment, and those of its mentions that are not known to be there, where they are not
-/// indexed behind it.
-fn add(session: &mut Session<Writing>, mut segment: Segment) -> Result<(), StoreError> {
-    if session.is_indexed() {
-        return session.run(|connection| dialect::segment_insert(connection, &segment));
-    }
-    session
-        .noted
-        .retain_new(segment.second, &mut segment.subjects);
-    // Whoever writes several takes them in the same order, so that nobody waits in a circle.
-    segment.subjects.sort_unstable();
-    session.run(|connection| dialect::segment_insert(connection, &segment))?;
-    session.noted.wrote(segment.second, &segment.subjects);
-    session.note_if_committed();
     Ok(())
 }
 

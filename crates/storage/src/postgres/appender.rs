@@ -1,6 +1,9 @@
 //! The thread that appends audit events, many of them by one statement on a connection of its own.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
 
 use audit::Event;
 use stores::StoreError;
@@ -9,6 +12,7 @@ use super::{ATTEMPTS, Job, pause};
 use crate::{
     backlog::{Appended, Backlog},
     events,
+    indexer::News,
     queue::Waiting,
     session::{Session, Writing},
     url::DatabaseUrl,
@@ -23,14 +27,17 @@ pub(super) struct Appender {
     /// None when it was lost, and at first: a server that is down is not missed before it is needed.
     session: Option<Session<Writing>>,
     backlog: Arc<Backlog>,
+    /// Has one more with each batch.
+    news: News,
 }
 
 impl Appender {
-    pub(super) fn new(url: DatabaseUrl, backlog: Arc<Backlog>) -> Self {
+    pub(super) fn new(url: DatabaseUrl, backlog: Arc<Backlog>, news: News) -> Self {
         Self {
             url,
             session: None,
             backlog,
+            news,
         }
     }
 
@@ -75,6 +82,7 @@ impl Appender {
             }
             all => all,
         };
+        self.news.fetch_add(1, Ordering::Relaxed);
         outcome.unwrap_or_else(|error| {
             tracing::error!(%error, events = events.len(), "audit events could not be written");
             events.iter().map(|_| Err(error.clone())).collect()

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     backlog::Backlog,
     error::OpenError,
+    indexer::{Indexing, Sizes},
     queue::{Queue, queue},
     session::{Session, Writing},
     url::DatabaseUrl,
@@ -19,12 +20,12 @@ use crate::{
 
 mod batch;
 mod checkpoint;
-pub(crate) mod indexer;
+mod hand;
 mod sync;
 mod work;
 mod writer;
 
-use indexer::{Indexing, Sizes};
+pub(crate) use hand::ByTheWriter;
 use work::{Job, Pending, Work};
 
 /// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
@@ -50,7 +51,7 @@ impl SqliteWriter {
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || writer.run(waiting, batch.get()))?;
-        let indexing = Indexing::start(url, sizes, &jobs, news)?;
+        let indexing = Indexing::start(url, sizes, ByTheWriter::new(&jobs), news)?;
         Ok(Self {
             jobs,
             _indexing: indexing,
@@ -93,6 +94,12 @@ impl SqliteWriter {
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
         self.jobs.append(event).await
+    }
+
+    /// What an indexer makes its changes with.
+    #[cfg(test)]
+    pub(crate) fn hand(&self) -> ByTheWriter {
+        ByTheWriter::new(&self.jobs)
     }
 
     /// How many transactions have been committed.

@@ -18,7 +18,6 @@ use stores::StoreError;
 use super::{
     batch::{Batch, Failed},
     checkpoint::Checkpoints,
-    indexer::News,
     sync::{self, Committed, Disk, Syncer},
     work::{Job, Way},
 };
@@ -26,6 +25,7 @@ use crate::{
     backlog::Backlog,
     dialect,
     error::OpenError,
+    indexer::News,
     queue::Waiting,
     session::{Session, Writing},
     url::DatabaseUrl,

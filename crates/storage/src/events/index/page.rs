@@ -52,6 +52,13 @@ pub(super) fn key((subject, slot): &Posting) -> Vec<u8> {
     [&subject[..], &slot.number().to_be_bytes()].concat()
 }
 
+/// What sorts right after the key of a posting.
+pub(super) fn key_after(subject: &Subject, slot: Slot) -> Vec<u8> {
+    let mut key = key(&(*subject, slot));
+    key.push(0);
+    key
+}
+
 /// Makes pages of postings.
 #[derive(Debug)]
 pub(crate) struct Pages {

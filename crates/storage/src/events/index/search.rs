@@ -4,7 +4,7 @@ use stores::StoreError;
 
 use super::{
     super::segment::Subject,
-    page::{key, slots_of},
+    page::{key_after, slots_of},
     posting::Slot,
 };
 use crate::{dialect, session::Session};
@@ -62,29 +62,30 @@ impl Search {
         })
     }
 
-    /// The next slot that has some, downwards.
+    /// The next slots that have some, downwards, up to so many of them.
     pub(in super::super) fn next<M>(
         &mut self,
         session: &mut Session<M>,
-    ) -> Result<Option<Slot>, StoreError> {
-        loop {
+        most: usize,
+    ) -> Result<Vec<Slot>, StoreError> {
+        let mut slots = Vec::new();
+        while slots.len() < most {
             let newest = self.found.iter().filter_map(|found| found.slots.last());
             let newest = newest.max().copied();
             // A run may have a newer one.
-            let run = self
-                .runs
-                .pop_if(|run| newest.is_none_or(|slot| run.last >= slot));
-            if let Some(run) = run {
-                let key = key(&(self.whom, self.last));
-                let found = self.look_into(session, run.id, &key, true)?;
-                self.found.extend(found);
+            let newer = |run: &Run| newest.is_none_or(|slot| run.last >= slot);
+            if self.runs.last().is_some_and(newer) {
+                let few = self.runs.len().saturating_sub(session.at_once());
+                let runs: Vec<i64> = self.runs.drain(few..).map(|run| run.id).collect();
+                self.look_into(session, &runs, &key_after(&self.whom, self.last))?;
+            } else if let Some(slot) = newest {
+                self.take(session, slot)?;
+                slots.push(slot);
             } else {
-                if let Some(slot) = newest {
-                    self.take(session, slot)?;
-                }
-                return Ok(newest);
+                break;
             }
         }
+        Ok(slots)
     }
 
     /// Takes a slot from whoever has it.
@@ -93,31 +94,30 @@ impl Search {
             if found.slots.pop_if(|newest| *newest == slot).is_none() || !found.slots.is_empty() {
                 self.found.push(found);
             } else if let Some(below) = found.below {
-                let more = self.look_into(session, found.run, &below, false)?;
-                self.found.extend(more);
+                self.look_into(session, &[found.run], &below)?;
             }
         }
         Ok(())
     }
 
-    /// What the page before a key has for the subject, if it has any; one of that very key counts too
-    /// when it is included.
+    /// Adds what the pages of runs before a key have for the subject.
     fn look_into<M>(
-        &self,
+        &mut self,
         session: &mut Session<M>,
-        run: i64,
+        runs: &[i64],
         before: &[u8],
-        included: bool,
-    ) -> Result<Option<Found>, StoreError> {
-        let page = session
-            .run(|connection| dialect::index::page_before(connection, run, before, included))?;
-        let Some((first, body)) = page else {
-            return Ok(None);
-        };
-        let mut slots = slots_of(&body, &self.whom)?;
-        slots.retain(|slot| (self.first..=self.last).contains(slot));
-        // The page before this one may end with what this one begins with.
-        let below = first.starts_with(&self.whom).then_some(first);
-        Ok((!slots.is_empty()).then_some(Found { run, slots, below }))
+    ) -> Result<(), StoreError> {
+        let pages =
+            session.run(|connection| dialect::index::pages_before(connection, runs, before))?;
+        for (run, first, body) in pages {
+            let mut slots = slots_of(&body, &self.whom)?;
+            slots.retain(|slot| (self.first..=self.last).contains(slot));
+            // The page before this one may end with what this one begins with.
+            let below = first.starts_with(&self.whom).then_some(first);
+            if !slots.is_empty() {
+                self.found.push(Found { run, slots, below });
+            }
+        }
+        Ok(())
     }
 }

@@ -1,15 +1,16 @@
 //! The thread that indexes the log, behind those who write it.
 //!
-//! It reads segments that no run covers, sorts whom they mention, and has the writer add the pages of a
-//! run of that, a few at a time, as anybody has changes made. When there are as many runs of a tier as a
-//! larger one is made of, they are merged. A run counts from the transaction on that ends it, and what
-//! it replaces no longer does; whatever is cut off in between is cleared away.
+//! It reads segments that no run covers, sorts whom they mention, and adds the pages of a run of that, a
+//! few in a transaction. When there are as many runs of a tier as a larger one is made of, they are merged.
+//! A run counts from the transaction on that ends it, and what it replaces no longer does; whatever is cut
+//! off in between is cleared away.
 
 mod build;
+mod hand;
 mod merge;
+mod read;
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,27 +20,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use foldhash::fast::RandomState;
 use stores::StoreError;
-use tokio::sync::oneshot;
 
-use self::{build::Source, merge::Merge};
-use super::work::{Job, Pending};
+pub(crate) use self::hand::Hand;
+use self::{build::Source, merge::Merge, read::Read};
 use crate::{
     dialect::index::{self as rows, Run},
     error::OpenError,
-    events::{
-        Subject,
-        index::{Posting, Slot},
-        subjects_of,
-    },
-    queue::{Queue, WeakQueue},
-    session::{Reading, Session, Writing},
+    events::index::Slot,
+    session::{Reading, Session},
     url::DatabaseUrl,
-    values,
 };
 
-/// How long a process lives before it indexes anything; a command of the operator's is over by then.
+/// How long a process lives before it indexes anything; a command of the operator's is over by then. And
+/// how long it waits for others.
 const START: Duration = Duration::from_secs(1);
 
 /// How many segments are in memory at once.
@@ -80,31 +74,25 @@ impl Sizes {
     };
 }
 
-/// The index, as the writer and its owner have it.
-pub(super) struct Indexing {
+/// The index, as its owner has it.
+pub(crate) struct Indexing {
     /// When it is dropped, the thread ends.
     _thread: mpsc::Sender<()>,
 }
 
-/// How many segments the writer may have added, for all it knows.
-pub(super) type News = Arc<AtomicU64>;
+/// How many segments this process may have added, for all it knows.
+pub(crate) type News = Arc<AtomicU64>;
 
 impl Indexing {
     /// Starts the thread.
-    pub(super) fn start(
+    pub(crate) fn start(
         url: &DatabaseUrl,
         sizes: Sizes,
-        jobs: &Queue<Job>,
+        hand: impl Hand,
         news: News,
     ) -> Result<Self, OpenError> {
         let (thread, stop) = mpsc::channel();
-        let indexer = Indexer {
-            url: url.clone(),
-            session: None,
-            sizes,
-            jobs: jobs.downgrade(),
-            stop,
-        };
+        let indexer = Indexer::new(url, sizes, hand, stop);
         thread::Builder::new()
             .name("audit-index".to_owned())
             .spawn(move || indexer.run(&news))?;
@@ -114,7 +102,7 @@ impl Indexing {
 
 /// Why there is nothing more to be done now.
 #[derive(Debug)]
-enum Halt {
+pub(crate) enum Halt {
     /// The owner is gone.
     Stopped,
     Failed(StoreError),
@@ -126,24 +114,50 @@ impl From<StoreError> for Halt {
     }
 }
 
+/// What came of looking for something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Some was done, and there may be enough for more.
+    More,
+    /// There is nothing more.
+    Done,
+    /// Others are in the way.
+    Later,
+}
+
 /// The thread.
-struct Indexer {
+struct Indexer<H> {
     url: DatabaseUrl,
     session: Option<Session<Reading>>,
     sizes: Sizes,
-    jobs: WeakQueue<Job>,
+    hand: H,
+    /// Up to which number every segment is there that ever will be.
+    settled: i64,
     stop: mpsc::Receiver<()>,
 }
 
-impl Indexer {
+impl<H: Hand> Indexer<H> {
+    fn new(url: &DatabaseUrl, sizes: Sizes, hand: H, stop: mpsc::Receiver<()>) -> Self {
+        Self {
+            url: url.clone(),
+            session: None,
+            sizes,
+            hand,
+            settled: 0,
+            stop,
+        }
+    }
+
     fn run(mut self, news: &News) {
         let many = u64::try_from(self.sizes.segments).unwrap_or(0);
         let mut failing = false;
+        let mut waiting = false;
         let mut seen = None;
         let mut last = Instant::now();
         loop {
             let written = news.load(Ordering::Relaxed);
             let due = match seen {
+                _ if waiting && last.elapsed() < START.min(self.sizes.patience) => false,
                 // What an earlier process has left behind is seen to, unless this one ends at once.
                 None if !failing => last.elapsed() >= START.min(self.sizes.patience),
                 Some(seen) if written == seen => false,
@@ -151,15 +165,13 @@ impl Indexer {
                 _ => last.elapsed() >= self.sizes.patience,
             };
             if due {
-                let outcome = if seen.is_none() {
-                    self.begin().and_then(|()| self.work())
-                } else {
-                    self.work()
-                };
-                match outcome {
-                    Ok(()) => {
+                match self.work() {
+                    Ok(done) => {
                         failing = false;
-                        seen = Some(written);
+                        waiting = !done;
+                        if done {
+                            seen = Some(written);
+                        }
                     }
                     Err(Halt::Stopped) => return,
                     Err(Halt::Failed(error)) => {
@@ -178,31 +190,45 @@ impl Indexer {
         }
     }
 
-    /// Gives up what another process has begun; if it still lives, it begins anew.
-    fn begin(&mut self) -> Result<(), Halt> {
-        self.write(|session| session.run(rows::drop_unfinished))
+    /// Does all that there is to do; whether nobody was in the way.
+    fn work(&mut self) -> Result<bool, Halt> {
+        if !self.hand.claim()? {
+            return Ok(false);
+        }
+        let done = self.all();
+        let disclaimed = self.hand.disclaim();
+        done.and_then(|done| disclaimed.map(|()| done))
     }
 
-    /// Does all that there is to do.
-    fn work(&mut self) -> Result<(), Halt> {
+    /// Does all that there is to do, once nobody else does; whether nobody was in the way.
+    fn all(&mut self) -> Result<bool, Halt> {
         loop {
-            let covered = self.cover()?;
+            let outcome = self.cover()?;
             while self.merge()? {}
             while self.clear()? {}
-            if !covered {
-                return Ok(());
+            match outcome {
+                Outcome::More => {}
+                Outcome::Done => return Ok(true),
+                Outcome::Later => return Ok(false),
             }
         }
     }
 
-    /// Makes a run of segments that no other covers; whether there may be enough for another one.
-    fn cover(&mut self) -> Result<bool, Halt> {
-        let sizes = self.sizes;
-        // All of it at one time: a number that is free again could be another segment's by the next.
-        let Some(read) =
-            self.read(|session| session.snapshot(|session| Read::next(session, &sizes)))?
-        else {
-            return Ok(false);
+    /// Makes a run of segments that no other covers.
+    fn cover(&mut self) -> Result<Outcome, Halt> {
+        let mut read = self.next()?;
+        if read
+            .as_ref()
+            .is_some_and(|read| read.is_blocked(&self.sizes))
+        {
+            match self.hand.settle()? {
+                Some(settled) => self.settled = settled,
+                None => return Ok(Outcome::Later),
+            }
+            read = self.next()?;
+        }
+        let Some(read) = read.filter(|read| !read.slots.is_empty()) else {
+            return Ok(Outcome::Done);
         };
         let base = read.slots.iter().min().copied();
         let last = read.slots.iter().max().copied();
@@ -214,7 +240,18 @@ impl Indexer {
         let mut postings = read.mentions.postings();
         let slots = (base.unwrap_or(Slot::FIRST), last.unwrap_or(Slot::FIRST));
         let built = self.build(source, 0, slots, |_| Ok(postings.next()))?;
-        Ok(built && read.left >= sizes.segments)
+        Ok(if built && read.left >= self.sizes.segments {
+            Outcome::More
+        } else {
+            Outcome::Done
+        })
+    }
+
+    /// Reads the next segments that no run covers, if there are a few.
+    fn next(&mut self) -> Result<Option<Read>, Halt> {
+        let (sizes, settled) = (self.sizes, self.settled);
+        // All of it at one time: a number that is free again could be another segment's by the next.
+        self.read(|session| session.snapshot(|session| Read::next(session, &sizes, settled)))
     }
 
     /// Merges runs, if there are enough of one tier; whether it did.
@@ -260,7 +297,9 @@ impl Indexer {
         let limit = i64::try_from(self.sizes.chunk).unwrap_or(i64::MAX);
         loop {
             let begun = Instant::now();
-            let gone = self.write(move |session| session.run(|c| rows::clear(c, run, limit)))?;
+            let gone = self
+                .hand
+                .change(move |session| session.run(|c| rows::clear(c, run, limit)))?;
             if gone {
                 return Ok(true);
             }
@@ -280,99 +319,6 @@ impl Indexer {
             none => none.insert(Session::connect(&self.url)?),
         };
         Ok(question(session)?)
-    }
-
-    /// Has the writer make a change.
-    fn write<T: Send + 'static>(
-        &self,
-        change: impl Fn(&mut Session<Writing>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Halt> {
-        let (caller, answer) = oneshot::channel();
-        let jobs = self.jobs.upgrade().ok_or(Halt::Stopped)?;
-        jobs.send_blocking(Job::Work(Box::new(Pending::new(change, caller))))
-            .map_err(|_| Halt::Stopped)?;
-        drop(jobs);
-        let answer = answer.blocking_recv().map_err(|_| Halt::Stopped)?;
-        Ok(answer?)
-    }
-}
-
-/// Whom segments mention in which slots.
-#[derive(Default)]
-struct Mentions(HashMap<Subject, Vec<Slot>, RandomState>);
-
-impl Mentions {
-    fn add(&mut self, subject: &Subject, slot: Slot) {
-        let slots = self.0.entry(*subject).or_default();
-        // Segments come about in the order of their slots.
-        if slots.last() != Some(&slot) {
-            slots.push(slot);
-        }
-    }
-
-    /// All of them, sorted, none twice.
-    fn postings(self) -> impl Iterator<Item = Posting> {
-        let mut subjects: Vec<_> = self.0.into_iter().collect();
-        subjects.sort_unstable_by_key(|(subject, _)| *subject);
-        subjects.into_iter().flat_map(|(subject, mut slots)| {
-            slots.sort_unstable();
-            slots.dedup();
-            slots.into_iter().map(move |slot| (subject, slot))
-        })
-    }
-}
-
-/// What was read of segments that no run covers.
-struct Read {
-    mentions: Mentions,
-    /// The slots of the segments.
-    slots: Vec<Slot>,
-    /// The number before theirs, the last of theirs, and the last id of that.
-    after: i64,
-    to: i64,
-    last_id: Vec<u8>,
-    /// How many are left, or fewer.
-    left: i64,
-}
-
-impl Read {
-    /// The next ones, if there are a few.
-    fn next(session: &mut Session<Reading>, sizes: &Sizes) -> Result<Option<Self>, StoreError> {
-        let after = session.run(rows::covered)?;
-        let newest = session.run(rows::newest)?;
-        if newest - after < sizes.few {
-            return Ok(None);
-        }
-        let mut read = Self {
-            mentions: Mentions::default(),
-            slots: Vec::new(),
-            after,
-            to: after,
-            last_id: Vec::new(),
-            left: 0,
-        };
-        let mut events = 0;
-        while read.to - after < sizes.segments && events < sizes.events {
-            let limit = (sizes.segments - (read.to - after)).min(AT_ONCE);
-            let segments =
-                session.run(|connection| rows::segments_after(connection, read.to, limit))?;
-            if segments.is_empty() {
-                break;
-            }
-            for segment in segments {
-                let id = <[u8; 16]>::try_from(&segment.last_id[..])
-                    .map_err(|_| values::corrupt("the id of a segment"))?;
-                let slot = Slot::of_bytes(id);
-                read.slots.push(slot);
-                for subject in subjects_of(&segment.body)? {
-                    read.mentions.add(subject, slot);
-                }
-                (read.to, read.last_id) = (segment.number, segment.last_id);
-                events += segment.events;
-            }
-        }
-        read.left = newest - read.to;
-        Ok(Some(read))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use super::{Halt, Indexer};
+use super::{Halt, Hand, Indexer};
 use crate::{
     dialect::index as rows,
     events::index::{Posting, read_page},
@@ -46,7 +46,10 @@ impl Merge {
         }
     }
 
-    pub(super) fn next(&mut self, indexer: &mut Indexer) -> Result<Option<Posting>, Halt> {
+    pub(super) fn next(
+        &mut self,
+        indexer: &mut Indexer<impl Hand>,
+    ) -> Result<Option<Posting>, Halt> {
         if !self.begun {
             self.begun = true;
             for place in 0..self.inputs.len() {
@@ -64,7 +67,7 @@ impl Merge {
     }
 
     /// Puts the next posting of an input among the heads, if it has one.
-    fn refill(&mut self, indexer: &mut Indexer, place: usize) -> Result<(), Halt> {
+    fn refill(&mut self, indexer: &mut Indexer<impl Hand>, place: usize) -> Result<(), Halt> {
         let Some(input) = self.inputs.get_mut(place) else {
             return Ok(());
         };

@@ -4,7 +4,7 @@ use std::{thread, time::Instant};
 
 use stores::StoreError;
 
-use super::{Halt, Indexer};
+use super::{Halt, Hand, Indexer};
 use crate::{
     dialect::index::{self as rows, Run},
     events::index::{Page, Pages, Posting, Slot},
@@ -23,7 +23,7 @@ pub(super) enum Source {
     Runs(Vec<i64>),
 }
 
-impl Indexer {
+impl<H: Hand> Indexer<H> {
     /// Has the pages of a run written, a few at a time; whether it counts, which it does not when
     /// somebody else was faster.
     pub(super) fn build(
@@ -63,16 +63,16 @@ impl Indexer {
                     last_slot: last.stored(),
                     pages: written,
                 };
-                return self.write(move |session| end(session, run, &source));
+                return self.hand.change(move |session| end(session, run, &source));
             }
-            // Others want the writer too.
+            // Others write too.
             thread::sleep(begun.elapsed());
         }
     }
 
     /// Adds pages to a run, or begins one with them; which run, unless it has been given up.
     pub(super) fn add(&mut self, run: Option<i64>, chunk: Vec<Page>) -> Result<Option<i64>, Halt> {
-        self.write(move |session| {
+        self.hand.change(move |session| {
             let id = match run {
                 Some(run) => {
                     if !session.run(|connection| rows::is_building(connection, run))? {

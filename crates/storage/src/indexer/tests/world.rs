@@ -1,20 +1,22 @@
 //! A log that is written and indexed step by step.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use audit::{Actor, ActorId, AuditQueries as _, AuditSight, AuditStore as _, Event, EventFilter};
 use ids::{EventId, KeyId, OrgId, PageRequest, PartnerId, TypedId, Ulid};
 use rand_core::Rng as _;
+use stores::Database as _;
+use tempfile::TempDir;
 use testkit::{build::Build, clock::START, random::SeededRandom};
 use time::OffsetDateTime;
 
-use super::{super::super::SqliteWriter, IDLE, *};
-use crate::{AuditMode, backlog::Backlog};
+use super::{engines::Engine, *};
+use crate::Writing;
 
 /// A database that is written to and indexed step by step, and all events that it should have.
-pub(super) struct World {
-    writer: SqliteWriter,
-    url: DatabaseUrl,
+pub(super) struct World<E> {
+    database: SqlDatabase,
+    pub(super) url: DatabaseUrl,
     pub(super) reader: Session<Reading>,
     build: Build,
     random: SeededRandom,
@@ -23,7 +25,8 @@ pub(super) struct World {
     pub(super) now: u64,
     /// Never dropped before its indexers.
     stops: Vec<mpsc::Sender<()>>,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
+    engine: PhantomData<E>,
 }
 
 fn numbered<I: TypedId>(number: u64) -> I {
@@ -39,14 +42,13 @@ fn ulid_of(ms: u64, random: u128) -> Ulid {
     Ulid::from_parts(start + ms, random)
 }
 
-impl World {
-    pub(super) fn new(seed: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = migrated(&folder);
-        let backlog = Backlog::new(AuditMode::Strict);
-        let batch = NonZeroUsize::new(512).unwrap();
-        Self {
-            writer: SqliteWriter::open(&url, backlog, batch, IDLE).unwrap(),
+impl<E: Engine> World<E> {
+    /// `None` where the engine is missing.
+    pub(super) fn new(seed: u64) -> Option<Self> {
+        let (url, folder) = E::empty()?;
+        migrate(&url).unwrap();
+        Some(Self {
+            database: SqlDatabase::open_indexing(&url, Options::default(), IDLE).unwrap(),
             reader: Session::connect(&url).unwrap(),
             url,
             build: Build::new(),
@@ -55,26 +57,21 @@ impl World {
             now: 0,
             stops: Vec::new(),
             _folder: folder,
-        }
+            engine: PhantomData,
+        })
     }
 
-    pub(super) fn indexer(&mut self, sizes: Sizes) -> Indexer {
+    pub(super) fn indexer(&mut self, sizes: Sizes) -> Indexer<E::Hand> {
         let (run, stop) = mpsc::channel();
         self.stops.push(run);
-        Indexer {
-            url: self.url.clone(),
-            session: None,
-            sizes,
-            jobs: self.writer.jobs.downgrade(),
-            stop,
-        }
+        Indexer::new(&self.url, sizes, E::hand(&self.database, &self.url), stop)
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.random.next_u64() % end
     }
 
-    fn event_at(&mut self, ms: u64) -> Event {
+    pub(super) fn event_at(&mut self, ms: u64) -> Event {
         let partner_id: PartnerId = numbered(self.below(3));
         let actor = Actor::PartnerKey {
             id: numbered(self.below(40)),
@@ -91,8 +88,13 @@ impl World {
     /// Writes an event in a segment of its own.
     pub(super) fn add_at(&mut self, ms: u64) {
         let event = self.event_at(ms);
-        self.events.insert(event.id, event.clone());
+        self.expect(&event);
         self.write(move |tx| tx.event_insert(&event));
+    }
+
+    /// The event is there from now on.
+    pub(super) fn expect(&mut self, event: &Event) {
+        self.events.insert(event.id, event.clone());
     }
 
     /// Writes some events, a segment each.
@@ -114,9 +116,10 @@ impl World {
         work: impl Fn(&mut Session<Writing>) -> Result<T, StoreError> + Send + 'static,
     ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
             .unwrap();
-        runtime.block_on(self.writer.write(work)).unwrap()
+        runtime.block_on(self.database.write(work)).unwrap()
     }
 
     pub(super) fn prune(&mut self, before: OffsetDateTime, limit: usize) {
