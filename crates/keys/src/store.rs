@@ -57,12 +57,8 @@ pub trait KeyQueries {
     /// All admin keys, newest first.
     fn admin_keys(&mut self) -> Result<Vec<AdminKey>, Self::Error>;
 
-    /// The number of the last change that whoever remembers keys must know of.
-    ///
-    /// What is read after it is no older than that change.
-    fn key_revision(&mut self) -> Result<u64, Self::Error>;
-
-    /// What has changed since a revision.
+    /// What has changed since a revision, that whoever remembers keys must know of; and the revision of
+    /// the last change. What is read after it is no older than that change.
     fn key_changes(&mut self, since: u64) -> Result<Changes, Self::Error>;
 
     /// The check value of the pepper that the stored digests were made with.
@@ -75,7 +71,7 @@ pub const CHANGES_KEPT: u64 = 10_000;
 /// Changes to a store of keys; all within the caller's transaction.
 ///
 /// Every update and revocation of a key, every update of a partner and everything done to admin keys
-/// raises the revision of [`KeyQueries::key_revision`] in the same transaction, and is logged under it
+/// raises the revision of [`KeyQueries::key_changes`] in the same transaction, and is logged under it
 /// for [`KeyQueries::key_changes`]. New partner keys and notes of use need no revision: nobody
 /// remembers a key that did not exist, and a note takes no right away.
 pub trait KeyStore: KeyQueries {

@@ -80,30 +80,28 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             retry_after,
         };
         let _turn = self.strangers.turn(call.ip).await.map_err(crowded)?;
-        let era = self.memory.era();
-        let (revision, caller) = self.read_caller(key).await?;
-        match self.memory.remember(&digest, era, revision, caller) {
+        let since = self.memory.about_to_read();
+        let caller = self.read_caller(key).await?;
+        match self.memory.remember(&digest, since, caller) {
             Some(known) => Ok(known),
             None => Err(self.unknown(call).await),
         }
     }
 
-    /// The credential as the database has it, and the revision of keys that it is no older than.
-    async fn read_caller(&self, key: &PlainKey) -> Result<(u64, Option<Caller>), StoreError> {
+    /// The credential as the database has it.
+    async fn read_caller(&self, key: &PlainKey) -> Result<Option<Caller>, StoreError> {
         let digests: Vec<KeyDigest> = self.settings.peppers.candidates(key).collect();
         let kind = key.kind();
         self.db
             .read(move |view| {
-                let revision = view.key_revision()?;
-                let caller = match kind {
+                Ok(match kind {
                     KeyKind::Partner => view
                         .key_by_digest(&digests)?
                         .map(|held| Caller::Partner(Arc::new(held))),
                     KeyKind::Admin | KeyKind::Operator => view
                         .admin_key_by_digest(&digests)?
                         .map(|key| Caller::Admin(Arc::new(key))),
-                };
-                Ok((revision, caller))
+                })
             })
             .await
     }

@@ -1,6 +1,6 @@
 //! What is remembered of credentials between calls, and for how long it counts.
 //!
-//! Everything here carries the revision of keys that was read before it was read itself, and counts
+//! Everything here carries the revision of keys that had been heard of before it was read, and counts
 //! only while no later change of its key or its partner is known. So a fill that races a revocation
 //! needs no lock: whatever it leaves behind does not count. And nothing counts at all unless the log of
 //! changes was asked less than [`TERM`] ago.
@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
@@ -108,12 +108,13 @@ pub(crate) struct Memory {
     known: Cache<[u8; 32], Arc<Known>>,
     unknown: Cache<[u8; 32], Since>,
     feed: RwLock<Feed>,
-    era: AtomicU64,
 }
 
 /// What is known of changes.
 #[derive(Debug, Default)]
 struct Feed {
+    /// How often all has been forgotten.
+    era: u64,
     /// When the log was last asked with success.
     asked: Option<Moment>,
     /// The newest revision that has been heard of.
@@ -149,7 +150,6 @@ impl Memory {
             known: Cache::new(known),
             unknown: Cache::new(UNKNOWN.min(known)),
             feed: RwLock::default(),
-            era: AtomicU64::new(0),
         }
     }
 
@@ -159,9 +159,8 @@ impl Memory {
         if !feed.asked.is_some_and(|asked| now.is_within_term_of(asked)) {
             return Recall::Nothing;
         }
-        let era = self.era.load(Ordering::Acquire);
         let counts = |since: Since, change: u64| {
-            since.era == era && since.revision >= feed.floor && since.revision >= change
+            since.era == feed.era && since.revision >= feed.floor && since.revision >= change
         };
         if let Some(known) = self.known.get(digest.as_bytes()) {
             if counts(known.since, feed.newest_change(&known.caller)) {
@@ -180,25 +179,28 @@ impl Memory {
     pub(crate) fn still_counts(&self, caller: &Caller, since: Since, now: Moment) -> bool {
         let feed = self.feed.read();
         feed.asked.is_some_and(|asked| now.is_within_term_of(asked))
-            && since.era == self.era.load(Ordering::Acquire)
+            && since.era == feed.era
             && since.revision >= feed.floor
             && since.revision >= feed.newest_change(caller)
     }
 
-    /// The era to read in; it is asked for before anything is read.
-    pub(crate) fn era(&self) -> u64 {
-        self.era.load(Ordering::Acquire)
+    /// How old what is read from now on is at the most: as old as the newest change that has been heard
+    /// of. It is asked for before anything is read.
+    pub(crate) fn about_to_read(&self) -> Since {
+        let feed = self.feed.read();
+        Since {
+            era: feed.era,
+            revision: feed.seen,
+        }
     }
 
-    /// Remembers what was read after `revision`, which was read within `era`.
+    /// Remembers what was read, and how old it is at the most.
     pub(crate) fn remember(
         &self,
         digest: &KeyDigest,
-        era: u64,
-        revision: u64,
+        since: Since,
         caller: Option<Caller>,
     ) -> Option<Arc<Known>> {
-        let since = Since { era, revision };
         let Some(caller) = caller else {
             self.unknown.insert(*digest.as_bytes(), since);
             return None;
@@ -228,10 +230,10 @@ impl Memory {
         match changes.changed {
             None => {
                 // The database may be an older one, put back: its revisions say nothing of ours.
-                self.era.fetch_add(1, Ordering::AcqRel);
                 self.known.clear();
                 self.unknown.clear();
                 *feed = Feed {
+                    era: feed.era + 1,
                     seen: changes.revision,
                     ..Feed::default()
                 };

@@ -61,10 +61,6 @@ impl<M> KeyQueries for Session<M> {
         admin_keys::all(self)
     }
 
-    fn key_revision(&mut self) -> Result<u64, StoreError> {
-        key_changes::revision(self)
-    }
-
     fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
         key_changes::since(self, since)
     }

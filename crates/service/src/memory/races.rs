@@ -53,18 +53,15 @@ impl Process {
         self.memory.apply(asked, changes);
     }
 
-    /// What a call finds: from memory, else from the database as two questions, and then remembered.
+    /// What a call finds: from memory, else from the database, and then remembered.
     fn call(&self, database: &Mutex<Database>) -> Caller {
         if let Recall::Known(known) = self.memory.recall(&self.digest, moment()) {
             return known.caller.clone();
         }
-        let era = self.memory.era();
-        let revision = database.lock().unwrap().changes(0).revision;
+        let since = self.memory.about_to_read();
         let held = database.lock().unwrap().held.clone();
         let caller = Caller::Partner(std::sync::Arc::new(held));
-        let known = self
-            .memory
-            .remember(&self.digest, era, revision, Some(caller));
+        let known = self.memory.remember(&self.digest, since, Some(caller));
         known.unwrap().caller.clone()
     }
 }
@@ -210,7 +207,7 @@ fn nothing_counts_past_its_term_or_when_it_is_distrusted() {
             let digest = build.digest();
             let memory = Memory::with_room(16);
             let caller = Caller::Partner(std::sync::Arc::new(held));
-            memory.remember(&digest, memory.era(), 0, Some(caller));
+            memory.remember(&digest, memory.about_to_read(), Some(caller));
             let recalls = |after: Duration, slept: Duration| {
                 let now = Moment {
                     steady: *STEADY + std::time::Duration::try_from(after).unwrap(),

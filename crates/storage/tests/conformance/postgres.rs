@@ -57,7 +57,7 @@ async fn connections_that_the_server_has_ended_are_replaced() {
             })
             .collect();
         notes.join_all().await.into_iter().for_each(Result::unwrap);
-        let asked = db.read(|view| view.key_revision()).await;
+        let asked = db.read(|view| view.key_changes(0)).await;
         Result::<_, StoreError>::unwrap(asked);
         let ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -65,11 +65,11 @@ async fn connections_that_the_server_has_ended_are_replaced() {
         db.key_used(id, at).await.unwrap();
         // A connection that has just answered is not tested.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let asked = db.read(|view| view.key_revision()).await;
+        let asked = db.read(|view| view.key_changes(0)).await;
         Result::<_, StoreError>::unwrap(asked);
         let event = build.event(&build.key(&build.partner()));
         db.append(Box::new(event)).await.unwrap();
-        let written = db.write(|tx| tx.key_revision()).await;
+        let written = db.write(|tx| tx.key_changes(0)).await;
         Result::<_, StoreError>::unwrap(written);
     }
 }

@@ -10,7 +10,7 @@ async fn changes<D: Database>(world: &World<D>, since: u64) -> Changes {
 }
 
 async fn revision<D: Database>(world: &World<D>) -> u64 {
-    world.read(|view| view.key_revision()).await
+    changes(world, 0).await.revision
 }
 
 /// What the work has logged.

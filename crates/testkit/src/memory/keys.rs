@@ -88,10 +88,6 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(newest_first.map(|row| row.key.clone()).collect())
     }
 
-    fn key_revision(&mut self) -> Result<u64, StoreError> {
-        Ok(self.state.key_revision)
-    }
-
     fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
         let log = self.state.key_changes.iter();
         let logged = log.filter(|change| change.0 > since).copied().collect();
