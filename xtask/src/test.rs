@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     process::{ExitCode, ExitStatus, Stdio},
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -16,6 +17,18 @@ use crate::{crash, docs, workspace::Workspace};
 
 /// Names the file to which a test adds a line for each thing that it had to skip.
 const SKIPS: &str = "MOLECULE_TEST_SKIPS";
+
+/// How many tests of a program run at once, as its harness reads it.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// How many tests run at once unless the user says so: most of them wait for a server of their own most
+/// of the time.
+fn threads() -> OsString {
+    env::var_os(THREADS).unwrap_or_else(|| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        processors.saturating_mul(3).to_string().into()
+    })
+}
 
 /// How many tests passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +97,7 @@ fn cargo_test(
     let mut child = command
         .args(args)
         .env(SKIPS, skips.path())
+        .env(THREADS, threads())
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo could not be run")?;
