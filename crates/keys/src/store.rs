@@ -71,8 +71,8 @@ pub const CHANGES_KEPT: u64 = 10_000;
 /// Changes to a store of keys; all within the caller's transaction.
 ///
 /// Every update and revocation of a key, every update of a partner and everything done to admin keys
-/// raises the revision of [`KeyQueries::key_changes`] in the same transaction, and is logged under it
-/// for [`KeyQueries::key_changes`]. New partner keys and notes of use need no revision: nobody
+/// raises the revision of keys in the same transaction, and is logged under it for
+/// [`KeyQueries::key_changes`]. New partner keys and notes of use need no revision: nobody
 /// remembers a key that did not exist, and a note takes no right away.
 pub trait KeyStore: KeyQueries {
     /// Adds a key. The caller has made sure that its partner exists.

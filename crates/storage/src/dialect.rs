@@ -164,14 +164,14 @@ pub(crate) fn begin_snapshot(connection: &mut AnyConnection) -> QueryResult<()> 
     }
 }
 
-/// Keeps other processes from migrating until the transaction ends.
+/// Keeps other processes from migrating until the transaction ends; its statements may take as long as the
+/// tables are large.
 pub(crate) fn lock_migrations(connection: &mut AnyConnection) -> QueryResult<()> {
     match connection {
-        AnyConnection::Postgres(postgres) => {
-            diesel::sql_query("LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE")
-                .execute(postgres)
-                .map(drop)
-        }
+        AnyConnection::Postgres(postgres) => postgres.batch_execute(
+            "LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE;
+             SET LOCAL statement_timeout = 0;",
+        ),
         // The transaction itself keeps all other writers out.
         AnyConnection::Sqlite(_) => Ok(()),
     }

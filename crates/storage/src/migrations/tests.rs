@@ -22,6 +22,27 @@ fn a_newer_database_is_refused() {
     assert!(is_newer(migrate(&url).map(drop)));
 }
 
+/// A table that is written anew takes as long as it is large.
+#[test]
+fn a_migration_may_take_longer_than_a_statement_does() {
+    let Some(server) = testkit::postgres::Server::shared() else {
+        return;
+    };
+    let url = server.new_database().parse().unwrap();
+    migrate(&url).unwrap();
+    let mut session = connect::<Writing>(&url).unwrap();
+    let run = |connection: &mut AnyConnection, sql: &str| connection.batch_execute(sql);
+    session
+        .run(|connection| run(connection, "SET statement_timeout = '50ms'"))
+        .unwrap();
+    let slow = "SELECT pg_sleep(0.3)";
+    locked(&mut session, |connection| {
+        run(connection, slow).map_err(|error| error::store_error(&error).into())
+    })
+    .unwrap();
+    assert!(session.run(|connection| run(connection, slow)).is_err());
+}
+
 /// Two orgs, the first with steps and a subscription.
 async fn two_orgs(url: &DatabaseUrl, steps: &[Step], subscription: Subscription) -> [OrgId; 2] {
     use ::keys::KeyStore as _;
