@@ -77,7 +77,12 @@ impl Source {
                 id: request.to_string().into(),
                 method: "GET".into(),
                 route: "/cp/orgs/{id}/status".into(),
-                ip: IpAddr::from([10, 0, 0, u8::try_from(partner_number).unwrap_or_default()]),
+                ip: Some(IpAddr::from([
+                    10,
+                    0,
+                    0,
+                    u8::try_from(partner_number).unwrap_or_default(),
+                ])),
                 user_agent: Some("molctl/1.0 (linux; x86_64)".into()),
                 status_code: 200,
             }),

@@ -255,7 +255,7 @@ impl Maker {
                 id: self.id::<RequestId>().to_string().into(),
                 method: "GET".into(),
                 route: "/cp/orgs/{id}/status".into(),
-                ip: std::net::Ipv4Addr::LOCALHOST.into(),
+                ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
                 user_agent: Some("bench/1.0".into()),
                 status_code: 200,
             }),

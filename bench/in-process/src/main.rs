@@ -17,7 +17,7 @@ use keys::{KeyKind, KeyStore as _, PartnerDraft, PartnerKey, Pepper, Peppers, Pl
 use orgs::{LocalProvisioner, PlanCatalogue, ReservedSlugs};
 use ratelimit::{Limiter as _, MemoryLimiter, RateLimit, Subject};
 use scopes::Scope;
-use service::{Call, Presented, Service, Settings, World, operations};
+use service::{Call, ClientAddress, Presented, Service, Settings, World, operations};
 use storage::{DatabaseUrl, SqlDatabase};
 use stores::{Database as _, StoreError};
 use time::OffsetDateTime;
@@ -176,7 +176,7 @@ fn call() -> Call {
         operation: operations::WHOAMI,
         subject: None,
         org_id: None,
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: ClientAddress::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         user_agent: Some("bench".into()),
     }
 }

@@ -286,9 +286,11 @@ fn list(raw: Option<&str>) -> Vec<String> {
 
 /// A network, or one address.
 fn network(text: &str) -> anyhow::Result<IpNet> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .with_context(|| format!("trusted_proxies: {text:?} is not a network such as 10.0.0.0/8"))
+    keys::parse_network(text).with_context(|| {
+        format!(
+            "trusted_proxies: {text:?} is not a network such as 10.0.0.0/8; leading zeros are refused"
+        )
+    })
 }
 
 /// The settings in force as TOML, secrets masked.

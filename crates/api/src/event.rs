@@ -66,7 +66,7 @@ pub struct EventView {
     /// The request's id.
     #[schema(schema_with = of::maybe_text)]
     request_id: Option<String>,
-    /// The client's address.
+    /// The client's address; `null` as well where a proxy named one that can't be read.
     #[schema(schema_with = of::maybe_text)]
     ip: Option<String>,
     /// What the client says it is.
@@ -104,7 +104,10 @@ impl From<Event> for EventView {
             method: part(|request| request.method.to_string()),
             route: part(|request| request.route.to_string()),
             request_id: part(|request| request.id.to_string()),
-            ip: part(|request| request.ip.to_string()),
+            ip: request
+                .as_ref()
+                .and_then(|request| request.ip)
+                .map(|ip| ip.to_string()),
             user_agent: request
                 .as_ref()
                 .and_then(|request| request.user_agent.as_deref())

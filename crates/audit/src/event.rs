@@ -182,8 +182,8 @@ pub struct Request {
     pub method: Cow<'static, str>,
     /// The route that it fitted, with names for the parts that vary.
     pub route: Cow<'static, str>,
-    /// The client's address.
-    pub ip: IpAddr,
+    /// The client's address; `None` where a proxy named one that can't be read.
+    pub ip: Option<IpAddr>,
     /// What the client says it is, cut to a bounded length.
     pub user_agent: Option<Arc<str>>,
     /// The status of the answer.

@@ -164,12 +164,12 @@ impl PartnerKey {
             .is_none_or(|plans| plans.contains(plan))
     }
 
-    /// Whether it may be used from this address.
+    /// Whether it may be used from this address. A client whose address is not known is in no network.
     #[must_use]
-    pub fn allows_address(&self, address: IpAddr) -> bool {
+    pub fn allows_address(&self, address: Option<IpAddr>) -> bool {
         self.allowed_cidrs
             .as_ref()
-            .is_none_or(|networks| networks.contain(address))
+            .is_none_or(|networks| address.is_some_and(|address| networks.contain(address)))
     }
 
     /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.

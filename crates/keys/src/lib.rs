@@ -41,7 +41,7 @@ pub use changes::{Changed, Changes};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
 pub use key::{HeldKey, KeyStatus, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
-pub use networks::{InvalidNetworks, Networks};
+pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{CHANGES_KEPT, KeyFilter, KeyQueries, KeyStore};

@@ -64,11 +64,17 @@ impl Networks {
     }
 }
 
-/// A network; one of IPv4 addresses mapped into IPv6 is taken as the IPv4 network that it is.
-fn parse_network(text: &str) -> Option<IpNet> {
-    let network = match text.parse::<IpNet>() {
-        Ok(network) => network,
-        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+/// Reads a network in CIDR notation; an address alone is a network of one. A network of IPv4 addresses
+/// mapped into IPv6 becomes the IPv4 network.
+///
+/// IPv4 octets and prefix lengths with leading zeros are refused: some programs read them as octal.
+#[must_use]
+pub fn parse_network(text: &str) -> Option<IpNet> {
+    let network = match text.split_once('/') {
+        Some((address, length)) => {
+            IpNet::new(address.parse().ok()?, prefix_length(length)?).ok()?
+        }
+        None => IpNet::from(text.parse::<IpAddr>().ok()?),
     };
     match network {
         IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
@@ -77,6 +83,14 @@ fn parse_network(text: &str) -> Option<IpNet> {
         }
         other @ (IpNet::V4(_) | IpNet::V6(_)) => Some(other),
     }
+}
+
+/// Digits alone, without a sign or leading zeros.
+fn prefix_length(text: &str) -> Option<u8> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    (plain && (text == "0" || !text.starts_with('0')))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -120,6 +134,8 @@ mod tests {
         check(&["192.0.2.0/24"], "::ffff:192.0.2.9", true);
         check(&["::ffff:192.0.2.0/120"], "192.0.2.9", true);
         check(&["::ffff:192.0.2.0/120"], "192.0.3.9", false);
+        check(&["::ffff:0:0/96"], "192.0.2.9", true);
+        check(&["::ffff:10.0.0.0/104"], "::ffff:10.1.2.3", true);
     }
 
     #[test]
@@ -130,5 +146,25 @@ mod tests {
         refused(&["192.0.2.1/24"], InvalidNetworks::HostBits(0));
         refused(&[""], InvalidNetworks::Form(0));
         refused(&["10.0.0.0/8"; 65], InvalidNetworks::TooMany);
+    }
+
+    #[test]
+    fn leading_zeros_and_signs_are_refused() {
+        for text in [
+            "010.0.0.0/8",
+            "10.00.0.0/8",
+            "010.0.0.1",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+            "::ffff:010.0.0.0/104",
+            "2001:db8::/032",
+            "[2001:db8::]/32",
+        ] {
+            refused(&[text], InvalidNetworks::Form(0));
+        }
+        check(&["0.0.0.0/0"], "192.0.2.1", true);
+        check(&["2001:0db8::/32"], "2001:db8::1", true);
     }
 }

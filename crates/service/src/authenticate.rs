@@ -79,7 +79,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             limit: LimitName::Address,
             retry_after,
         };
-        let _turn = self.strangers.turn(call.ip).await.map_err(crowded)?;
+        let _turn = self
+            .strangers
+            .turn(call.client.limited_by())
+            .await
+            .map_err(crowded)?;
         let since = self.memory.about_to_read();
         let caller = self.read_caller(key).await?;
         match self.memory.remember(&digest, since, caller) {
@@ -132,7 +136,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// A token that nobody knows is counted against its sender's address alone.
     async fn unknown(&self, call: &Call) -> Error {
-        let subject = Subject::address(call.ip);
+        let subject = Subject::address(call.client.limited_by());
         let decision = self
             .limiter
             .check(subject, self.settings.auth_failure_limit)
@@ -140,7 +144,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         match decision.retry_after {
             None => Error::InvalidKey,
             Some(retry_after) => {
-                self.strangers.note(call.ip, retry_after);
+                self.strangers.note(call.client.limited_by(), retry_after);
                 Error::RateLimited {
                     limit: LimitName::Address,
                     retry_after,

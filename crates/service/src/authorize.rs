@@ -30,8 +30,8 @@ pub(crate) fn permit(caller: &Caller, call: &Call) -> Result<(), Error> {
             "this route is for partner keys; use one of them",
         )),
         (Caller::Partner(held), access) => {
-            if !held.key.allows_address(call.ip) {
-                return Err(Error::IpNotAllowed(call.ip));
+            if !held.key.allows_address(call.client.ip) {
+                return Err(Error::IpNotAllowed(call.client.ip));
             }
             let own_revocation = operation.action == Action::KeyRevoke
                 && call.subject.as_deref() == Some(held.key.id.to_string().as_str());

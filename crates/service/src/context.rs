@@ -10,6 +10,32 @@ use time::OffsetDateTime;
 
 use crate::{Once, Operation, memory::Since};
 
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// The client's address; `None` where a proxy named one that can't be read.
+    pub ip: Option<IpAddr>,
+    /// The address that sent the request, the client's or the last proxy's.
+    pub peer: IpAddr,
+}
+
+impl ClientAddress {
+    /// A client that is connected without a proxy.
+    #[must_use]
+    pub const fn direct(peer: IpAddr) -> Self {
+        Self {
+            ip: Some(peer),
+            peer,
+        }
+    }
+
+    /// The address that limits count by: a client that is not known shares its peer's.
+    #[must_use]
+    pub fn limited_by(self) -> IpAddr {
+        self.ip.unwrap_or(self.peer)
+    }
+}
+
 /// One call, as far as it is known before anything is done about it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -27,8 +53,8 @@ pub struct Call {
     pub subject: Option<Arc<str>>,
     /// The org that it is about, likewise.
     pub org_id: Option<OrgId>,
-    /// The client's address.
-    pub ip: IpAddr,
+    /// Where it comes from.
+    pub client: ClientAddress,
     /// What the client says it is.
     pub user_agent: Option<Arc<str>>,
 }
@@ -65,7 +91,7 @@ impl Call {
                 id: Arc::clone(&self.request_id),
                 method: self.method.into(),
                 route: self.route.into(),
-                ip: self.ip,
+                ip: self.client.ip,
                 user_agent: self.user_agent.clone(),
                 status_code,
             }),

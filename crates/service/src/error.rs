@@ -50,9 +50,9 @@ pub enum Error {
     /// This kind of credential can't do this; the text says what can.
     #[error("{0}")]
     NotPermitted(&'static str),
-    /// The key is held to other addresses than this one.
-    #[error("the key can't be used from {0}")]
-    IpNotAllowed(IpAddr),
+    /// The key is held to other addresses than this one, or the client's address is not known.
+    #[error("the key can't be used from {}", address_text(.0))]
+    IpNotAllowed(Option<IpAddr>),
     /// The partner's plan does not include keys.
     #[error("keys are for partners on plan partner or enterprise")]
     PartnerPlanRequired,
@@ -97,6 +97,11 @@ pub enum Error {
     /// The database did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The client's address as an error names it.
+fn address_text(address: &Option<IpAddr>) -> String {
+    address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string())
 }
 
 impl Error {

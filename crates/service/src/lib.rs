@@ -48,7 +48,7 @@ use ratelimit::RateLimit;
 pub use self::{
     audited::{Answer, Refusal},
     authenticate::Presented,
-    context::{Call, Caller, Context, LimitName},
+    context::{Call, Caller, ClientAddress, Context, LimitName},
     error::{Error, OrgConflict},
     once::{Once, Rendered},
     operation::{Access, Operation, operations},

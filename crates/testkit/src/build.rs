@@ -253,7 +253,7 @@ impl Build {
             id: self.id::<ids::RequestId>().to_string().into(),
             method: "GET".into(),
             route: "/v1/orgs".into(),
-            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             user_agent: Some("molctl/1.0".into()),
             status_code: 200,
         }

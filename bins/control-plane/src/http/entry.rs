@@ -208,7 +208,7 @@ fn call(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> Call {
         operation,
         subject: place.param("id").filter(|id| is_an_id(id)).map(Arc::from),
         org_id: path_id::<OrgId>(place),
-        ip: client_address(arrival.peer, headers, &app.trusted_proxies),
+        client: client_address(arrival.peer, headers, &app.trusted_proxies),
         user_agent: user_agent(headers),
     }
 }

@@ -197,12 +197,17 @@ impl Complaint {
                 )
             },
             Error::NotPermitted(detail) => Self::new(code, *detail),
-            Error::IpNotAllowed(address) => Self::new(
+            Error::IpNotAllowed(Some(address)) => Self::new(
                 code,
                 format!(
                     "the key can't be used from {address}; call from an allowed network, or ask an \
                      admin to change allowed_cidrs"
                 ),
+            ),
+            Error::IpNotAllowed(None) => Self::new(
+                code,
+                "the key is restricted to networks, and the client's address is not known: \
+                 X-Forwarded-For can't be read; check what the client or its proxy sends",
             ),
             Error::PartnerPlanRequired => Self::new(
                 code,

@@ -52,6 +52,7 @@ fn what_is_wrong_is_named() {
     refused("admin_rate_limit = \"600\"", "limit/seconds");
     refused("database_url = \"mysql://x\"", "database_url");
     refused("trusted_proxies = \"10.0.0.0/33\"", "trusted_proxies");
+    refused("trusted_proxies = \"010.0.0.0/8\"", "trusted_proxies");
     refused("login_url = \"javascript:alert(1)\"", "login_url");
     refused("provisioner = \"magic\"", "provisioner");
     refused("redis_url = \"redis://x\"", "redis_url");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store};
+use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store, tokens};
 
 on_both_engines![
     a_key_is_held_to_its_networks,
@@ -12,6 +12,8 @@ on_both_engines![
     networks_are_checked_one_by_one,
     a_forged_header_does_not_help,
     behind_a_trusted_proxy_the_last_untrusted_hop_counts,
+    a_hop_that_can_not_be_read_is_an_unknown_client,
+    an_unknown_client_is_limited_by_its_peer,
 ];
 
 #[test]
@@ -39,7 +41,7 @@ fn held(server: &Server, networks: Value) -> Caller {
 
 /// Sees that an answer is as it must be, and that its event has the address.
 #[track_caller]
-fn check(server: &Server, answer: &Answer, allowed: bool, address: &str) {
+fn check(server: &Server, answer: &Answer, allowed: bool, address: impl Into<Value>) {
     if allowed {
         answer.expect(200);
     } else {
@@ -54,7 +56,7 @@ fn check(server: &Server, answer: &Answer, allowed: bool, address: &str) {
     let events = events["data"].as_array().unwrap();
     let event = events.iter().find(|event| event["id"] == answer.event());
     let event = event.unwrap();
-    assert_eq!(event["ip"], address, "{event:#}");
+    assert_eq!(event["ip"], address.into(), "{event:#}");
     let outcome = if allowed { "success" } else { "denied" };
     assert_eq!(event["outcome"], outcome, "{event:#}");
 }
@@ -128,6 +130,9 @@ fn networks_are_checked_one_by_one(store: Store) {
         (json!(["10.0.0/8"]), "/allowed_cidrs/0"),
         (json!(["10.0.0.0/"]), "/allowed_cidrs/0"),
         (json!([" 10.0.0.0/8"]), "/allowed_cidrs/0"),
+        (json!(["010.0.0.0/8"]), "/allowed_cidrs/0"),
+        (json!(["10.0.0.0/8", "10.0.0.0/08"]), "/allowed_cidrs/1"),
+        (json!(["::ffff:010.0.0.0/104"]), "/allowed_cidrs/0"),
         (json!([""]), "/allowed_cidrs/0"),
         (json!(["localhost"]), "/allowed_cidrs/0"),
     ] {
@@ -182,7 +187,7 @@ fn a_forged_header_does_not_help(store: Store) {
 }
 
 fn behind_a_trusted_proxy_the_last_untrusted_hop_counts(store: Store) {
-    let trusted = "127.0.0.1/32,10.0.0.0/8,fd00::/8";
+    let trusted = "::ffff:127.0.0.1/128,10.0.0.0/8,fd00::/8";
     let server = store.start_with(&[("MOLECULE_CP_TRUSTED_PROXIES", trusted)]);
     let key = held(&server, json!(["198.51.100.0/24", "2001:db8::/32"]));
     for (lines, allowed, address) in [
@@ -208,16 +213,91 @@ fn behind_a_trusted_proxy_the_last_untrusted_hop_counts(store: Store) {
             "198.51.100.7",
         ),
         (&[], false, "127.0.0.1"),
+        (&["198.51.100.7:4711"], true, "198.51.100.7"),
+        (&["[2001:db8::7]"], true, "2001:db8::7"),
+        (&["[2001:db8::7]:4711"], true, "2001:db8::7"),
+        (&["198.51.100.7, "], true, "198.51.100.7"),
+        (&[",198.51.100.7,,", ",", "10.0.0.2"], true, "198.51.100.7"),
+        (&["10.0.0.2, fd00::3"], false, "10.0.0.2"),
     ] {
         check(&server, &forwarded(&key, lines), allowed, address);
     }
-    // What is no address is never taken for one that is allowed.
-    for line in [
-        "nonsense",
-        "198.51.100.7, nonsense",
-        "198.51.100.7, ",
-        "198.51.100.7,,",
-    ] {
-        forwarded(&key, &[line]).problem(403, "ip-not-allowed");
+}
+
+/// A call with these lines of `X-Forwarded-For`, whatever their bytes.
+fn forwarded_bytes(server: &Server, token: &str, lines: &[&[u8]]) -> String {
+    let mut request = format!(
+        "GET /cp/orgs HTTP/1.1\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n"
+    )
+    .into_bytes();
+    for line in lines {
+        request.extend_from_slice(b"X-Forwarded-For: ");
+        request.extend_from_slice(line);
+        request.extend_from_slice(b"\r\n");
     }
+    request.extend_from_slice(b"\r\n");
+    server.raw(request)
+}
+
+fn a_hop_that_can_not_be_read_is_an_unknown_client(store: Store) {
+    let server = store.start_with(&[("MOLECULE_CP_TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8")]);
+    let everywhere = held(&server, json!(["0.0.0.0/0", "::/0", "127.0.0.1"]));
+    let free = server.key(ALL_SCOPES);
+    let lines: [&[&[u8]]; 7] = [
+        &[b"nonsense"],
+        &[b"198.51.100.7, nonsense"],
+        &[b"198.51.100.7\xff"],
+        &[b"198.51.100.7, \xe9, 10.0.0.2"],
+        &[b"198.51.100.7", b"\x80"],
+        &[b"\xff", b"10.0.0.2"],
+        &[b"198.51.100.007"],
+    ];
+    for lines in lines {
+        let answer = forwarded_bytes(&server, everywhere.token(), lines);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains("\"code\":\"ip-not-allowed\""), "{answer}");
+        let answer = forwarded_bytes(&server, free.token(), lines);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    for (key, status) in [(&everywhere, 403), (&free, 200)] {
+        let events = server.events(&format!("key_id={}", key.id()));
+        assert_eq!(events.len(), lines.len());
+        for event in events {
+            assert_eq!(event["ip"], Value::Null, "{event:#}");
+            assert_eq!(event["status_code"], status, "{event:#}");
+            assert_eq!(event["route"], "/cp/orgs", "{event:#}");
+        }
+    }
+    // What is left of the client was written by the client itself.
+    let answer = forwarded_bytes(&server, everywhere.token(), &[b"\xff, 198.51.100.7"]);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+fn an_unknown_client_is_limited_by_its_peer(store: Store) {
+    let server = store.start_with(&[
+        ("MOLECULE_CP_TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("MOLECULE_CP_AUTH_FAILURE_LIMIT", "2/3600"),
+    ]);
+    let guess = |lines: &[&[u8]]| {
+        let answer = forwarded_bytes(&server, &tokens::well_formed("mol_pk_"), lines);
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(guess(&[b"\xff1"]), "401");
+    assert_eq!(guess(&[b"nonsense"]), "401");
+    assert_eq!(guess(&[b"\xff2"]), "429");
+    assert_eq!(guess(&[b"198.51.100.7"]), "401");
+}
+
+#[test]
+fn trusted_proxies_with_leading_zeros_are_refused_at_the_start() {
+    let output = Store::sqlite().run(
+        &["serve"],
+        &[("MOLECULE_CP_TRUSTED_PROXIES", "010.0.0.0/8")],
+    );
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("trusted_proxies") && text.contains("leading zeros"),
+        "{text}"
+    );
 }

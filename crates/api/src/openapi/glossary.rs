@@ -149,7 +149,7 @@ fn common(member: &str) -> Option<&'static str> {
         "finished_at" => "When it last ended.",
         "has_more" => "Whether there are older ones.",
         "id" => "Its id.",
-        "ip" => "The client's address.",
+        "ip" => "The client's address; `null` where it can't be told.",
         "key" => "The secret, shown this once.",
         "key_prefix" => "The first characters of the secret, to tell it by.",
         "labels" => "Up to 16 labels of the client's own.",

@@ -15,8 +15,8 @@ use orgs::{
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    Call, Context, Operation, Presented, Refusal, Rendered, Service, Settings, World, operations,
-    prepare,
+    Call, ClientAddress, Context, Operation, Presented, Refusal, Rendered, Service, Settings,
+    World, operations, prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
@@ -91,7 +91,7 @@ impl<P: Provisioner> Bench<P> {
             operation,
             subject: None,
             org_id: None,
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            client: ClientAddress::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             user_agent: None,
         }
     }

@@ -13,8 +13,8 @@ use ids::{RequestId, TypedId as _, Ulid, canonical_ulid};
 use stores::StoreError;
 
 use super::segment::{
-    Body, Call, CallId, Entry, Kind, Rest, Subject, Subjects, VERSION, What, Who, bytes, id_micros,
-    second, subject,
+    Body, Call, CallId, Entry, Kind, NO_ADDRESS, Rest, Subject, Subjects, VERSION, What, Who,
+    bytes, id_micros, second, subject,
 };
 use crate::values;
 
@@ -176,7 +176,7 @@ impl<'a> Tables<'a> {
             },
             method: self.words.place(&request.method),
             route: self.words.place(&request.route),
-            address: self.addresses.place(request.ip),
+            address: request.ip.map_or(NO_ADDRESS, |ip| self.addresses.place(ip)),
             user_agent: request
                 .user_agent
                 .as_deref()

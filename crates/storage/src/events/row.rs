@@ -67,7 +67,9 @@ impl From<&Event> for EventRow {
             method: request.map(|request| request.method.to_string()),
             route: request.map(|request| request.route.to_string()),
             request_id: request.map(|request| request.id.to_string()),
-            ip: request.map(|request| request.ip.to_string()),
+            ip: request
+                .and_then(|request| request.ip)
+                .map(|ip| ip.to_string()),
             user_agent: request
                 .and_then(|request| request.user_agent.as_deref())
                 .map(str::to_owned),
@@ -134,20 +136,22 @@ impl EventRow {
             &self.request_id,
             &self.method,
             &self.route,
-            &self.ip,
             self.status_code,
         ) {
-            (None, None, None, None, None) => Ok(None),
-            (Some(id), Some(method), Some(route), Some(ip), Some(status_code)) => {
-                Ok(Some(Request {
-                    id: id.as_str().into(),
-                    method: method.clone().into(),
-                    route: route.clone().into(),
-                    ip: ip.parse().map_err(|_| values::corrupt(WHAT))?,
-                    user_agent: self.user_agent.as_deref().map(Arc::from),
-                    status_code: values::number(status_code, WHAT)?,
-                }))
-            }
+            (None, None, None, None) if self.ip.is_none() => Ok(None),
+            (Some(id), Some(method), Some(route), Some(status_code)) => Ok(Some(Request {
+                id: id.as_str().into(),
+                method: method.clone().into(),
+                route: route.clone().into(),
+                ip: self
+                    .ip
+                    .as_deref()
+                    .map(str::parse)
+                    .transpose()
+                    .map_err(|_| values::corrupt(WHAT))?,
+                user_agent: self.user_agent.as_deref().map(Arc::from),
+                status_code: values::number(status_code, WHAT)?,
+            })),
             _ => Err(values::corrupt(WHAT)),
         }
     }

@@ -16,6 +16,10 @@ use crate::values;
 /// The version that is written.
 pub(super) const VERSION: u8 = 1;
 
+/// Stands in [`Call::address`] for a client whose address is not known. No segment has that many addresses,
+/// so no segment that was written before there were such clients has it.
+pub(super) const NO_ADDRESS: u32 = u32::MAX;
+
 /// Someone or something by whom events are looked for: a byte for the kind, then the id.
 pub(crate) type Subject = [u8; 17];
 
@@ -156,6 +160,7 @@ pub(super) struct Call<'a> {
     pub(super) id: CallId<'a>,
     pub(super) method: u32,
     pub(super) route: u32,
+    /// The place of the client's address, or [`NO_ADDRESS`].
     pub(super) address: u32,
     pub(super) user_agent: Option<u32>,
     pub(super) status_code: u16,
@@ -304,7 +309,10 @@ impl<'a> Body<'a> {
             },
             method: self.word(call.method)?.to_owned().into(),
             route: self.word(call.route)?.to_owned().into(),
-            ip: *at(&self.rest.addresses, call.address)?,
+            ip: match call.address {
+                NO_ADDRESS => None,
+                place => Some(*at(&self.rest.addresses, place)?),
+            },
             user_agent: call
                 .user_agent
                 .map(|place| self.word(place).map(Arc::from))

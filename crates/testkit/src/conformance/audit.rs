@@ -51,7 +51,7 @@ fn events_with_all_fields(build: &Build) -> Vec<Event> {
             id: "the client's own ✓".into(),
             method: "PATCH".into(),
             route: "/v1/orgs/{org_id}".into(),
-            ip: "2001:db8::7".parse().unwrap(),
+            ip: Some("2001:db8::7".parse().unwrap()),
             user_agent: Some("Ünï \"agent\"/1.0".into()),
             status_code: 599,
         }),
@@ -66,12 +66,19 @@ fn events_with_all_fields(build: &Build) -> Vec<Event> {
     let admin = Event {
         request: Some(Request {
             user_agent: None,
-            ip: "203.0.113.7".parse().unwrap(),
+            ip: Some("203.0.113.7".parse().unwrap()),
             ..build.request()
         }),
         ..build.event_by(Actor::Admin { id: build.id() })
     };
-    vec![bare, system, full, admin]
+    let from_nowhere = Event {
+        request: Some(Request {
+            ip: None,
+            ..build.request()
+        }),
+        ..build.event_by(Actor::Admin { id: build.id() })
+    };
+    vec![bare, system, full, admin, from_nowhere]
 }
 
 /// Every kind of actor, and every field set and left out, by both ways of writing.
