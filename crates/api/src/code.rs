@@ -57,7 +57,7 @@ codes! {
     /// The key is held to other addresses.
     IpNotAllowed = 403 "ip-not-allowed", "The key can't be used from this address";
     /// The key is held to other plans.
-    OrgPlanNotAllowed = 403 "org-plan-not-allowed", "The key can't create orgs of this plan";
+    OrgPlanNotAllowed = 403 "org-plan-not-allowed", "The key can't act on orgs of this plan";
     /// The partner's plan has no keys.
     PartnerPlanRequired = 403 "partner-plan-required", "The partner's plan does not include keys";
     /// There is no such thing, or not for this caller.

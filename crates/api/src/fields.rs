@@ -33,6 +33,15 @@ impl FieldError {
     }
 }
 
+/// How many errors one answer lists at the most: a body of 64 KiB can hold tens of thousands.
+pub const MAX_ERRORS: usize = 50;
+
+/// Adds errors, up to [`MAX_ERRORS`] in all.
+fn extend(errors: &mut Vec<FieldError>, more: impl IntoIterator<Item = FieldError>) {
+    let room = MAX_ERRORS.saturating_sub(errors.len());
+    errors.extend(more.into_iter().take(room));
+}
+
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyError {
@@ -93,11 +102,11 @@ impl Fields {
         match read {
             Ok(value) => Some(value),
             Err(errors) => {
-                self.errors
-                    .extend(errors.into_iter().map(|error| FieldError {
-                        pointer: format!("/{}{}", escaped(name), error.pointer),
-                        detail: error.detail,
-                    }));
+                let placed = errors.into_iter().map(|error| FieldError {
+                    pointer: format!("/{}{}", escaped(name), error.pointer),
+                    detail: error.detail,
+                });
+                extend(&mut self.errors, placed);
                 None
             }
         }
@@ -160,10 +169,8 @@ impl Fields {
 
     /// Notes an error of a member.
     pub fn error(&mut self, name: &str, detail: impl ToString) {
-        self.errors.push(FieldError::new(
-            format!("/{}", escaped(name)),
-            detail.to_string(),
-        ));
+        let error = FieldError::new(format!("/{}", escaped(name)), detail.to_string());
+        extend(&mut self.errors, [error]);
     }
 
     /// Whether the member is there.
@@ -177,12 +184,14 @@ impl Fields {
     /// # Errors
     /// With all errors noted, unknown members among them.
     pub fn build<T>(mut self, make: impl FnOnce() -> Option<T>) -> Read<T> {
-        for name in self.members.keys() {
-            self.errors.push(FieldError::new(
+        let known = self.known.join(", ");
+        let unknown = self.members.keys().map(|name| {
+            FieldError::new(
                 format!("/{}", escaped(name)),
-                format!("is unknown here; the members are {}", self.known.join(", ")),
-            ));
-        }
+                format!("is unknown here; the members are {known}"),
+            )
+        });
+        extend(&mut self.errors, unknown);
         if self.errors.is_empty() {
             make().ok_or_else(|| FieldError::here("is incomplete"))
         } else {
@@ -255,9 +264,10 @@ pub(crate) fn list<T>(read: impl Fn(Value) -> Read<T>) -> impl FnOnce(Value) -> 
             match read(item) {
                 Ok(item) => found.push(item),
                 Err(wrong) => {
-                    errors.extend(wrong.into_iter().map(|error| {
+                    let placed = wrong.into_iter().map(|error| {
                         FieldError::new(format!("/{n}{}", error.pointer), error.detail)
-                    }))
+                    });
+                    extend(&mut errors, placed);
                 }
             }
         }
@@ -322,6 +332,15 @@ mod tests {
         }
         let zero = |text: &str| whole(0, 9)(serde_json::from_str(text).unwrap());
         assert_eq!([zero("0"), zero("-0"), zero("-0.0")], [Ok(0), Ok(0), Ok(0)]);
+    }
+
+    #[test]
+    fn no_more_errors_are_listed_than_an_answer_holds() {
+        let members: Vec<String> = (0..5000).map(|n| format!("\"{n}\": 1")).collect();
+        let wrong = read(&format!("{{{}}}", members.join(", ")));
+        assert!(matches!(wrong, Err(BodyError::Invalid(errors)) if errors.len() == MAX_ERRORS));
+        let items = Value::Array(vec![Value::Null; 5000]);
+        assert_eq!(list(text)(items).unwrap_err().len(), MAX_ERRORS);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl ErrorCode {
             Self::InvalidRequest => (
                 "The form of the request is wrong: the body is not JSON, a parameter of the query is \
                  unknown, repeated or has a bad value, or the key stands in a wrong place.",
-                "Read the detail, mend the request and send it again. If a key stood in the URL, have \
+                "Read the detail, fix the request and send it again. If a key stood in the URL, have \
                  it revoked: URLs are kept in logs.",
                 "the parameter \"page\" is unknown; there are limit, cursor",
             ),
@@ -88,9 +88,10 @@ impl ErrorCode {
                  to change allowed_cidrs",
             ),
             Self::OrgPlanNotAllowed => (
-                "The key creates orgs of certain plans alone, and this is another.",
+                "The key creates, changes and deletes orgs of certain plans alone, and this is another.",
                 "Use the key for this plan, or ask an admin to change org_plans of the key.",
-                "this key creates orgs of plan standard alone, not enterprise",
+                "this key creates, changes and deletes orgs of plan standard alone, not enterprise; use the key for \
+                 that plan",
             ),
             Self::PartnerPlanRequired => (
                 "Keys are for partners on plan partner or enterprise. This partner is on another.",
@@ -151,7 +152,7 @@ impl ErrorCode {
                 "The body is JSON, and values in it are missing, unknown or wrong. The list errors says \
                  where, as JSON pointers (RFC 6901), and what would be right.",
                 "Mend what the list names; it names everything at once.",
-                "mend /slug, /plan and send the request again",
+                "fix /slug, /plan and send the request again",
             ),
             Self::IdempotencyKeyReused => (
                 "An Idempotency-Key stands for one call. This one was used with another body.",

@@ -31,8 +31,8 @@ pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
 pub use key::{KeyView, NewKeyView, key_changes, key_draft, key_filter};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
-    BillingRequest, BillingView, OrgView, OrgsView, StatusView, WorkspaceView, billing_request,
-    org_draft, org_filter, orgs_deletion, renewal, workspace_draft,
+    BillingRequest, BillingView, DeletedOrgsView, OrgView, StatusView, WorkspaceView,
+    billing_request, org_draft, org_filter, orgs_deletion, renewal, workspace_draft,
 };
 pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
 pub use prefer::{MAX_WAIT, preferred_wait};

@@ -10,7 +10,7 @@ use orgs::{
 use serde_json::Value;
 use time::OffsetDateTime;
 
-pub use self::views::{BillingView, OrgView, OrgsView, StatusView, WorkspaceView};
+pub use self::views::{BillingView, DeletedOrgsView, OrgView, StatusView, WorkspaceView};
 use crate::{
     BodyError, FieldError, Fields, Query, QueryError,
     fields::{object, parsed, whole},
@@ -98,6 +98,11 @@ pub fn orgs_deletion(mut query: Query) -> Result<OrgsDeletion, QueryError> {
         return Err(QueryError::Bad(
             "name the orgs by label=key:value; without it none are deleted".to_owned(),
         ));
+    }
+    if let Some((key, _)) = labels.iter().find(|(_, value)| value.is_empty()) {
+        return Err(QueryError::Bad(format!(
+            "label: the value of {key} is empty; check that the variable it comes from is set"
+        )));
     }
     Ok(OrgsDeletion {
         labels,
@@ -290,14 +295,16 @@ mod tests {
         );
         for (text, expect) in [("true", true), ("false", false)] {
             assert_eq!(
-                ask(&[("label", "a:"), ("dry_run", text)]),
-                Some((vec![label("a", "")], expect))
+                ask(&[("label", "a:b"), ("dry_run", text)]),
+                Some((vec![label("a", "b")], expect))
             );
         }
-        let refused: [&[(&str, &str)]; 8] = [
+        let refused: [&[(&str, &str)]; 10] = [
             &[],
             &[("dry_run", "true")],
             &[("label", "")],
+            &[("label", "a:")],
+            &[("label", "a:b"), ("label", "c:")],
             &[("label", "a")],
             &[("label", "A:b")],
             &[("label", "a:b"), ("dry_run", "1")],

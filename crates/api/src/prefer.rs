@@ -1,7 +1,8 @@
 //! The preference `wait` of the header `Prefer`, RFC 7240.
 
-/// The longest that a client can ask to wait, in seconds.
-pub const MAX_WAIT: u32 = 60;
+/// The longest that a client can ask to wait, in seconds: less than the 60 seconds after which load
+/// balancers give up on an answer.
+pub const MAX_WAIT: u32 = 50;
 
 /// For how many seconds the client would wait for a better answer, [`MAX_WAIT`] at the most; `None`
 /// when it does not say so in a form that the standard knows. `headers` are all headers of this name in
@@ -86,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wait_counts_and_none_is_longer_than_a_minute() {
+    fn the_first_wait_counts_and_none_is_longer_than_balancers_allow() {
         check(&["wait=5, wait=9"], Some(5));
         check(&["wait=5", "wait=9"], Some(5));
-        check(&["wait=60"], Some(60));
-        check(&["wait=61"], Some(60));
-        check(&["wait=99999999999999999999"], Some(60));
+        check(&["wait=50"], Some(50));
+        check(&["wait=51"], Some(50));
+        check(&["wait=99999999999999999999"], Some(50));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{ErrorCode, FieldError, openapi::forms::of};
+use crate::{ErrorCode, FieldError, fields::MAX_ERRORS, openapi::forms::of};
+
+/// How many bytes a problem has at the most.
+pub const MAX_PROBLEM: usize = 65_536;
 
 /// An error as clients see it, `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -50,5 +53,38 @@ impl Problem {
             errors: Vec::new(),
             violated_policies: Vec::new(),
         }
+    }
+
+    /// The problem as JSON, [`MAX_PROBLEM`] bytes at the most: errors that don't fit are left out, the last
+    /// ones first. Escaped characters can make six bytes of one, so the size is known only now.
+    #[must_use]
+    pub fn to_json(mut self) -> Vec<u8> {
+        self.errors.truncate(MAX_ERRORS);
+        loop {
+            // A problem has nothing that JSON can't say.
+            let body = serde_json::to_vec(&self).unwrap_or_default();
+            if body.len() <= MAX_PROBLEM || self.errors.is_empty() {
+                return body;
+            }
+            // Halving keeps the number of tries small; what is left still tells where to begin.
+            self.errors.truncate(self.errors.len() / 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_bounded_whatever_its_errors_say() {
+        let code = ErrorCode::ValidationFailed;
+        let mut problem = Problem::new("http://cp", code, "fix it".to_owned(), "r".to_owned());
+        problem.errors = vec![FieldError::new("/\u{1}".repeat(500), "wrong"); 60];
+        let body = problem.to_json();
+        assert!(body.len() <= MAX_PROBLEM, "{}", body.len());
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let errors = body["errors"].as_array().unwrap().len();
+        assert!((1..=MAX_ERRORS).contains(&errors), "{errors}");
     }
 }

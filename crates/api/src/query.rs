@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
+
 /// Why a query was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryError {
@@ -21,6 +23,26 @@ pub struct Query {
 }
 
 impl Query {
+    /// Reads the query of a URL, in the form of HTML forms (`application/x-www-form-urlencoded`).
+    ///
+    /// # Errors
+    /// When it is not UTF-8 once decoded, or has a NUL. What replaces such bytes elsewhere, U+FFFD, could
+    /// be part of a value that somebody else uses.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let decoded = percent_decode_str(text)
+            .decode_utf8()
+            .map_err(|_| QueryError::Bad("the query is not UTF-8; encode it again".to_owned()))?;
+        if decoded.contains('\0') {
+            return Err(QueryError::Bad(
+                "the query has a NUL (%00); leave it out".to_owned(),
+            ));
+        }
+        let pairs = form_urlencoded::parse(text.as_bytes());
+        Ok(Self::new(pairs.map(|(name, value)| {
+            (name.into_owned(), value.into_owned())
+        })))
+    }
+
     /// Takes decoded pairs.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut parameters = BTreeMap::<String, Vec<String>>::new();
@@ -104,6 +126,37 @@ impl Query {
                     )
                 }))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, slug: Option<&str>) {
+        let slug_of =
+            |mut query: Query| query.single("slug", |text| Ok::<_, String>(text.to_owned()));
+        let actual = Query::parse(text).and_then(slug_of);
+        assert_eq!(actual.ok().flatten().as_deref(), slug, "{text}");
+    }
+
+    #[test]
+    fn a_query_is_utf8_without_nul() {
+        check("slug=a+b%2Bc", Some("a b+c"));
+        check("slug=%C3%A9&slug2=%f0%9f%8c%8d", Some("é"));
+        check("slug=%EF%BF%BD", Some("\u{fffd}"));
+        check("slug=%zz", Some("%zz"));
+        for text in [
+            "slug=%ff",
+            "slug=%C3&x=%A9",
+            "%c3%28=1&slug=a",
+            "slug=a%00",
+            "slug=a&%00",
+        ] {
+            check(text, None);
+            assert!(Query::parse(text).is_err(), "{text}");
         }
     }
 }

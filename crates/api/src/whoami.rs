@@ -1,6 +1,6 @@
 //! What a credential learns of itself.
 
-use ids::OrgId;
+use ids::{OrgId, PlanName};
 use scopes::ScopeSet;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,6 +27,15 @@ pub struct CredentialView {
     /// The org it is bound to.
     #[schema(schema_with = of::maybe_org_id)]
     pub org_id: Option<OrgId>,
+    /// The plans of the orgs that it may create, change and delete; `null` for all.
+    #[schema(schema_with = of::maybe_plans)]
+    pub org_plans: Option<Vec<PlanName>>,
+    /// How many orgs made with it may be there at the same time.
+    #[schema(schema_with = of::maybe_count)]
+    pub max_live_orgs: Option<u64>,
+    /// The networks that it can be used from; `null` for all.
+    #[schema(schema_with = of::maybe_networks)]
+    pub allowed_cidrs: Option<Vec<String>>,
     /// When it ends by itself.
     #[schema(schema_with = of::maybe_time)]
     pub expires_at: Option<Time>,

@@ -1,6 +1,8 @@
 //! Whether a credential may ask for an operation at all; what it may see is for the use case to say.
 
 use audit::Action;
+use ids::PlanName;
+use keys::PartnerKey;
 use ratelimit::Limiter;
 use stores::Database;
 
@@ -19,6 +21,25 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             Err(error) => Err(self.refuse(context, error).await),
         }
     }
+}
+
+/// Whether the caller may change or delete an org of this plan: a key with `org_plans` is held to those.
+pub(crate) fn permit_org_plan(caller: &Caller, plan: &PlanName) -> Result<(), Error> {
+    match caller {
+        Caller::Partner(held) => permit_key_org_plan(&held.key, plan),
+        Caller::Admin(_) => Ok(()),
+    }
+}
+
+/// The same for a key.
+pub(crate) fn permit_key_org_plan(key: &PartnerKey, plan: &PlanName) -> Result<(), Error> {
+    if key.allows_org_plan(plan) {
+        return Ok(());
+    }
+    Err(Error::OrgPlanNotAllowed {
+        plan: plan.clone(),
+        allowed: key.org_plans.clone().unwrap_or_default(),
+    })
 }
 
 /// The same as a plain question.

@@ -4,7 +4,7 @@
 //! there and its answer is not, and of many duplicates exactly one is carried out.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -77,22 +77,32 @@ impl Rendered {
     }
 }
 
-/// The calls that are being carried out by this process.
+/// The calls that are being carried out by this process, each with the digest of its body.
 #[derive(Debug, Default)]
-pub(crate) struct Running(Mutex<HashSet<[u8; 32]>>);
+pub(crate) struct Running(Mutex<HashMap<[u8; 32], [u8; 32]>>);
 
 impl Running {
-    /// Takes note of a call, unless it is running already.
-    fn begin(&self, id: &ReplyId) -> Option<RunningCall<'_>> {
+    /// Takes note of a call.
+    ///
+    /// # Errors
+    /// When a call with its key is running already, with the same body or with another.
+    fn begin(&self, id: &ReplyId, body: [u8; 32]) -> Result<RunningCall<'_>, Error> {
         let mut name = Sha256::new();
         name.update(id.credential());
         name.update(id.call());
         let name = name.finalize().into();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(name).then(|| RunningCall {
-            running: self,
-            name,
-        })
+        match running.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(body);
+                Ok(RunningCall {
+                    running: self,
+                    name,
+                })
+            }
+            Entry::Occupied(entry) if *entry.get() == body => Err(Error::IdempotencyInProgress),
+            Entry::Occupied(_) => Err(Error::IdempotencyKeyReused),
+        }
     }
 }
 
@@ -129,8 +139,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return self.change(context, plain).await;
         };
         let id = once.reply_id(&context.caller);
-        let Some(_running) = self.running.begin(&id) else {
-            return Err(self.refuse(context, Error::IdempotencyInProgress).await);
+        let _running = match self.running.begin(&id, once.body) {
+            Ok(running) => running,
+            Err(error) => return Err(self.refuse(context, error).await),
         };
         let (peppers, world) = (self.settings.peppers.clone(), self.world.clone());
         let now = context.call.at;

@@ -24,6 +24,7 @@ use time::OffsetDateTime;
 use crate::{
     Answer, Caller, Context, Error, Refusal, Rendered, Service,
     audited::{Done, active, done_event, partner_caller, refused_event},
+    authorize::permit_key_org_plan,
     reconcile::Hold,
     workshop::{Place, Workshop},
 };
@@ -145,7 +146,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     return Err(Error::NotPermitted("orgs are created with a partner key"));
                 };
                 let (key, partner) = (maker(tx, held, now)?, &held.partner);
-                check_plan(&key, &draft)?;
+                permit_key_org_plan(&key, &draft.plan)?;
                 check_quotas(tx, &key, partner)?;
                 if tx.slugs_claim(&[claim(&draft, id, partner, now)])? != [true] {
                     return Err(Error::SlugTaken);
@@ -176,16 +177,6 @@ fn maker<T: Transaction>(
     let key = held.ok_or(Error::InvalidKey)?.key;
     active(&key, now)?;
     Ok(key)
-}
-
-fn check_plan(key: &PartnerKey, draft: &OrgDraft) -> Result<(), Error> {
-    if key.allows_org_plan(&draft.plan) {
-        return Ok(());
-    }
-    Err(Error::OrgPlanNotAllowed {
-        plan: draft.plan.clone(),
-        allowed: key.org_plans.clone().unwrap_or_default(),
-    })
 }
 
 fn check_quotas<T: Transaction>(
@@ -390,7 +381,7 @@ fn permit(one: &Creation, keys: &HashMap<KeyId, Arc<HeldKey>>) -> Permitted {
     match partner_caller(Arc::clone(held), &one.context) {
         // It is counted since a moment ago.
         Ok(_) if is_counted(held) => Permitted::Alone,
-        Ok(Caller::Partner(held)) => match check_plan(&held.key, &one.draft) {
+        Ok(Caller::Partner(held)) => match permit_key_org_plan(&held.key, &one.draft.plan) {
             Ok(()) => Permitted::Yes(held),
             Err(error) => Permitted::No(error),
         },

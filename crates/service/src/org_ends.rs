@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
-    orgs::sight,
+    authorize::permit_org_plan, orgs::sight,
 };
 
 /// How many orgs one call deletes by label at the most.
@@ -28,7 +28,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Has the lease of an org end this long after the call.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight, it has no lease, or it is going already.
+    /// When there is none of this id in the caller's sight, the key is held to other plans, it has no lease,
+    /// or it is going already.
     pub async fn org_renew(
         &self,
         context: &Context,
@@ -41,6 +42,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let mut org = tx
                 .org_for_update(sight(caller), id)?
                 .ok_or(Error::NotFound)?;
+            permit_org_plan(caller, &org.plan)?;
             org.renew(ttl, now).map_err(OrgConflict::from)?;
             tx.org_renew(id, ttl.end(now))?;
             let slug = org.slug.to_string();
@@ -55,7 +57,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// already are not among them. A dry run tells which they are.
     ///
     /// # Errors
-    /// As for every use case.
+    /// When one of them has a plan that the key is not held to: then none is taken away.
     pub async fn orgs_delete(
         &self,
         context: &Context,
@@ -68,6 +70,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return self
                 .look(context, move |view| {
                     let orgs = view.doomed_orgs(&which, MOST)?;
+                    permit_plans(&caller, &orgs)?;
                     Ok(told(200, &caller, &labels, orgs).detail("dry_run", true))
                 })
                 .await;
@@ -76,7 +79,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let answer = self
             .change(context, move |tx, caller| {
                 let which = Doomed::Labelled(sight(caller), labels.clone());
-                let orgs = send_off(tx, &which, MOST, now)?;
+                let mut orgs = tx.doomed_orgs_for_update(&which, MOST)?;
+                permit_plans(caller, &orgs)?;
+                send_off(tx, &mut orgs, now)?;
                 Ok(told(202, caller, &labels, orgs))
             })
             .await?;
@@ -146,7 +151,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let sent: Vec<OrgId> = self
             .db
             .write(move |tx| {
-                let orgs = send_off(tx, &which, BATCH, now)?;
+                let mut orgs = tx.doomed_orgs_for_update(&which, BATCH)?;
+                send_off(tx, &mut orgs, now)?;
                 for (org, &id) in orgs.iter().zip(&ids) {
                     tx.event_insert(&event_of(org, revoked, id, now))?;
                 }
@@ -165,15 +171,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-/// Sends up to `limit` orgs on their way out, and gives them as they are then.
+/// Whether the caller may delete all of these.
+fn permit_plans(caller: &Caller, orgs: &[Org]) -> Result<(), Error> {
+    orgs.iter()
+        .try_for_each(|org| permit_org_plan(caller, &org.plan))
+}
+
+/// Sends orgs on their way out, whose rows are held.
 fn send_off<T: Transaction>(
     tx: &mut T,
-    which: &Doomed,
-    limit: usize,
+    orgs: &mut [Org],
     now: OffsetDateTime,
-) -> Result<Vec<Org>, StoreError> {
-    let mut orgs = tx.doomed_orgs_for_update(which, limit)?;
-    for org in &mut orgs {
+) -> Result<(), StoreError> {
+    for org in &mut *orgs {
         org.apply(Move::Delete, now)
             .map_err(|_| StoreError::Corrupt { what: "the status" })?;
     }
@@ -181,7 +191,7 @@ fn send_off<T: Transaction>(
         let ids: Vec<OrgId> = orgs.iter().map(|org| org.id).collect();
         tx.orgs_send_off(&ids, now)?;
     }
-    Ok(orgs)
+    Ok(())
 }
 
 /// The orgs that were picked by label, and what their one event says.

@@ -13,6 +13,7 @@ use webhooks::EventKind;
 
 use crate::{
     Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
+    authorize::permit_org_plan,
 };
 
 /// An org and the steps in which it is made or taken away.
@@ -144,7 +145,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Has an org taken away; what is on its way already stays on it.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight.
+    /// When there is none of this id in the caller's sight, or the key is held to other plans.
     pub async fn org_delete(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
         let now = context.call.at;
         let answer = self
@@ -152,6 +153,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let mut org = tx
                     .org_for_update(sight(caller), id)?
                     .ok_or(Error::NotFound)?;
+                permit_org_plan(caller, &org.plan)?;
                 match org.status {
                     OrgStatus::Deleted => return Ok(Done::new(204, org)),
                     OrgStatus::Deprovisioning => {}

@@ -9,6 +9,7 @@ use stores::Database;
 use crate::{
     Answer, Context, Error, OrgConflict, Refusal, Rendered, Service,
     audited::Done,
+    authorize::permit_org_plan,
     orgs::{reading_sight, sight},
 };
 
@@ -16,7 +17,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Creates a workspace in an org that is ready.
     ///
     /// # Errors
-    /// When the org is not in sight or not ready, or has a workspace of this slug.
+    /// When the org is not in sight, of a plan that the key is not held to, or not ready, or has a workspace of this slug.
     pub async fn workspace_create(
         &self,
         context: &Context,
@@ -42,6 +43,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let org = tx
                 .org_for_update(sight(caller), org_id)?
                 .ok_or(Error::NotFound)?;
+            permit_org_plan(caller, &org.plan)?;
             if org.status != OrgStatus::Ready {
                 return Err(OrgConflict::NotReady(org.status).into());
             }

@@ -8,7 +8,7 @@ use crate::http::{Failure, Http, Reply};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let sight = http.service().audit_sight(&http.context);
-    let mut query = http.query();
+    let mut query = http.query()?;
     let filter = event_filter(&mut query, sight)?;
     let params = ListParams::finish(query, &format!("events in {sight:?}"))?;
     let answer = http

@@ -27,7 +27,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         Caller::Admin(_) => (true, "all".to_owned()),
         Caller::Partner(held) => (false, held.key.id.to_string()),
     };
-    let mut query = http.query();
+    let mut query = http.query()?;
     let filter = key_filter(&mut query, for_operator, now)?;
     let params = ListParams::finish(query, &format!("keys of {of}"))?;
     let answer = http

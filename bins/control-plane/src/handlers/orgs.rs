@@ -2,7 +2,7 @@
 
 use actix_web::http::header::RETRY_AFTER;
 use api::{
-    ListParams, OrgView, OrgsView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
+    DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
 };
 use ids::TypedId as _;
 use orgs::Org;
@@ -27,7 +27,7 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let sight = http.service().org_list_sight(&http.context);
-    let mut query = http.query();
+    let mut query = http.query()?;
     let filter = org_filter(&mut query, sight)?;
     let params = ListParams::finish(query, &format!("orgs in {sight:?}"))?;
     let answer = http
@@ -91,9 +91,9 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn delete_labelled(http: Http) -> Result<Reply, Failure> {
-    let asked = orgs_deletion(http.query())?;
+    let asked = orgs_deletion(http.query()?)?;
     let answer = http.service().orgs_delete(&http.context, asked).await?;
-    json(answer, |orgs| OrgsView::new(orgs, http.login_url()))
+    json(answer, |orgs| DeletedOrgsView::new(&orgs))
 }
 
 pub async fn renew(http: Http) -> Result<Reply, Failure> {

@@ -18,7 +18,7 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let params = ListParams::finish(http.query(), "partners")?;
+    let params = ListParams::finish(http.query()?, "partners")?;
     let answer = http
         .service()
         .partner_list(&http.context, params.page)

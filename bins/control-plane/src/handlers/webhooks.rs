@@ -25,7 +25,7 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let now = http.context.call.at;
-    let params = ListParams::finish(http.query(), "webhook endpoints")?;
+    let params = ListParams::finish(http.query()?, "webhook endpoints")?;
     let answer = http
         .service()
         .webhook_list(&http.context, params.page)
@@ -83,7 +83,7 @@ pub async fn deliveries(http: Http) -> Result<Reply, Failure> {
     let of = http
         .id::<EndpointId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(http.query(), &format!("deliveries to {of}"))?;
+    let params = ListParams::finish(http.query()?, &format!("deliveries to {of}"))?;
     let answer = http
         .service()
         .delivery_list(&http.context, http.id()?, params.page)

@@ -38,6 +38,9 @@ fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
                 name: key.name.to_string(),
                 scopes: None,
                 org_id: None,
+                org_plans: None,
+                max_live_orgs: None,
+                allowed_cidrs: None,
                 expires_at: None,
             };
             (credential, None)
@@ -49,6 +52,13 @@ fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
                 name: held.key.name.to_string(),
                 scopes: Some(held.key.scopes),
                 org_id: held.key.org_id,
+                org_plans: held.key.org_plans.clone(),
+                max_live_orgs: held.key.max_live_orgs,
+                allowed_cidrs: held
+                    .key
+                    .allowed_cidrs
+                    .as_ref()
+                    .map(|networks| networks.iter().collect()),
                 expires_at: held.key.expires_at.map(Time),
             };
             (credential, Some(held.partner.clone().into()))

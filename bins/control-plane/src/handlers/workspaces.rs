@@ -21,7 +21,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
     let of = http
         .id::<OrgId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(http.query(), &format!("workspaces of {of}"))?;
+    let params = ListParams::finish(http.query()?, &format!("workspaces of {of}"))?;
     let answer = http
         .service()
         .workspace_list(&http.context, http.id()?, params.page)

@@ -85,14 +85,13 @@ impl Http {
     }
 
     /// The query.
-    pub fn query(&self) -> Query {
-        let pairs = form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes());
-        Query::new(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())))
+    pub fn query(&self) -> Result<Query, Failure> {
+        Ok(Query::parse(self.uri.query().unwrap_or_default())?)
     }
 
     /// Sees that there is no query.
     pub fn no_query(&self) -> Result<(), Failure> {
-        Ok(self.query().finish()?)
+        Ok(self.query()?.finish()?)
     }
 }
 

@@ -22,6 +22,8 @@ use super::{
 };
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+/// How many places the detail of a problem names; `errors` has them all.
+const MAX_NAMED: usize = 5;
 /// What a client waits when storage is not available.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -110,10 +112,11 @@ impl Complaint {
             "" => "the body",
             pointer => pointer,
         });
-        let detail = format!(
-            "mend {} and send the request again",
-            places.collect::<Vec<_>>().join(", ")
-        );
+        let named = places.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
+        let detail = match errors.len().saturating_sub(MAX_NAMED) {
+            0 => format!("fix {named} and send the request again"),
+            more => format!("fix {named} and {more} more, see errors, and send the request again"),
+        };
         Self {
             errors,
             ..Self::new(ErrorCode::ValidationFailed, detail)
@@ -238,7 +241,10 @@ impl Complaint {
                     .join(", ");
                 Self::new(
                     code,
-                    format!("this key creates orgs of plan {allowed} alone, not {plan}"),
+                    format!(
+                        "this key creates, changes and deletes orgs of plan {allowed} alone, not \
+                         {plan}; use the key for that plan"
+                    ),
                 )
             }
             Error::Validation(errors) => Self::validation(errors.clone()),
@@ -313,9 +319,7 @@ impl Complaint {
         }
         set_limits(headers, limits);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        // A problem has nothing that JSON can't say.
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        response.set_body(BoxBody::new(body))
+        response.set_body(BoxBody::new(problem.to_json()))
     }
 }
 

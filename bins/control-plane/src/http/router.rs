@@ -159,9 +159,9 @@ impl Router {
     pub fn serve(self, app: Arc<App>, config: &mut ServiceConfig) {
         let router = Rc::new(self);
         config.default_service(fn_service(move |mut request: ServiceRequest| {
-            // As the framework sees the path: what need not be escaped has been unescaped.
-            let path = request.match_info().as_str();
-            let (endpoint, place) = router.find(request.method(), path);
+            // The path as it was sent: no route and no id needs an escaped character, and a path that
+            // is unescaped first would pass a proxy's rules for prefixes (`/cp/%61dmin`).
+            let (endpoint, place) = router.find(request.method(), request.uri().path());
             let endpoint = endpoint.clone();
             // The framework keeps its request until the answer, and its map of headers has room for
             // many: seven kilobytes that a call which is held would hold. So they are taken out of it.
@@ -232,8 +232,32 @@ mod tests {
         for path in ["/cp", "/cp/", "/cp/orgs/", "/cp/orgs/a/", "/cp/orgs/a/b/c"] {
             check(Method::GET, path, "lost", None, None);
         }
-        for path in ["/", "", "/cpx", "/cpx/orgs/a", "//cp/orgs/a", "*"] {
+        for path in [
+            "/",
+            "",
+            "/cpx",
+            "/cpx/orgs/a",
+            "//cp/orgs/a",
+            "*",
+            "/%63p/orgs/a",
+        ] {
             check(Method::GET, path, "outside", None, None);
+        }
+    }
+
+    #[test]
+    fn no_escaped_character_leads_to_a_route() {
+        for path in [
+            "/cp/%6frgs/a",
+            "/cp/orgs%2Fa",
+            "/cp/orgs/a/%73tatus",
+            "/cp%2forgs/a",
+        ] {
+            let (name, pattern, _) = find(Method::GET, path);
+            assert!(
+                ["lost", "outside"].contains(&name) && pattern.is_none(),
+                "{path}"
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ on_both_engines![
     every_post_is_replayed_byte_for_byte,
     simultaneous_duplicates_make_one_org,
     another_body_is_refused,
+    another_body_is_refused_while_the_first_call_runs,
     what_was_refused_may_be_tried_again,
     the_quoted_and_the_bare_form_are_one_key,
     another_credential_or_path_is_another_call,
@@ -162,6 +163,38 @@ fn another_body_is_refused(store: Store) {
     let other = key.send("POST", "/cp/orgs", &[("idempotency-key", "k")], spaced);
     assert!([201, 422].contains(&other.status), "{other:#?}");
     is_replay(&first, &post(&key, "/cp/orgs", "k", &org("acme-one")));
+    assert_eq!(key.all("/cp/orgs").len(), 1);
+}
+
+fn another_body_is_refused_while_the_first_call_runs(store: Store) {
+    const CALLS: usize = 32;
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let start = Barrier::new(CALLS);
+    let slug = |n: usize| ["acme-one", "acme-two"][n % 2];
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let (key, start) = (&key, &start);
+        let threads: Vec<_> = (0..CALLS)
+            .map(|n| {
+                scope.spawn(move || {
+                    start.wait();
+                    post(key, "/cp/orgs", "\"one\"", &org(slug(n)))
+                })
+            })
+            .collect();
+        threads.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let first = answers
+        .iter()
+        .position(|answer| answer.status == 201)
+        .unwrap();
+    for (n, answer) in answers.iter().enumerate() {
+        if slug(n) != slug(first) {
+            answer.problem(422, "idempotency-key-reused");
+        } else if answer.status != 201 {
+            answer.problem(409, "idempotency-in-progress");
+        }
+    }
     assert_eq!(key.all("/cp/orgs").len(), 1);
 }
 

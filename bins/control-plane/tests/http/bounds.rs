@@ -11,6 +11,9 @@ on_both_engines![
     odd_paths_are_nowhere,
     odd_methods_are_refused,
     labels_are_taken_up_to_their_bounds,
+    errors_are_listed_up_to_a_bound,
+    a_query_that_is_not_utf8_is_refused,
+    an_escaped_path_is_nowhere,
 ];
 
 /// The status of a raw answer; what parses as HTTP gets a problem document with an id.
@@ -150,6 +153,86 @@ fn odd_paths_are_nowhere(store: Store) {
     );
     let answer = server.raw(bare);
     assert_eq!(status(&answer), 200, "{answer}");
+}
+
+fn errors_are_listed_up_to_a_bound(store: Store) {
+    let server = store.start();
+    let (admin, key) = (server.admin(), server.key(ALL_SCOPES));
+    let controls = "\\u0001".repeat(40);
+    let unknown: Vec<String> = (0..5000).map(|n| format!("\"{n}\": 1")).collect();
+    let unreadable: Vec<String> = (0..200).map(|n| format!("\"{controls}{n}\": 1")).collect();
+    let items = vec!["0"; 20_000].join(",");
+    for (caller, path, body) in [
+        (&key, "/cp/orgs", format!("{{{}}}", unknown.join(","))),
+        (&key, "/cp/orgs", format!("{{{}}}", unreadable.join(","))),
+        (
+            &key,
+            "/cp/orgs",
+            format!("{{\"labels\": {{{}}}}}", unknown.join(",")),
+        ),
+        (
+            &admin,
+            "/cp/admin/partner-keys",
+            format!("{{\"scopes\": [{items}]}}"),
+        ),
+    ] {
+        assert!(body.len() <= 64 * 1024, "{}", body.len());
+        let headers = [("content-type", "application/json")];
+        let answer = caller.send("POST", path, &headers, body.as_bytes());
+        let errors = answer.problem(422, "validation-failed")["errors"].clone();
+        let errors = errors.as_array().unwrap().len();
+        assert!((1..=50).contains(&errors), "{errors}");
+        assert!(answer.body.len() <= 64 * 1024, "{}", answer.body.len());
+    }
+}
+
+fn a_query_that_is_not_utf8_is_refused(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    for query in [
+        "slug=%ff",
+        "label=a:%C3",
+        "label=a:%00",
+        "%ff=1",
+        "external_id=%ED%A0%80",
+    ] {
+        let path = format!("/cp/orgs?{query}");
+        for answer in [key.get(&path), key.delete(&path)] {
+            answer.problem(400, "invalid-request");
+            answer.event();
+        }
+    }
+    key.get("/cp/orgs?external_id=%C3%A9").expect(200);
+}
+
+fn an_escaped_path_is_nowhere(store: Store) {
+    let server = store.start();
+    let (admin, key) = (server.admin(), server.key(ALL_SCOPES));
+    for path in [
+        "/cp/%61dmin/partner-keys",
+        "/cp/admin%2Fpartner-keys",
+        "/cp/admin/partner%2dkeys",
+        "/cp/wh%6fami",
+    ] {
+        for caller in [&admin, &key] {
+            let answer = raw(&server, caller, &format!("GET {path} HTTP/1.1"), "");
+            assert_eq!(status(&answer), 404, "{path}: {answer}");
+            assert!(answer.contains("audit-event-id: evt_"), "{path}: {answer}");
+        }
+    }
+    for path in [
+        "/%63p/whoami",
+        "/health%7a",
+        "/%72eadyz",
+        "/problems/not%2dfound",
+    ] {
+        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&answer), 404, "{path}: {answer}");
+    }
+    let org = key.org("acme-corp")["id"].as_str().unwrap().to_owned();
+    let escaped = org.replace("org_", "org%5F");
+    key.get(&format!("/cp/orgs/{escaped}"))
+        .problem(404, "not-found");
 }
 
 fn odd_methods_are_refused(store: Store) {

@@ -134,6 +134,15 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
             .iter()
             .all(|org| org["status"] == "ready")
     );
+    for org in told["data"].as_array().unwrap() {
+        let members: Vec<&str> = org
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(members, ["id", "slug", "status"]);
+    }
     assert_eq!(key.all("/cp/orgs?status=ready").len(), 3);
     let one = key.delete("/cp/orgs?label=run_id:123&label=step:two&dry_run=true");
     assert_eq!(slugs(&one.expect(200)), ["acme-b"]);
@@ -195,6 +204,8 @@ fn a_deletion_without_a_label_or_with_something_unknown_deletes_nothing(store: S
         "",
         "?dry_run=true",
         "?label=",
+        "?label=a:",
+        "?label=a:b&label=c:",
         "?label=a",
         "?label=A:b",
         "?label=a:b&status=ready",

@@ -86,7 +86,7 @@ fn a_wait_is_applied_and_what_is_malformed_is_ignored(store: Store) {
     for (prefer, applied) in [
         ("wait=10", Some("wait=10")),
         ("respond-async, WAIT=0", Some("wait=0")),
-        ("wait=3600", Some("wait=60")),
+        ("wait=3600", Some("wait=50")),
         ("wait=soon", None),
         ("wait", None),
         ("return=minimal", None),

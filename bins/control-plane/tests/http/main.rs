@@ -38,5 +38,6 @@ mod resources;
 mod scopes;
 mod secrets;
 mod sight;
+mod tiers;
 mod values;
 mod webhooks;

@@ -12,8 +12,8 @@ use utoipa::{
 
 use super::forms::{self, OrNull as _};
 use crate::{
-    BillingView, DeliveryView, EndpointView, EventView, KeyView, OrgView, OrgsView, PartnerView,
-    Problem, StatusView, WhoamiView, WorkspaceView,
+    BillingView, DeletedOrgsView, DeliveryView, EndpointView, EventView, KeyView, OrgView,
+    PartnerView, Problem, StatusView, WhoamiView, WorkspaceView,
 };
 
 /// The body of an answer.
@@ -161,7 +161,7 @@ pub(super) fn schemas() -> Components {
     add::<PartnerView>(&mut found);
     add::<KeyView>(&mut found);
     add::<OrgView>(&mut found);
-    add::<OrgsView>(&mut found);
+    add::<DeletedOrgsView>(&mut found);
     add::<StatusView>(&mut found);
     add::<WorkspaceView>(&mut found);
     add::<BillingView>(&mut found);

@@ -236,7 +236,7 @@ fn response(call: &Described, answer: &Success) -> Response {
     let example = match (answer.shape, answer.status) {
         (Shape::Org, 201) => Some(examples::new_org()),
         (Shape::Org, 202) => Some(examples::going_org()),
-        (Shape::DeletedOrgs, 202) => Some(json!({"data": [examples::going_org()]})),
+        (Shape::DeletedOrgs, 202) => Some(examples::deleted_orgs()),
         (shape, _) => examples::example(shape),
     };
     if let Some((kind, content)) = answer.shape.content(example) {

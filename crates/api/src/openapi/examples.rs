@@ -73,6 +73,11 @@ pub(super) fn going_org() -> Value {
     org
 }
 
+/// The orgs that are deleted by label.
+pub(super) fn deleted_orgs() -> Value {
+    json!({"data": [{"id": ORG, "slug": "acme-corp", "status": "deprovisioning"}]})
+}
+
 fn partner() -> Value {
     json!({
         "id": PARTNER,
@@ -248,6 +253,9 @@ fn whoami() -> Value {
             "name": "acme-ci-pipeline",
             "scopes": ["orgs:create", "orgs:list"],
             "org_id": null,
+            "org_plans": null,
+            "max_live_orgs": null,
+            "allowed_cidrs": null,
             "expires_at": null,
         },
         "partner": partner(),

@@ -68,6 +68,7 @@ fn special(of: &str, member: &str) -> Option<&'static str> {
             "When the org is deleted unless its lease is renewed; `null` if it has none."
         }
         ("DeletedOrgs", "data") => "The orgs, newest first.",
+        ("DeletedOrg", "status") => "In a dry run the status now, else the one after the deletion.",
         ("Health", "status") => "That all is well.",
         ("NewBilling" | "subscription" | "Subscription", "status") => {
             "Whether the org is paid for."
@@ -176,7 +177,9 @@ fn common(member: &str) -> Option<&'static str> {
             "Until when messages are signed with the secret before the last rotation too."
         }
         "org_id" => "The org that it is in or bound to.",
-        "org_plans" => "The plans of the orgs that the key may create; `null` for all.",
+        "org_plans" => {
+            "The plans of the orgs that the key may create, change and delete; `null` for all."
+        }
         "outcome" => "How it ended.",
         "partner" => "The partner who holds it; `null` for an admin key.",
         "partner_id" => "The partner whose it is.",

@@ -91,7 +91,7 @@ impl Header {
                 "How long to wait before the next try, in seconds.",
             ),
             Self::PreferenceApplied => (
-                forms::matching("^wait=([0-9]|[1-5][0-9]|60)$").into(),
+                forms::matching("^wait=([0-9]|[1-4][0-9]|50)$").into(),
                 json!("wait=30"),
                 "For how long the answer was held at the most; stands where `Prefer` asked for it.",
             ),

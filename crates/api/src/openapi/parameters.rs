@@ -87,7 +87,8 @@ impl Param {
             Self::DoomedLabel => (
                 "label",
                 forms::list(forms::label(), Some(1), Some(ids::MAX_LABELS)).into(),
-                "The orgs with this label, `key:value`; given several times, those with all of them.",
+                "The orgs with this label, `key:value`, whose value is not empty; given several times, those with \
+                 all of them.",
             ),
             Self::DryRun => (
                 "dry_run",
@@ -98,7 +99,7 @@ impl Param {
                 "Prefer",
                 forms::text().into(),
                 "With `wait=N` (RFC 7240) the answer is held while work is pending, until the status \
-                 changes, for N seconds and 60 at the most. What is not understood is ignored.",
+                 changes, for N seconds and 50 at the most. What is not understood is ignored.",
             ),
             Self::ActorId => (
                 "key_id",

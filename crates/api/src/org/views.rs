@@ -102,20 +102,39 @@ impl OrgView {
     }
 }
 
-/// Orgs that are picked together, all of them.
+/// One of the orgs that are deleted by label.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = DeletedOrgs)]
-pub struct OrgsView {
-    /// The orgs, newest first.
-    #[schema(max_items = 1000)]
-    data: Vec<OrgView>,
+#[schema(as = DeletedOrg)]
+pub struct DeletedOrgView {
+    /// Its id.
+    #[schema(schema_with = of::org_id)]
+    id: OrgId,
+    /// Its part of the URL.
+    #[schema(schema_with = of::slug)]
+    slug: String,
+    /// In a dry run the status before the deletion, else the one after it.
+    #[schema(schema_with = of::org_status)]
+    status: &'static str,
 }
 
-impl OrgsView {
-    /// The orgs.
+/// The orgs that are deleted by label, all of them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = DeletedOrgs)]
+pub struct DeletedOrgsView {
+    /// The orgs, newest first.
+    #[schema(max_items = 1000)]
+    data: Vec<DeletedOrgView>,
+}
+
+impl DeletedOrgsView {
+    /// What an answer says of the orgs: enough to find them, for there can be a thousand.
     #[must_use]
-    pub fn new(orgs: Vec<Org>, login_url: &str) -> Self {
-        let data = orgs.into_iter().map(|org| OrgView::new(org, login_url));
+    pub fn new(orgs: &[Org]) -> Self {
+        let data = orgs.iter().map(|org| DeletedOrgView {
+            id: org.id,
+            slug: org.slug.to_string(),
+            status: org.status.as_str(),
+        });
         Self {
             data: data.collect(),
         }

@@ -89,7 +89,7 @@ pub const ORG_DELETE: Operation = Operation {
         success(202, "The org is being taken away.", Shape::Org),
         success(204, "The org is gone already.", Shape::Nothing),
     ],
-    refusals: &[],
+    refusals: &[ErrorCode::OrgPlanNotAllowed],
 };
 
 /// Delete orgs by label.
@@ -99,7 +99,8 @@ pub const ORGS_DELETE: Operation = Operation {
     summary: "Delete all orgs that have some labels",
     detail: "Up to 1000 orgs, the newest first, in one step; they stand in the answer, which has no \
              pages. Orgs that are being taken away already are not among them: ask again until `data` \
-             is empty. With `dry_run=true` nothing is deleted.",
+             is empty. With `dry_run=true` nothing is deleted. Where the key has `org_plans` and one of \
+             the orgs another plan, none is deleted.",
     query: &[Param::DoomedLabel, Param::DryRun],
     body: None,
     answers: &[
@@ -114,7 +115,7 @@ pub const ORGS_DELETE: Operation = Operation {
             Shape::DeletedOrgs,
         ),
     ],
-    refusals: &[],
+    refusals: &[ErrorCode::OrgPlanNotAllowed],
 };
 
 /// Prolong an org's lease.
@@ -128,7 +129,7 @@ pub const ORG_RENEW: Operation = Operation {
     query: &[],
     body: Some(Body::Renewal),
     answers: &[success(200, "The org with its new end.", Shape::Org)],
-    refusals: &[ErrorCode::OrgStateConflict],
+    refusals: &[ErrorCode::OrgPlanNotAllowed, ErrorCode::OrgStateConflict],
 };
 
 /// Create a workspace.
@@ -140,7 +141,11 @@ pub const WORKSPACE_CREATE: Operation = Operation {
     query: &[],
     body: Some(Body::NewWorkspace),
     answers: &[success(201, "The new workspace.", Shape::Workspace)],
-    refusals: &[ErrorCode::SlugTaken, ErrorCode::OrgStateConflict],
+    refusals: &[
+        ErrorCode::OrgPlanNotAllowed,
+        ErrorCode::SlugTaken,
+        ErrorCode::OrgStateConflict,
+    ],
 };
 
 /// List an org's workspaces.
