@@ -171,6 +171,7 @@ fn put(tx: &mut Session<Writing>, lots: &[Lot]) -> Result<(), StoreError> {
         },
         due_at: None,
         release: true,
+        cancel: false,
     };
     tx.orgs_progress(&orgs.map(done).collect::<Vec<_>>())
 }

@@ -88,6 +88,8 @@ pub struct OrgProgress {
     pub due_at: Option<OffsetDateTime>,
     /// Whether the worker's hold ends with this.
     pub release: bool,
+    /// Whether the org's subscription is canceled with this.
+    pub cancel: bool,
 }
 
 /// What waits for a worker.
@@ -222,11 +224,15 @@ pub trait OrgStore: OrgQueries {
 
     /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first. Half of them
     /// are such that are being made, if there are so many, lest these wait behind all that are going.
+    ///
+    /// `begin` notes at each org that its work begins. What it changes is written together with the
+    /// lease: a row is updated once in a transaction.
     fn orgs_lease(
         &mut self,
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
+        begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, Self::Error>;
 
     /// Prolongs the token's hold on an org, if it still has it.
@@ -263,10 +269,10 @@ pub trait OrgStore: OrgQueries {
     /// Takes away all workspaces of an org.
     fn workspaces_delete(&mut self, org: OrgId) -> Result<(), Self::Error>;
 
-    /// Sets the subscription of an org.
+    /// Sets the subscription of an org that is held, and writes the org's plan and last change with it.
     fn subscription_put(
         &mut self,
-        org: OrgId,
+        org: &Org,
         subscription: &Subscription,
     ) -> Result<(), Self::Error>;
 }

@@ -55,14 +55,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let after = draft
                 .applied_to(&before)
                 .map_err(|error| Error::at(&format!("{at}/{}", error.member()), error))?;
-            tx.subscription_put(id, &after)?;
             if let Some(plan) = &draft.plan
                 && *plan != org.plan
             {
                 org.plan.clone_from(plan);
                 org.updated_at = now;
-                tx.org_update(&org, org.status.is_pending().then_some(now))?;
             }
+            tx.subscription_put(&org, &after)?;
             let (plan, status) = (org.plan.to_string(), after.status.as_str());
             Ok(Done::new(200, (org, after))
                 .detail("status", status)

@@ -3,9 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
-use orgs::{
-    Move, Org, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, Step, StepName,
-};
+use orgs::{Move, Org, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, Step};
 use ratelimit::Limiter;
 use scopes::Scope;
 use stores::{Database, StoreError};
@@ -162,10 +160,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     | OrgStatus::Failed
                     | OrgStatus::Suspended => {
                         org.apply(Move::Delete, now).map_err(OrgConflict::from)?;
-                        let mut steps = tx.org_steps(id)?;
-                        steps.push(Step::pending(StepName::Deprovision));
-                        tx.steps_replace(id, &steps)?;
-                        tx.org_update(&org, Some(now))?;
+                        tx.orgs_send_off(&[id], now)?;
                     }
                 }
                 let slug = org.slug.to_string();

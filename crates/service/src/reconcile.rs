@@ -13,6 +13,7 @@ use std::{future::Future, sync::Arc, time::Duration as StdDuration};
 use orgs::{Org, OrgProgress, OrgQueries as _, OrgStatus, OrgStore as _, OrgWork, Provisioner};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
+use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -159,23 +160,8 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         let taken: Vec<Org> = self
             .db
             .write(move |tx| {
-                let mut progress = Vec::new();
-                let mut taken = Vec::new();
-                for mut work in tx.orgs_lease(now, lease, room)? {
-                    if work.org.status.is_pending() {
-                        work.org.updated_at = now;
-                        let working = working_step(work.org.status);
-                        change_step(&mut work.steps, working, |step| step.begin(now));
-                        progress.push(OrgProgress {
-                            work: work.clone(),
-                            due_at: Some(now),
-                            release: false,
-                        });
-                    }
-                    taken.push(work.org);
-                }
-                tx.orgs_progress(&progress)?;
-                Ok::<_, StoreError>(taken)
+                let taken = tx.orgs_lease(now, lease, room, |one| begin_attempt(one, now))?;
+                Ok::<_, StoreError>(taken.into_iter().map(|work| work.org).collect())
             })
             .await?;
         for org in &taken {
@@ -202,6 +188,16 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             never = self.keep(&org, hold, &bell, ending) => match never {},
         };
         self.record(&org, hold.lease.token, result).await;
+    }
+}
+
+/// Notes that an attempt at an org begins. Should its worker vanish, it is due again behind the others.
+fn begin_attempt(OrgProgress { work, due_at, .. }: &mut OrgProgress, now: OffsetDateTime) {
+    if work.org.status.is_pending() {
+        work.org.updated_at = now;
+        let working = working_step(work.org.status);
+        change_step(&mut work.steps, working, |step| step.begin(now));
+        *due_at = Some(now);
     }
 }
 

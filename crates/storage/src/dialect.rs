@@ -204,14 +204,14 @@ pub(crate) fn applied_migrations(connection: &mut AnyConnection) -> QueryResult<
 
 /// Holds a row until the transaction ends. On SQLite its writer is alone already.
 macro_rules! row_lock {
-    ($(#[$doc:meta])* $name:ident, $table:ident) => {
+    ($(#[$doc:meta])* $name:ident, $table:ident, $lock:ident) => {
         $(#[$doc])*
         pub(crate) fn $name(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
             match connection {
                 AnyConnection::Postgres(postgres) => $table::table
                     .find(id)
                     .select($table::id)
-                    .for_update()
+                    .$lock()
                     .load::<String>(postgres)
                     .map(drop),
                 AnyConnection::Sqlite(_) => Ok(()),
@@ -222,15 +222,15 @@ macro_rules! row_lock {
 
 row_lock!(
     /// Holds a partner key.
-    lock_key, partner_keys
+    lock_key, partner_keys, for_update
 );
 row_lock!(
     /// Holds a partner.
-    lock_partner, partners
+    lock_partner, partners, for_no_key_update
 );
 row_lock!(
     /// Holds an org.
-    lock_org, orgs
+    lock_org, orgs, for_no_key_update
 );
 
 /// Holds a partner key against every change, and lets others hold it in this way too.
@@ -253,7 +253,7 @@ pub(crate) fn lock_orgs(connection: &mut AnyConnection, ids: &[String]) -> Query
             .filter(orgs::id.eq_any(ids))
             .order(orgs::id)
             .select(orgs::id)
-            .for_update()
+            .for_no_key_update()
             .load::<String>(postgres)
             .map(drop),
         AnyConnection::Sqlite(_) => Ok(()),
@@ -278,7 +278,7 @@ macro_rules! due_orgs {
                 .limit(limit)
                 .select(orgs::id);
             match connection {
-                AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres),
+                AnyConnection::Postgres(postgres) => due.for_no_key_update().skip_locked().load(postgres),
                 AnyConnection::Sqlite(sqlite) => due.load(sqlite),
             }
         }

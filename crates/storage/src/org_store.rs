@@ -132,8 +132,9 @@ impl OrgStore for Session<Writing> {
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
+        begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, StoreError> {
-        org_work::lease(self, now, lease, limit)
+        org_work::lease(self, now, lease, limit, begin)
     }
 
     fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
@@ -173,7 +174,7 @@ impl OrgStore for Session<Writing> {
 
     fn subscription_put(
         &mut self,
-        org: OrgId,
+        org: &Org,
         subscription: &Subscription,
     ) -> Result<(), StoreError> {
         subscriptions::put(self, org, subscription)

@@ -19,13 +19,24 @@ use crate::{
     steps, values,
 };
 
-/// What stands in an org's row for a worker: the org, its steps, and who holds it.
-pub(crate) type WorkRow = (OrgRow, String, Option<String>);
+/// What stands in an org's row for a worker: the org, its steps, who holds it, and when it is due.
+pub(crate) type WorkRow = (OrgRow, String, Option<String>, Option<i64>);
 
-fn work((org, text, _): WorkRow) -> Result<OrgWork, StoreError> {
+fn work((org, text, _, _): WorkRow) -> Result<OrgWork, StoreError> {
     Ok(OrgWork {
         org: Org::try_from(org)?,
         steps: steps::parse(&text)?,
+    })
+}
+
+/// An org that is taken as it was found.
+fn taken(row: WorkRow) -> Result<OrgProgress, StoreError> {
+    let due_at = values::optional_time(row.3, "the time at which an org is due")?;
+    Ok(OrgProgress {
+        work: work(row)?,
+        due_at,
+        release: false,
+        cancel: false,
     })
 }
 
@@ -88,6 +99,7 @@ pub(crate) fn lease(
     now: OffsetDateTime,
     lease: Lease,
     limit: usize,
+    begin: impl Fn(&mut OrgProgress),
 ) -> Result<Vec<OrgWork>, StoreError> {
     let now = values::micros(now);
     let half = values::row_count(limit / 2);
@@ -100,14 +112,19 @@ pub(crate) fn lease(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let (token, until) = (lease.token.0.to_string(), values::micros(lease.until));
-    session.run(|connection| dialect::many::orgs_hold(connection, &ids, &token, until))?;
     let rows = session.run(|connection| dialect::many::orgs_found(connection, &ids))?;
-    in_order(rows, &ids)
-        .into_iter()
-        .flatten()
-        .map(work)
-        .collect()
+    let mut found = Vec::with_capacity(ids.len());
+    for row in in_order(rows, &ids).into_iter().flatten() {
+        let mut one = taken(row)?;
+        begin(&mut one);
+        found.push(one);
+    }
+    let rows: Vec<_> = found
+        .iter()
+        .map(|one| ProgressRow::new(one, Some(lease)))
+        .collect();
+    session.run(|connection| dialect::many::orgs_progress(connection, &rows))?;
+    Ok(found.into_iter().map(|one| one.work).collect())
 }
 
 /// The rows of these orgs, in their order; one that is named twice comes twice.
@@ -164,7 +181,7 @@ pub(crate) fn leased_all(
         .zip(held)
         .map(|(row, (_, token))| {
             let token = token.0.to_string();
-            let row = row.filter(|(_, _, holder)| holder.as_ref() == Some(&token));
+            let row = row.filter(|(_, _, holder, _)| holder.as_ref() == Some(&token));
             row.map(work).transpose()
         })
         .collect()
@@ -175,7 +192,26 @@ pub(crate) struct ProgressRow {
     pub(crate) org: OrgRow,
     pub(crate) steps: String,
     pub(crate) due_at: Option<i64>,
-    pub(crate) release: bool,
+    /// Whether the lease stays as it is; otherwise it becomes the one below, or none.
+    pub(crate) keep: bool,
+    pub(crate) lease_token: Option<String>,
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) cancel: bool,
+}
+
+impl ProgressRow {
+    /// A row that is written with a new lease, or whose lease goes on or ends as the progress says.
+    fn new(one: &OrgProgress, lease: Option<Lease>) -> Self {
+        Self {
+            org: OrgRow::from(&one.work.org),
+            steps: steps::text(&one.work.steps),
+            due_at: one.due_at.map(values::micros),
+            keep: lease.is_none() && !one.release,
+            lease_token: lease.map(|lease| lease.token.0.to_string()),
+            lease_until: lease.map(|lease| values::micros(lease.until)),
+            cancel: one.cancel,
+        }
+    }
 }
 
 pub(crate) fn progress(
@@ -184,12 +220,7 @@ pub(crate) fn progress(
 ) -> Result<(), StoreError> {
     let rows: Vec<ProgressRow> = progress
         .iter()
-        .map(|one| ProgressRow {
-            org: OrgRow::from(&one.work.org),
-            steps: steps::text(&one.work.steps),
-            due_at: one.due_at.map(values::micros),
-            release: one.release,
-        })
+        .map(|one| ProgressRow::new(one, None))
         .collect();
     session.run(|connection| dialect::many::orgs_progress(connection, &rows))
 }

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::OrgId;
-use orgs::Subscription;
+use orgs::{Org, Subscription};
 use stores::StoreError;
 
 use crate::{
@@ -70,13 +70,18 @@ pub(crate) fn by_org<M>(
 
 pub(crate) fn put(
     session: &mut Session<Writing>,
-    org: OrgId,
+    org: &Org,
     subscription: &Subscription,
 ) -> Result<(), StoreError> {
     let row = SubscriptionRow::from(subscription);
     let rows = session.run(|connection| {
-        let org = table::table.find(org.to_string());
-        same::change(connection, diesel::update(org).set(&row))
+        let place = table::table.find(org.id.to_string());
+        let changed = diesel::update(place).set((
+            &row,
+            table::plan.eq(org.plan.as_str()),
+            table::updated_at.eq(values::micros(org.updated_at)),
+        ));
+        same::change(connection, changed)
     })?;
     if rows == 0 {
         return Err(values::corrupt("the org of a subscription"));

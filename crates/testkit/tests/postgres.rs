@@ -82,3 +82,96 @@ fn wait_to_be_killed() {
     println!("server: {} {}", server.port(), server.folder().display());
     std::thread::sleep(Duration::from_secs(60));
 }
+
+/// Has two transactions wait for each other.
+fn deadlock(server: &Server) {
+    let url = server.new_database();
+    server.ask(
+        &url,
+        "create table pair (id int); insert into pair values (1), (2)",
+    );
+    let (url, in_order) = (&url, [[1, 2], [2, 1]]);
+    let failed = std::thread::scope(|scope| {
+        let run = |[first, second]: [i32; 2]| {
+            let statements = format!(
+                "begin; update pair set id = {first} where id = {first}; select pg_sleep(1); \
+                 update pair set id = {second} where id = {second}; commit"
+            );
+            move || server.ask(url, &statements)
+        };
+        let sessions: Vec<_> = in_order.map(|order| scope.spawn(run(order))).into();
+        let outcomes = sessions.into_iter().map(|session| session.join());
+        outcomes.filter(Result::is_err).count()
+    });
+    assert_eq!(failed, 1, "one of the two is ended");
+}
+
+#[test]
+fn a_server_that_has_detected_a_deadlock_fails_its_test() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    deadlock(&server);
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(server)));
+    let told = dropped.unwrap_err();
+    let told = told.downcast_ref::<String>().unwrap();
+    assert!(told.contains("deadlock detected"), "{told}");
+    assert!(told.contains("update pair"), "{told}");
+}
+
+#[test]
+fn a_deadlock_in_the_shared_server_fails_the_test_program() {
+    if Server::shared().is_none() {
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--ignored", "--exact", "--nocapture", "deadlock_and_pass"]);
+    let output = child.output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("a test has made PostgreSQL detect a deadlock"),
+        "{told}"
+    );
+}
+
+#[test]
+#[ignore = "the test above runs it, in a process that it makes fail"]
+fn deadlock_and_pass() {
+    let Some(server) = Server::shared() else {
+        return;
+    };
+    deadlock(server);
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+#[test]
+fn a_row_that_refers_to_another_is_updated_once_in_a_transaction() {
+    let Some(server) = Server::shared() else {
+        return;
+    };
+    let url = server.new_database();
+    server.ask(
+        &url,
+        "create table parent (id int primary key);
+         create table child (id int primary key, parent int references parent, n int);
+         insert into parent values (1);
+         insert into child values (1, 1, 0)",
+    );
+    server.refuse_second_updates(&url);
+    let update = "update child set n = n + 1";
+    server.ask(&url, update);
+    server.ask(
+        &url,
+        &format!("begin; {update}; commit; begin; {update}; commit"),
+    );
+    for twice in [
+        format!("begin; {update}; {update}; commit"),
+        format!("begin; savepoint a; {update}; release a; {update}; commit"),
+        format!("begin; insert into child values (2, 1, 0); {update}; commit"),
+    ] {
+        let refused =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.ask(&url, &twice)));
+        assert!(refused.is_err(), "{twice}");
+    }
+}

@@ -3,9 +3,9 @@
 use ids::{Name, OrgId, WorkspaceId};
 use orgs::{
     DEFAULT_WORKSPACE, Failure, Move, Org, OrgStatus, OrgWork, ProvisionError, Slug, Step,
-    StepName, SubscriptionStatus, Workspace,
+    StepName, Workspace,
 };
-use stores::{StoreError, Transaction};
+use stores::StoreError;
 use time::{Duration, OffsetDateTime};
 
 use crate::world::Percent;
@@ -92,21 +92,6 @@ pub(super) fn taken_away(
         }
         Err(ProvisionError::Interrupted) => Ok(Some(now)),
     }
-}
-
-/// Takes away what else there is of an org that is gone.
-pub(super) fn clear<T: Transaction>(
-    tx: &mut T,
-    id: OrgId,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    tx.slug_free(id, now)?;
-    tx.workspaces_delete(id)?;
-    if let Some(mut subscription) = tx.subscription(id)? {
-        subscription.status = SubscriptionStatus::Canceled;
-        tx.subscription_put(id, &subscription)?;
-    }
-    Ok(())
 }
 
 /// The failure of an org that can't be made, in words that a partner can act on.

@@ -10,7 +10,7 @@ use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 use webhooks::EventKind;
 
-use super::outcome::{change_step, clear, default_workspace, made, taken_away, working_step};
+use super::outcome::{change_step, default_workspace, made, taken_away, working_step};
 use crate::{Service, outbox::Outbox, world::Percent};
 
 /// One attempt at an org that has come to its end.
@@ -115,6 +115,7 @@ fn record_all<T: Transaction>(
     let held: Vec<_> = all.iter().map(|one| (one.id, one.token)).collect();
     let mut recorded = Vec::with_capacity(all.len());
     let (mut progress, mut workspaces, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let mut gone = Vec::new();
     for (work, one) in tx.orgs_leased(&held)?.into_iter().zip(all) {
         let Some(mut work) = work else {
             recorded.push(None);
@@ -153,7 +154,7 @@ fn record_all<T: Transaction>(
                 workspaces.push(default_workspace(org.id, one.workspace, *now)?);
             }
             if org.status == OrgStatus::Deleted && *began == OrgStatus::Deprovisioning {
-                clear(tx, org.id, *now)?;
+                gone.push((org.slug.clone(), org.id, *now));
             }
             if let Some(event) = event_of(org, *began, one.event, *now) {
                 tx.event_insert(&event)?;
@@ -164,10 +165,17 @@ fn record_all<T: Transaction>(
         }
         recorded.push(Some((work.org.clone(), due)));
         progress.push(OrgProgress {
-            work,
             due_at: due,
             release: true,
+            cancel: work.org.status == OrgStatus::Deleted,
+            work,
         });
+    }
+    // In one order, so that nobody waits in a circle.
+    gone.sort_unstable();
+    for (_, org, now) in gone {
+        tx.slug_free(org, now)?;
+        tx.workspaces_delete(org)?;
     }
     tx.workspaces_insert(&workspaces)?;
     outbox.orgs(tx, &told)?;

@@ -100,6 +100,10 @@ fn optional_numbers<R>(rows: &[R], value: impl Fn(&R) -> Option<i64>) -> Column<
     Column::OptionalNumber(rows.iter().map(value).collect())
 }
 
+fn flags<R>(rows: &[R], value: impl Fn(&R) -> bool) -> Column<'_> {
+    Column::Flag(rows.iter().map(value).collect())
+}
+
 /// Keys and their partners, held against every change until the transaction ends, while others hold
 /// them in this way too; in no order. None on SQLite, where nobody else changes anything meanwhile.
 pub(crate) fn keys_held(
@@ -262,33 +266,17 @@ pub(crate) fn workspaces_insert(
     }
 }
 
-/// Gives orgs to the holder of a token.
-pub(crate) fn orgs_hold(
-    connection: &mut AnyConnection,
-    ids: &[String],
-    token: &str,
-    until: i64,
-) -> QueryResult<()> {
-    let held = (orgs::lease_token.eq(token), orgs::lease_until.eq(until));
-    match connection {
-        AnyConnection::Postgres(postgres) => {
-            let all = orgs::table.filter(orgs::id.eq_any(ids));
-            Same(diesel::update(all).set(held))
-                .execute(postgres)
-                .map(drop)
-        }
-        AnyConnection::Sqlite(_) => ids.iter().try_for_each(|id| {
-            same::change(connection, diesel::update(orgs::table.find(id)).set(held)).map(drop)
-        }),
-    }
-}
-
 /// The rows of orgs, in no order.
 pub(crate) fn orgs_found(
     connection: &mut AnyConnection,
     ids: &[String],
 ) -> QueryResult<Vec<WorkRow>> {
-    let columns = (same::columns::<OrgRow>(), orgs::steps, orgs::lease_token);
+    let columns = (
+        same::columns::<OrgRow>(),
+        orgs::steps,
+        orgs::lease_token,
+        orgs::due_at,
+    );
     match connection {
         AnyConnection::Postgres(postgres) => {
             let all = orgs::table.filter(orgs::id.eq_any(ids)).select(columns);
@@ -310,8 +298,13 @@ pub(crate) fn orgs_held(
             let all = orgs::table
                 .filter(orgs::id.eq_any(ids))
                 .order(orgs::id)
-                .select((same::columns::<OrgRow>(), orgs::steps, orgs::lease_token))
-                .for_update();
+                .select((
+                    same::columns::<OrgRow>(),
+                    orgs::steps,
+                    orgs::lease_token,
+                    orgs::due_at,
+                ))
+                .for_no_key_update();
             Same(all).load(postgres)
         }
         AnyConnection::Sqlite(_) => orgs_found(connection, ids),
@@ -344,8 +337,13 @@ pub(crate) fn orgs_progress(
                      deleted_at = new.deleted_at, failure_code = new.failure_code, \
                      failure_message = new.failure_message, attempts = new.attempts, \
                      due_at = new.due_at, steps = new.steps, \
-                     lease_token = CASE WHEN new.release THEN NULL ELSE orgs.lease_token END, \
-                     lease_until = CASE WHEN new.release THEN NULL ELSE orgs.lease_until END FROM",
+                     lease_token = CASE WHEN new.keep THEN orgs.lease_token \
+                     ELSE new.lease_token END, \
+                     lease_until = CASE WHEN new.keep THEN orgs.lease_until \
+                     ELSE new.lease_until END, \
+                     subscription_status = CASE WHEN new.cancel \
+                     AND orgs.subscription_status IS NOT NULL THEN 'canceled' \
+                     ELSE orgs.subscription_status END FROM",
             columns: vec![
                 texts(rows, |row| &row.org.id),
                 texts(rows, |row| &row.org.name),
@@ -359,11 +357,14 @@ pub(crate) fn orgs_progress(
                 numbers(rows, |row| row.org.attempts),
                 optional_numbers(rows, |row| row.due_at),
                 texts(rows, |row| &row.steps),
-                Column::Flag(rows.iter().map(|row| row.release).collect()),
+                flags(rows, |row| row.keep),
+                optional_texts(rows, |row| row.lease_token.as_deref()),
+                optional_numbers(rows, |row| row.lease_until),
+                flags(rows, |row| row.cancel),
             ],
             after: "AS new (id, name, plan, status, updated_at, ready_at, deleted_at, \
-                    failure_code, failure_message, attempts, due_at, steps, release) \
-                    WHERE orgs.id = new.id",
+                    failure_code, failure_message, attempts, due_at, steps, keep, lease_token, \
+                    lease_until, cancel) WHERE orgs.id = new.id",
         }
         .execute(postgres)
         .map(drop),

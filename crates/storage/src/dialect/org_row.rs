@@ -5,7 +5,7 @@ use diesel::{
     QueryResult,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Bool, Nullable, Text},
     sqlite::Sqlite,
 };
 
@@ -52,6 +52,12 @@ fn optional_number<'b>(
     then: &str,
 ) -> QueryResult<()> {
     out.push_bind_param::<Nullable<BigInt>, _>(value)?;
+    out.push_sql(then);
+    Ok(())
+}
+
+fn flag<'b>(out: &mut AstPass<'_, 'b, Sqlite>, value: &'b bool, then: &str) -> QueryResult<()> {
+    out.push_bind_param::<Bool, _>(value)?;
     out.push_sql(then);
     Ok(())
 }
@@ -111,10 +117,16 @@ impl QueryFragment<Sqlite> for UpdateOrg<'_> {
         number(out, &org.attempts, ", due_at = ")?;
         optional_number(out, &row.due_at, ", steps = ")?;
         text(out, &row.steps, ", lease_token = CASE ")?;
-        out.push_bind_param::<diesel::sql_types::Bool, _>(&row.release)?;
-        out.push_sql(" WHEN 1 THEN NULL ELSE lease_token END, lease_until = CASE ");
-        out.push_bind_param::<diesel::sql_types::Bool, _>(&row.release)?;
-        out.push_sql(" WHEN 1 THEN NULL ELSE lease_until END WHERE id = ");
+        flag(out, &row.keep, " WHEN 1 THEN lease_token ELSE ")?;
+        optional_text(out, &row.lease_token, " END, lease_until = CASE ")?;
+        flag(out, &row.keep, " WHEN 1 THEN lease_until ELSE ")?;
+        optional_number(out, &row.lease_until, " END, subscription_status = CASE ")?;
+        flag(
+            out,
+            &row.cancel,
+            " WHEN 1 THEN CASE WHEN subscription_status IS NOT NULL THEN 'canceled' END \
+             ELSE subscription_status END WHERE id = ",
+        )?;
         text(out, &org.id, "")
     }
 }

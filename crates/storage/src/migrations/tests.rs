@@ -63,7 +63,7 @@ async fn two_orgs(url: &DatabaseUrl, steps: &[Step], subscription: Subscription)
             tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
             tx.org_insert(org, steps)?;
         }
-        tx.subscription_put(full.id, &subscription)
+        tx.subscription_put(&full, &subscription)
     });
     written.await.unwrap();
     ids

@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 
 use ids::OrgId;
-use orgs::{
-    Lease, LeaseToken, NewOrg, Org, OrgProgress, OrgStatus, OrgWork, Step, StepName, StepStatus,
-    Subscription,
-};
+use orgs::{Lease, LeaseToken, NewOrg, Org, OrgStatus, OrgWork, Step, StepName, Subscription};
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
 
 use super::world::{World, at, at_once, ids_of, traits::*};
 
 /// Takes orgs at a time, with a token, until a time; all times in microseconds after the start.
-async fn lease<D: Database>(
+pub(super) async fn lease<D: Database>(
     world: &World<D>,
     now: i64,
     token: LeaseToken,
@@ -24,24 +21,24 @@ async fn lease<D: Database>(
         token,
         until: at(until),
     };
-    let taken = world.write(move |tx| tx.orgs_lease(at(now), lease, limit));
+    let taken = world.write(move |tx| tx.orgs_lease(at(now), lease, limit, |_| {}));
     ids_of(&taken.await, |work| work.org.id)
 }
 
-async fn set_due<D: Database>(world: &World<D>, org: &Org, due: Option<i64>) {
+pub(super) async fn set_due<D: Database>(world: &World<D>, org: &Org, due: Option<i64>) {
     let org = org.clone();
     world
         .write(move |tx| tx.org_update(&org, due.map(at)))
         .await;
 }
 
-async fn holds<D: Database>(world: &World<D>, org: &Org, token: LeaseToken) -> bool {
+pub(super) async fn holds<D: Database>(world: &World<D>, org: &Org, token: LeaseToken) -> bool {
     let id = org.id;
     let told = world.write(move |tx| tx.org_leased(id, token)).await;
     told.is_some()
 }
 
-async fn next_due<D: Database>(world: &World<D>, now: i64) -> Option<OffsetDateTime> {
+pub(super) async fn next_due<D: Database>(world: &World<D>, now: i64) -> Option<OffsetDateTime> {
     world.read(move |view| view.next_org_due(at(now))).await
 }
 
@@ -55,7 +52,9 @@ pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
         token: world.build.lease_token(),
         until: at(100),
     };
-    let taken = world.write(move |tx| tx.orgs_lease(at(0), hold, 10)).await;
+    let taken = world
+        .write(move |tx| tx.orgs_lease(at(0), hold, 10, |_| {}))
+        .await;
     let expect = OrgWork {
         org: org.clone(),
         steps: StepName::MAKING.map(Step::pending).to_vec(),
@@ -131,7 +130,7 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
                 until: at(100),
             };
             async move {
-                let orgs = db.write(move |tx| tx.orgs_lease(at(0), hold, 4));
+                let orgs = db.write(move |tx| tx.orgs_lease(at(0), hold, 4, |_| {}));
                 Result::<Vec<OrgWork>, StoreError>::unwrap(orgs.await)
             }
         });
@@ -324,60 +323,4 @@ pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Databa
     assert_eq!(held, [Some(c), None, None, Some(a)]);
     assert_eq!(lease(&world, 50, two, 99, 9).await, [a]);
     assert_eq!(lease(&world, 60, two, 99, 9).await, [c]);
-}
-
-/// Status, steps, times and when each is due; one hold ends and the other goes on.
-pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
-    let world = World::new(db);
-    let (a, b, bystander) = (
-        world.any_org().await,
-        world.any_org().await,
-        world.any_org().await,
-    );
-    set_due(&world, &bystander, Some(1)).await;
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
-    let question = [(b.id, one), (a.id, one)];
-    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
-    let mut held = held.into_iter().map(Option::unwrap);
-    let (mut last, mut first) = (held.next().unwrap(), held.next().unwrap());
-    assert_eq!((&last.org, &first.org), (&b, &a));
-    first.org.apply(orgs::Move::Provisioned, at(7)).unwrap();
-    for step in &mut first.steps {
-        step.begin(at(6));
-        step.end(true, at(7));
-    }
-    last.org.attempts = 3;
-    last.org.updated_at = at(8);
-    last.org.failure = Some(orgs::Failure {
-        code: "no-room".to_owned(),
-        message: "later".to_owned(),
-    });
-    last.steps.remove(0);
-    last.steps.first_mut().unwrap().status = StepStatus::Failed;
-    let progress = [
-        OrgProgress {
-            work: first.clone(),
-            due_at: None,
-            release: true,
-        },
-        OrgProgress {
-            work: last.clone(),
-            due_at: Some(at(9)),
-            release: false,
-        },
-    ];
-    world.write(move |tx| tx.orgs_progress(&progress)).await;
-    for work in [&first, &last] {
-        let id = work.org.id;
-        assert_eq!(world.stored_org(id).await, work.org);
-        let steps = world.read(move |view| view.org_steps(id)).await;
-        assert_eq!(steps, work.steps);
-    }
-    assert_eq!(world.stored_org(bystander.id).await, bystander);
-    assert!(!holds(&world, &a, one).await);
-    assert!(holds(&world, &b, one).await);
-    assert_eq!(lease(&world, 49, two, 99, 9).await, [bystander.id]);
-    assert_eq!(lease(&world, 50, two, 99, 9).await, [b.id]);
-    world.write(|tx| tx.orgs_progress(&[])).await;
 }

@@ -15,6 +15,7 @@ pub mod leases;
 pub mod org_lists;
 pub mod orgs;
 pub mod partners;
+pub mod progress;
 pub mod replies;
 pub mod slugs;
 pub mod transactions;
@@ -118,7 +119,6 @@ macro_rules! conformance_rules {
                 the_next_due_org_is_the_earliest_that_nobody_holds
                 the_backlog_is_what_is_due_and_held_by_nobody
                 an_org_can_be_taken_on_record_by_the_worker_that_makes_it
-                the_progress_of_many_orgs_is_written_at_once
             }
             org_lists {
                 a_sight_shows_its_own_orgs_alone
@@ -149,6 +149,10 @@ macro_rules! conformance_rules {
                 a_partner_update_writes_everything_but_the_id_and_the_time_of_making
                 an_unknown_partner_is_not_found_and_not_made_by_an_update
                 partners_are_paged_newest_first
+            }
+            progress {
+                what_a_worker_begins_with_is_written_with_its_lease
+                the_progress_of_many_orgs_is_written_at_once
             }
             replies {
                 a_kept_answer_comes_back_to_the_same_call_alone

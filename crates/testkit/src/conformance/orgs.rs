@@ -1,6 +1,6 @@
 //! Orgs and what belongs to them: steps, workspaces, subscriptions.
 
-use ids::{OrgId, WorkspaceId};
+use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
     Failure, Org, OrgFilter, OrgSight, OrgStatus, Standing, Step, StepName, StepStatus,
     Subscription, SubscriptionStatus, Workspace,
@@ -307,17 +307,22 @@ pub async fn workspaces_are_paged_newest_first<D: Database>(db: D) {
         .await;
 }
 
-/// Every status, and every field.
+/// Every status, and every field; the plan and last change of its org with it, and nothing else.
 pub async fn a_subscription_is_replaced_by_the_next<D: Database>(db: D) {
     let world = World::new(db);
-    let (org, other) = (world.any_org().await.id, world.any_org().await.id);
-    let of = |org| world.read(move |view| view.subscription(org));
-    assert_eq!(of(org).await, None);
+    let (mut org, other) = (world.any_org().await, world.any_org().await);
+    let of = |org: &Org| {
+        let id = org.id;
+        world.read(move |view| view.subscription(id))
+    };
+    let put = |org: &Org, next| {
+        let org = org.clone();
+        world.write(move |tx| tx.subscription_put(&org, &next))
+    };
+    assert_eq!(of(&org).await, None);
     let first = Subscription::starting(at(0));
-    for org in [org, other] {
-        world
-            .write(move |tx| tx.subscription_put(org, &first))
-            .await;
+    for org in [&org, &other] {
+        put(org, first).await;
         assert_eq!(of(org).await, Some(first));
     }
     for status in [
@@ -333,9 +338,14 @@ pub async fn a_subscription_is_replaced_by_the_next<D: Database>(db: D) {
                 current_period_end: at(8),
                 cancel_at,
             };
-            world.write(move |tx| tx.subscription_put(org, &next)).await;
-            assert_eq!(of(org).await, Some(next));
+            put(&org, next).await;
+            assert_eq!(of(&org).await, Some(next));
         }
     }
-    assert_eq!(of(other).await, Some(first));
+    org.plan = PlanName::new("enterprise").unwrap();
+    org.updated_at = at(9);
+    put(&org, first).await;
+    assert_eq!(world.stored_org(org.id).await, org);
+    assert_eq!(of(&other).await, Some(first));
+    assert_eq!(world.stored_org(other.id).await, other);
 }

@@ -4,7 +4,7 @@ use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     Doomed, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress, OrgQueries,
     OrgSight, OrgStatus, OrgStore, OrgWork, Slug, Standing, Step, StepName, Subscription,
-    Workspace,
+    SubscriptionStatus, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -249,6 +249,7 @@ impl OrgStore for MemoryTx {
         now: OffsetDateTime,
         lease: Lease,
         limit: usize,
+        begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, StoreError> {
         let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
         let mut due: Vec<_> = free
@@ -265,10 +266,18 @@ impl OrgStore for MemoryTx {
         due.splice(..0, first);
         due.truncate(limit);
         let mut taken = Vec::new();
-        for (_, id) in due {
+        for (due_at, id) in due {
             if let Some(row) = self.state.orgs.get_mut(&id) {
                 row.lease = Some(lease);
-                taken.push(work(row));
+                let mut one = OrgProgress {
+                    work: work(row),
+                    due_at: Some(due_at),
+                    release: false,
+                    cancel: false,
+                };
+                begin(&mut one);
+                self.orgs_progress(std::slice::from_ref(&one))?;
+                taken.push(one.work);
             }
         }
         Ok(taken)
@@ -306,6 +315,12 @@ impl OrgStore for MemoryTx {
             {
                 row.lease = None;
             }
+            if one.cancel {
+                let its = |subscription: &mut Subscription| {
+                    subscription.status = SubscriptionStatus::Canceled;
+                };
+                self.state.subscriptions.get_mut(&org.id).map(its);
+            }
         }
         Ok(())
     }
@@ -335,11 +350,15 @@ impl OrgStore for MemoryTx {
 
     fn subscription_put(
         &mut self,
-        org: OrgId,
+        org: &Org,
         subscription: &Subscription,
     ) -> Result<(), StoreError> {
-        self.state.check_org(org)?;
-        self.state.subscriptions.put(org, *subscription);
+        self.state.check_org(org.id)?;
+        if let Some(row) = self.state.orgs.get_mut(&org.id) {
+            row.org.plan = org.plan.clone();
+            row.org.updated_at = org.updated_at;
+        }
+        self.state.subscriptions.put(org.id, *subscription);
         Ok(())
     }
 }

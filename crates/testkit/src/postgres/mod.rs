@@ -1,9 +1,12 @@
 //! A throwaway PostgreSQL of the installed binaries: its own folder, its own port, gone afterwards.
 //!
+//! A test whose server has detected a deadlock fails (`deadlocks.rs`).
+//!
 //! It refuses to use a server that happens to run. A small shell script, `guard.sh`, owns the server and
 //! waits on a pipe from the test process; so both vanish also when that process is killed.
 
 mod binaries;
+mod deadlocks;
 mod missing;
 mod user;
 
@@ -32,6 +35,25 @@ const AMCHECK: &str = "set client_min_messages = warning;
     join pg_am a on a.oid = c.relam
     where a.amname = 'btree' and c.relnamespace = 'public'::regnamespace";
 
+/// A row that is seen and whose transaction is in progress was written by this very transaction.
+const SECOND_UPDATES: &str = "
+    create function refuse_second_update() returns trigger language plpgsql as $$
+    begin
+        if pg_xact_status(old.xmin::text::xid8) = 'in progress' then
+            raise exception 'a second update of a row of % in one transaction', tg_table_name;
+        end if;
+        return new;
+    end $$;
+    do $$
+    declare referring regclass;
+    begin
+        for referring in select distinct conrelid::regclass from pg_constraint where contype = 'f'
+        loop
+            execute format('create trigger one_update before update on %s for each row \
+                            execute function refuse_second_update()', referring);
+        end loop;
+    end $$;";
+
 /// A running PostgreSQL that ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Server {
@@ -57,7 +79,12 @@ impl Server {
     /// When it does not start, or, where `CI` is set, when it is not installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+        let start = || {
+            let server = Self::start()?;
+            deadlocks::watch(server.log());
+            Some(server)
+        };
+        SHARED.get_or_init(start).as_ref()
     }
 
     /// A server for one test alone, to be stopped and started at will.
@@ -128,7 +155,7 @@ impl Server {
         if server.order("start") {
             Ok(server)
         } else {
-            Err(std::fs::read_to_string(server.folder.join("log")).unwrap_or_default())
+            Err(std::fs::read_to_string(server.log()).unwrap_or_default())
         }
     }
 
@@ -197,6 +224,23 @@ impl Server {
         &self.folder
     }
 
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Refuses, from now on, a second update of a row in one transaction, in every table of a database
+    /// that refers to others.
+    ///
+    /// PostgreSQL looks at a row's foreign keys again when it is updated by the transaction that has
+    /// written it, whether they change or not. That takes locks on rows which the statement does not
+    /// name, in an order that nobody has chosen.
+    ///
+    /// # Panics
+    /// When it can't be done.
+    pub fn refuse_second_updates(&self, url: &str) {
+        self.ask(url, SECOND_UPDATES);
+    }
+
     /// Stops the server as an operator would: connections end, the data stays.
     ///
     /// # Panics
@@ -238,11 +282,19 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// # Panics
+    /// When the server has detected a deadlock, unless the test has failed already.
     fn drop(&mut self) {
+        let deadlock = deadlocks::in_log(&self.log());
         if let Ok(guard) = self.guard.get_mut() {
             drop(guard.process.stdin.take());
             // The guard ends when all is gone; that it is gone already is as well.
             let _ = guard.process.wait();
+        }
+        if let Some(told) = deadlock
+            && !std::thread::panicking()
+        {
+            panic!("PostgreSQL has detected a deadlock:\n{told}");
         }
     }
 }

@@ -1,0 +1,116 @@
+//! What workers write of the orgs that they hold.
+
+use orgs::{
+    Lease, Org, OrgProgress, OrgWork, Step, StepName, StepStatus, Subscription, SubscriptionStatus,
+};
+use stores::Database;
+
+use super::{
+    leases::{holds, lease, next_due, set_due},
+    world::{World, at, traits::*},
+};
+
+/// What its worker changes as it begins, and when the org is due again should it vanish.
+pub async fn what_a_worker_begins_with_is_written_with_its_lease<D: Database>(db: D) {
+    let world = World::new(db);
+    let org = world.any_org().await;
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    let hold = Lease {
+        token: one,
+        until: at(50),
+    };
+    let taken = world.write(move |tx| {
+        tx.orgs_lease(at(0), hold, 9, |one| {
+            one.work.org.updated_at = at(5);
+            one.work.org.attempts = 2;
+            one.work.steps.first_mut().unwrap().begin(at(5));
+            one.due_at = Some(at(6));
+        })
+    });
+    let mut begun = Step::pending(StepName::Provision);
+    begun.begin(at(5));
+    let expect = OrgWork {
+        org: Org {
+            updated_at: at(5),
+            attempts: 2,
+            ..org.clone()
+        },
+        steps: vec![begun, Step::pending(StepName::Workspace)],
+    };
+    assert_eq!(taken.await, [expect.clone()]);
+    assert_eq!(world.stored_org(org.id).await, expect.org);
+    let steps = world.read(move |view| view.org_steps(org.id)).await;
+    assert_eq!(steps, expect.steps);
+    assert_eq!(next_due(&world, 50).await, Some(at(6)));
+    assert_eq!(lease(&world, 49, two, 99, 9).await, []);
+    assert_eq!(lease(&world, 50, two, 99, 9).await, [org.id]);
+}
+
+/// Status, steps, times and when each is due; one hold ends and the other goes on.
+pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let (a, b, bystander) = (
+        world.any_org().await,
+        world.any_org().await,
+        world.any_org().await,
+    );
+    set_due(&world, &bystander, Some(1)).await;
+    let active = Subscription::starting(at(0));
+    for org in [a.clone(), b.clone()] {
+        let put = world.write(move |tx| tx.subscription_put(&org, &active));
+        put.await;
+    }
+    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
+    let question = [(b.id, one), (a.id, one)];
+    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
+    let mut held = held.into_iter().map(Option::unwrap);
+    let (mut last, mut first) = (held.next().unwrap(), held.next().unwrap());
+    assert_eq!((&last.org, &first.org), (&b, &a));
+    first.org.apply(orgs::Move::Provisioned, at(7)).unwrap();
+    for step in &mut first.steps {
+        step.begin(at(6));
+        step.end(true, at(7));
+    }
+    last.org.attempts = 3;
+    last.org.updated_at = at(8);
+    last.org.failure = Some(orgs::Failure {
+        code: "no-room".to_owned(),
+        message: "later".to_owned(),
+    });
+    last.steps.remove(0);
+    last.steps.first_mut().unwrap().status = StepStatus::Failed;
+    let progress = [
+        OrgProgress {
+            work: first.clone(),
+            due_at: None,
+            release: true,
+            cancel: true,
+        },
+        OrgProgress {
+            work: last.clone(),
+            due_at: Some(at(9)),
+            release: false,
+            cancel: false,
+        },
+    ];
+    world.write(move |tx| tx.orgs_progress(&progress)).await;
+    let canceled = Subscription {
+        status: SubscriptionStatus::Canceled,
+        ..active
+    };
+    for (work, expect) in [(&first, canceled), (&last, active)] {
+        let id = work.org.id;
+        let told = world.read(move |view| view.subscription(id)).await;
+        assert_eq!(told, Some(expect));
+        assert_eq!(world.stored_org(id).await, work.org);
+        let steps = world.read(move |view| view.org_steps(id)).await;
+        assert_eq!(steps, work.steps);
+    }
+    assert_eq!(world.stored_org(bystander.id).await, bystander);
+    assert!(!holds(&world, &a, one).await);
+    assert!(holds(&world, &b, one).await);
+    assert_eq!(lease(&world, 49, two, 99, 9).await, [bystander.id]);
+    assert_eq!(lease(&world, 50, two, 99, 9).await, [b.id]);
+    world.write(|tx| tx.orgs_progress(&[])).await;
+}
