@@ -1,110 +1,30 @@
 //! The settings: flags over the environment over a file over the defaults.
 
+mod names;
 mod provisioner;
+mod raw;
 
-use std::{fmt, fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ids::PlanName;
 use ipnet::IpNet;
-use keys::{Pepper, PlainKey};
+use keys::PlainKey;
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
-use serde::Deserialize;
 use storage::{AuditMode, DatabaseUrl};
 use webhooks::Reach;
 
-pub use self::provisioner::{ExecSettings, HttpSettings, ProvisionerSettings};
+pub use self::{
+    provisioner::{ExecSettings, HttpSettings, ProvisionerSettings},
+    raw::{RawSettings, Sources, without_newline},
+};
+use crate::pepper::PepperReadings;
 
 /// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
 /// The most changes that may share a commit: as many as may wait for one.
 const MAX_SQLITE_BATCH: usize = 4096;
-
-macro_rules! raw_settings {
-    ($($(#[$doc:meta])* $name:ident $flag:literal $variable:literal;)*) => {
-        /// The settings as they were written, by flags and environment or in a file.
-        #[derive(Clone, Default, clap::Args, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct RawSettings {
-            $(
-                $(#[$doc])*
-                #[arg(long = $flag, env = $variable, hide_env_values = true, global = true)]
-                $name: Option<String>,
-            )*
-        }
-
-        impl RawSettings {
-            /// These settings where they say something, else those of the file.
-            fn or(self, file: Self) -> Self {
-                // An empty variable says nothing, as is the custom.
-                let said = |value: Option<String>| value.filter(|text| !text.is_empty());
-                Self { $($name: said(self.$name).or(file.$name),)* }
-            }
-        }
-    };
-}
-
-raw_settings! {
-    /// Address and port to listen on
-    listen "listen" "MOLECULE_CP_LISTEN";
-    /// Folder of the SQLite file and the generated pepper
-    data_dir "data-dir" "MOLECULE_CP_DATA_DIR";
-    /// sqlite:PATH or postgres://…
-    database_url "database-url" "MOLECULE_CP_DATABASE_URL";
-    /// Not offered yet
-    redis_url "redis-url" "MOLECULE_CP_REDIS_URL";
-    /// An admin key of your own, 32 characters or more
-    admin_key "admin-key" "MOLECULE_CP_ADMIN_KEY";
-    /// Secret that key digests are made with, 32 bytes or more
-    pepper "pepper" "MOLECULE_CP_PEPPER";
-    /// Earlier peppers, separated by commas, under which older keys still verify
-    retired_peppers "retired-peppers" "MOLECULE_CP_RETIRED_PEPPERS";
-    /// Limit of each admin key, as limit/seconds
-    admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
-    /// Limit of unknown tokens from one address, as limit/seconds
-    auth_failure_limit "auth-failure-limit" "MOLECULE_CP_AUTH_FAILURE_LIMIT";
-    /// URL under which clients reach this server
-    public_url "public-url" "MOLECULE_CP_PUBLIC_URL";
-    /// Page that customers log in on; the org's slug is added as its parameter org
-    login_url "login-url" "MOLECULE_CP_LOGIN_URL";
-    /// Networks, separated by commas, whose X-Forwarded-For is believed
-    trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
-    /// What makes orgs real: local, exec or http
-    provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
-    /// With exec: the program, called with provision or deprovision
-    provisioner_exec "provisioner-exec" "MOLECULE_CP_PROVISIONER_EXEC";
-    /// With http: where the messages go
-    provisioner_url "provisioner-url" "MOLECULE_CP_PROVISIONER_URL";
-    /// With http: the secret that they are signed with, whsec_…
-    provisioner_secret "provisioner-secret" "MOLECULE_CP_PROVISIONER_SECRET";
-    /// How long one attempt may take, in seconds
-    provisioner_timeout "provisioner-timeout" "MOLECULE_CP_PROVISIONER_TIMEOUT";
-    /// How many attempts there may be at once
-    provisioner_at_once "provisioner-at-once" "MOLECULE_CP_PROVISIONER_AT_ONCE";
-    /// With exec: names, separated by commas, of variables that the program gets
-    provisioner_env "provisioner-env" "MOLECULE_CP_PROVISIONER_ENV";
-    /// What the audit log promises: strict or relaxed
-    audit "audit" "MOLECULE_CP_AUDIT";
-    /// How many changes to an SQLite file share a commit at the most; for measurements
-    sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
-    /// Whether webhooks may go to private and loopback addresses, and by http: true or false
-    webhook_allow_private "webhook-allow-private" "MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE";
-    /// Plans that orgs can have, separated by commas
-    plans "plans" "MOLECULE_CP_PLANS";
-    /// More slugs that no org can have, separated by commas
-    reserved_slugs "reserved-slugs" "MOLECULE_CP_RESERVED_SLUGS";
-}
-
-/// Where the settings come from.
-#[derive(Clone, Default, clap::Args)]
-pub struct Sources {
-    /// A TOML file with settings under the names of the flags, with underscores
-    #[arg(long, env = "MOLECULE_CP_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    raw: RawSettings,
-}
 
 /// The settings in force.
 pub struct Settings {
@@ -119,9 +39,9 @@ pub struct Settings {
     /// The operator's own admin key.
     pub admin_key: Option<PlainKey>,
     /// The pepper, if it is not in a file.
-    pub pepper: Option<Pepper>,
+    pub pepper: Option<PepperReadings>,
     /// Earlier peppers.
-    pub retired_peppers: Vec<Pepper>,
+    pub retired_peppers: Vec<PepperReadings>,
     /// The limit of each admin key.
     pub admin_rate_limit: RateLimit,
     /// The limit of unknown tokens from one address.
@@ -145,33 +65,9 @@ pub struct Settings {
     more_reserved_slugs: Vec<String>,
 }
 
-impl Sources {
-    /// Reads and checks all settings.
-    pub fn load(self) -> anyhow::Result<Settings> {
-        let file = match &self.config {
-            None => RawSettings::default(),
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("can't read the settings in {}", path.display()))?;
-                // The parser's own message would show the line, and a secret may stand in it.
-                toml::from_str(&text).map_err(|error| {
-                    let at = error.span().map_or(0, |span| {
-                        text.bytes()
-                            .take(span.start)
-                            .filter(|&byte| byte == b'\n')
-                            .count()
-                            + 1
-                    });
-                    anyhow::anyhow!("{}, line {at}: {}", path.display(), error.message())
-                })?
-            }
-        };
-        Settings::new(self.raw.or(file))
-    }
-}
-
 impl Settings {
     fn new(raw: RawSettings) -> anyhow::Result<Self> {
+        let raw = raw.with_files()?;
         ensure!(
             raw.redis_url.is_none(),
             "redis_url: shared limits are not offered yet; leave it out"
@@ -201,12 +97,22 @@ impl Settings {
                 .map(|text| PlainKey::operator(&text))
                 .transpose()
                 .context("admin_key")?,
-            pepper: raw.pepper.map(Pepper::new).transpose().context("pepper")?,
-            retired_peppers: list(raw.retired_peppers.as_deref())
-                .into_iter()
-                .map(Pepper::new)
-                .collect::<Result<_, _>>()
-                .context("retired_peppers")?,
+            pepper: raw
+                .pepper
+                .as_deref()
+                .map(PepperReadings::of)
+                .transpose()
+                .context("pepper")?,
+            // One on each line is as good as commas: files are put together so.
+            retired_peppers: list(
+                raw.retired_peppers
+                    .map(|text| text.replace('\n', ","))
+                    .as_deref(),
+            )
+            .iter()
+            .map(|text| PepperReadings::of(text))
+            .collect::<Result<_, _>>()
+            .context("retired_peppers")?,
             admin_rate_limit: parsed("admin_rate_limit", raw.admin_rate_limit, "6000/60")?,
             auth_failure_limit: parsed("auth_failure_limit", raw.auth_failure_limit, "300/60")?,
             public_url: raw
@@ -266,6 +172,17 @@ fn web_url(name: &str, text: &str) -> anyhow::Result<String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// A web address as it is shown: whoever is named before the host, and their password, are not.
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
 fn parsed<T: std::str::FromStr>(name: &str, raw: Option<String>, default: &str) -> anyhow::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
@@ -319,8 +236,11 @@ impl fmt::Display for Settings {
             ),
             ("admin_rate_limit", self.admin_rate_limit.to_string()),
             ("auth_failure_limit", self.auth_failure_limit.to_string()),
-            ("public_url", self.public_url.clone().unwrap_or_default()),
-            ("login_url", self.login_url.clone()),
+            (
+                "public_url",
+                masked(self.public_url.as_deref().unwrap_or_default()),
+            ),
+            ("login_url", masked(&self.login_url)),
             ("trusted_proxies", networks.join(",")),
             ("audit", audit.to_owned()),
             (

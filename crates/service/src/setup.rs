@@ -75,16 +75,17 @@ pub async fn prepare<D: Database>(
     })
 }
 
-/// Makes an admin key; the secret is shown once.
+/// Makes an admin key; the secret is shown once. On a database without one, the current pepper is noted.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database's pepper is not the current one, for then the key might verify nowhere; or the
+/// database fails.
 pub async fn admin_key_create<D: Database>(
     db: &D,
     world: &World,
     peppers: &Peppers,
     name: Name,
-) -> Result<(AdminKey, PlainKey), StoreError> {
+) -> Result<(AdminKey, PlainKey), SetupError> {
     let secret = world.key(KeyKind::Admin);
     let prepared = Prepared {
         key: admin_key(world, AdminKeyOrigin::Generated, name),
@@ -92,7 +93,12 @@ pub async fn admin_key_create<D: Database>(
     };
     let key = prepared.key.clone();
     let scribe = Scribe(world.clone());
-    db.write(move |tx| prepared.insert(tx, &scribe)).await?;
+    let current: Vec<String> = peppers.check_values().take(1).collect();
+    db.write(move |tx| -> Result<(), SetupError> {
+        check_pepper(tx, &current)?;
+        Ok(prepared.insert(tx, &scribe)?)
+    })
+    .await?;
     Ok((key, secret))
 }
 

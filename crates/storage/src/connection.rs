@@ -1,7 +1,12 @@
 //! A connection to either engine.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use diesel::{
-    Connection, PgConnection, SqliteConnection,
+    Connection, PgConnection, QueryResult, SqliteConnection,
     connection::{SimpleConnection, TransactionManager},
 };
 use stores::StoreError;
@@ -10,6 +15,11 @@ use crate::{
     dialect, error,
     url::{DatabaseUrl, Engine},
 };
+
+/// How long a connection waits, when it is made, for others that hold the lock of an SQLite file.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it pauses in between.
+const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection to either engine, on which the same queries run.
 #[derive(diesel::MultiConnection)]
@@ -38,9 +48,26 @@ impl AnyConnection {
         let mut connection = connected
             .map_err(|error| error::unavailable(url.without_secrets(&error.to_string())))?;
         connection
-            .batch_execute(&dialect::settings(&connection, read_only))
+            .settle(read_only)
             .map_err(|error| error::store_error(&error))?;
         Ok(connection)
+    }
+
+    /// Settles how the session behaves.
+    ///
+    /// The change of a new SQLite file to WAL is refused at once, whatever the busy timeout, while another
+    /// process makes it; then it is tried again.
+    fn settle(&mut self, read_only: bool) -> QueryResult<()> {
+        let settings = dialect::settings(self, read_only);
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            match self.batch_execute(&settings) {
+                Err(error) if error::is_locked(&error) && Instant::now() < deadline => {
+                    thread::sleep(SETTLE_PAUSE);
+                }
+                settled => return settled,
+            }
+        }
     }
 
     /// How many transactions and savepoints are open; none when the connection is broken, for then

@@ -10,31 +10,18 @@ use diesel::{
     prelude::*,
     upsert::excluded,
 };
-use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::{
     connection::AnyConnection,
     events::EventRow,
     replies::ReplyRow,
-    schema::{
-        applied_migrations, audit_events, meta, orgs, partner_keys, partners, replies, workspaces,
-    },
+    schema::{audit_events, meta, orgs, partner_keys, partners, replies, workspaces},
     workspaces::WorkspaceRow,
 };
 
+pub(crate) mod migrations;
 pub(crate) mod same;
 pub(crate) mod segments;
-
-const FOR_POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-const FOR_SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-
-/// The migrations of the connection's engine; they have the same names on both.
-pub(crate) const fn migrations(connection: &AnyConnection) -> EmbeddedMigrations {
-    match connection {
-        AnyConnection::Postgres(_) => FOR_POSTGRES,
-        AnyConnection::Sqlite(_) => FOR_SQLITE,
-    }
-}
 
 /// A plan outlives the sizes of the tables it was made for: what was prepared on an empty database
 /// would go on reading whole tables that have grown. A writer finds all its rows by an index, so it is
@@ -162,44 +149,6 @@ pub(crate) fn begin_snapshot(connection: &mut AnyConnection) -> QueryResult<()> 
         ),
         AnyConnection::Sqlite(_) => AnyConnection::begin_transaction(connection),
     }
-}
-
-/// Keeps other processes from migrating until the transaction ends; its statements may take as long as the
-/// tables are large.
-pub(crate) fn lock_migrations(connection: &mut AnyConnection) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => postgres.batch_execute(
-            "LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE;
-             SET LOCAL statement_timeout = 0;",
-        ),
-        // The transaction itself keeps all other writers out.
-        AnyConnection::Sqlite(_) => Ok(()),
-    }
-}
-
-/// The versions of the migrations that have been applied; none when the database is empty.
-pub(crate) fn applied_migrations(connection: &mut AnyConnection) -> QueryResult<Vec<String>> {
-    #[derive(QueryableByName)]
-    struct Tables {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        count: i64,
-    }
-    let question = match connection {
-        AnyConnection::Postgres(_) => {
-            "SELECT count(to_regclass('__diesel_schema_migrations')) AS count"
-        }
-        AnyConnection::Sqlite(_) => {
-            "SELECT count(*) AS count FROM sqlite_master WHERE name = '__diesel_schema_migrations'"
-        }
-    };
-    let tables: Tables = diesel::sql_query(question).get_result(connection)?;
-    if tables.count == 0 {
-        return Ok(Vec::new());
-    }
-    applied_migrations::table
-        .select(applied_migrations::version)
-        .order(applied_migrations::version)
-        .load(connection)
 }
 
 /// Holds a row until the transaction ends. On SQLite its writer is alone already.

@@ -1,6 +1,6 @@
 //! What can go wrong: how the engines' errors become the stores' own.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 use stores::StoreError;
@@ -32,8 +32,24 @@ pub enum OpenError {
     /// The migrations can't be run.
     #[error("a migration failed")]
     Migration(#[source] StoreError),
-    /// The folder of an SQLite file, or a thread, can't be made.
-    #[error("the system refused a folder or a thread")]
+    /// The folder of an SQLite file can't be made.
+    #[error("the folder {} can't be made or used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An SQLite file can't be made.
+    #[error("the file {} can't be made", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread can't be started.
+    #[error("the system refused a thread")]
     System(#[from] io::Error),
 }
 
@@ -74,6 +90,15 @@ pub(crate) fn is_conflict(error: &DieselError) -> bool {
 /// Whether the connection is gone. Diesel itself takes note of that only when it makes a change.
 pub(crate) fn is_lost(error: &DieselError) -> bool {
     fault(error) == Fault::Lost
+}
+
+/// Whether another connection to an SQLite file holds the lock that this one needs.
+pub(crate) fn is_locked(error: &DieselError) -> bool {
+    matches!(
+        error,
+        DieselError::DatabaseError(_, information)
+            if information.message().contains("database is locked")
+    )
 }
 
 /// The store's error when no connection is to be had; `message` has no password in it.

@@ -10,6 +10,7 @@ use crate::{
     connection::{AnyBackend, AnyConnection},
     dialect,
     error::{self, OpenError},
+    files,
     session::{Mode, Session, Writing},
     url::{DatabaseUrl, Engine},
 };
@@ -17,20 +18,39 @@ use crate::{
 type Migrations = Vec<Box<dyn Migration<AnyBackend>>>;
 
 /// Applies the migrations that the database lacks and returns their names. An SQLite file and its
-/// folder are made when they are missing.
+/// folder are made when they are missing, for their owner alone.
 ///
-/// Two processes may do this at once: one of them applies them, the other waits.
+/// Several processes may do this at once: one of them applies them, the others wait.
 ///
 /// # Errors
 /// When the database can't be reached, a migration fails, or the database is newer than this program.
 pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-    if let Some(folder) = url.sqlite_path().and_then(|path| path.parent()) {
-        std::fs::create_dir_all(folder)?;
+    migrate_when(url, |_| true)
+}
+
+/// As [`migrate`], if the database is empty; otherwise it stays as it is.
+///
+/// # Errors
+/// As for [`migrate`].
+pub fn migrate_if_empty(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    migrate_when(url, |applied| applied == 0)
+}
+
+/// Applies what is missing, if the count of what has been applied says so.
+fn migrate_when(
+    url: &DatabaseUrl,
+    wanted: impl FnOnce(usize) -> bool,
+) -> Result<Vec<String>, OpenError> {
+    if let Some(path) = url.sqlite_path() {
+        files::create_database_file(path)?;
     }
     let mut session = connect::<Writing>(url)?;
-    make_table_of_versions(&mut session)?;
     locked(&mut session, |connection| {
+        let applied = applied(connection)?;
         let (pending, newer) = compare(connection)?;
+        if !wanted(applied.len()) {
+            return Ok(Vec::new());
+        }
         if !newer.is_empty() {
             return Err(OpenError::Newer(newer));
         }
@@ -47,9 +67,8 @@ pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
 /// When the database can't be reached or a migration can't be taken back.
 pub fn revert_all(url: &DatabaseUrl) -> Result<(), OpenError> {
     let mut session = connect::<Writing>(url)?;
-    make_table_of_versions(&mut session)?;
     locked(&mut session, |connection| {
-        let migrations = dialect::migrations(connection);
+        let migrations = dialect::migrations::all(connection);
         connection
             .revert_all_migrations(migrations)
             .map(drop)
@@ -87,31 +106,14 @@ fn connect<M: Mode>(url: &DatabaseUrl) -> Result<Session<M>, OpenError> {
     })
 }
 
-/// Makes the table that the lock is taken on.
-fn make_table_of_versions(session: &mut Session<Writing>) -> Result<(), OpenError> {
-    let mut attempts = 0;
-    loop {
-        let made = session.nested(|session| {
-            session.run(|connection| {
-                diesel::migration::MigrationConnection::setup(connection).map(drop)
-            })
-        });
-        match made {
-            Ok(()) => return Ok(()),
-            // PostgreSQL refuses the second of two that make a table at once, "if not exists" or not.
-            Err(_) if attempts < 5 => attempts += 1,
-            Err(error) => return Err(OpenError::Migration(error)),
-        }
-    }
-}
-
 /// Runs work in one transaction in which no other process can migrate.
 fn locked<T>(
     session: &mut Session<Writing>,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
+    session.run(dialect::migrations::wait_long)?;
     session.nested(|session| {
-        session.run(dialect::lock_migrations)?;
+        session.run(dialect::migrations::lock)?;
         session.run(|connection| Ok(work(connection)))?
     })
 }
@@ -124,16 +126,20 @@ impl From<StoreError> for OpenError {
 
 /// The migrations that the database lacks, in their order, and the versions that we don't know.
 fn compare(connection: &mut AnyConnection) -> Result<(Migrations, Vec<String>), OpenError> {
-    let mut pending: Migrations = dialect::migrations(connection)
+    let mut pending: Migrations = dialect::migrations::all(connection)
         .migrations()
         .map_err(failed)?;
     pending.sort_by_key(|migration| migration.name().version().as_owned());
-    let mut applied: BTreeSet<String> = dialect::applied_migrations(connection)
-        .map_err(|error| error::store_error(&error))?
-        .into_iter()
-        .collect();
+    let mut applied = applied(connection)?;
     pending.retain(|migration| !applied.remove(&migration.name().version().to_string()));
     Ok((pending, applied.into_iter().collect()))
+}
+
+/// The versions of the migrations that have been applied.
+fn applied(connection: &mut AnyConnection) -> Result<BTreeSet<String>, OpenError> {
+    let applied = dialect::migrations::applied(connection);
+    let applied = applied.map_err(|error| error::store_error(&error))?;
+    Ok(applied.into_iter().collect())
 }
 
 fn names(migrations: &Migrations) -> Vec<String> {

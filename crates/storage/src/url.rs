@@ -14,6 +14,11 @@ pub enum InvalidDatabaseUrl {
     /// The path of an SQLite file is missing.
     #[error("sqlite: needs the path of a file")]
     NoPath,
+    /// A character of the user's name, the password or the database's name is one that ends them.
+    #[error(
+        "a / or @ in a user name, a password or the name of a database is written as %2F or %40"
+    )]
+    Unescaped,
     /// SQLite would keep it in memory, where every connection has a database of its own.
     #[error("sqlite: needs the path of a file; a database in memory can't be shared")]
     InMemory,
@@ -57,7 +62,13 @@ impl FromStr for DatabaseUrl {
     type Err = InvalidDatabaseUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidDatabaseUrl> {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        if let Some(rest) = ["postgres://", "postgresql://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))
+        {
+            if is_torn(rest) {
+                return Err(InvalidDatabaseUrl::Unescaped);
+            }
             return Ok(Self(Engine::Postgres(text.to_owned())));
         }
         let path = text
@@ -90,20 +101,36 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// The passwords in a URL of libpq's: after the user, and among the parameters.
+/// Whether libpq would take a piece of the credentials for the host, the port or the database, and say so
+/// in its messages. It ends them at the first `@`, unless a `/` comes before that.
+fn is_torn(rest: &str) -> bool {
+    let host_and_path = match rest.find(['@', '/']) {
+        Some(at) if rest.get(at..).is_some_and(|end| end.starts_with('@')) => rest.get(at + 1..),
+        _ => Some(rest),
+    };
+    let host_and_path = host_and_path.unwrap_or_default();
+    let before_parameters = host_and_path.split('?').next();
+    before_parameters.is_some_and(|text| text.contains('@'))
+}
+
+/// The secrets in a URL of libpq's: the password after the user, and those among the parameters.
 fn secrets(url: &str) -> Vec<&str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    // A password with a slash or a question mark in it is not well formed and yet a secret, so all up
-    // to the last `@` counts.
     let in_authority = rest
-        .rsplit_once('@')
+        .split_once('@')
+        .filter(|(credentials, _)| !credentials.contains('/'))
         .and_then(|(credentials, _)| credentials.split_once(':'))
         .map(|(_, password)| password);
     let in_parameters = url
         .split(['?', '&'])
         .skip(1)
         .filter_map(|parameter| parameter.split_once('='))
-        .filter(|(name, _)| name.contains("password"))
+        .filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            ["password", "secret", "token"]
+                .iter()
+                .any(|secret| name.contains(secret))
+        })
         .map(|(_, value)| value);
     in_authority
         .into_iter()
@@ -151,11 +178,32 @@ mod tests {
     #[test]
     fn a_password_is_not_printed() {
         prints_as("postgres://me:s3cret@db/cp", "postgres://me:***@db/cp");
-        prints_as("postgres://me:s3@/?ret@db/cp", "postgres://me:***@db/cp");
+        prints_as("postgres://me:s3?ret@db/cp", "postgres://me:***@db/cp");
+        prints_as("postgres://me:s3%2Fret@db/cp", "postgres://me:***@db/cp");
         prints_as(
             "postgres://db/cp?user=me&password=s3cret",
             "postgres://db/cp?user=me&password=***",
         );
+        prints_as(
+            "postgres://db/cp?sslpassword=s3&oauth_client_secret=s4",
+            "postgres://db/cp?sslpassword=***&oauth_client_secret=***",
+        );
+    }
+
+    /// libpq would take a piece of the password for a host or a port, and name it in its messages.
+    #[test]
+    fn a_password_that_is_not_escaped_is_refused() {
+        let why = InvalidDatabaseUrl::Unescaped;
+        is_refused("postgres://me:s3/ret@db/cp", why);
+        is_refused("postgres://me:s3@ret@db/cp", why);
+        is_refused("postgres://me:s3@/?ret@db/cp", why);
+        assert!(!why.to_string().contains("s3"));
+        // Those are none.
+        prints_as(
+            "postgres://db/cp?user=me@corp",
+            "postgres://db/cp?user=me@corp",
+        );
+        prints_as("postgres://me@db/cp", "postgres://me@db/cp");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Admin keys by the command line: for the day when nobody has one any more.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use ids::{AdminKeyId, Name};
 use keys::KeyQueries as _;
@@ -8,8 +8,8 @@ use storage::SqlDatabase;
 use stores::Database as _;
 use time::format_description::well_known::Rfc3339;
 
-use super::{print, world};
-use crate::{pepper, settings::Settings};
+use super::{prepare::with_peppers, print, world};
+use crate::settings::Settings;
 
 #[derive(Subcommand)]
 pub enum AdminKeyCommand {
@@ -32,6 +32,10 @@ pub enum AdminKeyCommand {
 pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
     runtime.block_on(async {
+        if matches!(command, AdminKeyCommand::Create { .. }) {
+            // A key may come before the first start. A database that is older is left to `migrate`.
+            storage::migrate_if_empty(&settings.database_url)?;
+        }
         let db = SqlDatabase::open(&settings.database_url)?;
         match command {
             AdminKeyCommand::Create { name } => create(settings, &db, name).await,
@@ -43,15 +47,12 @@ pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> 
 
 async fn create(settings: &Settings, db: &SqlDatabase, name: String) -> anyhow::Result<()> {
     let name = Name::new(name).context("--name")?;
-    let stored = db.read(|view| view.pepper_check()).await?;
-    let peppers = pepper::load(settings, false)?;
-    // Under another pepper than the server's the key would never verify.
-    ensure!(
-        stored == peppers.check_values().next(),
-        "the pepper is not the one that this database is in use with; start the server first, or give \
-         the same settings as it has"
-    );
-    let (key, secret) = service::admin_key_create(db, &world(), &peppers, name).await?;
+    let world = world();
+    let (_, (key, secret)) = with_peppers(db, settings, async |peppers| {
+        service::admin_key_create(db, &world, peppers, name.clone()).await
+    })
+    .await
+    .context("start the server first, or give the same settings as it has")?;
     print(&format!(
         "{}  {}\n\nIt is shown this once.\n",
         key.id,

@@ -2,16 +2,22 @@
 
 mod admin_key;
 mod audit;
+mod first_key;
 mod guard;
+mod init;
+mod prepare;
 mod serve;
 
 use std::{
     ffi::OsString,
     io::{Write as _, stdout},
+    process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use service::World;
 use time::OffsetDateTime;
 
@@ -61,10 +67,20 @@ enum Command {
     Guard { program: OsString, verb: String },
 }
 
+/// Keeps other processes of the same user out of this one's memory and environment, where secrets are:
+/// the operator's programs run as the same user. One that runs as root is not kept out.
+pub fn shield() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("other processes of this user can read the server's memory: {error}");
+    }
+}
+
 /// Does what the command line asks for.
-pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
+pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
     let CommandLine { sources, command } = command_line;
     match command.unwrap_or(Command::Serve) {
+        Command::Serve if init::is_needed() => return init::run(),
         Command::Serve => serve::run(&sources.load()?),
         Command::Migrate => migrate(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
@@ -77,6 +93,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<()> {
         }
         Command::Openapi => print(&openapi::text(&routes::described(), openapi::EXAMPLE_URL)?),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn migrate(settings: &Settings) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Serving: from settings to a running server, and its end.
 
 use std::{
-    io::{self, ErrorKind, Write as _, stdout},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,18 +11,17 @@ use actix_web::{App as ActixApp, HttpServer};
 use anyhow::Context as _;
 use keys::KeyQueries as _;
 use ratelimit::MemoryLimiter;
-use service::{FirstStart, Service};
+use service::Service;
 use storage::SqlDatabase;
 use stores::Database as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::world;
+use super::{first_key, prepare::with_peppers, world};
 use crate::{
     background::Background,
     handlers::reference::Published,
     http::{App, PreparedRefusal},
     metrics::Metrics,
-    pepper,
     provisioner::ChosenProvisioner,
     routes,
     settings::Settings,
@@ -57,10 +56,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         sqlite_batch: settings.sqlite_batch,
     };
     let db = SqlDatabase::open_with(&settings.database_url, options)?;
-    let known = db.read(|view| view.pepper_check()).await?;
-    let peppers = pepper::load(settings, known.is_none())?;
     let world = world();
-    let first = service::prepare(&db, &world, &peppers, settings.admin_key.as_ref()).await?;
+    let (peppers, first) = with_peppers(&db, settings, async |peppers| {
+        service::prepare(&db, &world, peppers, settings.admin_key.as_ref()).await
+    })
+    .await?;
     warn_without_admin(&db).await?;
     let public_url = settings
         .public_url
@@ -112,7 +112,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     .context("can't serve on the socket")?
     .run();
     tracing::info!(%address, database = %settings.database_url, "listening on http://{address}");
-    greet(&first, address);
+    if let Some(key) = &first.admin_key {
+        first_key::hand_over(key, address, &settings.data_dir);
+    }
     let ended = server.await;
     background.stop().await;
     if let Err(error) = app.service.database().settle().await {
@@ -164,25 +166,4 @@ async fn warn_without_admin(db: &SqlDatabase) -> anyhow::Result<()> {
         tracing::warn!("no admin key is in force; make one with `molecule-cp admin-key create`");
     }
     Ok(())
-}
-
-/// Shows the first admin key, with a line that can be pasted as it is.
-fn greet(first: &FirstStart, address: SocketAddr) {
-    let Some(key) = &first.admin_key else { return };
-    let text = format!(
-        "\nAdmin key, shown this once. Keep it safe:\n\n  {key}\n\nIssue a partner key with it:\n\n  \
-         curl -X POST http://{address}/cp/admin/partner-keys \\\n    -H 'Authorization: Bearer {key}' \
-         \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"name\": \"acme-ci-pipeline\", \
-         \"scopes\": [\"orgs:create\", \"orgs:list\"]}}'\n\n",
-        key = key.expose(),
-    );
-    if let Err(error) = stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout().flush())
-    {
-        tracing::error!(
-            "the first admin key could not be shown ({error}); make another with \
-             `molecule-cp admin-key create`"
-        );
-    }
 }

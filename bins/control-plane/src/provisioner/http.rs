@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use webhooks::{EndpointUrl, Message, Posting, Reach, Reception, Sender as _, WebhookSecret};
 
-use super::{again, failed, message::verb, reason::clean};
+use super::{again, failed, message::verb, reason::clean, trust};
 use crate::{settings::HttpSettings, webhooks::HttpSender};
 
 /// A service that makes orgs and takes them away.
@@ -46,7 +46,10 @@ impl Http {
     /// The service of these settings.
     pub fn new(settings: &HttpSettings, login_url: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            sender: HttpSender::new(Reach::Anywhere)?,
+            sender: HttpSender::trusting(
+                Reach::Anywhere,
+                trust::roots(settings.ca_file.as_deref())?,
+            )?,
             url: settings.url.clone(),
             secret: settings.secret.clone(),
             timeout: settings.timeout,

@@ -6,6 +6,7 @@ mod http;
 mod message;
 mod reason;
 pub mod report;
+mod trust;
 
 use std::{future::Future, time::Instant};
 

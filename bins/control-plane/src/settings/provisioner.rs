@@ -35,6 +35,8 @@ pub struct HttpSettings {
     pub url: EndpointUrl,
     /// What they are signed with.
     pub secret: WebhookSecret,
+    /// Certificates that are trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// How many messages there may be on their way at once.
@@ -56,6 +58,7 @@ impl ProvisionerSettings {
         belongs("provisioner_env", &raw.provisioner_env, &["exec"])?;
         belongs("provisioner_url", &raw.provisioner_url, &["http"])?;
         belongs("provisioner_secret", &raw.provisioner_secret, &["http"])?;
+        belongs("provisioner_ca_file", &raw.provisioner_ca_file, &["http"])?;
         let both = ["exec", "http"];
         belongs("provisioner_timeout", &raw.provisioner_timeout, &both)?;
         belongs("provisioner_at_once", &raw.provisioner_at_once, &both)?;
@@ -80,8 +83,15 @@ impl ProvisionerSettings {
             ],
             Self::Http(http) => vec![
                 ("provisioner", "http".to_owned()),
-                ("provisioner_url", http.url.as_str().to_owned()),
+                ("provisioner_url", masked(&http.url)),
                 ("provisioner_secret", MASKED.to_owned()),
+                (
+                    "provisioner_ca_file",
+                    http.ca_file
+                        .as_ref()
+                        .map(|path| path.display().to_string())
+                        .unwrap_or_default(),
+                ),
                 ("provisioner_timeout", http.timeout.as_secs().to_string()),
                 ("provisioner_at_once", http.at_once.to_string()),
             ],
@@ -124,9 +134,24 @@ fn http(raw: &RawSettings) -> anyhow::Result<HttpSettings> {
     Ok(HttpSettings {
         url: EndpointUrl::new(url, Reach::Anywhere).context("provisioner_url")?,
         secret: WebhookSecret::parse(secret).context("provisioner_secret")?,
+        ca_file: raw.provisioner_ca_file.as_ref().map(PathBuf::from),
         timeout: seconds(raw, "30")?,
         at_once: at_once(raw, "32")?,
     })
+}
+
+/// The URL as it is shown: what its query says may be a secret.
+fn masked(url: &EndpointUrl) -> String {
+    let mut shown = url.parts().clone();
+    let names: Vec<String> = shown
+        .query_pairs()
+        .map(|(name, _)| name.into_owned())
+        .collect();
+    if !names.is_empty() {
+        let masked: Vec<String> = names.iter().map(|name| format!("{name}=***")).collect();
+        shown.set_query(Some(&masked.join("&")));
+    }
+    shown.into()
 }
 
 fn seconds(raw: &RawSettings, default: &str) -> anyhow::Result<Duration> {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn settings(toml: &str) -> anyhow::Result<Settings> {
-    Settings::new(toml::from_str(toml)?)
+    Settings::new(raw::parse(toml)?)
 }
 
 #[track_caller]
@@ -61,7 +61,57 @@ fn what_is_wrong_is_named() {
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
     refused("plans = \" , \"", "plans");
-    refused("lisen = \"x\"", "lisen");
+    refused("lisen = \"x\"", "did you mean listen?");
+}
+
+#[test]
+fn no_url_is_shown_with_its_secrets() {
+    for url in [
+        "public_url = \"https://me:s3cret@cp.example.com\"",
+        "login_url = \"https://me:s3/cret@app.example.com/login\"",
+        "provisioner = \"http\"\nprovisioner_url = \"http://10.0.0.7/orgs?token=s3cret&x=s3c\"\n\
+         provisioner_secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+        "database_url = \"postgres://localhost/cp?sslmode=disable&sslpassword=s3cret\"",
+    ] {
+        let text = settings(url).unwrap().to_string();
+        assert!(!text.contains("s3c") && text.contains("***"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let toml = format!("admin_key_file = \"{}\"", file.display());
+    refused(&toml, "admin_key_file");
+    for (written, read) in [("\n", true), ("\r\n", true), ("", true), ("\n\n", false)] {
+        std::fs::write(&file, format!("{}{written}", "k".repeat(32))).unwrap();
+        match settings(&toml) {
+            Ok(settings) => {
+                assert!(read, "{written:?}");
+                assert_eq!(settings.admin_key.unwrap().expose(), "k".repeat(32));
+            }
+            Err(error) => assert!(!read, "{written:?}: {error:#}"),
+        }
+    }
+    std::fs::write(&file, "\n").unwrap();
+    refused(&toml, "is empty");
+    refused(
+        &format!("{toml}\nadmin_key = \"{}\"", "k".repeat(32)),
+        "both given",
+    );
+    refused("pepper_file = \"/nowhere\"", "/nowhere");
+}
+
+#[test]
+fn a_flag_outweighs_the_file_of_a_secret_in_the_file() {
+    let flags = RawSettings {
+        admin_key: Some("k".repeat(32)),
+        ..RawSettings::default()
+    };
+    let file = raw::parse("admin_key_file = \"/nowhere\"").unwrap();
+    let settings = Settings::new(flags.or(file)).unwrap();
+    assert_eq!(settings.admin_key.unwrap().expose(), "k".repeat(32));
 }
 
 #[test]
@@ -70,7 +120,7 @@ fn flags_outweigh_the_file() {
         listen: Some("127.0.0.1:1".into()),
         ..RawSettings::default()
     };
-    let file = toml::from_str("listen = \"127.0.0.1:2\"\ndata_dir = \"/x\"").unwrap();
+    let file = raw::parse("listen = \"127.0.0.1:2\"\ndata_dir = \"/x\"").unwrap();
     let settings = Settings::new(flags.or(file)).unwrap();
     assert_eq!(settings.listen.port(), 1);
     assert_eq!(settings.data_dir, PathBuf::from("/x"));

@@ -6,4 +6,4 @@
 mod connect;
 mod sender;
 
-pub use self::sender::HttpSender;
+pub use self::{connect::public_roots, sender::HttpSender};

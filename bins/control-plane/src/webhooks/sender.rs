@@ -39,7 +39,8 @@ impl HttpSender {
         Self::trusting(reach, public_roots())
     }
 
-    fn trusting(reach: Reach, roots: RootCertStore) -> anyhow::Result<Self> {
+    /// A sender that trusts these certificate authorities.
+    pub fn trusting(reach: Reach, roots: RootCertStore) -> anyhow::Result<Self> {
         let tls = tls(roots)?;
         Ok(Self { reach, tls })
     }

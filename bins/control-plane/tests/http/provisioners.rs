@@ -4,6 +4,7 @@ mod ends;
 mod example;
 mod exec;
 mod http;
+mod processes;
 
 use serde_json::{Value, json};
 
