@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is measured and what measures, and runs `bench/performance`.
+//! `cargo xtask bench`: builds what is measured and what measures, and runs a program of `bench/`.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::Workspace;
 
-/// What is built, all of it in release.
-const PACKAGES: [&str; 5] = [
+/// What `bench/performance` measures and is measured by, all of it built in release.
+const PERFORMANCE: [&str; 5] = [
     "molecule-cp",
     "bench-bare",
     "bench-growth",
@@ -15,26 +15,36 @@ const PACKAGES: [&str; 5] = [
     "bench-performance",
 ];
 
-/// Runs the verb; the arguments are for `bench/performance`.
+/// Runs the verb. Arguments that begin with `isolation` are for `bench/isolation`, others for
+/// `bench/performance`.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
-    let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
+    match args {
+        [first, rest @ ..] if first == "isolation" => {
+            measure(workspace, &["molecule-cp", "bench-isolation"], &[], rest)
+        }
+        args => measure(workspace, &PERFORMANCE, &["--root", "."], args),
+    }
+}
+
+/// Builds some packages and runs the last of them.
+fn measure(
+    workspace: &Workspace,
+    packages: &[&str],
+    fixed: &[&str],
+    args: &[OsString],
+) -> Result<ExitCode> {
     let built = workspace
         .cargo()
         .args(["build", "--release"])
-        .args(packages)
+        .args(packages.iter().flat_map(|name| ["--package", name]))
         .status()
         .context("cargo could not be run")?;
     ensure!(built.success(), "what is measured does not build");
+    let program = packages.last().context("there is nothing to run")?;
     let ran = workspace
         .cargo()
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "bench-performance",
-        ])
-        .args(["--", "--root", "."])
+        .args(["run", "--quiet", "--release", "--package", program, "--"])
+        .args(fixed)
         .args(args)
         .status()?;
     Ok(if ran.success() {
