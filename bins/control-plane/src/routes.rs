@@ -90,6 +90,9 @@ routes! {
     "/cp/admin/audit-events" {
         GET ADMIN_AUDIT_LIST audit_events::list;
     }
+    "/cp/admin/audit-events/{id}" {
+        GET ADMIN_AUDIT_READ audit_events::read;
+    }
     "/cp/orgs" {
         POST ORG_CREATE orgs::create;
         GET ORG_LIST orgs::list;
@@ -114,6 +117,9 @@ routes! {
     }
     "/cp/audit-events" {
         GET AUDIT_LIST audit_events::list;
+    }
+    "/cp/audit-events/{id}" {
+        GET AUDIT_READ audit_events::read;
     }
     "/cp/webhook-endpoints" {
         POST WEBHOOK_CREATE webhooks::create;

@@ -1,5 +1,7 @@
 //! Audit events on the wire.
 
+use std::sync::Arc;
+
 use audit::{Action, Actor, ActorId, AuditSight, Details, Event, EventFilter, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use serde::Serialize;
@@ -117,6 +119,20 @@ impl From<Event> for EventView {
     }
 }
 
+/// A text that can't be the id of a request.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 128 letters, digits or characters of \"._-\"")]
+struct NoRequestId;
+
+fn request_id(text: &str) -> Result<Arc<str>, NoRequestId> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=128).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.into())
+    } else {
+        Err(NoRequestId)
+    }
+}
+
 /// Reads which events to list within a sight. The operator may ask for one partner's.
 ///
 /// # Errors
@@ -141,6 +157,7 @@ pub fn event_filter(query: &mut Query, sight: AuditSight) -> Result<EventFilter,
         org_id: query.filter("org_id", str::parse::<OrgId>)?,
         action: query.filter("action", str::parse::<Action>)?,
         outcome: query.filter("outcome", str::parse::<Outcome>)?,
+        request_id: query.filter("request_id", request_id)?,
         since: query.filter("since", parse_time)?,
         until: query.filter("until", parse_time)?,
     })

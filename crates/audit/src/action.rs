@@ -85,6 +85,8 @@ actions! {
     BillingUpdate = "billing.update";
     /// Audit events were listed.
     AuditList = "audit.list";
+    /// An audit event was read.
+    AuditRead = "audit.read";
     /// Old audit events were deleted.
     AuditPrune = "audit.prune";
     /// A webhook endpoint was made.

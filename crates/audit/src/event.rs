@@ -59,6 +59,8 @@ pub enum TargetKind {
     Workspace,
     /// The audit log.
     AuditLog,
+    /// An audit event.
+    AuditEvent,
     /// A webhook endpoint.
     WebhookEndpoint,
     /// Nothing that exists.
@@ -76,6 +78,7 @@ impl TargetKind {
             Self::Org => "org",
             Self::Workspace => "workspace",
             Self::AuditLog => "audit_log",
+            Self::AuditEvent => "audit_event",
             Self::WebhookEndpoint => "webhook_endpoint",
             Self::Route => "route",
         }
@@ -91,6 +94,7 @@ impl TargetKind {
             Self::Org,
             Self::Workspace,
             Self::AuditLog,
+            Self::AuditEvent,
             Self::WebhookEndpoint,
             Self::Route,
         ]

@@ -1,6 +1,8 @@
 //! What a store of audit events must offer.
 
-use ids::{AdminKeyId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
+use std::sync::Arc;
+
+use ids::{AdminKeyId, EventId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
 
 use crate::{Action, Actor, Event, Outcome};
@@ -70,6 +72,8 @@ pub struct EventFilter {
     pub action: Option<Action>,
     /// How it ended.
     pub outcome: Option<Outcome>,
+    /// What was done by the request with this id.
+    pub request_id: Option<Arc<str>>,
     /// From this time on.
     pub since: Option<OffsetDateTime>,
     /// Before this time.
@@ -87,6 +91,7 @@ impl EventFilter {
             org_id: None,
             action: None,
             outcome: None,
+            request_id: None,
             since: None,
             until: None,
         }
@@ -101,6 +106,10 @@ impl EventFilter {
             && (self.org_id.is_none() || event.org_id == self.org_id)
             && self.action.is_none_or(|action| event.action == action)
             && self.outcome.is_none_or(|how| event.outcome == how)
+            && self.request_id.as_ref().is_none_or(|id| {
+                let request = event.request.as_ref();
+                request.is_some_and(|request| request.id == *id)
+            })
             && self.since.is_none_or(|since| event.occurred_at >= since)
             && self.until.is_none_or(|until| event.occurred_at < until)
     }
@@ -119,6 +128,9 @@ pub struct Pruned {
 pub trait AuditQueries {
     /// What can go wrong in the store.
     type Error;
+
+    /// The event of this id, if it is in sight.
+    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, Self::Error>;
 
     /// Events, newest first.
     fn events(

@@ -92,6 +92,8 @@ pub mod operations {
         ORG_RETRY = OrgRetry on Org by Admin;
         /// List all events.
         ADMIN_AUDIT_LIST = AuditList on AuditLog by Admin;
+        /// Read any event.
+        ADMIN_AUDIT_READ = AuditRead on AuditEvent by Admin;
         /// Create an org.
         ORG_CREATE = OrgCreate on Org by Partner(&[Scope::OrgsCreate]);
         /// List the partner's orgs.
@@ -114,6 +116,8 @@ pub mod operations {
         BILLING_READ = BillingRead on Org by Partner(&[Scope::BillingRead]);
         /// List the partner's events.
         AUDIT_LIST = AuditList on AuditLog by Partner(&[Scope::AuditRead]);
+        /// Read one of the partner's events.
+        AUDIT_READ = AuditRead on AuditEvent by Partner(&[Scope::AuditRead]);
         /// Make a webhook endpoint.
         WEBHOOK_CREATE = WebhookCreate on WebhookEndpoint by Partner(WEBHOOKS);
         /// List the partner's webhook endpoints.

@@ -3,7 +3,7 @@
 use api::{EventView, ListParams, event_filter};
 use ids::TypedId as _;
 
-use super::page;
+use super::{json, page};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
@@ -16,4 +16,10 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .audit_list(&http.context, filter, params.page)
         .await?;
     page(answer, &params, |event| event.id.ulid(), EventView::from)
+}
+
+pub async fn read(http: Http) -> Result<Reply, Failure> {
+    http.no_query()?;
+    let answer = http.service().audit_read(&http.context, http.id()?).await?;
+    json(answer, EventView::from)
 }

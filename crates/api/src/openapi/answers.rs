@@ -45,6 +45,8 @@ pub enum Shape {
     Workspaces,
     /// A billing state.
     Billing,
+    /// An audit event.
+    Event,
     /// Audit events.
     Events,
     /// A webhook endpoint.
@@ -85,6 +87,7 @@ impl Shape {
         Self::Workspace,
         Self::Workspaces,
         Self::Billing,
+        Self::Event,
         Self::Events,
         Self::WebhookEndpoint,
         Self::WebhookEndpoints,
@@ -110,6 +113,7 @@ impl Shape {
             Self::Workspace => "Workspace",
             Self::Workspaces => "WorkspaceList",
             Self::Billing => "Billing",
+            Self::Event => "AuditEvent",
             Self::Events => "AuditEventList",
             Self::WebhookEndpoint => "WebhookEndpoint",
             Self::WebhookEndpoints => "WebhookEndpointList",

@@ -35,6 +35,7 @@ pub(super) fn example(shape: Shape) -> Option<Value> {
         Shape::Workspace => workspace(),
         Shape::Workspaces => page_of(workspace()),
         Shape::Billing => billing(),
+        Shape::Event => event(),
         Shape::Events => page_of(event()),
         Shape::WebhookEndpoint => endpoint().into(),
         Shape::WebhookEndpoints => page_of(endpoint().into()),

@@ -42,6 +42,8 @@ pub enum Param {
     Action,
     /// Events that ended so.
     Outcome,
+    /// Events of this request.
+    RequestId,
     /// Events from this time on.
     Since,
     /// Events before this time.
@@ -120,6 +122,11 @@ impl Param {
                 "outcome",
                 forms::outcome().into(),
                 "Events that ended so alone.",
+            ),
+            Self::RequestId => (
+                "request_id",
+                forms::of::request_id().into(),
+                "The events of the request that had this `X-Request-Id`.",
             ),
             Self::Since => (
                 "since",

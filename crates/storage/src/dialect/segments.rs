@@ -132,6 +132,22 @@ pub(crate) fn from(
         .load(connection)
 }
 
+/// The bodies of the segments whose ids go from `low` or above to `id` or beyond, and have `id` between
+/// their first and their last.
+pub(crate) fn around(
+    connection: &mut AnyConnection,
+    id: &[u8],
+    low: &[u8],
+) -> QueryResult<Vec<Vec<u8>>> {
+    audit_segments::table
+        .filter(audit_segments::first_id.le(id))
+        .filter(audit_segments::first_id.ge(low))
+        .filter(audit_segments::last_id.ge(id))
+        .order(audit_segments::first_id.desc())
+        .select(audit_segments::body)
+        .load(connection)
+}
+
 /// The seconds, last ids and bodies of segments.
 type Stored = Vec<(i64, Vec<u8>, Vec<u8>)>;
 

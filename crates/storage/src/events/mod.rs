@@ -3,14 +3,15 @@
 mod bounds;
 mod encode;
 pub(crate) mod index;
+mod one;
 mod prune;
 mod row;
 mod segment;
 mod walk;
 mod write;
 
-use audit::{AuditQueries, AuditStore, Event, EventFilter, Pruned};
-use ids::{Page, PageRequest, Ulid};
+use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned};
+use ids::{EventId, Page, PageRequest, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -28,6 +29,11 @@ use crate::{
 
 impl<M> AuditQueries for Session<M> {
     type Error = StoreError;
+
+    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, StoreError> {
+        let event = one::find(self, id)?;
+        Ok(event.filter(|event| sight.includes(event)))
+    }
 
     fn events(
         &mut self,

@@ -193,6 +193,9 @@ fn wanted<'a>(filter: &EventFilter, bounds: Bounds) -> Query<'a> {
     if let Some(outcome) = filter.outcome {
         query = query.filter(audit_events::outcome.eq(outcome.as_str()));
     }
+    if let Some(id) = &filter.request_id {
+        query = query.filter(audit_events::request_id.eq(id.to_string()));
+    }
     // The order of the ids bounds what is scanned, the time itself decides.
     if let Some(since) = filter.since {
         query = query.filter(audit_events::occurred_at.ge(values::micros(since)));
@@ -219,6 +222,15 @@ fn limit(rows: usize) -> i64 {
 
 fn events(rows: Vec<EventRow>) -> Result<Vec<Event>, StoreError> {
     rows.into_iter().map(Event::try_from).collect()
+}
+
+/// The event of this id.
+pub(super) fn one<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
+    let query = audit_events::table
+        .filter(audit_events::id.eq(id.to_string()))
+        .select(EventRow::as_select());
+    let rows = session.run(|connection| query.load(connection))?;
+    Ok(events(rows)?.into_iter().next())
 }
 
 /// Up to `most` of the events that the filter lists within the bounds, the newest.

@@ -231,6 +231,10 @@ impl<'a> Body<'a> {
                 .outcome
                 .is_none_or(|outcome| says(entry.outcome, outcome.as_str()))
             && filter
+                .request_id
+                .as_deref()
+                .is_none_or(|id| entry.is_of_request(id))
+            && filter
                 .since
                 .is_none_or(|since| entry.micros() >= values::micros(since))
             && filter
@@ -337,6 +341,16 @@ impl<'a> Body<'a> {
 }
 
 impl Entry<'_> {
+    /// Whether it is of the request with this id.
+    fn is_of_request(&self, id: &str) -> bool {
+        self.call.as_ref().is_some_and(|call| match call.id {
+            CallId::Clients(text) => text == id,
+            CallId::Ours(ours) => id
+                .parse::<RequestId>()
+                .is_ok_and(|id| bytes(id.ulid()) == ours),
+        })
+    }
+
     /// When it happened, in microseconds since 1970.
     pub(super) fn micros(&self) -> i64 {
         id_micros(ulid(self.id)).saturating_add(self.after_id)

@@ -98,7 +98,9 @@ pub async fn an_event_keeps_all_its_fields<D: Database>(db: D) {
 
 /// No name is lost between here and there.
 pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db: D) {
-    use audit::TargetKind::{AdminKey, AuditLog, Org, Partner, PartnerKey, Route, Workspace};
+    use audit::TargetKind::{
+        AdminKey, AuditEvent, AuditLog, Org, Partner, PartnerKey, Route, Workspace,
+    };
     let world = World::new(db);
     let system = Actor::System { partner_id: None };
     let mut events = Vec::new();
@@ -107,7 +109,7 @@ pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db
         events.insert(0, Event { action, ..event });
     }
     for kind in [
-        Partner, PartnerKey, AdminKey, Org, Workspace, AuditLog, Route,
+        Partner, PartnerKey, AdminKey, Org, Workspace, AuditLog, AuditEvent, Route,
     ] {
         for target in [Target::all(kind), Target::one(kind, "x")] {
             let event = world.build.event_by(system);

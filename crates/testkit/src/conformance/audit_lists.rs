@@ -231,6 +231,7 @@ pub async fn filters_of_events_hold_together<D: Database>(db: D) {
             org_id: Some(org),
             action: Some(Action::OrgCreate),
             outcome: Some(Outcome::Denied),
+            request_id: wanted.request.as_ref().map(|request| request.id.clone()),
             since: Some(at(10)),
             until: Some(at(11)),
         };

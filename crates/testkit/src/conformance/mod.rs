@@ -6,6 +6,7 @@
 pub mod admin_keys;
 pub mod audit;
 pub mod audit_history;
+pub mod audit_ids;
 pub mod audit_lists;
 pub mod endings;
 pub mod key_changes;
@@ -66,6 +67,11 @@ macro_rules! conformance_rules {
                 no_filter_of_events_reaches_beyond_the_sight
                 since_is_inclusive_and_until_exclusive
                 events_are_paged_newest_first
+            }
+            audit_ids {
+                an_event_is_found_by_its_id_within_the_sight_alone
+                each_of_many_events_is_found_by_its_id
+                events_are_found_by_the_id_of_their_request
             }
             key_changes {
                 every_change_of_what_is_remembered_has_a_revision_of_its_own

@@ -1,7 +1,7 @@
 //! Audit events in memory.
 
-use audit::{AuditQueries, AuditStore, Event, EventFilter, Pruned};
-use ids::{Page, PageRequest, TypedId as _, Ulid};
+use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned};
+use ids::{EventId, Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -9,6 +9,11 @@ use super::session::{MemoryTx, Session};
 
 impl<Mode> AuditQueries for Session<Mode> {
     type Error = StoreError;
+
+    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, StoreError> {
+        let event = self.state.events.get(&id);
+        Ok(event.filter(|event| sight.includes(event)).cloned())
+    }
 
     fn events(
         &mut self,

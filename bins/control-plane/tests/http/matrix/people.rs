@@ -67,7 +67,11 @@ impl Cell {
     /// Whether there is such a case of an operation: no id of a foreign thing where there is no id.
     pub const fn fits(self, of: Of) -> bool {
         let asks_for_another = matches!(self, Self::Foreign | Self::Missing | Self::AdminMissing);
-        !asks_for_another || matches!(of, Of::Partner | Of::Key | Of::Org | Of::Endpoint)
+        !asks_for_another
+            || matches!(
+                of,
+                Of::Partner | Of::Key | Of::Org | Of::Endpoint | Of::Event
+            )
     }
 }
 
@@ -82,6 +86,9 @@ pub struct People<'a> {
     own_endpoint: String,
     foreign_endpoint: String,
     delivery: String,
+    own_event: String,
+    other_event: String,
+    foreign_event: String,
     revoked: Caller,
     expired: Caller,
     disabled: Caller,
@@ -133,6 +140,12 @@ impl<'a> People<'a> {
             thread::sleep(Duration::from_millis(100));
             (admin.get(&expired.path()).expect(200)["status"] == "expired").then_some(())
         });
+        let event = |caller: &Caller, org: &Value| {
+            let path = format!("/cp/audit-events?action=org.create&org_id={}", id(org));
+            id(&caller.all(&path)[0])
+        };
+        let (own_event, other_event) = (event(&maker, &own), event(&maker, &other));
+        let foreign_event = event(&stranger, &foreign);
         let admin_id = admin.get("/cp/whoami").expect(200)["credential"]["id"].clone();
         Self {
             server,
@@ -142,6 +155,9 @@ impl<'a> People<'a> {
             own_endpoint,
             foreign_endpoint,
             delivery,
+            own_event,
+            other_event,
+            foreign_event,
             maker,
             stranger,
             revoked,
@@ -209,6 +225,10 @@ impl<'a> People<'a> {
             (Of::Endpoint, Cell::Missing | Cell::AdminMissing) => missing("whe"),
             (Of::Endpoint, Cell::Foreign) => self.foreign_endpoint.clone(),
             (Of::Endpoint, _) => self.own_endpoint.clone(),
+            (Of::Event, Cell::Missing | Cell::AdminMissing) => missing("evt"),
+            (Of::Event, Cell::Foreign) => self.foreign_event.clone(),
+            (Of::Event, Cell::BoundElsewhere) => self.other_event.clone(),
+            (Of::Event, _) => self.own_event.clone(),
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Of {
     Org,
     /// A webhook endpoint, with a delivery where one is named.
     Endpoint,
+    /// An audit event.
+    Event,
     /// A code of a problem.
     Problem,
 }
@@ -114,7 +116,7 @@ fn subscription() -> Value {
     json!({"subscription": {"status": "trialing"}})
 }
 
-use Of::{Endpoint, Key, Nothing, Org, Partner, Problem};
+use Of::{Endpoint, Event, Key, Nothing, Org, Partner, Problem};
 use Who::{Admin, Any, Scopes};
 
 const LIST: Who = Scopes(&["orgs:list"]);
@@ -147,6 +149,7 @@ pub const TABLE: &[Row] = &[
     // The org is ready, so there is nothing to try again; whoever may not ask does not learn that.
     row("retryOrg", Admin, Org, "org.retry", 409, nothing),
     row("listAllAuditEvents", Admin, Nothing, "audit.list", 200, nothing),
+    row("getAnyAuditEvent", Admin, Event, "audit.read", 200, nothing),
     row("createOrg", Scopes(&["orgs:create"]), Nothing, "org.create", 201, org),
     row("listOrgs", LIST, Nothing, "org.list", 200, nothing),
     row("getOrg", READ, Org, "org.read", 200, nothing),
@@ -159,6 +162,7 @@ pub const TABLE: &[Row] = &[
     row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
     row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),
     row("listAuditEvents", Scopes(&["audit:read"]), Nothing, "audit.list", 200, nothing),
+    row("getAuditEvent", Scopes(&["audit:read"]), Event, "audit.read", 200, nothing),
     row("createWebhookEndpoint", WEBHOOKS, Nothing, "webhook.create", 201, endpoint),
     row("listWebhookEndpoints", WEBHOOKS, Nothing, "webhook.list", 200, nothing),
     row("getWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.read", 200, nothing),

@@ -58,7 +58,8 @@ fields! {
     outcome = form::outcome();
     actor_type = form::one_of(["partner_key", "admin", "system"]);
     target_type = form::one_of([
-        "partner", "partner_key", "admin_key", "org", "workspace", "audit_log", "webhook_endpoint",
+        "partner", "partner_key", "admin_key", "org", "workspace", "audit_log", "audit_event",
+        "webhook_endpoint",
         "route",
     ]);
     maybe_actor_id = form::matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$").or_null();

@@ -231,6 +231,7 @@ pub const ADMIN_AUDIT_LIST: Operation = Operation {
         Param::OrgId,
         Param::Action,
         Param::Outcome,
+        Param::RequestId,
         Param::Since,
         Param::Until,
         Param::Limit,
@@ -238,5 +239,17 @@ pub const ADMIN_AUDIT_LIST: Operation = Operation {
     ],
     body: None,
     answers: &[success(200, "One page of the events.", Shape::Events)],
+    refusals: &[],
+};
+
+/// Read any event.
+pub const ADMIN_AUDIT_READ: Operation = Operation {
+    id: "getAnyAuditEvent",
+    tag: Tag::Audit,
+    summary: "Read any audit event",
+    detail: "`Audit-Event-Id` of an answer is the id of its event.",
+    query: &[],
+    body: None,
+    answers: &[success(200, "The event.", Shape::Event)],
     refusals: &[],
 };

@@ -187,6 +187,7 @@ pub const AUDIT_LIST: Operation = Operation {
         Param::OrgId,
         Param::Action,
         Param::Outcome,
+        Param::RequestId,
         Param::Since,
         Param::Until,
         Param::Limit,
@@ -194,6 +195,18 @@ pub const AUDIT_LIST: Operation = Operation {
     ],
     body: None,
     answers: &[success(200, "One page of the events.", Shape::Events)],
+    refusals: &[],
+};
+
+/// Read one of the partner's events.
+pub const AUDIT_READ: Operation = Operation {
+    id: "getAuditEvent",
+    tag: Tag::Audit,
+    summary: "Read one of the partner's audit events",
+    detail: "Any that the list shows. `Audit-Event-Id` of an answer is the id of its event.",
+    query: &[],
+    body: None,
+    answers: &[success(200, "The event.", Shape::Event)],
     refusals: &[],
 };
 

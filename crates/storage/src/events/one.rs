@@ -1,0 +1,46 @@
+//! Finding one event by its id.
+
+use audit::Event;
+use ids::{EventId, TypedId as _, Ulid};
+use stores::StoreError;
+
+use super::{
+    bounds::{self, MOST_SPAN_MS},
+    row,
+    segment::{Body, bytes, ulid},
+};
+use crate::{dialect, session::Session};
+
+/// The event of this id. What this transaction has yet to write counts too.
+pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
+    let mut unwritten = session.events_to_come().iter();
+    if let Some(event) = unwritten.find(|event| event.id == id) {
+        return Ok(Some(event.clone()));
+    }
+    session.snapshot(|session| {
+        if let Some(event) = row::one(session, id)? {
+            return Ok(Some(event));
+        }
+        let (id, low) = (id.ulid(), lowest_first_id(id.ulid()));
+        let bodies = session
+            .run(|connection| dialect::segments::around(connection, &bytes(id), &bytes(low)))?;
+        for body in bodies {
+            if let Some(event) = in_segment(&Body::read(&body)?, id)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// No segment that has this id begins below.
+fn lowest_first_id(id: Ulid) -> Ulid {
+    bounds::lowest(id.timestamp_ms().saturating_sub(MOST_SPAN_MS))
+}
+
+fn in_segment(body: &Body<'_>, id: Ulid) -> Result<Option<Event>, StoreError> {
+    let entries = body.entries();
+    let found = entries.binary_search_by_key(&id, |entry| ulid(entry.id));
+    let entry = found.ok().and_then(|place| entries.get(place));
+    entry.map(|entry| body.event(entry)).transpose()
+}

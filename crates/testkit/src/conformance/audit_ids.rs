@@ -1,0 +1,143 @@
+//! Events that are looked up: by their own ids, and by those of their requests.
+
+use std::sync::Arc;
+
+use audit::{Actor, AuditSight, Event, EventFilter, Request};
+use ids::{EventId, RequestId, TypedId as _, Ulid};
+use stores::{Database, StoreError};
+
+use super::world::{ALL, World, ids_of, traits::*};
+
+async fn found<D: Database>(world: &World<D>, sight: AuditSight, id: EventId) -> Option<Event> {
+    world.read(move |view| view.event(sight, id)).await
+}
+
+/// What a list would not show is not found either.
+pub async fn an_event_is_found_by_its_id_within_the_sight_alone<D: Database>(db: D) {
+    let world = World::new(db);
+    let build = &world.build;
+    let (p, q, org) = (build.id(), build.id(), build.id());
+    let of_key = Actor::PartnerKey {
+        id: build.id(),
+        partner_id: p,
+    };
+    let about_org = Event {
+        org_id: Some(org),
+        ..build.event_by(of_key)
+    };
+    let about_none = build.event_by(of_key);
+    let of_system = build.event_by(Actor::System {
+        partner_id: Some(p),
+    });
+    let of_admin = build.event_by(Actor::Admin { id: build.id() });
+    let folded = build.event_by(of_key);
+    let events = [&about_org, &about_none, &of_system, &of_admin, &folded];
+    for event in [&about_org, &about_none, &of_system, &of_admin] {
+        world.add_event(event).await;
+    }
+    let fold = folded.clone();
+    world.write(move |tx| tx.event_fold(&fold)).await;
+    for (sight, seen) in [
+        (AuditSight::All, &events[..]),
+        (
+            AuditSight::Partner(p),
+            &[&about_org, &about_none, &of_system, &folded],
+        ),
+        (AuditSight::Partner(q), &[]),
+        (AuditSight::Org(p, org), &[&about_org]),
+        (AuditSight::Org(p, build.id()), &[]),
+        (AuditSight::Org(q, org), &[]),
+    ] {
+        for event in events {
+            let expect = seen.contains(&event).then_some(event);
+            let told = found(&world, sight, event.id).await;
+            assert_eq!(told.as_ref(), expect, "{sight:?}");
+        }
+    }
+    assert_eq!(found(&world, AuditSight::All, build.id()).await, None);
+}
+
+/// Whatever company they were written in, also within the transaction that writes them.
+pub async fn each_of_many_events_is_found_by_its_id<D: Database>(db: D) {
+    let world = World::new(db);
+    let system = Actor::System { partner_id: None };
+    // Segments that overlap, and one that is as long as they get.
+    let starts: [(u128, u64); 4] = [(0, 100), (1, 100), (2, 60_000), (3, 7)];
+    let mut all = Vec::new();
+    for (n, step) in starts {
+        let events: Vec<Event> = (0..3)
+            .map(|part: u64| Event {
+                id: EventId::from_ulid(Ulid::from_parts(1_700_000_000_000 + part * step / 2, n)),
+                ..world.build.event_by(system)
+            })
+            .collect();
+        all.extend(events.clone());
+        world
+            .write(move |tx| {
+                events.iter().try_for_each(|event| tx.event_insert(event))?;
+                for event in &events {
+                    let told = tx.event(AuditSight::All, event.id)?;
+                    assert_eq!(told.as_ref(), Some(event));
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await;
+    }
+    for event in all {
+        let told = found(&world, AuditSight::All, event.id).await;
+        assert_eq!(told, Some(event));
+    }
+    for ms in [1_699_999_999_999, 1_700_000_000_025, 1_700_000_060_001] {
+        let id = EventId::from_ulid(Ulid::from_parts(ms, 0));
+        assert_eq!(found(&world, AuditSight::All, id).await, None);
+    }
+}
+
+/// The client's own ids and ours, of events and folded ones.
+pub async fn events_are_found_by_the_id_of_their_request<D: Database>(db: D) {
+    let world = World::new(db);
+    let build = &world.build;
+    let partner_id = build.id();
+    let by = |id: Arc<str>, partner_id| Event {
+        request: Some(Request {
+            id,
+            ..build.request()
+        }),
+        ..build.event_by(Actor::PartnerKey {
+            id: build.id(),
+            partner_id,
+        })
+    };
+    let ours: Arc<str> = build.id::<RequestId>().to_string().into();
+    let other: Arc<str> = build.id::<RequestId>().to_string().into();
+    let clients: Arc<str> = "build-17_a.b".into();
+    let one = by(Arc::clone(&ours), partner_id);
+    let two = by(Arc::clone(&clients), partner_id);
+    let foreign = by(Arc::clone(&clients), build.id());
+    let without = Event {
+        request: None,
+        ..build.event_by(Actor::System { partner_id: None })
+    };
+    for event in [&one, &two, &foreign, &without, &by(other, partner_id)] {
+        world.add_event(event).await;
+    }
+    let folded = by(Arc::clone(&clients), partner_id);
+    let fold = folded.clone();
+    world.write(move |tx| tx.event_fold(&fold)).await;
+    let all = AuditSight::All;
+    let of_partner = AuditSight::Partner(partner_id);
+    for (sight, id, expect) in [
+        (all, &ours, &[one.id][..]),
+        (all, &clients, &[folded.id, foreign.id, two.id]),
+        (of_partner, &clients, &[folded.id, two.id]),
+        (all, &"build-17".into(), &[]),
+        (all, &ours.to_lowercase().into(), &[]),
+    ] {
+        let filter = EventFilter {
+            request_id: Some(Arc::clone(id)),
+            ..EventFilter::all(sight)
+        };
+        let page = world.read(move |view| view.events(&filter, ALL)).await;
+        assert_eq!(ids_of(&page.items, |event| event.id), expect, "{id}");
+    }
+}
