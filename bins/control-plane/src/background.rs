@@ -8,7 +8,7 @@ use stores::{Database as _, StoreError};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout, timeout_at},
 };
 
 use crate::{http::App, webhooks::HttpSender};
@@ -31,8 +31,10 @@ const MEASURE_WEBHOOKS: Duration = Duration::from_secs(5);
 const COUNT_DUE: Duration = Duration::from_secs(5);
 /// How often calls without a known credential are told in the log.
 const TELL_UNKNOWN: Duration = Duration::from_secs(10);
-/// How long the end of the background work may take.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the end of the background work may take, all of it together.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long the record of the last refusals may take then.
+const LAST_REFUSALS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The background work of one server.
 pub struct Background {
@@ -71,13 +73,17 @@ impl Background {
     /// Ends it all: what was begun is finished, what was counted is written.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
+        let deadline = Instant::now() + SHUTDOWN_GRACE;
         for task in self.tasks {
-            if tokio::time::timeout(FAREWELL, task).await.is_err() {
+            if timeout_at(deadline, task).await.is_err() {
                 tracing::warn!("background work did not end in time; it goes on at the next start");
             }
         }
-        if let Err(error) = self.app.service.record_refusals().await {
-            tracing::error!("refusals by the limit were not recorded: {error}");
+        let recorded = timeout(LAST_REFUSALS_TIMEOUT, self.app.service.record_refusals()).await;
+        match recorded {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("refusals by the limit were not recorded: {error}"),
+            Err(_) => tracing::error!("refusals by the limit were not recorded in time"),
         }
     }
 }

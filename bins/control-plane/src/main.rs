@@ -13,7 +13,10 @@ mod routes;
 mod settings;
 mod webhooks;
 
-use std::process::ExitCode;
+use std::{
+    io::{Write as _, stdout},
+    time::Duration,
+};
 
 use clap::Parser as _;
 
@@ -21,15 +24,30 @@ use clap::Parser as _;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+/// How long the databases may take to close at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn main() {
     let command_line = commands::CommandLine::parse();
     logging::start();
     commands::shield();
-    match commands::run(command_line) {
+    let code = match commands::run(command_line) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            1
         }
+    };
+    if !storage::wait_until_closed(CLOSE_TIMEOUT) {
+        tracing::warn!("the database did not let go in time; it is left as it is");
     }
+    end(code.into())
+}
+
+/// Ends the process without the exit handlers of C libraries. OpenSSL's would take down what a thread that
+/// still speaks to PostgreSQL uses, and for a server that is silent such a thread can't be waited for.
+fn end(code: i32) -> ! {
+    // Whoever has stopped reading needs nothing more.
+    let _ = stdout().flush();
+    signal_hook::low_level::exit(code)
 }

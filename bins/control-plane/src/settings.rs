@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use keys::PlainKey;
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
-use storage::{AuditMode, DatabaseUrl};
+use storage::{AuditMode, CONNECTIONS, DatabaseUrl, MIN_CONNECTIONS};
 use webhooks::Reach;
 
 pub use self::{
@@ -34,6 +34,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Which database.
     pub database_url: DatabaseUrl,
+    /// How many connections to PostgreSQL there may be.
+    pub database_pool: u8,
     /// How many changes to an SQLite file share a commit at the most.
     pub sqlite_batch: NonZeroUsize,
     /// The operator's own admin key.
@@ -91,6 +93,7 @@ impl Settings {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
             data_dir,
             database_url,
+            database_pool: database_pool(raw.database_pool.as_deref())?,
             sqlite_batch: sqlite_batch(raw.sqlite_batch.as_deref())?,
             admin_key: raw
                 .admin_key
@@ -146,6 +149,22 @@ impl Settings {
             more_reserved_slugs,
         })
     }
+}
+
+/// A number from [`MIN_CONNECTIONS`] on.
+fn database_pool(raw: Option<&str>) -> anyhow::Result<u8> {
+    let Some(text) = raw else {
+        return Ok(CONNECTIONS);
+    };
+    text.parse()
+        .ok()
+        .filter(|&connections| connections >= MIN_CONNECTIONS)
+        .with_context(|| {
+            format!(
+                "database_pool: {text:?} is not a number from {MIN_CONNECTIONS} to {}; each use of the                  database (to read, to write, events, control, the index of events) needs a connection                  or two of its own",
+                u8::MAX
+            )
+        })
 }
 
 /// A number from 1 to [`MAX_SQLITE_BATCH`].
@@ -227,6 +246,7 @@ impl fmt::Display for Settings {
             ("listen", self.listen.to_string()),
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", self.database_url.to_string()),
+            ("database_pool", self.database_pool.to_string()),
             ("sqlite_batch", self.sqlite_batch.to_string()),
             ("admin_key", secret(self.admin_key.is_some()).to_owned()),
             ("pepper", secret(self.pepper.is_some()).to_owned()),

@@ -1,6 +1,6 @@
 //! The one way in which a use case runs: with its event, durable before the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api::ErrorCode;
 use audit::{AuditStore as _, Details, Event, Target};
@@ -12,6 +12,9 @@ use stores::{Database, Queries, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::{Caller, Context, Error, LimitName, Service, authorize};
+
+/// How long the record of a fault is waited for; then the answer leaves without.
+const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What a use case has done, and what its event says beside the call.
 #[derive(Debug)]
@@ -241,8 +244,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     pub(crate) async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
         log_fault(context, &fault);
         let error = Error::from(fault);
-        let event = self.refuse_as(context, error.code()).await.ok();
-        refusal(context, error, event)
+        let record = self.refuse_as(context, error.code());
+        // The call has waited for the database once already.
+        let event = tokio::time::timeout(FAULT_TIMEOUT, record).await;
+        refusal(context, error, event.ok().and_then(Result::ok))
     }
 }
 

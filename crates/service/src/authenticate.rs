@@ -110,30 +110,6 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .await
     }
 
-    /// Asks the database what has changed of keys, and forgets it. Called many times a second, it lets
-    /// what is remembered count; called after a change, it lets the change hold at once.
-    ///
-    /// # Errors
-    /// When the database can't tell; then nothing that is remembered counts, or not for long.
-    pub async fn follow_changes(&self) -> Result<(), StoreError> {
-        let asked = Moment::now(self.world.now());
-        let seen = self.memory.seen();
-        let changes: Result<_, StoreError> = self.db.read(move |view| view.key_changes(seen)).await;
-        self.memory.apply(asked, changes?);
-        Ok(())
-    }
-
-    /// Lets a change of keys or partners hold for every call that comes after its answer.
-    pub(crate) async fn settle_change(&self) {
-        if let Err(error) = self.follow_changes().await {
-            self.memory.distrust();
-            tracing::warn!(
-                error = error.as_dyn(),
-                "a change of keys can't be followed; nothing remembered counts until it can"
-            );
-        }
-    }
-
     /// A token that nobody knows is counted against its sender's address alone.
     async fn unknown(&self, call: &Call) -> Error {
         let subject = Subject::address(call.client.limited_by());

@@ -14,6 +14,7 @@ mod context;
 mod deliver;
 mod error;
 mod events;
+mod key_feed;
 mod keys;
 mod long_polls;
 mod memory;
@@ -86,6 +87,7 @@ pub struct Service<D, L, P> {
     settings: Settings,
     world: World,
     memory: memory::Memory,
+    key_feed: key_feed::Coalescer,
     statuses: statuses::Statuses,
     pace: long_polls::Pace,
     strangers: strangers::Strangers,
@@ -113,6 +115,7 @@ impl<D, L, P> Service<D, L, P> {
             settings,
             world,
             memory: memory::Memory::default(),
+            key_feed: key_feed::Coalescer::default(),
             statuses: statuses::Statuses::default(),
             pace: long_polls::Pace::default(),
             strangers: strangers::Strangers::default(),

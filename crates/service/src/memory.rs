@@ -117,6 +117,8 @@ struct Feed {
     era: u64,
     /// When the log was last asked with success.
     asked: Option<Moment>,
+    /// No answer counts to a question that was asked before.
+    distrusted: Option<Instant>,
     /// The newest revision that has been heard of.
     seen: u64,
     /// Nothing that was read before this revision counts.
@@ -173,6 +175,12 @@ impl Memory {
             return Recall::Unknown;
         }
         Recall::Nothing
+    }
+
+    /// Whether what is remembered counts at all at `now`.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        let asked = self.feed.read().asked;
+        asked.is_some_and(|asked| now.is_within_term_of(asked))
     }
 
     /// Whether a credential that was read as long ago still is as it was then.
@@ -235,6 +243,7 @@ impl Memory {
                 *feed = Feed {
                     era: feed.era + 1,
                     seen: changes.revision,
+                    distrusted: feed.distrusted,
                     ..Feed::default()
                 };
             }
@@ -247,14 +256,18 @@ impl Memory {
             }
         }
         let newer = feed.asked.is_none_or(|before| before.steady < asked.steady);
-        if newer {
+        let trusted = feed.distrusted.is_none_or(|since| since < asked.steady);
+        if newer && trusted {
             feed.asked = Some(asked);
         }
     }
 
-    /// Trusts nothing until the log of changes has been asked again.
+    /// Trusts nothing until the log of changes has been asked again: an answer to a question that was
+    /// asked before this call changes nothing of that.
     pub(crate) fn distrust(&self) {
-        self.feed.write().asked = None;
+        let mut feed = self.feed.write();
+        feed.asked = None;
+        feed.distrusted = Some(Instant::now());
     }
 }
 

@@ -1,6 +1,7 @@
 //! A connection to either engine.
 
 use std::{
+    sync::Once,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use diesel::{
 use stores::StoreError;
 
 use crate::{
-    dialect, error,
+    dialect, error, libpq,
     url::{DatabaseUrl, Engine},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it pauses in between.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
+/// It is said once that messages are in another language.
+static FOREIGN: Once = Once::new();
 
 /// A connection to either engine, on which the same queries run.
 #[derive(diesel::MultiConnection)]
@@ -39,10 +42,19 @@ impl AnyConnection {
     /// The enum's own `establish` would try one engine after the other: with the server down it makes
     /// an SQLite file of the server's name.
     pub(crate) fn connect(url: &DatabaseUrl, read_only: bool) -> Result<Self, StoreError> {
+        if let Some(path) = url.sqlite_path()
+            && !path.exists()
+        {
+            // SQLite would make an empty one, and all would seem to be gone.
+            return Err(error::unavailable(format!(
+                "there is no {}",
+                path.display()
+            )));
+        }
         let connected = match &url.0 {
             Engine::Sqlite(path) => SqliteConnection::establish(path).map(Self::Sqlite),
             Engine::Postgres(libpq) => {
-                PgConnection::establish(&dialect::with_timeouts(libpq)).map(Self::Postgres)
+                PgConnection::establish(&libpq::complete(libpq)).map(Self::Postgres)
             }
         };
         let mut connection = connected
@@ -50,6 +62,16 @@ impl AnyConnection {
         connection
             .settle(read_only)
             .map_err(|error| error::store_error(&error))?;
+        let english = dialect::server::speak_english(&mut connection);
+        if !english.map_err(|error| error::store_error(&error))? {
+            FOREIGN.call_once(|| {
+                tracing::warn!(
+                    "the server's messages are not in English and this role may not change that, so \
+                     that some errors which pass are answered with 500 in place of 503; as a superuser: \
+                     ALTER ROLE <role> SET lc_messages = 'C'"
+                );
+            });
+        }
         Ok(connection)
     }
 
@@ -97,6 +119,10 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/cp.db", folder.path().display());
+        let file = folder.path().join("cp.db");
+        assert!(AnyConnection::connect(&url.parse().unwrap(), false).is_err());
+        assert!(!file.exists(), "it is not made by whoever uses it");
+        std::fs::File::create(&file).unwrap();
         let mut connection = AnyConnection::connect(&url.parse().unwrap(), false).unwrap();
         let options: Vec<BuiltWith> = diesel::sql_query("PRAGMA compile_options")
             .load(&mut connection)

@@ -1,6 +1,12 @@
 //! The database: one door to read, one to write, one to append to the audit log.
 
-use std::{num::NonZeroUsize, sync::Arc, thread};
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use audit::Event;
 use ids::KeyId;
@@ -9,18 +15,24 @@ use time::OffsetDateTime;
 
 use crate::{
     backlog::{AuditMode, Backlog},
-    error::OpenError,
+    control::Control,
+    error::{self, OpenError},
     indexer::Sizes,
     migrations,
     pool::Pool,
-    postgres::PostgresWriter,
+    pooler,
+    postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
     sqlite::SqliteWriter,
     url::{DatabaseUrl, Engine},
 };
 
-/// How many readers a PostgreSQL server has from us at the most.
-const POSTGRES_READERS: u8 = 8;
+/// How many connections to PostgreSQL a process has at the most, unless it is chosen.
+pub const CONNECTIONS: u8 = 16;
+/// How few can be chosen: one for each use.
+pub const MIN_CONNECTIONS: u8 = OF_THREADS + 2;
+/// One for control, one for events, two for the index of the log.
+const OF_THREADS: u8 = 4;
 /// How many readers an SQLite file has at the least, however few processors there are.
 const SQLITE_READERS: u8 = 4;
 
@@ -31,11 +43,26 @@ const TOGETHER: usize = 128;
 /// How many changes to an SQLite file share a commit at the most, so that none waits long for it.
 pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 
+/// How long anything that is asked of the database may take, unless it is chosen: whoever calls is to be
+/// told within ten seconds, and may have waited for two things.
+const TIMEOUT: Duration = Duration::from_secs(7);
+
+/// How long a connection that the start needs is tried for.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What can be chosen when a database is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// What the audit log promises.
     pub audit: AuditMode,
+    /// How long anything that is asked of the database may take, the wait for a turn included.
+    pub timeout: Duration,
+    /// How many connections to PostgreSQL there are at the most, for all uses together; no fewer than
+    /// [`MIN_CONNECTIONS`].
+    pub connections: u8,
+    /// Whether a connection to PostgreSQL is made for each use at once, so that one which can't be had is
+    /// an error of the start; else each is made when it is needed.
+    pub connect_now: bool,
     /// How many changes to an SQLite file share a commit at the most; those that are made by one closure
     /// count once, and are no more than that either.
     pub sqlite_batch: NonZeroUsize,
@@ -45,6 +72,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             audit: AuditMode::Strict,
+            timeout: TIMEOUT,
+            connections: CONNECTIONS,
+            connect_now: false,
             sqlite_batch: SQLITE_BATCH,
         }
     }
@@ -57,6 +87,8 @@ pub struct SqlDatabase(Arc<Handle>);
 
 struct Handle {
     readers: Pool<Reading>,
+    control: Control,
+    timeout: Duration,
     writer: Writer,
     backlog: Arc<Backlog>,
     together: usize,
@@ -91,33 +123,62 @@ impl SqlDatabase {
         options: Options,
         sizes: Sizes,
     ) -> Result<Self, OpenError> {
+        pooler::refuse_transaction_pooling(url)?;
         migrations::check::<Reading>(url)?;
         let backlog = Backlog::new(options.audit);
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
                 let processors = thread::available_parallelism().map_or(1, |n| n.get());
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
+                let writer =
+                    SqliteWriter::open(url, Arc::clone(&backlog), options.sqlite_batch, sizes)?;
                 Handle {
                     readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
-                    writer: Writer::Sqlite(SqliteWriter::open(
-                        url,
-                        Arc::clone(&backlog),
-                        options.sqlite_batch,
-                        sizes,
-                    )?),
+                    control: Control::start(url, None, writer.probe())?,
+                    timeout: options.timeout,
+                    writer: Writer::Sqlite(writer),
                     backlog,
                     together: options.sqlite_batch.get().min(TOGETHER),
                 }
             }
-            // A question has no transaction whose beginning would tell that the connection is dead.
-            Engine::Postgres(_) => Handle {
-                readers: Pool::open(url, POSTGRES_READERS, true),
-                writer: Writer::Postgres(PostgresWriter::open(url, Arc::clone(&backlog), sizes)?),
-                backlog,
-                together: TOGETHER,
-            },
+            Engine::Postgres(_) => Self::open_postgres(url, options, backlog, sizes)?,
         };
         Ok(Self(Arc::new(handle)))
+    }
+
+    fn open_postgres(
+        url: &DatabaseUrl,
+        options: Options,
+        backlog: Arc<Backlog>,
+        sizes: Sizes,
+    ) -> Result<Handle, OpenError> {
+        let (readers, writers) = shares(options.connections);
+        // A question has no transaction whose beginning would tell that the connection is dead.
+        let readers = Pool::open(url, readers, true);
+        let (mut control, mut events) = (None, None);
+        let too_few = |source| OpenError::TooFewConnections {
+            url: url.to_string(),
+            source,
+        };
+        if options.connect_now {
+            let mut session = patiently(|| Session::connect(url)).map_err(too_few)?;
+            events = Some(patiently(|| Session::connect(url)).map_err(too_few)?);
+            patiently(|| readers.connect()).map_err(too_few)?;
+            postgres::warn_when_few(&mut session, options.connections);
+            control = Some(session);
+        }
+        let writer = PostgresWriter::open(url, writers, events, Arc::clone(&backlog), sizes)?;
+        if options.connect_now {
+            patiently(|| writer.connect()).map_err(too_few)?;
+        }
+        Ok(Handle {
+            readers,
+            control: Control::start(url, control, ())?,
+            timeout: options.timeout,
+            writer: Writer::Postgres(writer),
+            backlog,
+            together: TOGETHER,
+        })
     }
 
     /// Waits until what has been appended so far is durable, also that for which nobody waits.
@@ -130,6 +191,15 @@ impl SqlDatabase {
             Writer::Sqlite(writer) => writer.write(|_| Ok(())).await,
             Writer::Postgres(writer) => writer.settle().await,
         }
+    }
+
+    /// Whether the database answers and takes changes, as it was less than a second ago; that costs
+    /// nothing. It is known once something has been asked by [`Database::read_control`].
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn readiness(&self) -> Result<(), StoreError> {
+        self.0.control.readiness()
     }
 
     /// How many events could not be made durable although their calls had been answered; none unless
@@ -158,6 +228,38 @@ impl SqlDatabase {
     }
 }
 
+/// Connects, again for a while when it fails: the server may still count connections that have just been
+/// closed.
+fn patiently<T>(connect: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        match connect() {
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// How many readers and how many writers there are within so many connections to PostgreSQL.
+fn shares(connections: u8) -> (u8, u8) {
+    let rest = connections.max(MIN_CONNECTIONS) - OF_THREADS;
+    // Changes take longer, and most questions are answered from memory.
+    let writers = rest - (rest / 5 * 2).max(1);
+    (rest - writers, writers)
+}
+
+/// What comes of work that may take so long and no longer. What has begun goes on without anybody waiting
+/// for it: it may still be carried out, as when a connection dies over it.
+async fn within<T, E: From<StoreError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(error::unavailable("the database has not answered in time").into()),
+    }
+}
+
 impl Database for SqlDatabase {
     type View = Session<Reading>;
     type Tx = Session<Writing>;
@@ -170,10 +272,19 @@ impl Database for SqlDatabase {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.0
-            .readers
-            .run(|sessions| work(&mut *sessions.get()?))
-            .await
+        let read = self.0.readers.run(|sessions| work(&mut *sessions.get()?));
+        within(self.0.timeout, read).await
+    }
+
+    async fn read_control<T, E>(
+        &self,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        within(self.0.timeout, self.0.control.run(work)).await
     }
 
     async fn write<T, E>(
@@ -184,9 +295,10 @@ impl Database for SqlDatabase {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let limit = self.0.timeout;
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.write(work).await,
-            Writer::Postgres(writer) => writer.write(work).await,
+            Writer::Sqlite(writer) => within(limit, writer.write(work)).await,
+            Writer::Postgres(writer) => within(limit, writer.write(work)).await,
         }
     }
 
@@ -195,16 +307,18 @@ impl Database for SqlDatabase {
     }
 
     async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
+        let limit = self.0.timeout;
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.append(event).await,
-            Writer::Postgres(writer) => writer.append(event).await,
+            Writer::Sqlite(writer) => within(limit, writer.append(event)).await,
+            Writer::Postgres(writer) => within(limit, writer.append(event)).await,
         }
     }
 
     async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        let limit = self.0.timeout;
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.key_used(id, at).await,
-            Writer::Postgres(writer) => writer.key_used(id, at).await,
+            Writer::Sqlite(writer) => within(limit, writer.key_used(id, at)).await,
+            Writer::Postgres(writer) => within(limit, writer.key_used(id, at)).await,
         }
     }
 }
@@ -215,5 +329,22 @@ impl Transaction for Session<Writing> {
         part: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
         self.nested(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_and_writers_share_what_the_threads_leave() {
+        assert_eq!(shares(6), (1, 1));
+        assert_eq!(shares(8), (1, 3));
+        assert_eq!(shares(CONNECTIONS), (4, 8));
+        for connections in MIN_CONNECTIONS..=u8::MAX {
+            let (readers, writers) = shares(connections);
+            assert!(readers >= 1 && writers >= readers);
+            assert_eq!(readers + writers + OF_THREADS, connections);
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 pub(crate) mod migrations;
 pub(crate) mod same;
 pub(crate) mod segments;
+pub(crate) mod server;
 
 /// A plan outlives the sizes of the tables it was made for: what was prepared on an empty database
 /// would go on reading whole tables that have grown. A writer finds all its rows by an index, so it is
@@ -35,14 +36,19 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
         // nothing waits for its disk in our sessions.
         AnyConnection::Postgres(_) => format!(
             "SET default_transaction_isolation = 'read committed';
-             SET default_transaction_read_only = {};
+             {}
              SET lock_timeout = '5s';
              SET statement_timeout = '30s';
              SET idle_in_transaction_session_timeout = '30s';
              SELECT set_config('synchronous_commit', 'on', false)
              WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
              SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('jit', {});",
-            if read_only { "on" } else { "off" },
+            // Whether changes are refused otherwise is the server's to say.
+            if read_only {
+                "SET default_transaction_read_only = on;"
+            } else {
+                ""
+            },
             // Nothing here runs long enough to be worth compiling, and a table without the index that
             // a writer is to use looks as if it did.
             if read_only { "'jit'" } else { BY_INDEX },
@@ -63,21 +69,6 @@ pub(crate) fn settings(connection: &AnyConnection, read_only: bool) -> String {
             if read_only { "ON" } else { "OFF" },
         ),
     }
-}
-
-/// A URL of libpq's with bounds on how long it waits for a server that is silent, unless it has its
-/// own.
-pub(crate) fn with_timeouts(url: &str) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in [("connect_timeout", "5"), ("tcp_user_timeout", "15000")] {
-        if !url.contains(name) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(name);
-            url.push('=');
-            url.push_str(value);
-        }
-    }
-    url
 }
 
 /// Begins a transaction, or sets a savepoint when one is open.
@@ -318,21 +309,4 @@ pub(crate) fn event_fold(connection: &mut AnyConnection, row: &EventRow) -> Quer
     )
     .execute(inner))
     .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_added_unless_they_are_given() {
-        assert_eq!(
-            with_timeouts("postgres://db/cp"),
-            "postgres://db/cp?connect_timeout=5&tcp_user_timeout=15000"
-        );
-        assert_eq!(
-            with_timeouts("postgres://db/cp?connect_timeout=1"),
-            "postgres://db/cp?connect_timeout=1&tcp_user_timeout=15000"
-        );
-    }
 }

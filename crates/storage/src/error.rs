@@ -5,12 +5,38 @@ use std::{io, path::PathBuf, sync::Arc};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 use stores::StoreError;
 
+/// How many connections to PostgreSQL a server has from its start on: for control, for events, to read and
+/// to write.
+pub(crate) const MIN_AT_ONCE: u8 = 4;
+
 /// Why a database can't be opened or migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It can't be reached.
     #[error("{url} can't be opened")]
     Unreachable {
+        /// Where it is, without its password.
+        url: String,
+        /// What the engine said.
+        #[source]
+        source: StoreError,
+    },
+    /// A pooler hands each transaction to another session.
+    #[error(
+        "{url} leads to a pooler in transaction mode (such as PgBouncer with pool_mode = transaction), \
+         through which this program can't work: connect it to PostgreSQL itself, or to a pooler in \
+         session mode"
+    )]
+    TransactionPooling {
+        /// Where it is, without its password.
+        url: String,
+    },
+    /// It gives too few connections.
+    #[error(
+        "{url} does not give the {MIN_AT_ONCE} connections that are needed at the least; it has none \
+         left, or this role or database has a limit: raise it, or end other connections"
+    )]
+    TooFewConnections {
         /// Where it is, without its password.
         url: String,
         /// What the engine said.
@@ -121,6 +147,8 @@ fn fault(error: &DieselError) -> Fault {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                 Fault::Lost
             }
+            // The server takes no changes, perhaps any more: another connection may lead to the primary.
+            DatabaseErrorKind::ReadOnlyTransaction => Fault::Lost,
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,
             _ => by_message(&**information),
         },
@@ -137,6 +165,8 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
         "server closed the connection unexpectedly",
         "terminating connection",
         "no connection to the server",
+        // An SQLite file that could not be opened for writing, or is no longer where it was.
+        "attempt to write a readonly database",
     ];
     const TEMPORARY: &[&str] = &[
         "database is locked",
@@ -154,7 +184,11 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
             .iter()
             .any(|text| information.message().contains(text))
     };
-    if says(CONFLICTS) {
+    // What each waits for and who holds it, a line for each: whatever language it is said in.
+    let is_deadlock = information
+        .details()
+        .is_some_and(|details| details.lines().count() > 1);
+    if says(CONFLICTS) || is_deadlock {
         Fault::Conflict
     } else if says(LOST) {
         Fault::Lost
@@ -168,6 +202,72 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a server says in another language.
+    struct Foreign {
+        message: &'static str,
+        details: Option<&'static str>,
+    }
+
+    impl DatabaseErrorInformation for Foreign {
+        fn message(&self) -> &str {
+            self.message
+        }
+
+        fn details(&self) -> Option<&str> {
+            self.details
+        }
+
+        fn hint(&self) -> Option<&str> {
+            None
+        }
+
+        fn table_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn column_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn constraint_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn statement_position(&self) -> Option<i32> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_deadlock_is_known_in_every_language() {
+        let said = |message, details| {
+            let information = Box::new(Foreign { message, details });
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, information)
+        };
+        let deadlock = said(
+            "Verklemmung entdeckt",
+            Some(
+                "Prozess 7 wartet auf ShareLock-Sperre auf Transaktion 8; blockiert von Prozess 9.\n\
+                 Prozess 9 wartet auf ShareLock-Sperre auf Transaktion 6; blockiert von Prozess 7.",
+            ),
+        );
+        assert!(is_conflict(&deadlock));
+        assert!(!is_conflict(&said("Syntaxfehler", None)));
+        assert!(!is_conflict(&said(
+            "doppelt",
+            Some("Schl\u{fc}ssel existiert bereits.")
+        )));
+    }
+
+    #[test]
+    fn a_server_that_takes_no_changes_is_given_up() {
+        let read_only = error(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            "INSERT kann nicht ausgef\u{fc}hrt werden",
+        );
+        assert!(store_error(&read_only).is_temporary() && is_lost(&read_only));
+    }
 
     fn error(kind: DatabaseErrorKind, message: &str) -> DieselError {
         DieselError::DatabaseError(kind, Box::new(message.to_owned()))

@@ -29,6 +29,7 @@ use crate::{
     error::OpenError,
     events::index::Slot,
     session::{Reading, Session},
+    threads,
     url::DatabaseUrl,
 };
 
@@ -93,9 +94,7 @@ impl Indexing {
     ) -> Result<Self, OpenError> {
         let (thread, stop) = mpsc::channel();
         let indexer = Indexer::new(url, sizes, hand, stop);
-        thread::Builder::new()
-            .name("audit-index".to_owned())
-            .spawn(move || indexer.run(&news))?;
+        threads::spawn("audit-index", move || indexer.run(&news))?;
         Ok(Self { _thread: thread })
     }
 }

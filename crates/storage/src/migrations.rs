@@ -10,7 +10,7 @@ use crate::{
     connection::{AnyBackend, AnyConnection},
     dialect,
     error::{self, OpenError},
-    files,
+    files, pooler,
     session::{Mode, Session, Writing},
     url::{DatabaseUrl, Engine},
 };
@@ -44,6 +44,7 @@ fn migrate_when(
     if let Some(path) = url.sqlite_path() {
         files::create_database_file(path)?;
     }
+    pooler::refuse_transaction_pooling(url)?;
     let mut session = connect::<Writing>(url)?;
     locked(&mut session, |connection| {
         let applied = applied(connection)?;

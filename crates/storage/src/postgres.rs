@@ -15,11 +15,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     backlog::{Backlog, Told},
-    error::OpenError,
+    connections::{Connections, PooledSession},
+    dialect,
+    error::{MIN_AT_ONCE, OpenError},
     indexer::{Indexing, News, Sizes},
-    pool::{Pool, PooledSession, Sessions},
+    pool::Pool,
     queue::{Queue, Queued, queue},
-    session::{Session, Writing},
+    session::{Reading, Session, Writing},
+    threads,
     url::DatabaseUrl,
 };
 
@@ -29,8 +32,6 @@ mod hand;
 use appender::Appender;
 pub(crate) use hand::Alone;
 
-/// How many transactions run at once, beside the events' own.
-const WRITERS: u8 = 16;
 /// How often work runs when other transactions are in its way.
 const ATTEMPTS: u32 = 10;
 
@@ -67,17 +68,17 @@ pub(crate) struct PostgresWriter {
 impl PostgresWriter {
     pub(crate) fn open(
         url: &DatabaseUrl,
+        writers: u8,
+        events: Option<Session<Writing>>,
         backlog: Arc<Backlog>,
         sizes: Sizes,
     ) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
-        let pool = Pool::open(url, WRITERS, false);
+        let pool = Pool::open(url, writers, false);
         let (jobs, waiting) = queue(Arc::clone(&backlog));
         let news = News::default();
-        let appender = Appender::new(url.clone(), backlog, Arc::clone(&news));
-        thread::Builder::new()
-            .name("audit-events".to_owned())
-            .spawn(move || appender.run(waiting))?;
+        let appender = Appender::new(url.clone(), events, backlog, Arc::clone(&news));
+        threads::spawn("audit-events", move || appender.run(waiting))?;
         let indexing = Indexing::start(url, sizes, Alone::new(url), Arc::clone(&news))?;
         Ok(Self {
             pool,
@@ -85,6 +86,11 @@ impl PostgresWriter {
             news,
             _indexing: indexing,
         })
+    }
+
+    /// Has a writer connected.
+    pub(crate) fn connect(&self) -> Result<(), StoreError> {
+        self.pool.connect()
     }
 
     pub(crate) async fn write<T, E>(
@@ -106,7 +112,7 @@ impl PostgresWriter {
     /// Notes a use of a key by one statement, which is a transaction of its own: that spares two ways
     /// over the network.
     pub(crate) async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
-        let note = move |sessions: &Sessions<Writing>| {
+        let note = move |sessions: &Connections<Writing>| {
             // It does no harm to note the same use twice, as when a connection dies over it.
             for _ in 0..sessions.most() {
                 let mut session = sessions.get()?;
@@ -132,9 +138,27 @@ impl PostgresWriter {
     }
 }
 
+/// Warns the operator when the server has fewer connections left than this process is to have, of which it
+/// has some. It works with those that it gets.
+pub(crate) fn warn_when_few(session: &mut Session<Reading>, wanted: u8) {
+    match session.run(dialect::server::free_connections) {
+        Ok(free) => {
+            let most = free.saturating_add(MIN_AT_ONCE.into());
+            if most < wanted.into() {
+                tracing::warn!(
+                    free,
+                    wanted,
+                    "the database server has fewer connections left than this instance may use; it works                      with those that it gets, and is slower: raise max_connections, or lower                      MOLECULE_CP_DATABASE_POOL"
+                );
+            }
+        }
+        Err(error) => tracing::debug!(%error, "free connections were not counted"),
+    }
+}
+
 /// Runs work in a transaction, again when another transaction was in its way.
 fn transaction<T, E: From<StoreError>>(
-    sessions: &Sessions<Writing>,
+    sessions: &Connections<Writing>,
     work: &impl Fn(&mut Session<Writing>) -> Result<T, E>,
 ) -> Result<T, E> {
     let mut attempt = 1;
@@ -159,7 +183,7 @@ fn pause(attempt: u32) -> Duration {
 
 /// A session in a transaction. After a restart of the server the pool is full of dead connections, and
 /// the transaction's beginning tells.
-fn begin(sessions: &Sessions<Writing>) -> Result<PooledSession<Writing>, StoreError> {
+fn begin(sessions: &Connections<Writing>) -> Result<PooledSession<Writing>, StoreError> {
     let mut dead = 0;
     loop {
         let mut session = sessions.get()?;

@@ -42,6 +42,7 @@ impl Mode for Writing {
 /// A connection on which every question can be asked and, when it is [`Writing`], every change made.
 pub struct Session<M> {
     connection: AnyConnection,
+    connected: Instant,
     /// When it last did what it was asked.
     answered: Instant,
     /// Whether the connection is gone.
@@ -68,6 +69,7 @@ impl<M> Session<M> {
     {
         Ok(Self {
             connection: AnyConnection::connect(url, M::READ_ONLY)?,
+            connected: Instant::now(),
             answered: Instant::now(),
             lost: false,
             spoiled: None,
@@ -97,6 +99,11 @@ impl<M> Session<M> {
             return Ok(());
         }
         self.connection.ping().map_err(|error| self.note(&error))
+    }
+
+    /// How long ago it was connected.
+    pub(crate) fn age(&self) -> Duration {
+        self.connected.elapsed()
     }
 
     /// Whether the connection is of no more use: lost, or left within a transaction.

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
+use crate::libpq;
+
 /// What stands in place of a password.
 const MASK: &str = "***";
 
@@ -19,6 +21,13 @@ pub enum InvalidDatabaseUrl {
         "a / or @ in a user name, a password or the name of a database is written as %2F or %40"
     )]
     Unescaped,
+    /// The server is on another host, and nobody has said whether the connection is to be encrypted.
+    #[error(
+        "the server is on another host and the URL has no sslmode: add sslmode=verify-full, so that the \
+         connection is encrypted and the server's certificate checked, or sslmode=disable where \
+         passwords and data may cross the network in plain text"
+    )]
+    NoSslmode,
     /// SQLite would keep it in memory, where every connection has a database of its own.
     #[error("sqlite: needs the path of a file; a database in memory can't be shared")]
     InMemory,
@@ -68,6 +77,9 @@ impl FromStr for DatabaseUrl {
         {
             if is_torn(rest) {
                 return Err(InvalidDatabaseUrl::Unescaped);
+            }
+            if libpq::lacks_sslmode(text) {
+                return Err(InvalidDatabaseUrl::NoSslmode);
             }
             return Ok(Self(Engine::Postgres(text.to_owned())));
         }
@@ -160,8 +172,11 @@ mod tests {
         prints_as("sqlite:data/cp.db", "sqlite:data/cp.db");
         prints_as("sqlite://data/cp.db", "sqlite:data/cp.db");
         prints_as("sqlite:///var/cp.db", "sqlite:/var/cp.db");
-        prints_as("postgres://db/cp", "postgres://db/cp");
-        prints_as("postgresql://me@db:1/cp", "postgresql://me@db:1/cp");
+        prints_as("postgres://localhost/cp", "postgres://localhost/cp");
+        prints_as(
+            "postgresql://me@db:1/cp?sslmode=disable",
+            "postgresql://me@db:1/cp?sslmode=disable",
+        );
     }
 
     #[test]
@@ -170,6 +185,7 @@ mod tests {
         is_refused("data/cp.db", InvalidDatabaseUrl::Scheme);
         is_refused("mysql://db/cp", InvalidDatabaseUrl::Scheme);
         is_refused("host=db user=me", InvalidDatabaseUrl::Scheme);
+        is_refused("postgres://me@db/cp", InvalidDatabaseUrl::NoSslmode);
         is_refused("sqlite:", InvalidDatabaseUrl::NoPath);
         is_refused("sqlite::memory:", InvalidDatabaseUrl::InMemory);
         is_refused("sqlite:file:x?mode=memory", InvalidDatabaseUrl::InMemory);
@@ -177,16 +193,25 @@ mod tests {
 
     #[test]
     fn a_password_is_not_printed() {
-        prints_as("postgres://me:s3cret@db/cp", "postgres://me:***@db/cp");
-        prints_as("postgres://me:s3?ret@db/cp", "postgres://me:***@db/cp");
-        prints_as("postgres://me:s3%2Fret@db/cp", "postgres://me:***@db/cp");
         prints_as(
-            "postgres://db/cp?user=me&password=s3cret",
-            "postgres://db/cp?user=me&password=***",
+            "postgres://me:s3?ret@localhost/cp",
+            "postgres://me:***@localhost/cp",
         );
         prints_as(
-            "postgres://db/cp?sslpassword=s3&oauth_client_secret=s4",
-            "postgres://db/cp?sslpassword=***&oauth_client_secret=***",
+            "postgres://me:s3%2Fret@localhost/cp",
+            "postgres://me:***@localhost/cp",
+        );
+        prints_as(
+            "postgres://me:s3cret@localhost/cp",
+            "postgres://me:***@localhost/cp",
+        );
+        prints_as(
+            "postgres://localhost/cp?user=me&password=s3cret",
+            "postgres://localhost/cp?user=me&password=***",
+        );
+        prints_as(
+            "postgres://localhost/cp?sslpassword=s3&oauth_client_secret=s4",
+            "postgres://localhost/cp?sslpassword=***&oauth_client_secret=***",
         );
     }
 
@@ -200,18 +225,18 @@ mod tests {
         assert!(!why.to_string().contains("s3"));
         // Those are none.
         prints_as(
-            "postgres://db/cp?user=me@corp",
-            "postgres://db/cp?user=me@corp",
+            "postgres://localhost/cp?user=me@corp",
+            "postgres://localhost/cp?user=me@corp",
         );
-        prints_as("postgres://me@db/cp", "postgres://me@db/cp");
+        prints_as("postgres://me@localhost/cp", "postgres://me@localhost/cp");
     }
 
     #[test]
     fn a_password_is_taken_out_of_messages() {
-        let url: DatabaseUrl = "postgres://me:s3cret@db:x/cp".parse().unwrap();
+        let url: DatabaseUrl = "postgres://me:s3cret@localhost:x/cp".parse().unwrap();
         assert_eq!(
-            url.without_secrets("bad port in me:s3cret@db:x"),
-            "bad port in me:***@db:x"
+            url.without_secrets("bad port in me:s3cret@localhost:x"),
+            "bad port in me:***@localhost:x"
         );
     }
 }

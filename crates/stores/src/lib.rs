@@ -69,6 +69,22 @@ pub trait Database: Clone + Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
+    /// Runs a short question of the server's own, which goes on however much callers ask for: a database
+    /// may keep a connection for it. The closure begins when it holds that connection.
+    ///
+    /// # Errors
+    /// As for [`Database::read`].
+    fn read_control<T, E>(
+        &self,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.read(work)
+    }
+
     /// Runs one transaction: all of its changes are durable when this returns `Ok`, none of them are
     /// there when it returns `Err`.
     ///

@@ -8,7 +8,7 @@ use storage::SqlDatabase;
 use stores::Database as _;
 use time::format_description::well_known::Rfc3339;
 
-use super::{prepare::with_peppers, print, world};
+use super::{on_database, prepare::with_peppers, print, world};
 use crate::settings::Settings;
 
 #[derive(Subcommand)]
@@ -30,18 +30,14 @@ pub enum AdminKeyCommand {
 
 /// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(async {
-        if matches!(command, AdminKeyCommand::Create { .. }) {
-            // A key may come before the first start. A database that is older is left to `migrate`.
-            storage::migrate_if_empty(&settings.database_url)?;
-        }
-        let db = SqlDatabase::open(&settings.database_url)?;
-        match command {
-            AdminKeyCommand::Create { name } => create(settings, &db, name).await,
-            AdminKeyCommand::List => list(&db).await,
-            AdminKeyCommand::Revoke { id } => revoke(&db, &id).await,
-        }
+    if matches!(command, AdminKeyCommand::Create { .. }) {
+        // A key may come before the first start. A database that is older is left to `migrate`.
+        storage::migrate_if_empty(&settings.database_url)?;
+    }
+    on_database(settings, async |db| match command {
+        AdminKeyCommand::Create { name } => create(settings, db, name).await,
+        AdminKeyCommand::List => list(db).await,
+        AdminKeyCommand::Revoke { id } => revoke(db, &id).await,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use api::EventView;
 use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
 use clap::Subcommand;
@@ -16,7 +16,7 @@ use storage::SqlDatabase;
 use stores::Database as _;
 use time::{Date, OffsetDateTime, macros::format_description};
 
-use super::{print, world};
+use super::{on_database, print, world};
 use crate::settings::Settings;
 
 /// How many events are held in memory at once.
@@ -43,14 +43,10 @@ pub enum AuditCommand {
 
 /// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(async {
-        let db = SqlDatabase::open(&settings.database_url)?;
-        match command {
-            AuditCommand::Prune { before } => prune(&db, before).await,
-            AuditCommand::Export { since, until } => {
-                export(&db, since, until.unwrap_or_else(OffsetDateTime::now_utc)).await
-            }
+    on_database(settings, async |db| match command {
+        AuditCommand::Prune { before } => prune(db, before).await,
+        AuditCommand::Export { since, until } => {
+            export(db, since, until.unwrap_or_else(OffsetDateTime::now_utc)).await
         }
     })
 }

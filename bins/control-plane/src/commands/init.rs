@@ -8,7 +8,7 @@
 use std::{
     env,
     os::unix::process::CommandExt as _,
-    process::{self, Command, ExitCode},
+    process::{self, Command},
 };
 
 use anyhow::Context as _;
@@ -30,7 +30,7 @@ pub fn is_needed() -> bool {
 }
 
 /// Runs the same command line in a child, and ends as that does.
-pub fn run() -> anyhow::Result<ExitCode> {
+pub fn run() -> anyhow::Result<u8> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let mut ended = signal(SignalKind::child())?;
@@ -83,9 +83,8 @@ fn pass_on(server: Pid, signal: Signal) {
     let _ = kill_process(server, signal);
 }
 
-fn exit_code(status: WaitStatus) -> ExitCode {
+fn exit_code(status: WaitStatus) -> u8 {
     let by_signal = status.terminating_signal().map(|signal| BY_SIGNAL + signal);
     let code = status.exit_status().or(by_signal);
-    code.and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from)
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

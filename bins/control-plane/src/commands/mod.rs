@@ -11,14 +11,16 @@ mod serve;
 use std::{
     ffi::OsString,
     io::{Write as _, stdout},
-    process::ExitCode,
+    time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use service::World;
+use storage::SqlDatabase;
 use time::OffsetDateTime;
 
 use crate::{
@@ -26,6 +28,9 @@ use crate::{
     inventory, routes,
     settings::{Settings, Sources},
 };
+
+/// How long a command waits for the database. Nobody waits for it who would be better off to come again.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The partner control plane: keys, orgs and their audit log, by API.
 #[derive(Parser)]
@@ -76,8 +81,8 @@ pub fn shield() {
     }
 }
 
-/// Does what the command line asks for.
-pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
+/// Does what the command line asks for; the code to exit with.
+pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
     let CommandLine { sources, command } = command_line;
     match command.unwrap_or(Command::Serve) {
         Command::Serve if init::is_needed() => return init::run(),
@@ -93,7 +98,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
         }
         Command::Openapi => print(&openapi::text(&routes::described(), openapi::EXAMPLE_URL)?),
     }
-    .map(|()| ExitCode::SUCCESS)
+    .map(|()| 0)
 }
 
 fn migrate(settings: &Settings) -> anyhow::Result<()> {
@@ -107,6 +112,25 @@ fn migrate(settings: &Settings) -> anyhow::Result<()> {
             .map(|name| format!("applied {name}\n"))
             .collect::<String>(),
     )
+}
+
+/// Does a command's work on the database.
+fn on_database<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&SqlDatabase) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    let outcome = runtime.block_on(async {
+        let options = storage::Options {
+            timeout: TIMEOUT,
+            connections: settings.database_pool,
+            ..storage::Options::default()
+        };
+        work(&SqlDatabase::open_with(&settings.database_url, options)?).await
+    });
+    // A thread that waits for a silent server is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Writes to standard output; a reader that has gone away is not an error.

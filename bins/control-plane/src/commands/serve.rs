@@ -4,6 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,12 @@ use crate::{
 
 /// How long what runs may go on after the signal to stop, in seconds.
 const GRACE_SECONDS: u64 = 20;
+/// How long what was written last may take to become durable at the end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the end may take, whatever is in its way: an orchestrator kills after thirty seconds.
+const END_TIMEOUT: Duration = Duration::from_secs(28);
+/// How long the start waits until the database is known to be ready.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a port in use is waited for.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take to send the head of a request.
@@ -37,7 +44,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    actix_web::rt::System::new().block_on(serve(settings))
+    let system = actix_web::rt::System::new();
+    let outcome = system.block_on(serve(settings));
+    // To drop it would wait, without end, for threads that wait for a silent database.
+    std::mem::forget(system);
+    outcome
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -54,6 +65,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let options = storage::Options {
         audit: settings.audit,
         sqlite_batch: settings.sqlite_batch,
+        connections: settings.database_pool,
+        connect_now: true,
+        ..storage::Options::default()
     };
     let db = SqlDatabase::open_with(&settings.database_url, options)?;
     let world = world();
@@ -92,6 +106,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
+    wait_for_readiness(&app).await;
     tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
     let answering = Arc::clone(&app);
     routes::router(&published)?;
@@ -117,8 +132,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     let ended = server.await;
     background.stop().await;
-    if let Err(error) = app.service.database().settle().await {
-        tracing::error!("audit events may be lost: {error}");
+    let settled = tokio::time::timeout(SETTLE_TIMEOUT, app.service.database().settle()).await;
+    match settled {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("audit events may be lost: {error}"),
+        Err(_) => tracing::error!("audit events may be lost: the database does not answer"),
     }
     tracing::info!("stopped");
     ended.context("the server broke down")
@@ -143,6 +161,17 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
+/// Waits a moment for what the background work finds out of the database, so that `/readyz` is right from the
+/// first call on.
+async fn wait_for_readiness(app: &App) {
+    let deadline = Instant::now() + READINESS_TIMEOUT;
+    let is_ready =
+        || app.service.database().readiness().is_ok() && app.service.is_following_changes();
+    while !is_ready() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped.
 async fn dismiss_at_the_end(app: Arc<App>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
@@ -156,7 +185,15 @@ async fn dismiss_at_the_end(app: Arc<App>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    thread::spawn(end_in_time);
     app.service.dismiss_waiters();
+}
+
+/// Ends the process if it is still there when its time is over.
+fn end_in_time() {
+    thread::sleep(END_TIMEOUT);
+    tracing::error!("the end took too long, as when the database is silent; what runs is cut off");
+    crate::end(0)
 }
 
 /// Tells the operator when nobody can administer this server.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use keys::KeyQueries as _;
 use serde_json::json;
-use stores::{Database as _, StoreError};
+use stores::StoreError;
 
 use crate::http::{App, Complaint};
 
@@ -14,19 +13,18 @@ pub async fn alive(_app: Arc<App>, _id: Arc<str>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// The database answers too.
+/// The database answers, takes changes and tells of revocations. It is asked in the background, so this
+/// costs no connection however often it is called.
 pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
-    let asked: Result<_, StoreError> = app
-        .service
-        .database()
-        .read(|view| view.pepper_check())
-        .await;
-    match asked {
-        Ok(_) => HttpResponse::Ok().json(json!({"status": "ok"})),
-        Err(error) => {
-            tracing::warn!(error = error.as_dyn(), "not ready");
-            Complaint::of_error(&error.into()).respond(&app.public_url, &id, None, &[])
-        }
+    let readiness = app.service.database().readiness();
+    let readiness = readiness.and_then(|()| match app.service.is_following_changes() {
+        true => Ok(()),
+        false => Err(StoreError::Unavailable(None)),
+    });
+    match readiness {
+        Ok(()) => HttpResponse::Ok().json(json!({"status": "ok"})),
+        // The background work logs why.
+        Err(error) => Complaint::of_error(&error.into()).respond(&app.public_url, &id, None, &[]),
     }
 }
 

@@ -96,6 +96,8 @@ raw_settings! {
         listen "listen" "MOLECULE_CP_LISTEN";
         /// Folder of the SQLite file and the generated pepper
         data_dir "data-dir" "MOLECULE_CP_DATA_DIR";
+        /// How many connections to PostgreSQL there may be, for all uses together
+        database_pool "database-pool" "MOLECULE_CP_DATABASE_POOL";
         /// Limit of each admin key, as limit/seconds
         admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
         /// Limit of unknown tokens from one address, as limit/seconds

@@ -25,6 +25,7 @@ fn without_a_word_the_defaults_hold() {
         "auth_failure_limit = \"300/60\"",
         "login_url = \"https://app.moleculesai.app/login\"",
         "sqlite_batch = \"512\"",
+        "database_pool = \"16\"",
         "webhook_allow_private = \"false\"",
         "plans = \"free, standard, enterprise\"",
     ] {
@@ -57,6 +58,10 @@ fn what_is_wrong_is_named() {
     refused("provisioner = \"magic\"", "provisioner");
     refused("redis_url = \"redis://x\"", "redis_url");
     refused("audit = \"lax\"", "audit");
+    refused("database_url = \"postgres://db/cp\"", "sslmode=verify-full");
+    refused("database_pool = \"5\"", "from 6 to 255");
+    refused("database_pool = \"256\"", "database_pool");
+    refused("database_pool = \"many\"", "database_pool");
     refused("sqlite_batch = \"0\"", "sqlite_batch");
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");

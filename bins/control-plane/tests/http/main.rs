@@ -28,6 +28,7 @@ mod lists;
 mod long_polls;
 mod matrix;
 mod orgs;
+mod outages;
 mod partners;
 mod peppers;
 mod problems;

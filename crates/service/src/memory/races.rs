@@ -224,7 +224,14 @@ fn nothing_counts_past_its_term_or_when_it_is_distrusted() {
             assert!(!recalls(Duration::ZERO, TERM), "the machine slept");
             memory.distrust();
             assert!(!recalls(Duration::ZERO, Duration::ZERO));
-            memory.apply(moment(), nothing);
+            // The answer to a question that was on its way already.
+            memory.apply(moment(), nothing.clone());
+            assert!(!recalls(Duration::ZERO, Duration::ZERO));
+            let later = Moment {
+                steady: Instant::now() + std::time::Duration::from_millis(1),
+                wall: START,
+            };
+            memory.apply(later, nothing);
             assert!(recalls(Duration::ZERO, Duration::ZERO));
         },
         1,

@@ -32,10 +32,15 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    pub(super) fn new(url: DatabaseUrl, backlog: Arc<Backlog>, news: News) -> Self {
+    pub(super) fn new(
+        url: DatabaseUrl,
+        session: Option<Session<Writing>>,
+        backlog: Arc<Backlog>,
+        news: News,
+    ) -> Self {
         Self {
             url,
-            session: None,
+            session,
             backlog,
             news,
         }

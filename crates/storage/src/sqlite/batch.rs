@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Batch {
     work: Vec<Box<dyn Work>>,
     changes: bool,
+    only_probes: bool,
     appended: Appended,
     outcomes: Vec<Result<(), StoreError>>,
 }
@@ -41,16 +42,18 @@ impl Batch {
         let mut batch = Self {
             work: Vec::new(),
             changes: false,
+            only_probes: true,
             appended: Appended::new(backlog),
             outcomes: Vec::new(),
         };
         for job in jobs {
+            batch.only_probes &= matches!(job, Job::Probe(_));
             match job {
                 Job::Work(work) => {
                     batch.work.push(work);
                     batch.changes = true;
                 }
-                Job::Note(work) => batch.work.push(work),
+                Job::Note(work) | Job::Probe(work) => batch.work.push(work),
                 Job::Event(event, told) => batch.appended.push(event, told),
             }
         }
@@ -74,6 +77,11 @@ impl Batch {
     /// Whether it has more than events and notes.
     pub(super) const fn changes(&self) -> bool {
         self.changes
+    }
+
+    /// Whether it has changed nothing, and so has nothing to make durable.
+    pub(super) const fn only_probes(&self) -> bool {
+        self.only_probes
     }
 
     /// How many jobs it has.

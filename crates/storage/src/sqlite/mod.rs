@@ -1,6 +1,6 @@
 //! Writing to SQLite: everything goes through one thread, which commits in groups.
 
-use std::{num::NonZeroUsize, sync::Arc, thread};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use audit::Event;
 use ids::KeyId;
@@ -15,12 +15,14 @@ use crate::{
     indexer::{Indexing, Sizes},
     queue::{Queue, queue},
     session::{Session, Writing},
+    threads,
     url::DatabaseUrl,
 };
 
 mod batch;
 mod checkpoint;
 mod hand;
+mod probe;
 mod sync;
 mod work;
 mod writer;
@@ -48,9 +50,7 @@ impl SqliteWriter {
         let news = writer.news();
         #[cfg(test)]
         let commits = Arc::clone(&writer.commits);
-        thread::Builder::new()
-            .name("sqlite-writer".to_owned())
-            .spawn(move || writer.run(waiting, batch.get()))?;
+        threads::spawn("sqlite-writer", move || writer.run(waiting, batch.get()))?;
         let indexing = Indexing::start(url, sizes, ByTheWriter::new(&jobs), news)?;
         Ok(Self {
             jobs,
@@ -94,6 +94,11 @@ impl SqliteWriter {
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
         self.jobs.append(event).await
+    }
+
+    /// Finds out whether the thread takes changes.
+    pub(crate) fn probe(&self) -> probe::WriterProbe {
+        probe::WriterProbe::new(&self.jobs)
     }
 
     /// What an indexer makes its changes with.

@@ -13,13 +13,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread,
 };
 
 use stores::StoreError;
 
 use crate::{
     error::{self, OpenError},
+    threads,
     url::DatabaseUrl,
 };
 
@@ -58,13 +58,11 @@ impl<B: Committed> Syncer<B> {
             disk: beside,
             failed: Arc::clone(&log.failed),
         };
-        thread::Builder::new()
-            .name("sqlite-sync".to_owned())
-            .spawn(move || {
-                for commit in waiting {
-                    commit.answer(&own.sync());
-                }
-            })?;
+        threads::spawn("sqlite-sync", move || {
+            for commit in waiting {
+                commit.answer(&own.sync());
+            }
+        })?;
         Ok(Self { commits, log })
     }
 

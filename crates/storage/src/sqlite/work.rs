@@ -21,6 +21,8 @@ pub(super) enum Job {
     Note(Box<dyn Work>),
     /// An event to be added by itself.
     Event(Box<Event>, Told),
+    /// A closure that changes nothing and fails when changes would.
+    Probe(Box<dyn Work>),
 }
 
 impl Queued for Job {
@@ -30,7 +32,7 @@ impl Queued for Job {
 
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Work(_) | Self::Note(_) => true,
+            Self::Work(_) | Self::Note(_) | Self::Probe(_) => true,
             Self::Event(_, told) => told.is_awaited(),
         }
     }

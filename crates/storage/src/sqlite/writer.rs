@@ -127,7 +127,7 @@ impl Writer {
                 tracing::error!(%error, cause, jobs = batch.len(), "a batch was not written");
             }
         }
-        if outcome.is_err() {
+        if outcome.is_err() || batch.only_probes() {
             batch.answer(&outcome);
             return;
         }
@@ -289,6 +289,40 @@ mod tests {
             assert!(durable);
             assert!(anew < long, "{anew} of {long} bytes");
         }
+    }
+
+    /// SQLite opens a file that can't be written all the same, and refuses each change. The connection is
+    /// made anew until one takes changes again.
+    #[test]
+    fn a_file_that_can_not_be_written_is_opened_again_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = on_disk(&folder, || Ok(()));
+        let build = Build::new();
+        let read_only = "PRAGMA query_only = ON";
+        writer.session.run(|c| c.batch_execute(read_only)).unwrap();
+        for kind in [new_partner, new_event] {
+            writer.session.run(|c| c.batch_execute(read_only)).unwrap();
+            let (batch, answer): (Batch, Answer) = kind(&writer, &build);
+            writer.write(batch);
+            let refused = answer.blocking_recv().unwrap().unwrap_err();
+            assert!(refused.is_temporary(), "{refused:?}");
+            let (batch, answer) = kind(&writer, &build);
+            writer.write(batch);
+            answer.blocking_recv().unwrap().unwrap();
+        }
+        let probe = |writer: &mut Writer| {
+            let (caller, answer) = oneshot::channel();
+            let work = |tx: &mut Session<Writing>| tx.run(dialect::server::try_to_write);
+            let job = Job::Probe(Box::new(Pending::new(work, caller)));
+            let batch = batch_of(writer, job);
+            writer.write(batch);
+            answer.blocking_recv().unwrap()
+        };
+        let commits = writer.news.load(Ordering::Relaxed);
+        writer.session.run(|c| c.batch_execute(read_only)).unwrap();
+        assert!(probe(&mut writer).is_err());
+        probe(&mut writer).unwrap();
+        assert_eq!(writer.news.load(Ordering::Relaxed), commits);
     }
 
     /// A disk that is full makes SQLite give up the whole transaction in the middle of a batch. Nothing

@@ -2,7 +2,7 @@
 # away when stdin ends, which the kernel sees to however the test process ends.
 #
 # Arguments: the folder to own, the folder of the binaries, the port.
-# Orders, one a line: start, stop, crash. Each is answered by one line: ok or failed.
+# Orders, one a line: start, stop, crash, pause, resume. Each is answered by one line: ok or failed.
 
 folder=$1 binaries=$2 port=$3
 data=$folder/data
@@ -29,8 +29,16 @@ start() {
     done
 }
 
+# Sends a signal to the server and then to all of its processes, some of which may end meanwhile.
+signal_all() {
+    [ -n "$server" ] && kill "-$1" "$server" || return 1
+    kill "-$1" $(cat "/proc/$server/task/$server/children") 2>/dev/null
+    return 0
+}
+
 stop() {
     if [ -n "$server" ]; then
+        signal_all CONT 2>/dev/null
         kill "-$1" "$server" 2>/dev/null
         wait "$server" 2>/dev/null
         server=
@@ -43,6 +51,8 @@ while read -r order; do
     start) { [ -d "$data" ] || make; } && start ;;
     stop) stop INT ;;
     crash) stop QUIT ;;
+    pause) signal_all STOP ;;
+    resume) signal_all CONT ;;
     esac && echo ok || echo failed
 done
 

@@ -1,4 +1,4 @@
-//! What happens where PostgreSQL is not installed: nothing, but never in silence.
+//! What happens where PostgreSQL or PgBouncer is not installed: nothing, but never in silence.
 
 use std::{env, fs::OpenOptions, io::Write, path::Path};
 
@@ -9,10 +9,10 @@ const SKIPS: &str = "MOLECULE_TEST_SKIPS";
 ///
 /// # Panics
 /// Where `CI` is set: there a skipped test would pass for one that ran.
-pub(super) fn report() {
+pub(super) fn report(what: &str) {
     let ci = env::var_os("CI").is_some();
     let skips = env::var_os(SKIPS);
-    report_to(ci, skips.as_ref().map(Path::new), &test_program());
+    report_to(what, ci, skips.as_ref().map(Path::new), &test_program());
 }
 
 fn test_program() -> String {
@@ -21,13 +21,13 @@ fn test_program() -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn report_to(ci: bool, skips: Option<&Path>, program: &str) {
+fn report_to(what: &str, ci: bool, skips: Option<&Path>, program: &str) {
     assert!(
         !ci,
-        "PostgreSQL is not installed (initdb, postgres and psql in one folder), and CI is set: \
-         install it, the tests must run here"
+        "{what} is not installed (of PostgreSQL: initdb, postgres and psql in one folder), and CI is \
+         set: install it, the tests must run here"
     );
-    let line = format!("SKIPPED: the PostgreSQL tests of {program}: PostgreSQL is not installed");
+    let line = format!("SKIPPED: the {what} tests of {program}: {what} is not installed");
     eprintln!("{line}");
     if let Some(file) = skips {
         let mut file = OpenOptions::new()
@@ -47,9 +47,9 @@ mod tests {
     fn each_skip_is_a_line_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("skips");
-        report_to(false, Some(&file), "a");
-        report_to(false, Some(&file), "b");
-        report_to(false, None, "c");
+        report_to("PostgreSQL", false, Some(&file), "a");
+        report_to("PostgreSQL", false, Some(&file), "b");
+        report_to("PostgreSQL", false, None, "c");
         let lines = std::fs::read_to_string(file).unwrap();
         assert_eq!(lines.lines().count(), 2, "{lines}");
     }
@@ -57,6 +57,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "PostgreSQL is not installed")]
     fn in_ci_nothing_is_skipped() {
-        report_to(true, None, "a");
+        report_to("PostgreSQL", true, None, "a");
     }
 }

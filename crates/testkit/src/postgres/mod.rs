@@ -8,7 +8,10 @@
 mod binaries;
 mod deadlocks;
 mod missing;
+mod pgbouncer;
 mod user;
+
+pub use pgbouncer::PgBouncer;
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -96,7 +99,7 @@ impl Server {
     #[must_use]
     pub fn start() -> Option<Self> {
         let Some(binaries) = binaries::find() else {
-            missing::report();
+            missing::report("PostgreSQL");
             return None;
         };
         for _ in 1..ATTEMPTS {
@@ -255,6 +258,22 @@ impl Server {
     /// When the guard is gone.
     pub fn crash(&self) {
         assert!(self.order("crash"), "PostgreSQL does not stop");
+    }
+
+    /// Stops all processes of the server where they are: connections stay and nothing answers.
+    ///
+    /// # Panics
+    /// When the guard is gone.
+    pub fn pause(&self) {
+        assert!(self.order("pause"), "PostgreSQL can't be paused");
+    }
+
+    /// Lets the server go on after [`Server::pause`].
+    ///
+    /// # Panics
+    /// When the guard is gone.
+    pub fn resume(&self) {
+        assert!(self.order("resume"), "PostgreSQL does not go on");
     }
 
     /// Starts the server after [`Server::stop`] or [`Server::crash`], on the same port and data.

@@ -37,6 +37,14 @@ impl Store {
         })
     }
 
+    /// On a database that the test has made.
+    pub fn at(database_url: String) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            database_url: Some(database_url),
+        }
+    }
+
     /// The data folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -20,7 +20,8 @@ pub const READYZ: Operation = Operation {
     id: "readyz",
     tag: Tag::Operations,
     summary: "Ask whether calls can be served",
-    detail: "The database is asked.",
+    detail: "The database answers and takes changes, as of less than a second ago. It is asked in the \
+             background: this costs no connection, however often it is called.",
     query: &[],
     body: None,
     answers: &[success(200, "They can.", Shape::Health)],

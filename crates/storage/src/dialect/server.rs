@@ -1,0 +1,101 @@
+//! Questions to the server about itself.
+
+use diesel::{QueryResult, QueryableByName, connection::SimpleConnection as _, prelude::*};
+
+use crate::{connection::AnyConnection, schema::meta};
+
+/// Whether the server takes changes: a standby takes none, nor does one that is set to be read-only. It is
+/// asked by a session that itself is held to questions. Of SQLite's file this tells only that it answers.
+pub(crate) fn is_writable(connection: &mut AnyConnection) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Answer {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        writable: bool,
+    }
+    let question = match connection {
+        AnyConnection::Postgres(_) => {
+            "SELECT NOT pg_is_in_recovery() AND reset_val = 'off' AS writable
+             FROM pg_settings WHERE name = 'default_transaction_read_only'"
+        }
+        AnyConnection::Sqlite(_) => "SELECT count(*) >= 0 AS writable FROM meta",
+    };
+    let answer: Answer = diesel::sql_query(question).get_result(connection)?;
+    Ok(answer.writable)
+}
+
+/// How many more connections the server would give to a role that is no superuser, for all that can be seen.
+pub(crate) fn free_connections(connection: &mut AnyConnection) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Answer {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        free: i64,
+    }
+    let AnyConnection::Postgres(postgres) = connection else {
+        return Ok(i64::MAX);
+    };
+    let answer: Answer = diesel::sql_query(
+        "SELECT least(
+             current_setting('max_connections')::bigint
+                 - current_setting('superuser_reserved_connections')::bigint
+                 - (SELECT sum(numbackends) FROM pg_stat_database),
+             nullif(d.datconnlimit, -1) - s.numbackends,
+             (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)
+         )::bigint AS free
+         FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid
+         WHERE d.datname = current_database()",
+    )
+    .get_result(postgres)?;
+    Ok(answer.free)
+}
+
+/// Changes no row, and fails where none could be changed.
+pub(crate) fn try_to_write(connection: &mut AnyConnection) -> QueryResult<()> {
+    diesel::delete(meta::table.filter(meta::name.eq("")))
+        .execute(connection)
+        .map(drop)
+}
+
+/// Has the server speak English, where it is set to another language and this role may change that: some
+/// errors are told apart by their text, for their code is not passed on. Whether it does now.
+pub(crate) fn speak_english(connection: &mut AnyConnection) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        language: String,
+    }
+    let AnyConnection::Postgres(postgres) = connection else {
+        return Ok(true);
+    };
+    let setting: Setting = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
+        .get_result(postgres)?;
+    if is_english(&setting.language) {
+        return Ok(true);
+    }
+    match postgres.batch_execute("SET lc_messages = 'C'") {
+        Ok(()) => Ok(true),
+        // It is a superuser's to change, or of whoever was granted it.
+        Err(diesel::result::Error::DatabaseError(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether messages are in English in a locale of this name.
+fn is_english(locale: &str) -> bool {
+    let language = locale.split(['.', '_', '@']).next().unwrap_or_default();
+    ["C", "POSIX", "en"].contains(&language)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_of_a_locale_is_known() {
+        for english in ["C", "C.UTF-8", "POSIX", "en_US.UTF-8", "en_GB", "en"] {
+            assert!(is_english(english), "{english}");
+        }
+        for other in ["", "de_DE.UTF-8", "German_Germany.1252", "fr", "en-no_XX"] {
+            assert!(!is_english(other), "{other}");
+        }
+    }
+}
