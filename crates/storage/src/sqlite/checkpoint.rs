@@ -9,6 +9,11 @@
 //! thousands of pages all over a large file waiting for the disk, and everybody with it. So the thread has
 //! the file synced too, a few pages at a time, for the disk takes a commit only after what it was given
 //! before.
+//!
+//! A sync of the file that fails is not tried again. The system takes what it could not write for written,
+//! so the next sync would succeed without it, and the log, which still has all of it, would begin anew. So
+//! the process ends at once and closes nothing, for to close the file would do the same. The next start
+//! finds the whole log and moves all of it once more.
 
 use std::{
     fs::File,
@@ -19,16 +24,17 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use stores::StoreError;
 
+use super::sync::Disk;
 use crate::{
     dialect,
     error::{self, OpenError},
     session::{Session, Writing},
+    threads,
     url::DatabaseUrl,
 };
 
@@ -70,9 +76,7 @@ impl Checkpoints {
         let (thread, stop) = mpsc::channel();
         let news = Arc::new(News::default());
         let checkpointer = Checkpointer::new(url, Arc::clone(&news));
-        thread::Builder::new()
-            .name("sqlite-checkpoint".to_owned())
-            .spawn(move || checkpointer.run(&stop))?;
+        threads::spawn("sqlite-checkpoint", move || checkpointer.run(&stop))?;
         Ok(Self {
             news,
             _thread: thread,
@@ -97,7 +101,22 @@ struct Checkpointer {
     session: Option<Session<Writing>>,
     news: Arc<News>,
     file: Option<DatabaseFile>,
+    /// Called when pages in the file may be lost; in a server it does not come back.
+    pages_lost: fn(&io::Error),
+    ended: bool,
+    /// Whether the log has been long, so that the file is synced in between.
+    busy: bool,
     failing: bool,
+}
+
+/// Ends the process as a crash would.
+fn abort(error: &io::Error) {
+    tracing::error!(
+        %error,
+        "the database's file could not be made durable, so the program ends here and now: see to the \
+         disk and start it again, nothing that was answered is lost"
+    );
+    std::process::abort()
 }
 
 impl Checkpointer {
@@ -107,6 +126,9 @@ impl Checkpointer {
             session: None,
             news,
             file: None,
+            pages_lost: abort,
+            ended: false,
+            busy: false,
             failing: false,
         }
     }
@@ -121,6 +143,9 @@ impl Checkpointer {
             self.news.commits.store(0, Ordering::Relaxed);
             last = Instant::now();
             let moved = self.checkpoint();
+            if self.ended {
+                return;
+            }
             if let Err(error) = &moved {
                 self.session = None;
                 if !self.failing {
@@ -132,6 +157,27 @@ impl Checkpointer {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
+        // Before anything is moved: of a failure, the system tells only those who had the file open.
+        if self.file.is_none() {
+            self.file = DatabaseFile::open(&self.url).map_err(not_synced)?;
+        }
+        let moved = self.move_log();
+        if moved.is_err()
+            && !self.ended
+            // The engine has failed, perhaps at a sync of its own.
+            && let Some(Err(error)) = self.file.as_ref().map(DatabaseFile::sync)
+        {
+            self.end(&error);
+        }
+        moved
+    }
+
+    fn end(&mut self, error: &io::Error) {
+        self.ended = true;
+        (self.pages_lost)(error);
+    }
+
+    fn move_log(&mut self) -> Result<(), StoreError> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(Session::connect(&self.url)?),
@@ -139,11 +185,12 @@ impl Checkpointer {
         let Some(log) = session.run(dialect::checkpoint)? else {
             return Ok(());
         };
-        if self.file.is_none() && log.pages >= BUSY {
-            self.file = DatabaseFile::open(&self.url).map_err(not_synced)?;
-        }
-        if let Some(file) = &mut self.file {
-            file.moved(log.moved).map_err(not_synced)?;
+        self.busy |= log.pages >= BUSY;
+        if let Some(file) = self.file.as_mut().filter(|_| self.busy)
+            && let Err(error) = file.moved(log.moved)
+        {
+            self.end(&error);
+            return Err(not_synced(error));
         }
         if log.pages < LONG {
             return Ok(());
@@ -166,7 +213,8 @@ fn not_synced(error: io::Error) -> StoreError {
 /// The file of the database. It is never closed: a process that closes a file gives up all its locks on
 /// it, and SQLite has some.
 struct DatabaseFile {
-    file: ManuallyDrop<File>,
+    /// Waits until all that was written to it before is on the disk.
+    disk: Disk,
     /// How many pages of the log were in it when it was last synced.
     synced: i64,
 }
@@ -177,10 +225,15 @@ impl DatabaseFile {
             return Ok(None);
         };
         let file = File::options().read(true).write(true).open(path)?;
+        let file = ManuallyDrop::new(file);
         Ok(Some(Self {
-            file: ManuallyDrop::new(file),
+            disk: Box::new(move || file.sync_data()),
             synced: 0,
         }))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (self.disk)()
     }
 
     /// So many pages of the log have been moved into the file since the log began.
@@ -190,7 +243,7 @@ impl DatabaseFile {
             self.synced = 0;
         }
         if pages - self.synced >= SOME {
-            self.file.sync_data()?;
+            self.sync()?;
             self.synced = pages;
         }
         Ok(())
@@ -231,7 +284,7 @@ mod tests {
         write(&mut session, 1000);
         checkpointer.checkpoint().unwrap();
         assert!(!finish(), "a short log stays");
-        assert!(checkpointer.file.is_none());
+        assert!(!checkpointer.busy);
 
         write(&mut session, 4096 * 5000);
         let mut reader = Session::<Reading>::connect(&url).unwrap();
@@ -256,5 +309,36 @@ mod tests {
         assert_eq!(news.commits.load(Ordering::Relaxed), 1);
         write(&mut session, 1000);
         assert!(pages(&mut session) < LITTLE);
+    }
+
+    /// The next sync would succeed, for the system takes the pages for written.
+    #[test]
+    fn a_sync_of_the_file_that_fails_ends_the_process_and_is_not_tried_again() {
+        static LOST: AtomicU32 = AtomicU32::new(0);
+        static SYNCS: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cp.db");
+        let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
+        migrate(&url).unwrap();
+        let mut session = Session::connect(&url).unwrap();
+        let mut checkpointer = Checkpointer::new(&url, Arc::default());
+        checkpointer.pages_lost = |_| {
+            LOST.fetch_add(1, Ordering::SeqCst);
+        };
+        checkpointer.file = Some(DatabaseFile {
+            disk: Box::new(|| match SYNCS.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(io::Error::other("a failure that this test is about")),
+                _ => Ok(()),
+            }),
+            synced: 0,
+        });
+        write(&mut session, 4096 * 2000);
+        let (stop, stopped) = mpsc::channel();
+        checkpointer.news.commits.store(FEW, Ordering::Relaxed);
+        let ended = std::thread::spawn(move || checkpointer.run(&stopped));
+        ended.join().unwrap();
+        drop(stop);
+        assert_eq!(LOST.load(Ordering::SeqCst), 1);
+        assert_eq!(SYNCS.load(Ordering::SeqCst), 1);
     }
 }
