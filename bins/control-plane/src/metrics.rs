@@ -1,5 +1,6 @@
 //! Numbers for the operator, in Prometheus' text format. No key, partner, org or address is a label.
 
+mod connections;
 mod provisioning;
 
 use std::{cell::RefCell, time::Duration};
@@ -9,7 +10,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-pub use self::provisioning::ProvisioningMetrics;
+pub use self::{connections::ConnectionMetrics, provisioning::ProvisioningMetrics};
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BUCKETS: &[f64] = &[
@@ -27,6 +28,8 @@ pub struct Metrics {
     webhooks_oldest: IntGauge,
     /// How orgs are made and taken away.
     pub provisioning: ProvisioningMetrics,
+    /// Connections of clients.
+    pub connections: ConnectionMetrics,
     /// Calls that no known credential made.
     pub unknown_credentials: IntCounter,
     /// Audit events of answered calls that storage did not take.
@@ -101,6 +104,7 @@ impl Metrics {
         registry.register(Box::new(unknown_credentials.clone()))?;
         registry.register(Box::new(lost_events.clone()))?;
         let provisioning = ProvisioningMetrics::new(&registry)?;
+        let connections = ConnectionMetrics::new(&registry)?;
         Ok(Self {
             registry,
             requests,
@@ -110,6 +114,7 @@ impl Metrics {
             webhooks_pending,
             webhooks_oldest,
             provisioning,
+            connections,
             unknown_credentials,
             lost_events,
         })

@@ -44,7 +44,7 @@ macro_rules! routes {
                 $path,
                 $path,
                 vec![$((Method::$method, entry(op::$operation, $handler))),+],
-                unrouted(&[$(stringify!($method)),+]),
+                unrouted(allowed(&[$(stringify!($method)),+])),
             )?;)+
             Ok(())
         }
@@ -156,17 +156,26 @@ const OPEN: &[(&str, &openapi::Operation)] = &[
     ("/problems/{code}", &told::PROBLEM_READ),
 ];
 
+/// The methods that a path has: HEAD goes where GET goes.
+fn allowed(listed: &[&'static str]) -> Vec<&'static str> {
+    let mut allowed = listed.to_vec();
+    if listed.contains(&"GET") {
+        allowed.push("HEAD");
+    }
+    allowed
+}
+
 /// All routes in place.
 ///
 /// # Errors
 /// When two of them can't be told apart.
 pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
-    let mut router = Router::new(("/cp", unrouted(&[])), outside(&[]));
+    let mut router = Router::new(("/cp", unrouted(Vec::new())), outside(Vec::new()));
     guarded(&mut router)?;
     let mut serve = |path: &str, pattern, endpoint: Endpoint| {
-        let methods = vec![(Method::GET, endpoint.clone()), (Method::HEAD, endpoint)];
-        router.resource(path, pattern, methods, outside(&["GET", "HEAD"]))
+        let methods = vec![(Method::GET, endpoint)];
+        router.resource(path, pattern, methods, outside(allowed(&["GET"])))
     };
     let mut plain = |path: &'static str, endpoint| serve(path, path, endpoint);
     plain("/healthz", open(health::alive))?;

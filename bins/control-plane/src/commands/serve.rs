@@ -1,17 +1,15 @@
 //! Serving: from settings to a running server, and its end.
 
 use std::{
-    io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use actix_web::{App as ActixApp, HttpServer};
 use anyhow::Context as _;
 use keys::KeyQueries as _;
 use ratelimit::MemoryLimiter;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::Service;
 use storage::SqlDatabase;
 use stores::Database as _;
@@ -21,7 +19,7 @@ use super::{first_key, prepare::with_peppers, world};
 use crate::{
     background::Background,
     handlers::reference::Published,
-    http::{App, PreparedRefusal},
+    http::{App, ConnectionLimiter, PreparedRefusal, listen, server},
     metrics::Metrics,
     provisioner::ChosenProvisioner,
     routes,
@@ -29,18 +27,14 @@ use crate::{
     webhooks::HttpSender,
 };
 
-/// How long what runs may go on after the signal to stop, in seconds.
-const GRACE_SECONDS: u64 = 20;
 /// How long what was written last may take to become durable at the end.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the end may take, whatever is in its way: an orchestrator kills after thirty seconds.
 const END_TIMEOUT: Duration = Duration::from_secs(28);
 /// How long the start waits until the database is known to be ready.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a port in use is waited for.
-const PORT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many descriptors are asked for where the system sets no bound.
+const UNBOUNDED_DESCRIPTORS: u64 = 1 << 20;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -53,6 +47,14 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
+    let descriptors = raise_descriptor_limit();
+    let connections = ConnectionLimiter::new(
+        descriptors,
+        settings.trusted_proxies.clone(),
+        metrics.connections.clone(),
+    );
+    let (max, max_per_address) = connections.bounds();
+    tracing::info!(descriptors, max, max_per_address, "connections are bounded");
     let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
     // The port is taken first: a key that is shown once must not be lost to a port in use.
     let listener = listen(settings.listen)
@@ -99,6 +101,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     );
     let app = Arc::new(App {
         service,
+        connections,
         metrics,
         malformed_key: PreparedRefusal::malformed_key(&public_url)?,
         public_url,
@@ -108,24 +111,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
     wait_for_readiness(&app).await;
     tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
-    let answering = Arc::clone(&app);
     routes::router(&published)?;
-    let server = HttpServer::new(move || {
-        ActixApp::new().configure(|config| {
-            // It could be made above, so it can be made again for each worker.
-            match routes::router(&published) {
-                Ok(router) => router.serve(Arc::clone(&answering), config),
-                Err(error) => tracing::error!("a worker has no routes: {error}"),
-            }
-        })
-    })
-    .client_request_timeout(HEAD_TIMEOUT)
-    // Whoever hangs up while an answer is held is not waited for.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(GRACE_SECONDS)
-    .listen(listener)
-    .context("can't serve on the socket")?
-    .run();
+    let server = server(&app, &published, listener).context("can't serve on the socket")?;
     tracing::info!(%address, database = %settings.database_url, "listening on http://{address}");
     if let Some(key) = &first.admin_key {
         first_key::hand_over(key, address, &settings.data_dir);
@@ -142,25 +129,6 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     ended.context("the server broke down")
 }
 
-/// Takes the port. One that was killed a moment ago may still be held by a program that it was just
-/// about to start, so a port in use is asked for again for a while.
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let deadline = Instant::now() + PORT_PATIENCE;
-    let mut told = false;
-    loop {
-        match TcpListener::bind(address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                if !told {
-                    tracing::warn!(%address, "the port is in use; waiting for it for a moment");
-                    told = true;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 /// Waits a moment for what the background work finds out of the database, so that `/readyz` is right from the
 /// first call on.
 async fn wait_for_readiness(app: &App) {
@@ -172,7 +140,8 @@ async fn wait_for_readiness(app: &App) {
     }
 }
 
-/// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped.
+/// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped; and
+/// ends connections as soon as nothing is owed to them.
 async fn dismiss_at_the_end(app: Arc<App>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
@@ -186,6 +155,7 @@ async fn dismiss_at_the_end(app: Arc<App>) {
         _ = interrupt.recv() => {}
     }
     thread::spawn(end_in_time);
+    app.connections.drain();
     app.service.dismiss_waiters();
 }
 
@@ -194,6 +164,28 @@ fn end_in_time() {
     thread::sleep(END_TIMEOUT);
     tracing::error!("the end took too long, as when the database is silent; what runs is cut off");
     crate::end(0)
+}
+
+/// Raises the number of descriptors that this process may have to the most that it may raise it to; tells
+/// how many that is.
+fn raise_descriptor_limit() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = before.maximum.unwrap_or(UNBOUNDED_DESCRIPTORS);
+    let current = before.current.unwrap_or(u64::MAX);
+    if wanted <= current {
+        return current;
+    }
+    let raised = Rlimit {
+        current: Some(wanted),
+        ..before
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => wanted,
+        Err(error) => {
+            tracing::warn!("the descriptor limit stays at {current}: {error}");
+            current
+        }
+    }
 }
 
 /// Tells the operator when nobody can administer this server.

@@ -1,15 +1,20 @@
 //! `/cp/orgs` and `/cp/admin/orgs`.
 
+use std::{sync::Arc, time::Duration};
+
 use actix_web::http::header::RETRY_AFTER;
 use api::{
     DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
 };
-use ids::TypedId as _;
+use ids::{OrgId, TypedId as _};
 use orgs::Org;
-use service::{Answer, Rendered};
+use service::{Answer, OrgWithSteps, Refusal, Rendered};
 
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, PREFERENCE_APPLIED, Reply, retry_after};
+
+/// A wait that ends at once, and as any other: the credential is checked again before the answer.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let draft = http.json(org_draft)?;
@@ -56,7 +61,7 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
     let wait = http.preferred_wait();
     // A call that is held is to be small, so the ways that it does not take have boxes of their own.
     let answer = match wait {
-        Some(wait) => service.org_status_awaited(&http.context, id, wait).await?,
+        Some(wait) => awaited_status(&http, id, wait).await?,
         None => Box::pin(service.org_status(&http.context, id)).await?,
     };
     let org = &answer.value.org;
@@ -78,6 +83,22 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
         reply = reply.header(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()));
     }
     Ok(reply)
+}
+
+/// A status poll that is held until the org stands elsewhere, or the client has closed its side. It may be
+/// gone, or wait for the answer: it gets what is known now, and the call has its event.
+async fn awaited_status(
+    http: &Http,
+    id: OrgId,
+    wait: Duration,
+) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
+    let (service, context) = (http.service(), &http.context);
+    tokio::select! {
+        answer = service.org_status_awaited(context, id, wait) => answer,
+        () = http.client_end() => {
+            Box::pin(service.org_status_awaited(context, id, SHORTEST_WAIT)).await
+        }
+    }
 }
 
 pub async fn delete(http: Http) -> Result<Reply, Failure> {

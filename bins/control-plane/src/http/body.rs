@@ -1,6 +1,6 @@
 //! The body of a request, bounded in size and time.
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use actix_web::{
     dev::Payload,
@@ -12,16 +12,14 @@ use actix_web::{
 };
 use api::ErrorCode;
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+
+use super::connection::Exchange;
 
 /// The largest body that is read.
 const MAX_BODY: usize = 64 * 1024;
 /// How much of a refused body is read and thrown away: a client that is cut off while it still sends
 /// may never see the answer.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
-/// How long a body may take.
-const MAX_TIME: Duration = Duration::from_secs(15);
-
 /// What came as the body.
 #[derive(Debug)]
 pub enum Body {
@@ -33,37 +31,81 @@ pub enum Body {
     Broken,
 }
 
-/// Reads the body.
-pub async fn read(mut payload: Payload) -> Body {
-    // Most calls have none, and need no timer.
-    if let Payload::None = payload {
-        return Body::Whole(Bytes::new());
+/// The body of a request that has just arrived. Nothing of it is taken from the connection before
+/// somebody asks for it; how long it may take is the connection's concern.
+pub struct Incoming {
+    payload: Payload,
+    exchange: Rc<Exchange>,
+}
+
+impl Incoming {
+    /// The body that the framework gives.
+    pub const fn new(payload: Payload, exchange: Rc<Exchange>) -> Self {
+        Self { payload, exchange }
     }
-    let deadline = Instant::now() + MAX_TIME;
-    let mut body = BytesMut::new();
-    let mut seen = 0_usize;
-    loop {
-        match timeout_at(deadline, payload.next()).await {
-            Ok(None) if seen > MAX_BODY => return Body::TooLarge,
-            Ok(None) => return Body::Whole(body.freeze()),
-            Ok(Some(Ok(chunk))) => {
-                seen = seen.saturating_add(chunk.len());
+
+    /// What its call and its connection share.
+    pub const fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
+    }
+
+    /// Reads it.
+    pub async fn read(mut self) -> Body {
+        let mut body = BytesMut::new();
+        let end = self
+            .each_chunk(|chunk, seen| {
                 if seen <= MAX_BODY {
-                    body.extend_from_slice(&chunk);
-                } else if seen > MAX_DRAINED {
-                    return Body::TooLarge;
+                    body.extend_from_slice(chunk);
+                } else {
+                    body = BytesMut::new();
                 }
-            }
-            Ok(Some(Err(_))) => return Body::Broken,
-            Err(_elapsed) if seen > MAX_BODY => return Body::TooLarge,
-            Err(_elapsed) => return Body::Broken,
+            })
+            .await;
+        match end {
+            End::Whole(seen) if seen <= MAX_BODY => Body::Whole(body.freeze()),
+            End::Whole(_) | End::TooLarge => Body::TooLarge,
+            End::Broken => Body::Broken,
         }
+    }
+
+    /// Reads it and throws it away.
+    pub async fn drain(mut self) {
+        self.each_chunk(|_, _| {}).await;
+    }
+
+    /// Gives each chunk, with how many bytes have come so far.
+    async fn each_chunk(&mut self, mut take: impl FnMut(&[u8], usize)) -> End {
+        // Most calls have none.
+        if let Payload::None = self.payload {
+            return End::Whole(0);
+        }
+        self.exchange.want_body();
+        let mut seen = 0_usize;
+        while let Some(chunk) = self.payload.next().await {
+            match chunk {
+                Ok(chunk) => {
+                    seen = seen.saturating_add(chunk.len());
+                    take(&chunk, seen);
+                }
+                Err(_) if seen > MAX_BODY => return End::TooLarge,
+                Err(_) => return End::Broken,
+            }
+            if seen > MAX_DRAINED {
+                return End::TooLarge;
+            }
+        }
+        End::Whole(seen)
     }
 }
 
-/// Reads the body and throws it away.
-pub async fn drain(payload: Payload) {
-    read(payload).await;
+/// How a body has ended.
+enum End {
+    /// All of it came, so many bytes.
+    Whole(usize),
+    /// It is so large that the rest is not read.
+    TooLarge,
+    /// It broke off, or did not come in time.
+    Broken,
 }
 
 /// Whether the body is in a form that is understood; a request without a type is taken as JSON.

@@ -22,6 +22,7 @@ use super::{
     App, ControlPlane, Failure, Reply,
     address::client_address,
     body::{self, Body},
+    connection::Exchange,
     credentials::{NoCredential, bearer},
     headers::{X_REQUEST_ID, idempotency, preferred_wait, request_id, set, user_agent},
     problem::Complaint,
@@ -38,6 +39,7 @@ pub struct Http {
     wait: Option<Duration>,
     place: Place,
     body: Bytes,
+    exchange: Rc<Exchange>,
 }
 
 impl Http {
@@ -65,6 +67,11 @@ impl Http {
     /// For how long the client would wait for a better answer.
     pub const fn preferred_wait(&self) -> Option<Duration> {
         self.wait
+    }
+
+    /// Waits until the client has closed its side: it is gone, or sends nothing more and waits.
+    pub async fn client_end(&self) {
+        self.exchange.input_end().await;
     }
 
     /// The body, as `read` takes it.
@@ -100,12 +107,16 @@ fn path_id<I: TypedId>(place: &Place) -> Option<I> {
 }
 
 /// Where a request goes that fits no route, or no method of its route.
-pub fn unrouted(allowed: &'static [&'static str]) -> Endpoint {
-    entry(operations::UNROUTED, move |_| async move {
-        Err(Failure::from(match allowed {
-            [] => Complaint::no_route(),
-            allowed => Complaint::method(allowed),
-        }))
+pub fn unrouted(allowed: Vec<&'static str>) -> Endpoint {
+    let allowed: Rc<[_]> = allowed.into();
+    entry(operations::UNROUTED, move |_| {
+        let allowed = Rc::clone(&allowed);
+        async move {
+            Err(Failure::from(match &*allowed {
+                [] => Complaint::no_route(),
+                allowed => Complaint::method(allowed),
+            }))
+        }
     })
 }
 
@@ -175,24 +186,26 @@ where
 }
 
 /// Where a request goes that is not the API's.
-pub fn outside(allowed: &'static [&'static str]) -> Endpoint {
-    Endpoint::new(move |arrival: Arrival| async move {
-        let Arrival {
-            headers,
-            payload,
-            app,
-            ..
-        } = arrival;
-        body::drain(payload).await;
-        let id = id_of_request(&headers, &app);
-        let complaint = match allowed {
-            [] => Complaint::new(
-                ErrorCode::NotFound,
-                "there is nothing here; the API is under /cp",
-            ),
-            allowed => Complaint::method(allowed),
-        };
-        complaint.respond(&app.public_url, &id, None, &[])
+pub fn outside(allowed: Vec<&'static str>) -> Endpoint {
+    let allowed: Rc<[_]> = allowed.into();
+    Endpoint::new(move |arrival: Arrival| {
+        let allowed = Rc::clone(&allowed);
+        async move {
+            let Arrival {
+                headers, body, app, ..
+            } = arrival;
+            let id = id_of_request(&headers, &app);
+            drop(headers);
+            body.drain().await;
+            let complaint = match &*allowed {
+                [] => Complaint::new(
+                    ErrorCode::NotFound,
+                    "there is nothing here; the API is under /cp",
+                ),
+                allowed => Complaint::method(allowed),
+            };
+            complaint.respond(&app.public_url, &id, None, &[])
+        }
     })
 }
 
@@ -217,9 +230,13 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     let key = match bearer(&arrival.headers, arrival.uri.query().unwrap_or_default()) {
         Ok(key) => key,
         Err(error) => {
-            let Arrival { payload, app, .. } = arrival;
+            let Arrival {
+                headers, body, app, ..
+            } = arrival;
+            // They keep the buffer that they were read into.
+            drop(headers);
             app.metrics.unknown_credentials.inc();
-            body::drain(payload).await;
+            body.drain().await;
             return Err(match error {
                 NoCredential::Malformed => app.malformed_key.respond(&id),
                 NoCredential::Missing | NoCredential::Misplaced(_) => {
@@ -233,11 +250,12 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
         method,
         uri,
         headers,
-        payload,
+        body,
         app,
         place,
         ..
     } = arrival;
+    let exchange = Rc::clone(body.exchange());
     let revokes = (call.operation == operations::KEY_REVOKE)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
@@ -245,7 +263,8 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     let mut context = match admitted.await {
         Ok(context) => context,
         Err(refusal) => {
-            body::drain(payload).await;
+            drop(headers);
+            body.drain().await;
             if let Error::InvalidKey = refusal.error {
                 app.metrics.unknown_credentials.inc();
             }
@@ -256,7 +275,7 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
             return Err(complaint.respond(&app.public_url, &id, refusal.event, &refusal.limits));
         }
     };
-    let body = body::read(payload).await;
+    let body = body.read().await;
     let request = (&method, &uri, &headers);
     let body = match Box::pin(take_in(&app, request, &mut context, body)).await {
         Ok(body) => body,
@@ -269,6 +288,7 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
         wait: preferred_wait(&headers),
         place,
         body,
+        exchange,
     })
 }
 
@@ -319,7 +339,8 @@ fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes,
         Body::TooLarge => complain(ErrorCode::PayloadTooLarge, "a body has at most 64 KiB"),
         Body::Broken => complain(
             ErrorCode::InvalidRequest,
-            "the body broke off or did not come in time; send the request again",
+            "the body broke off, is not framed as its headers say, or did not come in time; send the \
+             request again",
         ),
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod body;
+mod connection;
 mod credentials;
 mod entry;
 mod headers;
@@ -9,6 +10,7 @@ mod prepared;
 mod problem;
 mod reply;
 mod router;
+mod server;
 
 use std::sync::Arc;
 
@@ -20,12 +22,14 @@ use storage::SqlDatabase;
 use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
 
 pub use self::{
+    connection::ConnectionLimiter,
     entry::{Http, entry, open, outside, unrouted},
     headers::{PREFERENCE_APPLIED, retry_after},
     prepared::PreparedRefusal,
     problem::{Complaint, Failure},
     reply::Reply,
     router::{Endpoint, Router},
+    server::{listen, server},
 };
 
 /// The control plane of this server.
@@ -35,6 +39,8 @@ pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, ChosenProvisioner>;
 pub struct App {
     /// The use cases.
     pub service: Arc<ControlPlane>,
+    /// How many connections there may be.
+    pub connections: Arc<ConnectionLimiter>,
     /// The numbers.
     pub metrics: Metrics,
     /// Under which URL clients reach this server, without a slash at its end.

@@ -8,14 +8,21 @@ use std::{future::Future, mem, net::SocketAddr, ops::Range, rc::Rc, sync::Arc};
 use actix_web::{
     HttpResponse,
     dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
-    http::{Method, Uri, header::HeaderMap},
+    http::{
+        ConnectionType, Method, Uri,
+        header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE},
+    },
     web::ServiceConfig,
 };
 use futures_util::future::LocalBoxFuture;
 use matchit::Params;
 use smallvec::SmallVec;
 
-use super::App;
+use super::{
+    App,
+    body::Incoming,
+    connection::{BodyKind, Exchange},
+};
 
 /// A request and the place that its path has led to.
 pub struct Arrival {
@@ -24,7 +31,7 @@ pub struct Arrival {
     pub headers: HeaderMap,
     /// Who sent it; a proxy may stand between.
     pub peer: Option<SocketAddr>,
-    pub payload: Payload,
+    pub body: Incoming,
     pub app: Arc<App>,
     pub place: Place,
 }
@@ -143,6 +150,12 @@ impl Router {
             return (endpoint, Place::default());
         };
         let resource = found.value;
+        // HEAD is GET without the body, which the framework leaves out (RFC 9110, section 9.3.2).
+        let method = if *method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
         let mut methods = resource.methods.iter();
         let endpoint = methods
             .find(|(offered, _)| offered == method)
@@ -166,18 +179,58 @@ impl Router {
             // The framework keeps its request until the answer, and its map of headers has room for
             // many: seven kilobytes that a call which is held would hold. So they are taken out of it.
             let headers = mem::take(request.headers_mut());
+            // Only a connection of a test has none.
+            let exchange = request.conn_data::<Rc<Exchange>>().cloned();
+            let exchange = exchange.unwrap_or_default();
             let (request, payload) = request.into_parts();
+            let kind = body_kind(&payload, &headers);
+            exchange.begin(kind);
+            let payload = match kind {
+                BodyKind::Empty | BodyKind::UntilEnd => Payload::None,
+                BodyKind::Length(_) | BodyKind::Chunked => payload,
+            };
             let answer = (endpoint.0)(Arrival {
                 method: request.method().clone(),
                 uri: request.uri().clone(),
                 headers,
                 peer: request.peer_addr(),
-                payload,
+                body: Incoming::new(payload, Rc::clone(&exchange)),
                 app: Arc::clone(&app),
                 place,
             });
-            async move { Ok(ServiceResponse::new(request, answer.await)) }
+            async move {
+                let mut response = answer.await;
+                if exchange.ends_with_answer() {
+                    let head = response.head_mut();
+                    head.set_connection_type(ConnectionType::Close);
+                }
+                exchange.answer();
+                Ok(ServiceResponse::new(request, response))
+            }
         }));
+    }
+}
+
+/// How the framework has read where the body ends: a request that says it in two ways does not get here.
+fn body_kind(payload: &Payload, headers: &HeaderMap) -> BodyKind {
+    if let Payload::None = payload {
+        return BodyKind::Empty;
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return BodyKind::Chunked;
+    }
+    // It takes everything behind such a head for something other than HTTP.
+    let upgrades = headers.get_all(UPGRADE).any(|value| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"websocket")
+    });
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    match length {
+        Some(length) if !upgrades => BodyKind::Length(length),
+        _ => BodyKind::UntilEnd,
     }
 }
 

@@ -1,18 +1,16 @@
 //! `Prefer: wait` on the status of an org, and what clients are told to wait otherwise.
 
 use std::{
-    io::Write as _,
-    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
 use orgs::{OrgSight, OrgStatus, OrgStore as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store, eventually};
+use crate::kit::{ALL_SCOPES, Answer, Caller, Store, Wire, eventually};
 
 on_both_engines![
     a_wait_is_applied_and_what_is_malformed_is_ignored,
@@ -21,7 +19,7 @@ on_both_engines![
     an_answer_is_held_until_this_server_has_changed_the_org,
     whoever_is_held_too_long_is_answered_with_what_there_is,
     a_key_that_was_revoked_meanwhile_is_refused,
-    a_client_that_hangs_up_is_forgotten,
+    a_poll_ends_with_its_client_and_is_audited,
     a_server_that_stops_answers_those_who_wait,
     a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took,
 ];
@@ -174,23 +172,33 @@ fn a_key_that_was_revoked_meanwhile_is_refused(store: Store) {
     assert_eq!(events[0]["id"], answer.event());
 }
 
-fn a_client_that_hangs_up_is_forgotten(store: Store) {
+fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
     let server = store.start();
     let owner = server.key(ALL_SCOPES);
     let key = server.key_of(owner.partner_id(), &["orgs:list"]);
     let id = held(&store, &owner);
     let request = format!(
         "GET /cp/orgs/{id}/status HTTP/1.1\r\nHost: cp\r\nAuthorization: Bearer {}\r\n\
-         Prefer: wait=2\r\n\r\n",
+         Prefer: wait=50\r\n\r\n",
         key.token()
     );
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    let began = Instant::now();
+    let mut gone = Wire::new(&server);
+    gone.send(&request);
+    // One that only sends no more looks the same, and gets what is known.
+    let mut waiting = Wire::new(&server);
+    waiting.send(&request);
     thread::sleep(Duration::from_millis(500));
-    drop(stream);
-    thread::sleep(Duration::from_secs(3));
+    drop(gone);
+    let answer = waiting.half_close().answer();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["status"], "provisioning");
+    waiting.expect_end();
     let query = format!("action=org.status&key_id={}", key.id());
-    assert_eq!(server.events(&query), [Value::Null; 0]);
+    eventually("both calls have their events", || {
+        (server.events(&query).len() == 2).then_some(())
+    });
+    assert!(began.elapsed() < Duration::from_secs(25));
 }
 
 fn a_server_that_stops_answers_those_who_wait(store: Store) {

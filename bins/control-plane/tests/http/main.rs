@@ -17,6 +17,7 @@ mod audit;
 mod bound_keys;
 mod bounds;
 mod challenges;
+mod connections;
 mod endings;
 mod health;
 mod history;

@@ -8,6 +8,7 @@ mod server;
 mod store;
 pub mod tokens;
 mod waiting;
+mod wire;
 
 pub use self::{
     answer::Answer,
@@ -17,6 +18,7 @@ pub use self::{
     server::Server,
     store::{ADMIN_KEY, Store},
     waiting::{eventually, within},
+    wire::{RawAnswer, Wire},
 };
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL where that is installed.

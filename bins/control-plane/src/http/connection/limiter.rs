@@ -1,0 +1,378 @@
+//! How many connections there may be, in all and for one client address.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use ipnet::IpNet;
+use parking_lot::Mutex;
+
+use crate::metrics::ConnectionMetrics;
+
+/// The most connections of one server, however many descriptors it may have.
+const MAX_CONNECTIONS: u64 = 16_384;
+/// The fewest descriptors that are kept for the database, files, webhooks and programs.
+const MIN_RESERVE: u64 = 64;
+/// How many connections are looked at for one that can be closed in favour of a new one.
+const MAX_PROBES: usize = 16;
+/// How often the log tells of refused connections.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bounds connections. A new one at a bound takes the place of the oldest that only waits for its client,
+/// of its own address before those of others; where there is none, it is refused.
+pub struct ConnectionLimiter {
+    max: usize,
+    max_per_address: usize,
+    /// Proxies speak for many clients, so they have no share of their own.
+    trusted_proxies: Vec<IpNet>,
+    metrics: ConnectionMetrics,
+    next: AtomicU64,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    /// All of them, the oldest first.
+    all: BTreeMap<u64, Entry>,
+    by_origin: HashMap<Origin, BTreeSet<u64>>,
+    draining: bool,
+    logged: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    origin: Origin,
+    slot: Arc<Slot>,
+}
+
+/// Whom a share belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    /// An IPv4 address, or the /64 network of an IPv6 address: whoever has one has all of it.
+    Client(IpAddr),
+    Proxy(IpAddr),
+}
+
+/// What the limiter and one connection tell one another.
+#[derive(Debug, Default)]
+struct Slot {
+    id: AtomicU64,
+    waits_for_client: AtomicBool,
+    notice: AtomicU8,
+    task: AtomicWaker,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Another connection needs its place.
+    Evict,
+    /// The server stops.
+    Drain,
+}
+
+const EVICT: u8 = 1;
+const DRAIN: u8 = 2;
+
+/// The place of one connection, free again when dropped.
+pub struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
+    slot: Arc<Slot>,
+}
+
+impl ConnectionLimiter {
+    /// A limiter for a process that may have so many descriptors.
+    pub fn new(
+        descriptors: u64,
+        trusted_proxies: Vec<IpNet>,
+        metrics: ConnectionMetrics,
+    ) -> Arc<Self> {
+        let reserve = (descriptors / 4).max(MIN_RESERVE);
+        let max = descriptors.saturating_sub(reserve).min(MAX_CONNECTIONS);
+        let max = usize::try_from(max).unwrap_or(usize::MAX).max(1);
+        Arc::new(Self {
+            max,
+            max_per_address: max.div_ceil(2),
+            trusted_proxies,
+            metrics,
+            next: AtomicU64::new(0),
+            connections: Mutex::default(),
+        })
+    }
+
+    /// The most connections in all, and of one client address.
+    pub const fn bounds(&self) -> (usize, usize) {
+        (self.max, self.max_per_address)
+    }
+
+    /// A place for a connection of this peer; none when it is refused.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
+        let origin = self.origin(peer);
+        let mut connections = self.connections.lock();
+        if connections.draining {
+            return None;
+        }
+        let held = connections.by_origin.get(&origin).map_or(0, BTreeSet::len);
+        let bound = if matches!(origin, Origin::Client(_)) && held >= self.max_per_address {
+            Some("address")
+        } else {
+            (connections.all.len() >= self.max).then_some("total")
+        };
+        if let Some(bound) = bound {
+            let mut evicted = self.evict(&mut connections, Some(origin));
+            if !evicted && bound == "total" {
+                evicted = self.evict(&mut connections, None);
+            }
+            self.log(&mut connections, bound, peer);
+            if !evicted {
+                self.metrics.refused(bound);
+                return None;
+            }
+            self.metrics.closed("evicted");
+        }
+        let slot = Arc::new(Slot::default());
+        slot.waits_for_client.store(true, Ordering::Relaxed);
+        let entry = Entry {
+            origin,
+            slot: Arc::clone(&slot),
+        };
+        self.insert(&mut connections, entry);
+        self.metrics.open.set(gauge(connections.all.len()));
+        drop(connections);
+        Some(ConnectionPermit {
+            limiter: Arc::clone(self),
+            slot,
+        })
+    }
+
+    /// Tells all connections that the server stops; new ones are refused from now on.
+    pub fn drain(&self) {
+        let mut connections = self.connections.lock();
+        connections.draining = true;
+        for entry in connections.all.values() {
+            entry.slot.tell(DRAIN);
+        }
+    }
+
+    fn origin(&self, peer: IpAddr) -> Origin {
+        let peer = peer.to_canonical();
+        if self.trusted_proxies.iter().any(|net| net.contains(&peer)) {
+            return Origin::Proxy(peer);
+        }
+        Origin::Client(match peer {
+            IpAddr::V4(_) => peer,
+            IpAddr::V6(address) => {
+                Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()
+            }
+        })
+    }
+
+    fn insert(&self, connections: &mut Connections, entry: Entry) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        entry.slot.id.store(id, Ordering::Relaxed);
+        let ids = connections.by_origin.entry(entry.origin).or_default();
+        ids.insert(id);
+        connections.all.insert(id, entry);
+    }
+
+    /// Closes the oldest connection, of this origin or of all, that waits for its client. Those that are
+    /// looked at in vain go to the end of the line, so the next search looks at others.
+    fn evict(&self, connections: &mut Connections, origin: Option<Origin>) -> bool {
+        for _ in 0..MAX_PROBES {
+            let oldest = match origin {
+                Some(origin) => connections
+                    .by_origin
+                    .get(&origin)
+                    .and_then(BTreeSet::first)
+                    .copied(),
+                None => connections.all.keys().next().copied(),
+            };
+            let Some(entry) = oldest.and_then(|id| connections.remove(id)) else {
+                return false;
+            };
+            if entry.slot.waits_for_client.load(Ordering::Relaxed) {
+                entry.slot.tell(EVICT);
+                return true;
+            }
+            self.insert(connections, entry);
+        }
+        false
+    }
+
+    fn log(&self, connections: &mut Connections, bound: &str, peer: IpAddr) {
+        if connections
+            .logged
+            .is_some_and(|logged| logged.elapsed() < LOG_INTERVAL)
+        {
+            return;
+        }
+        connections.logged = Some(Instant::now());
+        tracing::warn!(
+            bound,
+            address = %peer,
+            open = connections.all.len(),
+            max = self.max,
+            max_per_address = self.max_per_address,
+            "too many connections: the oldest idle ones are closed, or new ones refused"
+        );
+    }
+}
+
+impl Connections {
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.all.remove(&id)?;
+        if let Some(ids) = self.by_origin.get_mut(&entry.origin) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_origin.remove(&entry.origin);
+            }
+        }
+        Some(entry)
+    }
+}
+
+impl Slot {
+    fn tell(&self, notice: u8) {
+        self.notice.store(notice, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+impl ConnectionPermit {
+    /// What the connection was told.
+    pub fn notice(&self) -> Option<Notice> {
+        match self.slot.notice.load(Ordering::Acquire) {
+            EVICT => Some(Notice::Evict),
+            DRAIN => Some(Notice::Drain),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection waits for its client, and can be closed in favour of another.
+    pub fn set_waits_for_client(&self, waits: bool) {
+        self.slot.waits_for_client.store(waits, Ordering::Relaxed);
+    }
+
+    /// The task to wake with a notice.
+    pub fn register(&self, waker: &Waker) {
+        self.slot.task.register(waker);
+    }
+
+    /// Where ends of connections are counted.
+    pub fn metrics(&self) -> &ConnectionMetrics {
+        &self.limiter.metrics
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut connections = self.limiter.connections.lock();
+        let id = self.slot.id.load(Ordering::Relaxed);
+        // One that was evicted has left already; numbers are never given twice.
+        connections.remove(id);
+        let open = gauge(connections.all.len());
+        self.limiter.metrics.open.set(open);
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn limiter(descriptors: u64) -> Arc<ConnectionLimiter> {
+        let metrics = ConnectionMetrics::new(&Registry::new()).unwrap();
+        ConnectionLimiter::new(descriptors, vec!["10.0.0.0/8".parse().unwrap()], metrics)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<ConnectionPermit> {
+        limiter.admit(ip(address))
+    }
+
+    fn busy(limiter: &Arc<ConnectionLimiter>, address: &str) -> ConnectionPermit {
+        let permit = admit(limiter, address).unwrap();
+        permit.set_waits_for_client(false);
+        permit
+    }
+
+    #[test]
+    fn bounds_leave_descriptors_for_everything_else() {
+        assert_eq!(limiter(1024).bounds(), (768, 384));
+        assert_eq!(limiter(128).bounds(), (64, 32));
+        assert_eq!(limiter(1_000_000).bounds(), (16_384, 8192));
+    }
+
+    #[test]
+    fn an_address_at_its_share_loses_its_oldest_idle_connection() {
+        let limiter = limiter(72);
+        assert_eq!(limiter.bounds(), (8, 4));
+        let at_work = busy(&limiter, "1.1.1.1");
+        let idle = admit(&limiter, "1.1.1.1").unwrap();
+        let _others: Vec<_> = (0..2).map(|_| admit(&limiter, "1.1.1.1")).collect();
+        assert_eq!(idle.notice(), None);
+        let newest = admit(&limiter, "1.1.1.1").unwrap();
+        assert_eq!(idle.notice(), Some(Notice::Evict));
+        assert_eq!(at_work.notice(), None);
+        assert_eq!(newest.notice(), None);
+    }
+
+    #[test]
+    fn an_address_whose_connections_all_work_gets_no_more_and_others_do() {
+        let limiter = limiter(72);
+        let mut held: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
+        assert!(admit(&limiter, "1.1.1.1").is_none());
+        held.push(busy(&limiter, "1.1.1.2"));
+        // A network of IPv6 has one share, and an IPv4 address in either form as well.
+        held.extend((0..3).map(|_| busy(&limiter, "2001:db8::1")));
+        assert!(admit(&limiter, "::ffff:1.1.1.1").is_none());
+        held.remove(0);
+        assert!(admit(&limiter, "1.1.1.1").is_some());
+    }
+
+    #[test]
+    fn at_the_total_somebody_elses_oldest_idle_connection_goes() {
+        let limiter = limiter(72);
+        let idle: Vec<_> = (0..4).map(|_| admit(&limiter, "2001:db8::1")).collect();
+        let _busy: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
+        assert!(admit(&limiter, "1.1.1.2").is_some());
+        let told = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();
+        assert_eq!(told(&idle[0]), Some(Notice::Evict));
+        assert_eq!(told(&idle[1]), None);
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_have_them_all() {
+        let limiter = limiter(72);
+        let held: Vec<_> = (0..8).map(|_| busy(&limiter, "10.1.2.3")).collect();
+        assert!(admit(&limiter, "10.1.2.3").is_none());
+        drop(held);
+        assert!(limiter.connections.lock().by_origin.is_empty());
+        assert!(limiter.connections.lock().all.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_stops_tells_all_and_takes_no_more() {
+        let limiter = limiter(72);
+        let held = busy(&limiter, "1.1.1.1");
+        limiter.drain();
+        assert_eq!(held.notice(), Some(Notice::Drain));
+        assert!(admit(&limiter, "1.1.1.2").is_none());
+    }
+}

@@ -1,0 +1,101 @@
+//! The server: its socket, and how the framework is put on its connections.
+
+use std::{
+    io::{self, ErrorKind},
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_http::{HttpService, KeepAlive, error::DispatchError};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::{
+    App as ActixApp, Error,
+    dev::{AppConfig, Server, fn_service},
+};
+use rustix::net;
+use tokio::net::TcpStream;
+
+use super::{App, connection::Connection};
+use crate::{handlers::reference::Published, routes};
+
+/// How long what runs may go on after the signal to stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a port in use is waited for.
+const PORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many connections the system keeps that are not accepted yet; its own bound may be lower
+/// (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// Takes the port. One that was killed a moment ago may still be held by a program that it was just
+/// about to start, so a port in use is asked for again for a while.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PORT_TIMEOUT;
+    let mut told = false;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                if !told {
+                    tracing::warn!(%address, "the port is in use; waiting for it for a moment");
+                    told = true;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(error),
+            Ok(listener) => {
+                // The standard library's backlog is 128; to listen again sets another.
+                net::listen(&listener, BACKLOG)?;
+                return Ok(listener);
+            }
+        }
+    }
+}
+
+/// Serves on the socket until a signal comes.
+///
+/// # Errors
+/// When the socket or the workers can't be set up.
+pub fn server(
+    app: &Arc<App>,
+    published: &Arc<Published>,
+    listener: TcpListener,
+) -> io::Result<Server> {
+    let (app, published) = (Arc::clone(app), Arc::clone(published));
+    let server = Server::build()
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+        .listen("http", listener, move || {
+            let accepting = Arc::clone(&app);
+            let handlers = ActixApp::new()
+                .configure(|config| {
+                    // It could be made before, so it can be made again for each worker.
+                    match routes::router(&published) {
+                        Ok(router) => router.serve(Arc::clone(&app), config),
+                        Err(error) => tracing::error!("a worker has no routes: {error}"),
+                    }
+                })
+                .into_factory()
+                .map_err(|error: Error| error.error_response());
+            let http = HttpService::build()
+                // Connections have timers of their own, and end only when their calls are answered.
+                .keep_alive(KeepAlive::Os)
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(Duration::ZERO)
+                .h1_allow_half_closed(true)
+                .on_connect_ext(|connection: &Connection, data| {
+                    data.insert(Rc::clone(connection.exchange()));
+                })
+                .h1(map_config(handlers, |()| AppConfig::default()));
+            fn_service(move |tcp: TcpStream| {
+                let app = Arc::clone(&accepting);
+                async move {
+                    let peer = tcp.peer_addr()?;
+                    let connection = Connection::new(tcp, peer, &app)
+                        .ok_or_else(|| io::Error::other("too many connections"))?;
+                    Ok::<_, DispatchError>((connection, Some(peer)))
+                }
+            })
+            .and_then(http)
+        })?;
+    Ok(server.run())
+}

@@ -1,0 +1,165 @@
+//! How many connections there may be, what one may hold, and that none keeps a server from stopping.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    connections::{events_of, head},
+    kit::{ALL_SCOPES, Server, Store, Wire, eventually},
+};
+
+/// Starts a server that may have this many descriptors.
+fn start_with_descriptors(store: &Store, soft: u32, hard: u32) -> Server {
+    let inner = store.program(&["serve"], &[]);
+    let mut program = Command::new("sh");
+    program
+        .arg("-c")
+        .arg(format!(
+            "ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\""
+        ))
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
+        };
+    }
+    Server::start(program)
+}
+
+#[test]
+fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way() {
+    let store = Store::sqlite();
+    let server = start_with_descriptors(&store, 100, 256);
+    let log = server.log();
+    let bounds = r#""descriptors":256,"max":192,"max_per_address":96"#;
+    assert!(log.contains(bounds), "{log}");
+    // More connections than an address may have, most of them with half a head.
+    let address: SocketAddr = server.address().parse().unwrap();
+    let mut held: Vec<_> = (0..150)
+        .map(|_| {
+            let mut wire = Wire::new(&server);
+            wire.send("GET / HTT");
+            wire
+        })
+        .collect();
+    // The same address and another are answered all the same.
+    server.anon().get("/healthz").expect(200);
+    server.admin().get("/cp/whoami").expect(200);
+    held[0].expect_end();
+    let open = |metrics: &str| -> u32 {
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("molecule_http_connections "));
+        line.unwrap().parse().unwrap()
+    };
+    let metrics = server.anon().get("/metrics").body;
+    assert!(open(&metrics) <= 96, "{metrics}");
+    let evicted = r#"molecule_http_connections_closed_total{reason="evicted"}"#;
+    assert!(metrics.contains(evicted), "{metrics}");
+    assert!(server.log().contains("too many connections"));
+    drop(held);
+    eventually("their places are free again", || {
+        let metrics = server.anon().get("/metrics").body;
+        (open(&metrics) < 10).then_some(())
+    });
+    drop(TcpStream::connect(address).unwrap());
+}
+
+#[test]
+fn calls_that_are_pipelined_are_answered_one_after_the_other() {
+    let store = Store::sqlite();
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let mut wire = Wire::new(&server);
+    let calls: String = (0..500)
+        .map(|n| head(&key, "GET /cp/whoami") + &format!("X-Request-Id: n{n}\r\n\r\n"))
+        .collect();
+    wire.send(calls);
+    for n in 0..500 {
+        let answer = wire.answer();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-request-id"), Some(&*format!("n{n}")));
+    }
+    assert_eq!(events_of(&server, &key).len(), 500);
+}
+
+/// The memory of a process, in kilobytes.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse().unwrap()
+}
+
+#[test]
+fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
+    let store = Store::sqlite();
+    let server = store.start();
+    let before = memory(&server);
+    let body = "x".repeat(60_000);
+    let mut held: Vec<_> = (0..400)
+        .map(|_| {
+            let mut wire = Wire::new(&server);
+            wire.send(format!(
+                "POST /cp/orgs HTTP/1.1\r\nHost: a\r\nContent-Length: 65000\r\n\r\n{body}"
+            ));
+            wire
+        })
+        .collect();
+    // 24 MB were sent. Each connection may have a few buffers, and futures that are large in a debug build.
+    thread::sleep(Duration::from_secs(1));
+    let after = memory(&server);
+    assert!(after < before + 400 * 50, "{before} kB, then {after} kB");
+    // A large answer again and again, none of which is read.
+    let asked = "GET /cp/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2000);
+    for wire in &mut held[..50] {
+        wire.send("x".repeat(5000));
+        wire.answer().problem(401, "missing-credentials");
+        wire.send_some(asked.as_bytes());
+    }
+    thread::sleep(Duration::from_secs(2));
+    let after = memory(&server);
+    assert!(after < before + 60_000, "{before} kB, then {after} kB");
+    server.anon().get("/healthz").expect(200);
+}
+
+#[test]
+fn nothing_unfinished_keeps_a_server_from_stopping() {
+    let store = Store::sqlite();
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let mut half_head = Wire::new(&server);
+    half_head.send("GET /cp/whoami HTTP/1.1\r\n");
+    let mut later_head = Wire::new(&server);
+    assert_eq!(
+        later_head
+            .send(head(&key, "GET /cp/whoami") + "\r\n")
+            .answer()
+            .status,
+        200
+    );
+    later_head.send("GET /cp/");
+    let mut half_body = Wire::new(&server);
+    half_body.send(head(&key, "POST /cp/orgs") + "Content-Length: 10\r\n\r\n{");
+    let mut stranger = Wire::new(&server);
+    stranger.send("POST /cp/orgs HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{");
+    let mut unread = Wire::new(&server);
+    let asked = "GET /cp/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
+    unread.send_some(asked.as_bytes());
+    thread::sleep(Duration::from_secs(2));
+    let began = Instant::now();
+    let (status, log) = server.terminate(Duration::from_secs(28));
+    assert!(status.success(), "{log}");
+    assert!(began.elapsed() < Duration::from_secs(28));
+    half_body.answer().problem(400, "invalid-request");
+    stranger.answer().problem(401, "missing-credentials");
+}
