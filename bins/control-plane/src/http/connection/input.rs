@@ -1,0 +1,216 @@
+//! What the framework is given of what the client sends.
+
+use std::{
+    mem::{self, MaybeUninit},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use actix_web::web::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead as _, ReadBuf};
+
+use super::{
+    BODY_TIMEOUT, Connection, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_AHEAD, Stage,
+    body_meter::{BodyMeter, Metered},
+    exchange::Phase,
+    head::{HeadScan, MAX_HEAD},
+    limiter::Notice,
+    refusal::HeadRefusal,
+};
+
+impl Connection {
+    /// Sees whether the framework has called for an answer to the head that it was given.
+    pub(super) fn follow_call(&mut self) {
+        let Some(kind) = self.exchange.take_begun() else {
+            return;
+        };
+        self.set_waits_for_client(false);
+        self.stage = match BodyMeter::new(kind) {
+            Some(meter) => Stage::Body {
+                meter,
+                awaited: false,
+                given: false,
+            },
+            None => Stage::Head(HeadScan::default()),
+        };
+    }
+
+    /// From now on the client is waited for, when it owes a body.
+    pub(super) fn await_body(&mut self) {
+        if let Stage::Body { awaited, .. } = &mut self.stage
+            && !*awaited
+        {
+            *awaited = true;
+            self.timer.set(BODY_TIMEOUT);
+            self.set_waits_for_client(true);
+        }
+    }
+
+    /// Whether the framework is to look at a piece of a body first: it would take all that is there into
+    /// its buffer, and keep a buffer of that size.
+    pub(super) fn pauses(&mut self) -> bool {
+        match &mut self.stage {
+            Stage::Body { given, .. } => mem::take(given),
+            Stage::Head(_) | Stage::Called => false,
+        }
+    }
+
+    /// Whether the framework gets nothing now.
+    pub(super) fn is_held_back(&self) -> bool {
+        match self.stage {
+            Stage::Head(_) => self.exchange.phase() != Phase::Idle,
+            Stage::Called => true,
+            Stage::Body { .. } => !self.exchange.is_body_wanted(),
+        }
+    }
+
+    /// Reads a little of what comes next, to find out whether the client has closed its side.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        let Some(socket) = &mut self.socket else {
+            return;
+        };
+        while self.ahead.len() < MAX_AHEAD && !self.exchange.has_input_ended() {
+            let mut space = [MaybeUninit::uninit(); MAX_AHEAD];
+            let mut read = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut socket.tcp).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    self.ahead.extend_from_slice(read.filled());
+                }
+                Poll::Ready(_) => self.exchange.end_input(),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Puts into the buffer what there is; nothing where the input has ended.
+    pub(super) fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(self.ahead.get(..length).unwrap_or_default());
+            self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                // It may have been large, and there are many connections.
+                self.ahead = BytesMut::new();
+            }
+            return Poll::Ready(());
+        }
+        if self.exchange.has_input_ended() {
+            return Poll::Ready(());
+        }
+        let Some(socket) = &mut self.socket else {
+            return Poll::Ready(());
+        };
+        let before = buf.filled().len();
+        // A connection that broke is like one that ended: its call goes on.
+        let broken = ready!(Pin::new(&mut socket.tcp).poll_read(cx, buf)).is_err();
+        if broken || buf.filled().len() == before {
+            self.exchange.end_input();
+        }
+        Poll::Ready(())
+    }
+
+    /// Gives the framework what belongs to this stage; the rest is kept for later.
+    pub(super) fn hand_over(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let piece = buf.filled().get(before..).unwrap_or_default();
+        let taken = match &self.stage {
+            Stage::Head(_) => self.take_head(piece),
+            Stage::Body { .. } => self.take_body(piece),
+            Stage::Called => Some(0),
+        };
+        let taken = taken.unwrap_or(0);
+        let rest = piece.get(taken..).unwrap_or_default();
+        // After the end of all input nobody asks for the rest.
+        if !rest.is_empty() && !self.over {
+            let mut ahead = BytesMut::from(rest);
+            ahead.unsplit(mem::take(&mut self.ahead));
+            self.ahead = ahead;
+        }
+        buf.set_filled(before.saturating_add(taken));
+    }
+
+    /// How much of a piece belongs to the head; nothing of one that is too large.
+    fn take_head(&mut self, piece: &[u8]) -> Option<usize> {
+        let Stage::Head(scan) = &mut self.stage else {
+            return None;
+        };
+        let first = scan.seen() == 0;
+        let end = scan.find_end(piece);
+        if scan.seen() > MAX_HEAD {
+            self.refuse(HeadRefusal::TooLarge);
+            return None;
+        }
+        if end.is_some() {
+            self.stage = Stage::Called;
+            self.timer.clear();
+        } else if first {
+            self.timer.set(HEAD_TIMEOUT);
+        }
+        Some(end.unwrap_or(piece.len()))
+    }
+
+    /// How much of a piece belongs to the body; nothing of one that is framed wrongly.
+    fn take_body(&mut self, piece: &[u8]) -> Option<usize> {
+        let Stage::Body { meter, given, .. } = &mut self.stage else {
+            return None;
+        };
+        match meter.take(piece) {
+            Metered::More => {
+                *given = true;
+                Some(piece.len())
+            }
+            Metered::Ends(end) => {
+                self.exchange.body_ended();
+                self.stage = Stage::Head(HeadScan::default());
+                self.timer.clear();
+                self.set_waits_for_client(false);
+                Some(end)
+            }
+            Metered::Broken => {
+                self.end();
+                None
+            }
+        }
+    }
+
+    /// The client has ended its input within this stage.
+    pub(super) fn input_ended(&mut self) {
+        if let Stage::Head(scan) = &self.stage
+            && scan.seen() > 0
+        {
+            self.refuse(HeadRefusal::BrokenOff);
+        } else {
+            self.end();
+        }
+    }
+
+    /// Whether the connection ends because its client was waited for too long, or because of a notice.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
+        let in_body = matches!(self.stage, Stage::Body { .. });
+        match self.notice() {
+            Some(Notice::Drain) if in_body => self.timer.shorten(DRAIN_TIMEOUT),
+            Some(_) => {
+                self.end();
+                return true;
+            }
+            None => {}
+        }
+        if !self.timer.poll_expired(cx) {
+            return false;
+        }
+        match &self.stage {
+            Stage::Head(scan) if scan.seen() > 0 => {
+                self.count_close("head_timeout");
+                self.refuse(HeadRefusal::Timeout);
+            }
+            Stage::Body { .. } => {
+                self.count_close("body_timeout");
+                self.end();
+            }
+            Stage::Head(_) | Stage::Called => {
+                self.count_close("idle");
+                self.end();
+            }
+        }
+        true
+    }
+}
