@@ -191,7 +191,7 @@ mod tests {
         let check = |text: &str, expected| check(BodyKind::Chunked, text.as_bytes(), expected);
         check("3\r\nabc\r\n0\r\n\r\nGET", Ok(Some(13)));
         check("0\r\n\r\n", Ok(Some(5)));
-        check("1;a=b\r\nx\r\n0 \r\nTrailer: t\r\n\r\n", Ok(Some(29)));
+        check("1;a=b\r\nx\r\n0 \r\nTrailer: t\r\n\r\n", Ok(Some(28)));
         check("A\r\n0123456789\r\n0\r\n\r\nx", Ok(Some(20)));
         check("3\r\nabc\r\n", Ok(None));
         check("3\r\nabcd\r\n", Err(()));
