@@ -132,6 +132,12 @@ async fn record_refusals(app: Arc<App>, stop: watch::Receiver<bool>) {
         if let Err(error) = app.service.record_refusals().await {
             tracing::error!("refusals by the limit wait to be recorded: {error}");
         }
+        let service = &app.service;
+        app.metrics.limits.set(
+            service.throttled_lookups(),
+            service.folded_refusals(),
+            service.held_polls(),
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Numbers for the operator, in Prometheus' text format. No key, partner, org or address is a label.
 
 mod connections;
+mod limits;
 mod provisioning;
 
 use std::{cell::RefCell, time::Duration};
@@ -10,7 +11,9 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, provisioning::ProvisioningMetrics};
+pub use self::{
+    connections::ConnectionMetrics, limits::LimitMetrics, provisioning::ProvisioningMetrics,
+};
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BUCKETS: &[f64] = &[
@@ -28,6 +31,8 @@ pub struct Metrics {
     webhooks_oldest: IntGauge,
     /// How orgs are made and taken away.
     pub provisioning: ProvisioningMetrics,
+    /// What limits and shares have done.
+    pub limits: LimitMetrics,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
     /// Calls that no known credential made.
@@ -104,6 +109,7 @@ impl Metrics {
         registry.register(Box::new(unknown_credentials.clone()))?;
         registry.register(Box::new(lost_events.clone()))?;
         let provisioning = ProvisioningMetrics::new(&registry)?;
+        let limits = LimitMetrics::new(&registry)?;
         let connections = ConnectionMetrics::new(&registry)?;
         Ok(Self {
             registry,
@@ -114,6 +120,7 @@ impl Metrics {
             webhooks_pending,
             webhooks_oldest,
             provisioning,
+            limits,
             connections,
             unknown_credentials,
             lost_events,

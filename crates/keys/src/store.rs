@@ -26,6 +26,13 @@ pub trait KeyQueries {
     /// The key stored under any of these digests, whatever its status.
     fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, Self::Error>;
 
+    /// The keys stored under these digests, whatever their status, each with the digest that it is
+    /// stored under.
+    fn keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, HeldKey)>, Self::Error>;
+
     /// One key.
     fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
@@ -50,6 +57,13 @@ pub trait KeyQueries {
         &mut self,
         digests: &[KeyDigest],
     ) -> Result<Option<AdminKey>, Self::Error>;
+
+    /// The admin keys stored under these digests, whatever their status, each with the digest that it
+    /// is stored under.
+    fn admin_keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, AdminKey)>, Self::Error>;
 
     /// One admin key.
     fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, Self::Error>;

@@ -1,7 +1,7 @@
 //! How often a key may act: limits, decisions, and the limiter that makes them.
 //!
 //! A [`RateLimit`] of 600 per 60 s allows a burst of 600 calls and refills evenly, ten a second: the
-//! generic cell rate algorithm (GCRA, ITU-T I.371), as the `governor` crate implements it.
+//! generic cell rate algorithm (GCRA, ITU-T I.371).
 //!
 //! With 3 per 60 s, calls at these seconds are decided so:
 //!
@@ -10,8 +10,14 @@
 //! | decision | yes | yes | yes | no, 20 s | yes | no, 19 s | yes |
 //! | remaining | 2 | 1 | 0 | 0 | 0 | 0 | 1 |
 //!
+//! A subject's debt outlives a change of its limit: calls that are not paid for stay so. With 20 per 3600 s
+//! used up, 19 per 3600 s allow no call before the first is paid for; 21 per 3600 s allow one.
+//!
+//! A call that counts against several limits is counted by all of them or by none.
+//!
 //! The crate reads no clock: whoever makes a [`MemoryLimiter`] brings one.
 
+mod gcra;
 mod limit;
 mod memory;
 mod subject;
@@ -27,7 +33,7 @@ pub use subject::Subject;
 pub struct Decision {
     /// The limit that was applied.
     pub limit: RateLimit,
-    /// How many more calls would be allowed at once, after this one.
+    /// How many more calls would be allowed at once, after this one if it was counted.
     pub remaining: u32,
     /// How long until the whole burst is there again.
     pub full_after: Duration,
@@ -50,4 +56,14 @@ impl Decision {
 pub trait Limiter: Send + Sync + 'static {
     /// Counts one call of `subject` against `limit` and decides on it; a refused call costs nothing.
     fn check(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send;
+
+    /// Counts one call against several limits, each of another subject. When one of them refuses it,
+    /// it costs nothing with any of them, at no moment.
+    fn check_all(
+        &self,
+        limits: &[(Subject, RateLimit)],
+    ) -> impl Future<Output = Vec<Decision>> + Send;
+
+    /// Decides as [`Limiter::check`] does, and counts nothing.
+    fn peek(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send;
 }

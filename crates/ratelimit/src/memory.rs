@@ -1,93 +1,114 @@
-//! The limiter of one process, by `governor`.
+//! The limiter of one process: a map in shards.
 
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
-    sync::{Arc, PoisonError},
+    future::{Future, ready},
+    hash::BuildHasher as _,
     time::Duration,
 };
 
-use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use crossbeam_utils::CachePadded;
 use foldhash::quality::RandomState;
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, Reference},
-    middleware::StateInformationMiddleware,
-    state::keyed::DashMapStateStore,
-};
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
-use crate::{Decision, Limiter, RateLimit, Subject};
+use crate::{Decision, Limiter, RateLimit, Subject, gcra::Bucket};
 
-type Governor = RateLimiter<
-    Subject,
-    DashMapStateStore<Subject, RandomState>,
-    TimeSource,
-    StateInformationMiddleware,
->;
-
-/// The clock that the maker of the limiter brought: time since any fixed point, never stepping back.
-#[derive(Clone)]
-struct TimeSource(Arc<dyn Fn() -> Duration + Send + Sync>);
-
-impl Clock for TimeSource {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for TimeSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TimeSource")
-    }
-}
+/// A power of two, so that callers on many cores seldom meet.
+const SHARDS: usize = 64;
+/// A shard with fewer subjects is not searched for paid ones when one is added.
+const MIN_SEARCH: usize = 256;
 
 /// Limits held in the memory of one process.
 ///
-/// `governor` keeps one quota per limiter, so there is one for each distinct [`RateLimit`] in use.
-/// A subject whose limit is changed starts anew under the new one; its debt under the old one stays.
+/// A subject's debt outlives a change of its limit. Subjects are forgotten once their debt is paid:
+/// memory holds at most twice as many subjects as have had a debt at one time, plus a constant.
 pub struct MemoryLimiter {
-    /// Asked by all threads at once and hardly ever changed: a lock in parts, of which each thread that
-    /// reads takes its own.
-    by_limit: ShardedLock<Governors>,
-    time: TimeSource,
+    shards: Box<[CachePadded<Mutex<Shard>>]>,
+    hasher: RandomState,
+    clock: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
-type Governors = HashMap<RateLimit, Arc<Governor>, RandomState>;
+struct Shard {
+    buckets: HashMap<Subject, Bucket, RandomState>,
+    /// At how many subjects those whose debt is paid are forgotten.
+    search_at: usize,
+}
+
+impl Shard {
+    /// What is known of a subject, under this limit from now on.
+    fn bucket(&mut self, subject: Subject, limit: RateLimit, now: u64) -> Bucket {
+        match self.buckets.get_mut(&subject) {
+            Some(bucket) => {
+                *bucket = bucket.under(limit, now);
+                *bucket
+            }
+            None => Bucket::new(limit),
+        }
+    }
+
+    fn put(&mut self, subject: Subject, bucket: Bucket, now: u64) {
+        if self.buckets.len() >= self.search_at {
+            self.forget_paid(now);
+        }
+        self.buckets.insert(subject, bucket);
+    }
+
+    fn forget_paid(&mut self, now: u64) {
+        self.buckets.retain(|_, bucket| !bucket.is_paid(now));
+        // Twice as many as are left: the next search is paid for by as many insertions.
+        self.search_at = MIN_SEARCH.max(self.buckets.len().saturating_mul(2));
+        self.buckets.shrink_to(self.search_at);
+    }
+}
+
+/// Most calls count against one limit or two.
+type Few<T> = SmallVec<[T; 2]>;
+
+/// The shards of one call, each locked once, in the order of their numbers.
+struct Locked<'a>(Few<(usize, MutexGuard<'a, Shard>)>);
+
+impl Locked<'_> {
+    fn shard(&mut self, number: usize) -> Option<&mut Shard> {
+        let mut all = self.0.iter_mut();
+        all.find(|(locked, _)| *locked == number)
+            .map(|(_, shard)| &mut **shard)
+    }
+}
 
 impl MemoryLimiter {
     /// A limiter on a clock that tells the time since any fixed point and never steps back.
     pub fn new(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let shard = || {
+            CachePadded::new(Mutex::new(Shard {
+                buckets: HashMap::default(),
+                search_at: MIN_SEARCH,
+            }))
+        };
         Self {
-            by_limit: ShardedLock::default(),
-            time: TimeSource(Arc::new(clock)),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher: RandomState::default(),
+            clock: Box::new(clock),
         }
     }
 
-    /// Drops what is no longer needed: subjects that have refilled wholly, limits without subjects.
+    /// Forgets subjects whose debt is paid.
     ///
-    /// Call it from time to time; a subject with a debt is never dropped.
+    /// Call it from time to time, so that memory follows when fewer subjects call; a subject with a
+    /// debt is never forgotten.
     pub fn sweep(&self) {
-        // A new limit that waited for this would have all others wait with it.
-        let all: Vec<Arc<Governor>> = self.read().values().cloned().collect();
-        let mut some_empty = false;
-        for limiter in all {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
-            some_empty |= limiter.is_empty();
-        }
-        if some_empty {
-            // A check reads the map until it is counted, so no limiter is dropped in use.
-            self.write().retain(|_, limiter| !limiter.is_empty());
+        for shard in &self.shards {
+            let now = self.now();
+            shard.lock().forget_paid(now);
         }
     }
 
     /// How many subjects are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.read().values().map(|limiter| limiter.len()).sum()
+        let subjects = self.shards.iter().map(|shard| shard.lock().buckets.len());
+        subjects.sum()
     }
 
     /// Whether nothing is remembered.
@@ -96,182 +117,97 @@ impl MemoryLimiter {
         self.len() == 0
     }
 
-    // A clock that panics leaves the map as it was.
-    fn read(&self) -> ShardedLockReadGuard<'_, Governors> {
-        self.by_limit.read().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> u64 {
+        u64::try_from((self.clock)().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn write(&self) -> ShardedLockWriteGuard<'_, Governors> {
-        let locked = self.by_limit.write();
-        locked.unwrap_or_else(PoisonError::into_inner)
+    fn number(&self, subject: Subject) -> usize {
+        usize::try_from(self.hasher.hash_one(subject) >> 32).unwrap_or_default() % SHARDS
     }
 
-    fn governor_of(&self, limit: RateLimit) -> Governor {
-        // A period is never zero, see `RateLimit::period`; one second stands in if it were.
-        let quota = Quota::with_period(limit.period())
-            .unwrap_or_else(|| Quota::per_second(limit.limit()))
-            .allow_burst(limit.limit());
-        Governor::new(quota, DashMapStateStore::default(), self.time.clone())
-    }
-
-    fn decide(&self, subject: Subject, limit: RateLimit) -> Decision {
-        if let Some(governor) = self.read().get(&limit) {
-            return self.decide_by(governor, subject, limit);
+    fn decide(&self, subject: Subject, limit: RateLimit, charge: bool) -> Decision {
+        let now = self.now();
+        let Some(shard) = self.shards.get(self.number(subject)) else {
+            return Bucket::new(limit).decision(now, None);
+        };
+        let mut shard = shard.lock();
+        let mut bucket = shard.bucket(subject, limit, now);
+        let wait = bucket.wait(now);
+        if charge && wait.is_none() {
+            bucket.charge(now);
+            shard.put(subject, bucket, now);
         }
-        let mut by_limit = self.write();
-        let new = || Arc::new(self.governor_of(limit));
-        let governor = by_limit.entry(limit).or_insert_with(new);
-        self.decide_by(governor, subject, limit)
+        bucket.decision(now, wait)
     }
 
-    fn decide_by(&self, governor: &Governor, subject: Subject, limit: RateLimit) -> Decision {
-        match governor.check_key(&subject) {
-            Ok(state) => {
-                let remaining = state.remaining_burst_capacity();
-                let spent = limit.limit().get().saturating_sub(remaining);
-                let full_after = limit.period().saturating_mul(spent);
-                Decision {
-                    limit,
-                    remaining,
-                    full_after,
-                    retry_after: None,
-                }
-            }
-            Err(not_until) => {
-                let wait = not_until
-                    .earliest_possible()
-                    .duration_since(self.time.now())
-                    .into();
-                let burst = limit.period().saturating_mul(limit.limit().get() - 1);
-                Decision {
-                    limit,
-                    remaining: 0,
-                    full_after: burst + wait,
-                    retry_after: Some(wait),
+    fn decide_all(&self, limits: &[(Subject, RateLimit)]) -> Vec<Decision> {
+        let now = self.now();
+        let numbers: Few<usize> = limits
+            .iter()
+            .map(|(subject, _)| self.number(*subject))
+            .collect();
+        let mut locked = self.lock(&numbers);
+        let mut buckets = Few::new();
+        for ((subject, limit), number) in limits.iter().zip(&numbers) {
+            let bucket = match locked.shard(*number) {
+                Some(shard) => shard.bucket(*subject, *limit, now),
+                None => Bucket::new(*limit),
+            };
+            buckets.push((bucket, bucket.wait(now)));
+        }
+        if buckets.iter().all(|(_, wait)| wait.is_none()) {
+            for (((subject, _), number), (bucket, _)) in
+                limits.iter().zip(&numbers).zip(&mut buckets)
+            {
+                bucket.charge(now);
+                if let Some(shard) = locked.shard(*number) {
+                    shard.put(*subject, *bucket, now);
                 }
             }
         }
+        let decided = buckets.iter();
+        decided
+            .map(|(bucket, wait)| bucket.decision(now, *wait))
+            .collect()
+    }
+
+    /// Locks these shards. Everybody locks in the same order, so nobody waits in a circle.
+    fn lock(&self, numbers: &[usize]) -> Locked<'_> {
+        let mut order = Few::from_slice(numbers);
+        order.sort_unstable();
+        order.dedup();
+        let locked = order.into_iter().filter_map(|number| {
+            let shard = self.shards.get(number)?;
+            Some((number, shard.lock()))
+        });
+        Locked(locked.collect())
     }
 }
 
 impl Limiter for MemoryLimiter {
     fn check(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send {
-        std::future::ready(self.decide(subject, limit))
+        ready(self.decide(subject, limit, true))
+    }
+
+    fn check_all(
+        &self,
+        limits: &[(Subject, RateLimit)],
+    ) -> impl Future<Output = Vec<Decision>> + Send {
+        ready(self.decide_all(limits))
+    }
+
+    fn peek(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send {
+        ready(self.decide(subject, limit, false))
     }
 }
 
 impl fmt::Debug for MemoryLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLimiter")
-            .field("limits", &self.read().len())
+            .field("subjects", &self.len())
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use ids::{KeyId, TypedId, Ulid};
-
-    use super::*;
-
-    struct Bench {
-        limiter: MemoryLimiter,
-        millis: Arc<AtomicU64>,
-    }
-
-    fn bench() -> Bench {
-        let millis = Arc::new(AtomicU64::new(1_000_000));
-        let clock = Arc::clone(&millis);
-        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        Bench {
-            limiter: MemoryLimiter::new(now),
-            millis,
-        }
-    }
-
-    impl Bench {
-        fn pass(&self, seconds: u64) {
-            self.millis.fetch_add(seconds * 1000, Ordering::Relaxed);
-        }
-
-        fn check(&self, key: u128, limit: RateLimit) -> Decision {
-            self.limiter
-                .decide(Subject::Key(KeyId::from_ulid(Ulid::from(key))), limit)
-        }
-    }
-
-    const THREE_A_MINUTE: RateLimit = RateLimit::literal(3, 60);
-
-    #[test]
-    fn the_worked_timeline_of_the_documentation() {
-        let bench = bench();
-        let mut told = Vec::new();
-        for pause in [0, 0, 0, 0, 20, 1, 39] {
-            bench.pass(pause);
-            let decision = bench.check(1, THREE_A_MINUTE);
-            told.push((
-                decision.retry_after.map(|wait| wait.as_secs()),
-                decision.remaining,
-            ));
-        }
-        let expect = [
-            (None, 2),
-            (None, 1),
-            (None, 0),
-            (Some(20), 0),
-            (None, 0),
-            (Some(19), 0),
-            (None, 1),
-        ];
-        assert_eq!(told, expect);
-    }
-
-    #[test]
-    fn the_time_until_the_burst_is_whole_is_told() {
-        let bench = bench();
-        let wholes: Vec<_> = (0..4)
-            .map(|_| bench.check(1, THREE_A_MINUTE).full_after.as_secs())
-            .collect();
-        assert_eq!(wholes, [20, 40, 60, 60]);
-    }
-
-    #[test]
-    fn one_keys_flood_leaves_another_key_alone() {
-        let bench = bench();
-        for _ in 0..100 {
-            bench.check(1, THREE_A_MINUTE);
-        }
-        assert!(!bench.check(1, THREE_A_MINUTE).is_allowed());
-        assert_eq!(bench.check(2, THREE_A_MINUTE).remaining, 2);
-    }
-
-    #[test]
-    fn a_sweep_forgets_the_idle_and_keeps_every_debt() {
-        let bench = bench();
-        for _ in 0..3 {
-            bench.check(1, THREE_A_MINUTE);
-        }
-        bench.check(2, RateLimit::literal(5, 1));
-        bench.pass(30);
-        bench.limiter.sweep();
-        assert_eq!(bench.limiter.len(), 1);
-        assert_eq!(
-            bench.check(1, THREE_A_MINUTE).remaining,
-            0,
-            "the debt was forgotten"
-        );
-        bench.pass(3600);
-        bench.limiter.sweep();
-        assert!(bench.limiter.is_empty());
-        assert_eq!(bench.limiter.read().len(), 0);
-    }
-
-    #[test]
-    fn the_largest_limit_counts_exactly() {
-        let bench = bench();
-        let decision = bench.check(1, RateLimit::literal(100_000_000, 86_400));
-        assert_eq!(decision.remaining, 99_999_999);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ids::{AdminKeyId, KeyId, PartnerId};
+use ids::{AdminKeyId, KeyId, PartnerId, Ulid};
 
 /// Whose calls are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,8 +13,8 @@ pub enum Subject {
     Partner(PartnerId),
     /// One admin key.
     Admin(AdminKeyId),
-    /// The revocations that one partner key asks of itself; apart, so that a flood can't stop them.
-    Revocation(KeyId),
+    /// The answers that are kept for one credential, which may send its calls again.
+    KeptReplies(Ulid),
     /// Look-ups of unknown tokens from one client address, see [`Subject::address`].
     Address(IpAddr),
 }

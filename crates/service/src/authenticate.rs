@@ -10,19 +10,17 @@ use time::OffsetDateTime;
 
 use crate::{
     Call, Caller, Context, Error, LimitName, Refusal, Service,
+    auth_failure_throttle::Lookup,
+    authorize::permit,
     memory::{Known, Moment, Recall},
-    strangers::Crowded,
 };
-
-/// How often a key may ask for its own revocation.
-const REVOCATION_LIMIT: RateLimit = RateLimit::literal(10, 60);
 
 /// A token as it came, and what kind of call it came with.
 #[derive(Debug)]
 pub struct Presented {
     /// The token, whose form and checksum are right.
     pub key: PlainKey,
-    /// The key that the call asks to revoke, if that is what it asks.
+    /// The key that the call asks to revoke, if that is what it asks and its head is well formed.
     pub revokes: Option<KeyId>,
 }
 
@@ -47,19 +45,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             since: known.since(),
             first_use: false,
             limits: Vec::new(),
+            is_counted: true,
             once: None,
         };
         if let Err(error) = usable(&context.caller, context.call.at) {
-            return Err(self.refuse(&context, error).await);
+            return Err(self.refuse_unusable(&context, error).await);
         }
-        context.limits = self.count(&context.caller, presented.revokes).await;
-        if let Some(error) = exceeded(&context.limits) {
-            let event = self.refusals.fold(&context, || self.world.id());
-            return Err(Refusal {
-                error,
-                event: Some(event),
-                limits: context.limits,
-            });
+        if revokes_itself(&context, presented.revokes) {
+            context.is_counted = false;
+            context.limits = self.peek(&context.caller).await;
+        } else {
+            self.count(&mut context).await?;
         }
         context.first_use =
             matches!(context.caller, Caller::Partner(_)) && known.note(context.call.at);
@@ -74,18 +70,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             Recall::Unknown => return Err(self.unknown(call).await),
             Recall::Nothing => {}
         }
-        // Whoever sends one unknown token after the other does not keep the database busy with it.
-        let crowded = |Crowded { retry_after }| Error::RateLimited {
-            limit: LimitName::Address,
-            retry_after,
-        };
-        let _turn = self
-            .strangers
-            .turn(call.client.limited_by())
-            .await
-            .map_err(crowded)?;
         let since = self.memory.about_to_read();
-        let caller = self.read_caller(key).await?;
+        let address = Subject::address(call.client.limited_by());
+        let limit = self.settings.auth_failure_limit;
+        let caller = if self.limiter.peek(address, limit).await.is_allowed() {
+            self.read_caller(key).await?
+        } else {
+            let lookup = Lookup {
+                kind: key.kind(),
+                digests: self.settings.peppers.candidates(key).collect(),
+            };
+            self.auth_failures.find(&self.db, address, lookup).await?
+        };
         match self.memory.remember(&digest, since, caller) {
             Some(known) => Ok(known),
             None => Err(self.unknown(call).await),
@@ -113,49 +109,105 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// A token that nobody knows is counted against its sender's address alone.
     async fn unknown(&self, call: &Call) -> Error {
         let subject = Subject::address(call.client.limited_by());
-        let decision = self
-            .limiter
-            .check(subject, self.settings.auth_failure_limit)
-            .await;
-        match decision.retry_after {
+        let limit = self.settings.auth_failure_limit;
+        match self.limiter.check(subject, limit).await.retry_after {
             None => Error::InvalidKey,
-            Some(retry_after) => {
-                self.strangers.note(call.client.limited_by(), retry_after);
-                Error::RateLimited {
-                    limit: LimitName::Address,
-                    retry_after,
-                }
+            Some(retry_after) => Error::RateLimited {
+                limits: vec![LimitName::Address],
+                retry_after,
+            },
+        }
+    }
+
+    /// Counts a call that was admitted without: it turned out not to be what may not be limited.
+    ///
+    /// # Errors
+    /// When a limit is used up.
+    pub async fn count_late(&self, context: &mut Context) -> Result<(), Refusal> {
+        if context.is_counted {
+            return Ok(());
+        }
+        context.is_counted = true;
+        self.count(context).await
+    }
+
+    /// Counts a call against the limits of its caller: against all of them or, when one refuses it,
+    /// against none.
+    async fn count(&self, context: &mut Context) -> Result<(), Refusal> {
+        context.limits = match self.limits_of(&context.caller) {
+            (name, (subject, limit), None) => {
+                vec![(name, self.limiter.check(subject, limit).await)]
+            }
+            (name, own, Some(shared)) => {
+                let decisions = self.limiter.check_all(&[own, shared]).await;
+                let names = [name, LimitName::Partner];
+                names.into_iter().zip(decisions).collect()
+            }
+        };
+        match exceeded(&context.limits) {
+            None => Ok(()),
+            Some(error) => Err(self.refuse_folded(context, error)),
+        }
+    }
+
+    /// What the limits of a caller would say to a call that is not counted.
+    async fn peek(&self, caller: &Caller) -> Vec<(LimitName, Decision)> {
+        let (name, (subject, limit), shared) = self.limits_of(caller);
+        let mut limits = vec![(name, self.limiter.peek(subject, limit).await)];
+        if let Some((subject, limit)) = shared {
+            let decision = self.limiter.peek(subject, limit).await;
+            limits.push((LimitName::Partner, decision));
+        }
+        limits
+    }
+
+    /// A caller's own limit with its name, and the one that it shares with its partner's other keys.
+    fn limits_of(
+        &self,
+        caller: &Caller,
+    ) -> (
+        LimitName,
+        (Subject, RateLimit),
+        Option<(Subject, RateLimit)>,
+    ) {
+        match caller {
+            Caller::Admin(key) => {
+                let own = (Subject::Admin(key.id), self.settings.admin_rate_limit);
+                (LimitName::Admin, own, None)
+            }
+            Caller::Partner(held) => {
+                let (key, partner) = (&held.key, &held.partner);
+                let own = (Subject::Key(key.id), key.effective_rate_limit());
+                let shared = partner.rate_limit;
+                let shared = shared.map(|limit| (Subject::Partner(partner.id), limit));
+                (LimitName::Key, own, shared)
             }
         }
     }
 
-    /// A key's own revocation has a budget of its own, so that a flood can't stop it. The partner's
-    /// shared budget is asked only when the key's own allows the call.
-    async fn count(&self, caller: &Caller, revokes: Option<KeyId>) -> Vec<(LimitName, Decision)> {
-        let check = |subject, limit| self.limiter.check(subject, limit);
-        match caller {
-            Caller::Admin(key) => {
-                let limit = self.settings.admin_rate_limit;
-                vec![(LimitName::Admin, check(Subject::Admin(key.id), limit).await)]
-            }
-            Caller::Partner(held) if revokes == Some(held.key.id) => {
-                let subject = Subject::Revocation(held.key.id);
-                vec![(
-                    LimitName::Revocation,
-                    check(subject, REVOCATION_LIMIT).await,
-                )]
-            }
-            Caller::Partner(held) => {
-                let limit = held.key.effective_rate_limit();
-                let own = check(Subject::Key(held.key.id), limit).await;
-                let mut limits = vec![(LimitName::Key, own)];
-                if let Some(shared) = held.partner.rate_limit.filter(|_| own.is_allowed()) {
-                    let decision = check(Subject::Partner(held.partner.id), shared).await;
-                    limits.push((LimitName::Partner, decision));
-                }
-                limits
-            }
+    /// Records that a key can't be used. Only its first refusals in a while have events of their own, so
+    /// that it can't fill the log.
+    async fn refuse_unusable(&self, context: &Context, error: Error) -> Refusal {
+        if self.refusals.is_unfolded(context) {
+            return self.refuse(context, error).await;
         }
+        self.refuse_folded(context, error)
+    }
+
+    /// A refusal whose event is on record within a second, with others of its kind.
+    fn refuse_folded(&self, context: &Context, error: Error) -> Refusal {
+        let id = || self.world.id();
+        Refusal {
+            event: self.refusals.fold(context, error.code(), id),
+            error,
+            limits: context.limits.clone(),
+        }
+    }
+
+    /// How many look-ups of tokens have been throttled since the process began.
+    #[must_use]
+    pub fn throttled_lookups(&self) -> u64 {
+        self.auth_failures.lookups()
     }
 
     /// Notes at the key that it has been used, if that is this call's to note.
@@ -186,11 +238,24 @@ pub(crate) fn usable(caller: &Caller, at: OffsetDateTime) -> Result<(), Error> {
     }
 }
 
-/// The limit that refuses, the one to wait for longest if there are several.
+/// The limits that refuse, and how long to wait for all of them.
 fn exceeded(limits: &[(LimitName, Decision)]) -> Option<Error> {
-    limits
+    let refusing = limits
         .iter()
-        .filter_map(|&(limit, decision)| Some((limit, decision.retry_after?)))
-        .max_by_key(|&(_, retry_after)| retry_after)
-        .map(|(limit, retry_after)| Error::RateLimited { limit, retry_after })
+        .filter_map(|(limit, decision)| Some((*limit, decision.retry_after?)));
+    let retry_after = refusing.clone().map(|(_, wait)| wait).max()?;
+    Some(Error::RateLimited {
+        limits: refusing.map(|(limit, _)| limit).collect(),
+        retry_after,
+    })
+}
+
+/// Whether a call is a key's own revocation, which nothing refuses: it is not limited.
+fn revokes_itself(context: &Context, revokes: Option<KeyId>) -> bool {
+    match &context.caller {
+        Caller::Partner(held) => {
+            revokes == Some(held.key.id) && permit(&context.caller, &context.call).is_ok()
+        }
+        Caller::Admin(_) => false,
+    }
 }

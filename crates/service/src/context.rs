@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
-use ids::{EventId, KeyId, OrgId};
+use ids::{EventId, KeyId, OrgId, TypedId as _, Ulid};
 use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
 use time::OffsetDateTime;
@@ -110,6 +110,14 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// The credential's id, whatever its kind.
+    pub(crate) fn ulid(&self) -> Ulid {
+        match self {
+            Self::Admin(key) => key.id.ulid(),
+            Self::Partner(held) => held.key.id.ulid(),
+        }
+    }
+
     /// The credential as the audit log names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
@@ -132,8 +140,8 @@ pub enum LimitName {
     Partner,
     /// An admin key's.
     Admin,
-    /// The one for a key's own revocation.
-    Revocation,
+    /// The one for answers that are kept for idempotency keys.
+    Idempotency,
     /// The one for unknown tokens from one address.
     Address,
 }
@@ -146,7 +154,7 @@ impl LimitName {
             Self::Key => "key",
             Self::Partner => "partner",
             Self::Admin => "admin",
-            Self::Revocation => "revocation",
+            Self::Idempotency => "idempotency",
             Self::Address => "address",
         }
     }
@@ -165,6 +173,8 @@ pub struct Context {
     pub(crate) first_use: bool,
     /// The limits that it counted against.
     pub limits: Vec<(LimitName, Decision)>,
+    /// Whether it was counted: a key's own revocation is not.
+    pub(crate) is_counted: bool,
     /// What makes it the same as an earlier call, when the caller says that it may be one.
     pub once: Option<Once>,
 }

@@ -39,12 +39,12 @@ pub enum Error {
     /// The key is switched off.
     #[error("the key is disabled")]
     KeyDisabled,
-    /// A limit is used up.
-    #[error("the limit {limit} is used up", limit = .limit.as_str())]
+    /// One limit is used up, or several.
+    #[error("the limit {} is used up", names(limits))]
     RateLimited {
-        /// Which one.
-        limit: LimitName,
-        /// How long to wait.
+        /// Which ones.
+        limits: Vec<LimitName>,
+        /// How long to wait until all of them allow a call.
         retry_after: Duration,
     },
     /// This kind of credential can't do this; the text says what can.
@@ -97,6 +97,15 @@ pub enum Error {
     /// The database did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The names of limits as an error tells them.
+fn names(limits: &[LimitName]) -> String {
+    let names: Vec<_> = limits
+        .iter()
+        .map(|limit| format!("{:?}", limit.as_str()))
+        .collect();
+    names.join(" and ")
 }
 
 /// The client's address as an error names it.

@@ -7,6 +7,7 @@
 
 mod announce;
 mod audited;
+mod auth_failure_throttle;
 mod authenticate;
 mod authorize;
 mod billing;
@@ -14,6 +15,7 @@ mod context;
 mod deliver;
 mod error;
 mod events;
+mod held_polls;
 mod key_feed;
 mod keys;
 mod long_polls;
@@ -29,8 +31,8 @@ mod pruning;
 mod reconcile;
 mod refusals;
 mod setup;
+mod shares;
 mod statuses;
-mod strangers;
 mod together;
 mod waiters;
 mod webhooks;
@@ -51,10 +53,12 @@ pub use self::{
     authenticate::Presented,
     context::{Call, Caller, ClientAddress, Context, LimitName},
     error::{Error, OrgConflict},
+    held_polls::HeldPollCounts,
     once::{Once, Rendered},
     operation::{Access, Operation, operations},
     orgs::OrgWithSteps,
     pruning::Pruning,
+    refusals::FoldedCounts,
     setup::{FirstStart, SetupError, admin_key_create, admin_key_revoke, prepare},
     world::World,
 };
@@ -90,9 +94,11 @@ pub struct Service<D, L, P> {
     key_feed: key_feed::Coalescer,
     statuses: statuses::Statuses,
     pace: long_polls::Pace,
-    strangers: strangers::Strangers,
+    held_polls: held_polls::HeldPolls,
+    auth_failures: auth_failure_throttle::AuthFailureThrottle,
     refusals: refusals::Refusals,
     running: once::Running,
+    running_shares: shares::Shares<ids::Ulid>,
     /// Rung when an org has fallen due.
     due: tokio::sync::Notify,
     workshop: Arc<workshop::Workshop>,
@@ -118,9 +124,11 @@ impl<D, L, P> Service<D, L, P> {
             key_feed: key_feed::Coalescer::default(),
             statuses: statuses::Statuses::default(),
             pace: long_polls::Pace::default(),
-            strangers: strangers::Strangers::default(),
+            held_polls: held_polls::HeldPolls::default(),
+            auth_failures: auth_failure_throttle::AuthFailureThrottle::default(),
             refusals: refusals::Refusals::default(),
             running: once::Running::default(),
+            running_shares: once::running_shares(),
             due: tokio::sync::Notify::new(),
             workshop: Arc::default(),
             creations: together::Together::default(),

@@ -14,6 +14,7 @@ use crate::{
     Answer, Context, Error, OrgWithSteps, Refusal, Service,
     audited::{Done, current},
     authenticate::usable,
+    held_polls::HeldPollCounts,
     memory::Moment,
     orgs::reading_sight,
 };
@@ -59,6 +60,8 @@ fn median(mut times: Vec<Duration>) -> Option<Duration> {
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Reads where an org stands; while work is pending, once it stands elsewhere, or after `wait`.
+    /// Tells also whether the wish to wait was heeded: it is not where the caller holds its share of
+    /// calls already.
     ///
     /// # Errors
     /// When there is none of this id in the caller's sight, or the caller may not ask any more at the
@@ -68,7 +71,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         wait: StdDuration,
-    ) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
+    ) -> Result<(Answer<Arc<OrgWithSteps>>, bool), Refusal> {
         let deadline = Instant::now() + wait;
         let waiters = self.statuses.waiters();
         // Entered before the question, so that no change falls between the two.
@@ -76,8 +79,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         // What comes before the wait and after it has boxes of its own: thousands wait, few do more.
         let first = Box::pin(self.status_in_turn(context, id)).await?;
         if !first.org.status.is_pending() || wait.is_zero() {
-            return Box::pin(self.looked(context, Done::new(200, first))).await;
+            let answer = Box::pin(self.looked(context, Done::new(200, first))).await?;
+            return Ok((answer, true));
         }
+        let Some(_held) = self.held_polls.acquire(context) else {
+            let answer = Box::pin(self.looked(context, Done::new(200, first))).await?;
+            return Ok((answer, false));
+        };
         let seen = first.org.status;
         drop(first);
         // Its event comes after the wait; that the key is in use is told now.
@@ -87,9 +95,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             if let Some(answer) =
                 Box::pin(self.status_again(context, id, told.then_some(seen))).await?
             {
-                return Ok(answer);
+                return Ok((answer, true));
             }
         }
+    }
+
+    /// How many status polls are held, and what became of those that asked for it.
+    #[must_use]
+    pub fn held_polls(&self) -> HeldPollCounts {
+        self.held_polls.counts()
     }
 
     /// Where an org stands that the caller is about to wait for.

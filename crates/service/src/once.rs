@@ -6,20 +6,30 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration as StdDuration,
 };
 
 use audit::{Target, TargetKind};
-use ids::{KeyId, OrgId};
-use ratelimit::Limiter;
+use ids::{KeyId, OrgId, Ulid};
+use ratelimit::{Limiter, RateLimit, Subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use stores::{Database, ReplyId, ReplyStore as _, StoreError};
 use time::Duration;
 
-use crate::{Answer, Caller, Context, Error, Refusal, Service, audited::Done};
+use crate::{
+    Answer, Caller, Context, Error, LimitName, Refusal, Service, audited::Done, shares::Shares,
+};
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::hours(24);
+/// How many new answers may be kept for one credential. They stay for a day, so that many are kept at
+/// one time, or twice as many for a moment.
+const KEPT_LIMIT: RateLimit = RateLimit::literal(50_000, 86_400);
+/// How many calls with an idempotency key are carried out at the same time, by all credentials.
+const MAX_RUNNING: usize = 4096;
+/// When a credential that has used up its share of running calls may come again.
+const RUNNING_RETRY: StdDuration = StdDuration::from_secs(1);
 /// How many outdated answers are forgotten in one transaction.
 const FORGET_AT_ONCE: usize = 500;
 
@@ -139,28 +149,48 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return self.change(context, plain).await;
         };
         let id = once.reply_id(&context.caller);
+        let credential = context.caller.ulid();
+        let Some(_share) = self.running_shares.acquire(credential) else {
+            let error = too_many(RUNNING_RETRY);
+            return Err(self.refuse(context, error).await);
+        };
         let _running = match self.running.begin(&id, once.body) {
             Ok(running) => running,
             Err(error) => return Err(self.refuse(context, error).await),
         };
+        let subject = Subject::KeptReplies(credential);
+        let kept = self.limiter.peek(subject, KEPT_LIMIT).await;
         let (peppers, world) = (self.settings.peppers.clone(), self.world.clone());
         let now = context.call.at;
-        self.change(context, move |tx, caller| {
-            if let Some(kept) = tx.reply_begin(&id, &once.body, now, now - KEPT)? {
-                if kept.body != once.body {
-                    return Err(Error::IdempotencyKeyReused);
+        let answer = self
+            .change(context, move |tx, caller| {
+                if let Some(kept) = tx.reply_begin(&id, &once.body, now, now - KEPT)? {
+                    if kept.body != once.body {
+                        return Err(Error::IdempotencyKeyReused);
+                    }
+                    // What is missing was erased together with the key that it shows.
+                    let sealed = kept.sealed.ok_or(Error::KeyState)?;
+                    let text = peppers.open(&sealed, id.call()).ok_or(UNREADABLE)?;
+                    return replay(&text).ok_or(UNREADABLE.into());
                 }
-                // What is missing was erased together with the key that it shows.
-                let sealed = kept.sealed.ok_or(Error::KeyState)?;
-                let text = peppers.open(&sealed, id.call()).ok_or(UNREADABLE)?;
-                return replay(&text).ok_or(UNREADABLE.into());
+                // No answer that is kept is forgotten early for a new one.
+                if let Some(retry_after) = kept.retry_after {
+                    return Err(too_many(retry_after));
+                }
+                let done = work(tx, caller)?.map(|value| render(&value));
+                let sealed = world.seal(&peppers, &envelope(&done), id.call());
+                tx.reply_keep(&id, &sealed, issued)?;
+                Ok(done)
+            })
+            .await;
+        match &answer {
+            // Only what was kept anew is counted.
+            Ok(new) if !new.value.replayed => {
+                self.limiter.check(subject, KEPT_LIMIT).await;
             }
-            let done = work(tx, caller)?.map(|value| render(&value));
-            let sealed = world.seal(&peppers, &envelope(&done), id.call());
-            tx.reply_keep(&id, &sealed, issued)?;
-            Ok(done)
-        })
-        .await
+            Ok(_) | Err(_) => {}
+        }
+        answer
     }
 
     /// Forgets answers that are older than a day, a bounded number at a time; tells whether there may
@@ -176,6 +206,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .await?;
         Ok(forgotten == FORGET_AT_ONCE)
     }
+}
+
+/// The refusal of a call whose answer can't be kept, or that is carried out beside too many others.
+fn too_many(retry_after: StdDuration) -> Error {
+    Error::RateLimited {
+        limits: vec![LimitName::Idempotency],
+        retry_after,
+    }
+}
+
+/// The calls with an idempotency key that each credential has under way.
+pub(crate) fn running_shares() -> Shares<Ulid> {
+    Shares::new(MAX_RUNNING)
 }
 
 const UNREADABLE: StoreError = StoreError::Corrupt {

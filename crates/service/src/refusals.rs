@@ -1,25 +1,66 @@
-//! Refusals by a limit, folded: one event for each credential and second, with a count.
+//! Refusals that are folded: one event for each credential, reason and second, with a count.
+//!
+//! Refusals by a limit are folded, and those of a key that is revoked, disabled or expired once there
+//! are many of them.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use api::ErrorCode;
 use audit::{AuditStore as _, Event};
-use ids::{EventId, TypedId, Ulid};
+use ids::{EventId, Ulid};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
+use tokio::time::Instant;
 
-use crate::{Caller, Context, Service, audited::refused_event};
+use crate::{Context, Service, audited::refused_event};
 
-/// The refusals that are not yet wholly on record. There is at most one entry for each known
-/// credential and each second since the last flush.
+/// How many refusals of a key that can't be used have events of their own within [`UNFOLDED_WINDOW`].
+const UNFOLDED: usize = 60;
+/// See [`UNFOLDED`].
+const UNFOLDED_WINDOW: Duration = Duration::from_secs(60);
+/// For how many unusable keys it is remembered how many events they have had of late.
+const MAX_UNUSABLE: usize = 20_000;
+/// How many seconds of one credential and reason are held apart while they can't be written; what
+/// comes then is counted with the last of them.
+const MAX_SECONDS: usize = 8;
+/// How many folded events are held in all.
+const MAX_FOLDED: usize = 20_000;
+/// How many are written in one transaction.
+const BATCH: usize = 500;
+
+/// Who was refused, and why.
+type Refused = (Ulid, ErrorCode);
+
+/// The refusals that are not yet wholly on record.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<HashMap<(Ulid, i64), Folded>>);
+pub(crate) struct Refusals(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<Refused, Vec<Folded>>,
+    /// How many folded events are open.
+    len: usize,
+    /// When the unusable keys have had their last events, the oldest first.
+    unusable: HashMap<Ulid, VecDeque<Instant>>,
+    counts: FoldedCounts,
+}
+
+/// How many refusals have been folded since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoldedCounts {
+    /// All of them.
+    pub folded: u64,
+    /// Those that no event tells of, because too many others waited to be written.
+    pub lost: u64,
+}
 
 #[derive(Clone, Debug)]
 struct Folded {
+    second: i64,
     event: Event,
     count: u64,
     /// How many of them are on record.
@@ -27,42 +68,124 @@ struct Folded {
 }
 
 impl Refusals {
-    /// Counts one refusal and names the event that will tell of it.
-    pub(crate) fn fold(&self, context: &Context, id: impl FnOnce() -> EventId) -> EventId {
-        let who = match &context.caller {
-            Caller::Admin(key) => key.id.ulid(),
-            Caller::Partner(held) => held.key.id.ulid(),
-        };
+    /// Counts one refusal and names the event that will tell of it; `None` when there is no room for
+    /// one more.
+    pub(crate) fn fold(
+        &self,
+        context: &Context,
+        code: ErrorCode,
+        id: impl FnOnce() -> EventId,
+    ) -> Option<EventId> {
         let second = context.call.at.unix_timestamp();
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let folded = open.entry((who, second)).or_insert_with(|| Folded {
-            event: refused_event(context, id(), ErrorCode::RateLimited),
-            count: 0,
+        let mut state = self.lock();
+        let State {
+            open, len, counts, ..
+        } = &mut *state;
+        counts.folded += 1;
+        let has_room = *len < MAX_FOLDED;
+        let open = open.entry((context.caller.ulid(), code)).or_default();
+        let place = match open.iter().position(|folded| folded.second == second) {
+            // What can be read already is not changed after its second.
+            None if !has_room || open.len() >= MAX_SECONDS => {
+                open.iter().rposition(|folded| folded.recorded == 0)
+            }
+            place => place,
+        };
+        if let Some(folded) = place.and_then(|place| open.get_mut(place)) {
+            folded.count += 1;
+            return Some(folded.event.id);
+        }
+        if !has_room {
+            counts.lost += 1;
+            return None;
+        }
+        let event = refused_event(context, id(), code);
+        let id = event.id;
+        open.push(Folded {
+            second,
+            event,
+            count: 1,
             recorded: 0,
         });
-        folded.count += 1;
-        folded.event.id
+        *len += 1;
+        Some(id)
     }
 
-    fn unrecorded(&self) -> Vec<((Ulid, i64), Folded)> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter()
-            .filter(|(_, folded)| folded.recorded < folded.count)
-            .map(|(&key, folded)| (key, folded.clone()))
-            .collect()
+    /// Whether the refusal of a key that can't be used is one of the first within the window, which
+    /// have events of their own.
+    pub(crate) fn is_unfolded(&self, context: &Context) -> bool {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let has_room = state.unusable.len() < MAX_UNUSABLE;
+        let key = context.caller.ulid();
+        if !has_room && !state.unusable.contains_key(&key) {
+            return false;
+        }
+        let events = state.unusable.entry(key).or_default();
+        while events.front().is_some_and(|at| is_outdated(*at, now)) {
+            events.pop_front();
+        }
+        let is_unfolded = events.len() < UNFOLDED;
+        if is_unfolded {
+            events.push_back(now);
+        }
+        is_unfolded
     }
 
-    /// Notes what is on record, and forgets the seconds that are over and wholly on record.
-    fn recorded(&self, written: &[((Ulid, i64), u64)], now: i64) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, count) in written {
-            if let Some(folded) = open.get_mut(key) {
-                folded.recorded = *count;
+    /// How many refusals have been folded.
+    pub(crate) fn counts(&self) -> FoldedCounts {
+        self.lock().counts
+    }
+
+    fn unrecorded(&self) -> Vec<(Refused, Folded)> {
+        let state = self.lock();
+        let mut pending = Vec::new();
+        for (refused, open) in &state.open {
+            for folded in open {
+                if folded.recorded < folded.count {
+                    pending.push((*refused, folded.clone()));
+                }
             }
         }
-        // A call may still be on its way with the second before this one.
-        open.retain(|&(_, second), folded| folded.recorded < folded.count || second + 2 > now);
+        pending
     }
+
+    /// Notes what is on record.
+    fn recorded(&self, written: &[(Refused, Folded)]) {
+        let mut state = self.lock();
+        for (refused, written) in written {
+            let open = state.open.get_mut(refused);
+            let mut open = open.into_iter().flatten();
+            if let Some(folded) = open.find(|folded| folded.event.id == written.event.id) {
+                folded.recorded = written.count;
+            }
+        }
+    }
+
+    /// Forgets the seconds that are over and wholly on record, and keys that have been quiet.
+    fn forget(&self, now: i64) {
+        let mut state = self.lock();
+        let mut len = 0;
+        state.open.retain(|_, open| {
+            // A call may still be on its way with the second before this one.
+            open.retain(|folded| folded.recorded < folded.count || folded.second + 2 > now);
+            len += open.len();
+            !open.is_empty()
+        });
+        state.len = len;
+        let instant = Instant::now();
+        state
+            .unusable
+            .retain(|_, events| events.back().is_some_and(|at| !is_outdated(*at, instant)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_outdated(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= UNFOLDED_WINDOW
 }
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
@@ -72,28 +195,26 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When storage can't take them; they are kept for the next time.
     pub async fn record_refusals(&self) -> Result<(), StoreError> {
-        let pending = self.refusals.unrecorded();
-        let written: Vec<_> = pending
-            .iter()
-            .map(|(key, folded)| (*key, folded.count))
-            .collect();
-        if !pending.is_empty() {
-            let events: Vec<Event> = pending
-                .into_iter()
-                .map(|(_, folded)| counted(folded))
-                .collect();
+        for batch in self.refusals.unrecorded().chunks(BATCH) {
+            let events: Vec<Event> = batch.iter().map(|(_, folded)| counted(folded)).collect();
             self.db
                 .write(move |tx| events.iter().try_for_each(|event| tx.event_fold(event)))
                 .await?;
+            self.refusals.recorded(batch);
         }
-        self.refusals
-            .recorded(&written, self.world.now().unix_timestamp());
+        self.refusals.forget(self.world.now().unix_timestamp());
         Ok(())
+    }
+
+    /// How many refusals have been folded since the process began.
+    #[must_use]
+    pub fn folded_refusals(&self) -> FoldedCounts {
+        self.refusals.counts()
     }
 }
 
-fn counted(folded: Folded) -> Event {
-    let mut event = folded.event;
+fn counted(folded: &Folded) -> Event {
+    let mut event = folded.event.clone();
     event
         .details
         .insert("count".to_owned(), folded.count.into());

@@ -73,6 +73,25 @@ pub(crate) fn by_digest<M>(
     Ok(None)
 }
 
+pub(crate) fn by_digests<M>(
+    session: &mut Session<M>,
+    digests: &[KeyDigest],
+) -> Result<Vec<(KeyDigest, AdminKey)>, StoreError> {
+    let digests: Vec<&[u8]> = digests
+        .iter()
+        .map(|digest| &digest.as_bytes()[..])
+        .collect();
+    let rows: Vec<(Vec<u8>, AdminKeyRow)> = session.run(|connection| {
+        admin_keys::table
+            .filter(admin_keys::digest.eq_any(digests))
+            .select((admin_keys::digest, AdminKeyRow::as_select()))
+            .load(connection)
+    })?;
+    rows.into_iter()
+        .map(|(digest, key)| Ok((values::digest(digest)?, key.try_into()?)))
+        .collect()
+}
+
 pub(crate) fn by_id<M>(
     session: &mut Session<M>,
     id: AdminKeyId,

@@ -22,6 +22,13 @@ impl<M> KeyQueries for Session<M> {
         partner_keys::by_digest(self, digests)
     }
 
+    fn keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+        partner_keys::by_digests(self, digests)
+    }
+
     fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
         partner_keys::by_id(self, id)
     }
@@ -51,6 +58,13 @@ impl<M> KeyQueries for Session<M> {
         digests: &[KeyDigest],
     ) -> Result<Option<AdminKey>, StoreError> {
         admin_keys::by_digest(self, digests)
+    }
+
+    fn admin_keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, AdminKey)>, StoreError> {
+        admin_keys::by_digests(self, digests)
     }
 
     fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, StoreError> {

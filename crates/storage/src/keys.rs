@@ -136,6 +136,30 @@ pub(crate) fn by_digest<M>(
     Ok(None)
 }
 
+pub(crate) fn by_digests<M>(
+    session: &mut Session<M>,
+    digests: &[KeyDigest],
+) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+    let digests: Vec<&[u8]> = digests
+        .iter()
+        .map(|digest| &digest.as_bytes()[..])
+        .collect();
+    let rows: Vec<(Vec<u8>, KeyRow, PartnerRow)> = session.run(|connection| {
+        partner_keys::table
+            .inner_join(partners::table)
+            .filter(partner_keys::digest.eq_any(digests))
+            .select((
+                partner_keys::digest,
+                KeyRow::as_select(),
+                PartnerRow::as_select(),
+            ))
+            .load(connection)
+    })?;
+    rows.into_iter()
+        .map(|(digest, key, partner)| Ok((values::digest(digest)?, held((key, partner))?)))
+        .collect()
+}
+
 pub(crate) fn by_id<M>(session: &mut Session<M>, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
     session
         .run(|connection| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ids::{Labels, Name, PageRequest, PlanName, TypedId};
-use keys::Networks;
+use keys::{KeyDigest, Networks};
 use ratelimit::RateLimit;
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -91,6 +91,11 @@ pub(crate) fn plans(text: &str, what: &'static str) -> Result<Vec<PlanName>, Sto
 }
 
 /// Networks, separated by commas.
+pub(crate) fn digest(bytes: Vec<u8>) -> Result<KeyDigest, StoreError> {
+    let bytes = bytes.try_into().map_err(|_| corrupt("a digest"))?;
+    Ok(KeyDigest::from_bytes(bytes))
+}
+
 pub(crate) fn networks_text(networks: &Networks) -> String {
     networks.iter().collect::<Vec<_>>().join(",")
 }

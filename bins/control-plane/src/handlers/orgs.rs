@@ -58,10 +58,14 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
 pub async fn status(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let (service, id) = (http.service(), http.id()?);
-    let wait = http.preferred_wait();
+    let mut wait = http.preferred_wait();
     // A call that is held is to be small, so the ways that it does not take have boxes of their own.
     let answer = match wait {
-        Some(wait) => awaited_status(&http, id, wait).await?,
+        Some(asked) => {
+            let (answer, is_heeded) = awaited_status(&http, id, asked).await?;
+            wait = wait.filter(|_| is_heeded);
+            answer
+        }
         None => Box::pin(service.org_status(&http.context, id)).await?,
     };
     let org = &answer.value.org;
@@ -86,12 +90,13 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
 }
 
 /// A status poll that is held until the org stands elsewhere, or the client has closed its side. It may be
-/// gone, or wait for the answer: it gets what is known now, and the call has its event.
+/// gone, or wait for the answer: it gets what is known now, and the call has its event. Tells also whether
+/// the wish to wait was heeded.
 async fn awaited_status(
     http: &Http,
     id: OrgId,
     wait: Duration,
-) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
+) -> Result<(Answer<Arc<OrgWithSteps>>, bool), Refusal> {
     let (service, context) = (http.service(), &http.context);
     tokio::select! {
         answer = service.org_status_awaited(context, id, wait) => answer,

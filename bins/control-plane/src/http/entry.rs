@@ -26,6 +26,7 @@ use super::{
     credentials::{NoCredential, bearer},
     headers::{X_REQUEST_ID, idempotency, preferred_wait, request_id, set, user_agent},
     problem::Complaint,
+    recorded::{is_an_id, method_name, route},
     router::{Arrival, Endpoint, Place},
 };
 use crate::metrics::{Answered, LastAnswer};
@@ -256,7 +257,9 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
         ..
     } = arrival;
     let exchange = Rc::clone(body.exchange());
-    let revokes = (call.operation == operations::KEY_REVOKE)
+    // A query makes it ill formed, and ill-formed calls are limited.
+    let is_plain = uri.query().unwrap_or_default().is_empty();
+    let revokes = (call.operation == operations::KEY_REVOKE && is_plain)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
     let admitted = Box::pin(app.service.admit(call, Presented { key, revokes }));
@@ -268,14 +271,17 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
             if let Error::InvalidKey = refusal.error {
                 app.metrics.unknown_credentials.inc();
             }
-            if let Error::RateLimited { limit, .. } = refusal.error {
-                app.metrics.rate_limited(limit.as_str());
-            }
+            count_refusal(&app, &refusal.error);
             let complaint = Complaint::of_error(&refusal.error);
             return Err(complaint.respond(&app.public_url, &id, refusal.event, &refusal.limits));
         }
     };
     let body = body.read().await;
+    if !matches!(body, Body::Whole(_))
+        && let Err(refusal) = app.service.count_late(&mut context).await
+    {
+        return Err(Box::pin(refuse(&app, &context, refusal.into())).await);
+    }
     let request = (&method, &uri, &headers);
     let body = match Box::pin(take_in(&app, request, &mut context, body)).await {
         Ok(body) => body,
@@ -350,11 +356,14 @@ async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse 
         complaint.respond(&app.public_url, &context.call.request_id, event, limits)
     };
     match failure {
-        Failure::Refused(refusal) => respond(
-            Complaint::of_error(&refusal.error),
-            refusal.event,
-            &refusal.limits,
-        ),
+        Failure::Refused(refusal) => {
+            count_refusal(app, &refusal.error);
+            respond(
+                Complaint::of_error(&refusal.error),
+                refusal.event,
+                &refusal.limits,
+            )
+        }
         Failure::Form(complaint) => match app.service.refuse_as(context, complaint.code).await {
             Ok(event) => respond(*complaint, Some(event), &context.limits),
             Err(fault) => respond(
@@ -366,31 +375,16 @@ async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse 
     }
 }
 
+/// Counts a refusal by limits.
+fn count_refusal(app: &App, error: &Error) {
+    if let Error::RateLimited { limits, .. } = error {
+        for limit in limits {
+            app.metrics.rate_limited(limit.as_str());
+        }
+    }
+}
+
 /// The id of a request, the client's own or ours.
 fn id_of_request(headers: &HeaderMap, app: &App) -> Arc<str> {
     request_id(headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text().into())
-}
-
-/// The route as records name it.
-fn route(place: &Place) -> &'static str {
-    place.pattern.unwrap_or("unrouted")
-}
-
-/// Whether a part of a path has the form of an id at all; anything else is not put on record.
-fn is_an_id(text: &str) -> bool {
-    text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// The methods there are; a made-up one would be a label and a row that clients choose.
-fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "OTHER",
-    }
 }

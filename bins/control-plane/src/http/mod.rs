@@ -8,6 +8,7 @@ mod entry;
 mod headers;
 mod prepared;
 mod problem;
+mod recorded;
 mod reply;
 mod router;
 mod server;

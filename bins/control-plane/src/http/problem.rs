@@ -188,16 +188,13 @@ impl Complaint {
                 Self::invalid_token(code, "this key is gone for good; ask for a new one")
             }
             Error::KeyDisabled => Self::invalid_token(code, "ask an admin to enable the key again"),
-            Error::RateLimited { limit, retry_after } => Self {
+            Error::RateLimited {
+                limits,
+                retry_after,
+            } => Self {
                 retry_after: Some(*retry_after),
-                violated: vec![limit.as_str()],
-                ..Self::new(
-                    code,
-                    format!(
-                        "the limit {:?} is used up; wait as Retry-After says",
-                        limit.as_str()
-                    ),
-                )
+                violated: limits.iter().map(|limit| limit.as_str()).collect(),
+                ..Self::new(code, format!("{error}; wait as Retry-After says"))
             },
             Error::NotPermitted(detail) => Self::new(code, *detail),
             Error::IpNotAllowed(Some(address)) => Self::new(

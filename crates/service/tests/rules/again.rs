@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use ids::TypedId as _;
 use keys::{PartnerKey, PlainKey};
 use orgs::LocalProvisioner;
-use service::{Answer, Error, Once, Refusal, Rendered, operations};
+use ratelimit::{Limiter as _, RateLimit, Subject};
+use service::{Answer, Error, LimitName, Once, Refusal, Rendered, operations};
 use time::Duration;
 
 use crate::kit::{Bench, bench, org_body};
@@ -160,4 +162,54 @@ async fn a_keys_secret_is_shown_again_until_the_key_is_revoked() {
     let refusal = issue().await.unwrap_err();
     assert!(matches!(refusal.error, Error::KeyState));
     assert_eq!(count(&bench, "key.create").await, 3);
+}
+
+#[tokio::test]
+async fn answers_that_are_kept_are_bounded_for_each_credential() {
+    let bench = bench().await;
+    let ((id, key), (_, other)) = (bench.key(None).await, bench.key(None).await);
+    create(&bench, &key, "first", "acme-corp").await.unwrap();
+    // As many as a key may have kept for a day.
+    let subject = Subject::KeptReplies(id.ulid());
+    let limit = RateLimit::literal(50_000, 86_400);
+    let limiter = bench.service.limiter();
+    while limiter.check(subject, limit).await.is_allowed() {}
+    let created = count(&bench, "org.create").await;
+    let refusal = create(&bench, &key, "second", "acme-labs")
+        .await
+        .unwrap_err();
+    let Error::RateLimited {
+        limits,
+        retry_after,
+    } = refusal.error
+    else {
+        panic!("{:?}", refusal.error)
+    };
+    assert_eq!(limits, [LimitName::Idempotency]);
+    assert!(retry_after.as_secs() < 2, "{retry_after:?}");
+    assert_eq!(
+        count(&bench, "org.create").await,
+        created + 1,
+        "it is on record"
+    );
+    // What was kept is still there, and nothing was changed or kept for the call that was refused.
+    let again = create(&bench, &key, "first", "acme-corp").await.unwrap();
+    assert!(again.value.replayed);
+    create(&bench, &other, "second", "acme-labs").await.unwrap();
+    // Without an idempotency key, calls go on.
+    bench.create_org(&key, "acme-three").await.unwrap();
+}
+
+#[tokio::test]
+async fn replays_and_refusals_use_up_nothing_of_what_may_be_kept() {
+    let bench = bench().await;
+    let (id, key) = bench.key(None).await;
+    let subject = Subject::KeptReplies(id.ulid());
+    let limit = RateLimit::literal(50_000, 86_400);
+    for name in ["a", "a", "a", "b"] {
+        // The second name asks for a slug that is taken.
+        let _ = create(&bench, &key, name, "acme-corp").await;
+    }
+    let left = bench.service.limiter().peek(subject, limit).await;
+    assert_eq!(left.remaining, 49_999);
 }

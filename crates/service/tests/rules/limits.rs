@@ -1,8 +1,11 @@
 //! Limits and what is recorded of those who pass them.
 
 use audit::Action;
+use futures_util::future::join_all;
+use keys::PlainKey;
 use ratelimit::RateLimit;
-use service::{Error, LimitName, Presented, operations};
+use service::{ClientAddress, Error, LimitName, Presented, operations};
+use stores::Database as _;
 use time::Duration;
 
 use crate::kit::{Bench, bench};
@@ -26,10 +29,7 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
         if let Err(refusal) = bench.admit(&key, operations::WHOAMI).await {
             assert!(matches!(
                 refusal.error,
-                Error::RateLimited {
-                    limit: LimitName::Key,
-                    ..
-                }
+                Error::RateLimited { ref limits, .. } if *limits == [LimitName::Key]
             ));
             named.push(refusal.event.unwrap());
         }
@@ -66,28 +66,233 @@ async fn refusals_that_storage_can_not_take_are_kept_for_later() {
     assert_eq!(folded(&bench).await, [1], "it is written once");
 }
 
-#[tokio::test]
-async fn a_flood_does_not_stop_a_keys_own_revocation() {
-    let bench = bench().await;
-    let (id, key) = bench.key(Some(TWO)).await;
-    while bench.admit(&key, operations::WHOAMI).await.is_ok() {}
+/// A call by which a key revokes itself, or that looks like one.
+async fn revokes_itself(
+    bench: &Bench<orgs::LocalProvisioner>,
+    (id, key): (ids::KeyId, &PlainKey),
+    is_plain: bool,
+) -> Result<service::Context, service::Refusal> {
     let presented = Presented {
         key: key.clone(),
-        revokes: Some(id),
+        revokes: is_plain.then_some(id),
     };
     let mut call = bench.call(operations::KEY_REVOKE);
     call.subject = Some(id.to_string().into());
-    let context = bench.service.admit(call, presented).await.unwrap();
-    bench.service.key_revoke(&context, id).await.unwrap();
+    bench.service.admit(call, presented).await
+}
+
+#[tokio::test]
+async fn a_keys_own_revocation_is_never_limited() {
+    let bench = bench().await;
+    let (id, key) = bench.key(Some(TWO)).await;
+    while bench.admit(&key, operations::WHOAMI).await.is_ok() {}
+    // What only looks like one is limited, and takes nothing from one that is.
+    for _ in 0..20 {
+        let refusal = revokes_itself(&bench, (id, &key), false).await.unwrap_err();
+        assert!(matches!(refusal.error, Error::RateLimited { .. }));
+    }
+    let (other, _) = bench.key(None).await;
+    let refusal = revokes_itself(&bench, (other, &key), true).await;
+    assert!(matches!(
+        refusal.unwrap_err().error,
+        Error::RateLimited { .. }
+    ));
+    let mut contexts = Vec::new();
+    for _ in 0..20 {
+        contexts.push(revokes_itself(&bench, (id, &key), true).await.unwrap());
+    }
+    // One that turns out to be ill formed is counted after all.
+    let refusal = bench
+        .service
+        .count_late(&mut contexts[1])
+        .await
+        .unwrap_err();
+    assert!(matches!(refusal.error, Error::RateLimited { .. }));
+    bench.service.key_revoke(&contexts[0], id).await.unwrap();
     let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
     assert!(matches!(refusal.error, Error::KeyRevoked));
+}
+
+#[tokio::test]
+async fn a_revocation_from_a_wrong_address_is_limited() {
+    let bench = bench().await;
+    let mut draft = bench.key_draft(Some(TWO));
+    draft.allowed_cidrs = Some(keys::Networks::parse(["192.0.2.0/24"]).unwrap());
+    let (id, key) = bench.key_by(draft).await;
+    for allowed in [true, true, false, false] {
+        let admitted = revokes_itself(&bench, (id, &key), true).await;
+        assert_eq!(admitted.is_ok(), allowed);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
+    let bench = bench().await;
+    let (id, key) = bench.key(Some(RateLimit::literal(10, 3600))).await;
+    let partner_limit = |limit| {
+        let db = bench.db.clone();
+        async move {
+            let changed = db.write(move |tx| {
+                let mut partner = keys::KeyQueries::key(tx, id)?.unwrap().partner;
+                partner.rate_limit = limit;
+                keys::KeyStore::partner_update(tx, &partner)
+            });
+            let changed: Result<(), stores::StoreError> = changed.await;
+            changed.unwrap();
+        }
+    };
+    partner_limit(Some(TWO)).await;
+    bench.service.follow_changes().await.unwrap();
+    for _ in 0..2 {
+        bench.admit(&key, operations::WHOAMI).await.unwrap();
+    }
+    for _ in 0..20 {
+        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        assert!(matches!(
+            refusal.error,
+            Error::RateLimited { ref limits, .. } if *limits == [LimitName::Partner]
+        ));
+        let left: Vec<_> = refusal
+            .limits
+            .iter()
+            .map(|(_, limit)| limit.remaining)
+            .collect();
+        assert_eq!(left, [8, 0]);
+    }
+    // Where both refuse, both are named, and the longer wait counts.
+    partner_limit(Some(RateLimit::literal(10, 60))).await;
+    bench.service.follow_changes().await.unwrap();
+    for _ in 0..8 {
+        bench.admit(&key, operations::WHOAMI).await.unwrap();
+    }
+    let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    let Error::RateLimited {
+        limits,
+        retry_after,
+    } = refusal.error
+    else {
+        panic!("{:?}", refusal.error)
+    };
+    assert_eq!(limits, [LimitName::Key, LimitName::Partner]);
+    assert_eq!(retry_after.as_secs(), 360);
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_has_sixty_events_a_minute_and_asks_storage_nothing() {
+    let bench = bench().await;
+    let (id, key) = bench.key(None).await;
+    bench.revoke(id).await;
+    bench.service.follow_changes().await.unwrap();
+    let refused = async || {
+        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        assert!(matches!(refusal.error, Error::KeyRevoked));
+        refusal.event.unwrap()
+    };
+    let mut events = vec![refused().await];
+    let reads = bench.db.reads();
+    for _ in 1..60 {
+        events.push(refused().await);
+    }
+    events.dedup();
+    assert_eq!(events.len(), 60, "the first ones have events of their own");
+    let mut more = Vec::new();
+    for _ in 0..500 {
+        more.push(refused().await);
+    }
+    more.dedup();
+    assert_eq!(more.len(), 1, "further ones share one");
+    assert_eq!(bench.db.reads(), reads, "storage was asked");
+    bench.service.record_refusals().await.unwrap();
+    assert_eq!(folded(&bench).await, [500]);
+    let all = bench.events().await;
+    let shared = all.iter().find(|event| event.id == more[0]).unwrap();
+    assert_eq!(shared.details["code"], "key-revoked");
+    let counts = bench.service.folded_refusals();
+    assert_eq!((counts.folded, counts.lost), (500, 0));
+}
+
+#[tokio::test]
+async fn refusals_stay_few_and_counted_while_storage_takes_nothing() {
+    let bench = bench().await;
+    let (_, key) = bench.key(Some(RateLimit::literal(1, 86_400))).await;
+    bench.admit(&key, operations::WHOAMI).await.unwrap();
+    bench.db.fail_writes(true);
+    let mut named = Vec::new();
+    for _ in 0..600 {
+        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        named.push(refusal.event.unwrap());
+        bench.service.record_refusals().await.unwrap_err();
+        bench.clock.advance(Duration::seconds(1));
+        // What is remembered of keys is outdated by then.
+        bench.service.follow_changes().await.unwrap();
+    }
+    bench.db.fail_writes(false);
+    bench.service.record_refusals().await.unwrap();
+    let counts = folded(&bench).await;
+    assert_eq!(counts.iter().sum::<u64>(), 600, "{counts:?}");
+    assert_eq!(counts.len(), 8, "{counts:?}");
+    named.dedup();
+    let events: Vec<_> = bench.events().await.iter().map(|event| event.id).collect();
+    assert!(named.iter().all(|id| events.contains(id)));
+}
+
+#[tokio::test]
+async fn a_known_key_behind_a_flood_of_unknown_tokens_gets_in() {
+    let bench = bench().await;
+    let mut keys = Vec::new();
+    for _ in 0..20 {
+        keys.push(bench.key(None).await.1);
+    }
+    // Each instance, and so each cache, begins without them.
+    bench.service.follow_changes().await.unwrap();
+    let guess = |n: usize| PlainKey::parse(&format!("somebody's guess {n}")).unwrap();
+    for n in 0..2 {
+        bench
+            .admit(&guess(n), operations::WHOAMI)
+            .await
+            .unwrap_err();
+    }
+    let reads = bench.db.reads();
+    let guesses: Vec<_> = (10..3010).map(guess).collect();
+    let flood = join_all(
+        guesses
+            .iter()
+            .map(|key| bench.admit(key, operations::WHOAMI)),
+    );
+    let known = join_all(keys.iter().map(|key| bench.admit(key, operations::WHOAMI)));
+    let (flood, known) = tokio::join!(flood, known);
+    for admitted in known {
+        admitted.unwrap();
+    }
+    for refused in flood {
+        assert!(matches!(
+            refused.unwrap_err().error,
+            Error::RateLimited { ref limits, .. } if *limits == [LimitName::Address]
+        ));
+    }
+    let reads = bench.db.reads() - reads;
+    assert!(reads < 20, "{reads} questions for 3020 tokens");
+    assert_eq!(bench.service.throttled_lookups(), 3020);
+    // An address that is not over its limit is not held up, nor is a client beside an unknown one.
+    let mut call = bench.call(operations::WHOAMI);
+    call.client = ClientAddress {
+        ip: None,
+        peer: "198.51.100.7".parse().unwrap(),
+    };
+    let presented = Presented {
+        key: guess(5000),
+        revokes: None,
+    };
+    let refusal = bench.service.admit(call, presented).await.unwrap_err();
+    assert!(matches!(refusal.error, Error::InvalidKey));
+    assert_eq!(bench.service.throttled_lookups(), 3020);
 }
 
 #[tokio::test]
 async fn unknown_tokens_are_limited_and_a_known_key_beside_them_is_not() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
-    let unknown = keys::PlainKey::parse("somebody's guess").unwrap();
+    let unknown = PlainKey::parse("somebody's guess").unwrap();
     for _ in 0..2 {
         let refusal = bench.admit(&unknown, operations::WHOAMI).await.unwrap_err();
         assert!(matches!(refusal.error, Error::InvalidKey));
@@ -96,10 +301,7 @@ async fn unknown_tokens_are_limited_and_a_known_key_beside_them_is_not() {
     let refusal = bench.admit(&unknown, operations::WHOAMI).await.unwrap_err();
     assert!(matches!(
         refusal.error,
-        Error::RateLimited {
-            limit: LimitName::Address,
-            ..
-        }
+        Error::RateLimited { ref limits, .. } if *limits == [LimitName::Address]
     ));
     bench.admit(&key, operations::WHOAMI).await.unwrap();
 }

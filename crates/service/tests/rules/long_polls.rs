@@ -1,11 +1,12 @@
 //! Reading where an org stands once it stands elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ids::OrgId;
 use keys::PlainKey;
 use orgs::{LocalProvisioner, Move, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _};
-use service::{Error, Refusal, operations};
+use ratelimit::RateLimit;
+use service::{ClientAddress, Error, Presented, Refusal, operations};
 use stores::{Database as _, StoreError};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
@@ -28,7 +29,7 @@ async fn ask(bench: &LocalBench, key: &PlainKey, id: OrgId, wait: Duration) -> J
     let context = bench.admit(key, operations::ORG_STATUS).await.unwrap();
     let service = Arc::clone(&bench.service);
     let asked = tokio::spawn(async move {
-        let answer = service.org_status_awaited(&context, id, wait).await?;
+        let (answer, _) = service.org_status_awaited(&context, id, wait).await?;
         Ok(answer.value.org.status)
     });
     // Long enough to be waiting, and less than one who asks for all waits between two questions.
@@ -214,4 +215,69 @@ async fn a_client_is_told_to_wait_for_as_long_as_others_did() {
     assert_eq!(wait().await, time::Duration::seconds(5));
     bench.clock.advance(time::Duration::seconds(40));
     assert_eq!(wait().await, time::Duration::SECOND);
+}
+
+/// Asks from an address where an org stands, and tells whether the wish to wait was heeded.
+async fn poll_from(
+    bench: &LocalBench,
+    key: &PlainKey,
+    id: OrgId,
+    address: [u8; 4],
+) -> JoinHandle<Result<bool, Refusal>> {
+    let mut call = bench.call(operations::ORG_STATUS);
+    call.client = ClientAddress::direct(IpAddr::from(address));
+    let presented = Presented {
+        key: key.clone(),
+        revokes: None,
+    };
+    let context = bench.service.admit(call, presented).await.unwrap();
+    let service = Arc::clone(&bench.service);
+    tokio::spawn(async move {
+        let (_, is_heeded) = service.org_status_awaited(&context, id, LONG).await?;
+        Ok(is_heeded)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_and_an_address_hold_their_shares_and_no_more() {
+    let bench = bench().await;
+    let limit = Some(RateLimit::literal(1_000_000, 1));
+    let (flooding, other) = (bench.key(limit).await, bench.key(limit).await);
+    let ids = [
+        bench.create_org(&flooding.1, "acme-corp").await.unwrap(),
+        bench.create_org(&other.1, "acme-labs").await.unwrap(),
+    ];
+    let poll = |key, id, address| poll_from(&bench, key, id, address);
+    // One key from one address holds half of what the process does.
+    let mut held = Vec::new();
+    for _ in 0..10_005 {
+        held.push(poll(&flooding.1, ids[0], [192, 0, 2, 1]).await);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let counts = bench.service.held_polls();
+    assert_eq!(
+        (counts.now, counts.held, counts.over_key),
+        (10_000, 10_000, 5)
+    );
+    // The same key from elsewhere, and another from the same address, are over a share.
+    let from_elsewhere = poll(&flooding.1, ids[0], [192, 0, 2, 2]).await;
+    assert!(!from_elsewhere.await.unwrap().unwrap());
+    let beside = poll(&other.1, ids[1], [192, 0, 2, 1]).await;
+    assert!(!beside.await.unwrap().unwrap());
+    assert_eq!(bench.service.held_polls().over_address, 1);
+    // Another key from another address is held.
+    let apart = poll(&other.1, ids[1], [192, 0, 2, 2]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!apart.is_finished());
+    for poll in &held[..5000] {
+        poll.abort();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.service.held_polls().now, 5001);
+    let again = poll(&flooding.1, ids[0], [192, 0, 2, 1]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!again.is_finished());
+    bench.service.dismiss_waiters();
+    assert!(apart.await.unwrap().unwrap());
+    assert!(again.await.unwrap().unwrap());
 }

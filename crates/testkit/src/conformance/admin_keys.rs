@@ -60,6 +60,10 @@ pub async fn an_admin_key_is_found_by_any_of_its_candidate_digests_and_by_no_oth
     }
     let unknown: AdminKeyId = world.build.id();
     assert_eq!(world.read(move |view| view.admin_key(unknown)).await, None);
+    let many = world.read(move |view| view.admin_keys_by_digest(&[stranger, digest]));
+    assert_eq!(many.await, [(digest, key)]);
+    let none = world.read(move |view| view.admin_keys_by_digest(&[]));
+    assert_eq!(none.await, []);
 }
 
 /// As with partner keys.

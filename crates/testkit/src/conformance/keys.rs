@@ -87,6 +87,41 @@ pub async fn a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other<D: D
     assert_ne!(key.id, other.id);
 }
 
+/// Many look-ups in one question find what they find one by one, a revoked key as well.
+pub async fn keys_are_found_by_many_digests_at_once<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let mut digests = Vec::new();
+    let mut expect = Vec::new();
+    for n in 0..300 {
+        if n % 100 == 0 {
+            let key = world.build.key(&partner);
+            digests.push(world.add_key(&key).await);
+            expect.push(key.id);
+        }
+        digests.push(world.build.digest());
+    }
+    let revoked = expect.first().copied().unwrap();
+    world.write(move |tx| tx.key_revoke(revoked, at(7))).await;
+    let asked = digests.clone();
+    let found = world.read(move |view| view.keys_by_digest(&asked)).await;
+    let mut actual: Vec<_> = found.iter().map(|(_, held)| held.key.id).collect();
+    actual.sort_unstable();
+    expect.sort_unstable();
+    assert_eq!(actual, expect);
+    for (digest, held) in found {
+        assert!(digests.contains(&digest));
+        let alone = world.read(move |view| view.key_by_digest(&[digest])).await;
+        assert_eq!(alone, Some(held));
+    }
+    let none = world.read(|view| view.keys_by_digest(&[])).await;
+    assert_eq!(none, []);
+    let none = world
+        .read(move |view| view.admin_keys_by_digest(&digests))
+        .await;
+    assert_eq!(none, [], "a partner's key is no admin key");
+}
+
 /// Of two keys with one digest nobody could tell whose call it is.
 pub async fn a_duplicate_digest_is_an_error_and_changes_nothing<D: Database>(db: D) {
     let world = World::new(db);

@@ -100,6 +100,7 @@ macro_rules! conformance_rules {
             keys {
                 a_key_keeps_all_its_fields
                 a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
+                keys_are_found_by_many_digests_at_once
                 a_duplicate_digest_is_an_error_and_changes_nothing
                 a_key_is_held_with_its_partner_as_it_is_now
                 keys_for_use_are_as_nobody_has_changed_them

@@ -39,6 +39,20 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(row.and_then(|row| state.held(row)))
     }
 
+    fn keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+        let state = &self.state;
+        let rows = state
+            .keys
+            .rows()
+            .filter(|row| digests.contains(&row.digest));
+        Ok(rows
+            .filter_map(|row| Some((row.digest, state.held(row)?)))
+            .collect())
+    }
+
     fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
         let state = &self.state;
         Ok(state.keys.get(&id).and_then(|row| state.held(row)))
@@ -76,6 +90,17 @@ impl<Mode> KeyQueries for Session<Mode> {
         let mut rows = self.state.admin_keys.rows();
         let row = rows.find(|row| digests.contains(&row.digest));
         Ok(row.map(|row| row.key.clone()))
+    }
+
+    fn admin_keys_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Vec<(KeyDigest, AdminKey)>, StoreError> {
+        let rows = self.state.admin_keys.rows();
+        Ok(rows
+            .filter(|row| digests.contains(&row.digest))
+            .map(|row| (row.digest, row.key.clone()))
+            .collect())
     }
 
     fn admin_key(&mut self, id: AdminKeyId) -> Result<Option<AdminKey>, StoreError> {

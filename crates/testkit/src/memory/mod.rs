@@ -15,7 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -38,6 +38,7 @@ struct Shared {
     committed: Mutex<State>,
     writes_fail: AtomicBool,
     commits_unknown: AtomicBool,
+    reads: AtomicU64,
 }
 
 impl MemoryDatabase {
@@ -56,6 +57,12 @@ impl MemoryDatabase {
     /// or works again. Appends always work.
     pub fn lose_commits(&self, lose: bool) {
         self.shared.commits_unknown.store(lose, Ordering::SeqCst);
+    }
+
+    /// How many questions have been asked so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.shared.reads.load(Ordering::SeqCst)
     }
 
     fn snapshot(&self) -> State {
@@ -100,6 +107,7 @@ impl Database for MemoryDatabase {
     {
         // As with a real engine, others get their turn before the answer is there.
         tokio::task::yield_now().await;
+        self.shared.reads.fetch_add(1, Ordering::SeqCst);
         let mut view = Session::new(self.snapshot());
         caught(|| work(&mut view))
     }

@@ -1,0 +1,195 @@
+//! Floods that one credential, or none, can make, and what they must not reach.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::kit::{Caller, Server, Store, tokens, within};
+
+on_both_engines![
+    a_known_key_behind_a_flooded_address_always_gets_in,
+    a_keys_own_revocation_is_never_limited,
+    an_ill_formed_revocation_takes_nothing_from_a_well_formed_one,
+    a_revocation_that_is_refused_is_limited,
+    a_key_that_can_not_be_used_can_not_fill_the_log,
+    unusable_keys_are_refused_alike_and_apart,
+];
+
+fn limited(server: &Server, limit: u32) -> Caller {
+    let limit = json!({"limit": limit, "window_seconds": 86_400});
+    server.issue(json!({"scopes": ["orgs:list"], "rate_limit": limit}))
+}
+
+/// Sends requests over one connection and gives the statuses of their answers.
+fn statuses(key: &Caller, method: &str, path: &str, count: usize) -> Vec<u16> {
+    let calls = (0..count).map(|_| key.call(method, path, Value::Null));
+    calls.map(|answer| answer.status).collect()
+}
+
+fn a_known_key_behind_a_flooded_address_always_gets_in(store: Store) {
+    // Keys that the server has never seen: another process has issued them.
+    let keys: Vec<Caller> = {
+        let server = store.start();
+        (0..40).map(|_| server.key(&["orgs:list"])).collect()
+    };
+    let server = store.start_with(&[("MOLECULE_CP_AUTH_FAILURE_LIMIT", "3/86400")]);
+    let keys = keys.iter().map(|key| server.with_token(key.token()));
+    let keys: Vec<_> = keys.collect();
+    let flood = |calls: usize| {
+        for _ in 0..calls {
+            let guess = tokens::well_formed("mol_pk_");
+            let answer = server.with_token(&guess).get("/cp/whoami");
+            assert!([401, 429].contains(&answer.status), "{answer:#?}");
+        }
+    };
+    flood(5);
+    thread::scope(|scope| {
+        let flooding: Vec<_> = (0..8).map(|_| scope.spawn(|| flood(60))).collect();
+        let calling: Vec<_> = keys
+            .chunks(10)
+            .map(|keys| {
+                scope.spawn(move || {
+                    for key in keys {
+                        key.get("/cp/whoami").expect(200);
+                        key.get("/cp/orgs").expect(200);
+                    }
+                })
+            })
+            .collect();
+        for thread in flooding.into_iter().chain(calling) {
+            thread.join().unwrap();
+        }
+    });
+    let metrics = server.anon().get("/metrics").body;
+    let throttled = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("molecule_auth_lookups_throttled_total "))
+        .unwrap();
+    assert!(throttled.parse::<u64>().unwrap() >= 480, "{throttled}");
+}
+
+fn a_keys_own_revocation_is_never_limited(store: Store) {
+    let server = store.start();
+    let partner = server.partner(json!({"rate_limit": {"limit": 3, "window_seconds": 86_400}}));
+    let key = server.key_of(&partner, &["orgs:list"]);
+    while key.get("/cp/whoami").status == 200 {}
+    let answer = key.delete(&key.path());
+    assert_eq!(answer.status, 204, "{answer:#?}");
+    answer.event();
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        "\"key\";q=600;w=60, \"partner\";q=3;w=86400"
+    );
+    // From then on the key is revoked like any other.
+    for _ in 0..3 {
+        key.delete(&key.path()).problem(401, "key-revoked");
+    }
+}
+
+fn an_ill_formed_revocation_takes_nothing_from_a_well_formed_one(store: Store) {
+    let server = store.start();
+    let key = limited(&server, 5);
+    let path = format!("{}?x=1", key.path());
+    assert_eq!(
+        statuses(&key, "DELETE", &path, 30),
+        [[400; 5].as_slice(), &[429; 25]].concat()
+    );
+    let token = key.token();
+    let broken = format!(
+        "DELETE {} HTTP/1.1\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 70000\r\n\r\n{}",
+        key.path(),
+        "x".repeat(70_000)
+    );
+    let answer = server.raw(broken);
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    key.get("/cp/whoami").problem(429, "rate-limited");
+    assert_eq!(key.delete(&key.path()).status, 204);
+}
+
+fn a_revocation_that_is_refused_is_limited(store: Store) {
+    let server = store.start();
+    let limit = json!({"limit": 4, "window_seconds": 86_400});
+    let key = server.issue(json!({
+        "scopes": ["orgs:list"], "rate_limit": limit, "allowed_cidrs": ["192.0.2.0/24"],
+    }));
+    assert_eq!(
+        statuses(&key, "DELETE", &key.path(), 8),
+        [403, 403, 403, 403, 429, 429, 429, 429]
+    );
+    // Another's revocation is no right of its own.
+    let (key, other) = (limited(&server, 2), limited(&server, 2));
+    assert_eq!(
+        statuses(&key, "DELETE", &other.path(), 4),
+        [404, 404, 429, 429]
+    );
+}
+
+/// The refusals of a key by this code, as the log has them: how many events tell of one alone, and the
+/// counts of those that tell of several.
+fn refusals(server: &Server, key: &Caller, code: &str) -> (usize, Vec<u64>) {
+    let events = server.events(&format!("key_id={}&outcome=denied", key.id()));
+    let events = events
+        .iter()
+        .filter(|event| event["details"]["code"] == code);
+    let counts: Vec<_> = events
+        .map(|event| event["details"]["count"].as_u64())
+        .collect();
+    let alone = counts.iter().filter(|count| count.is_none()).count();
+    (alone, counts.into_iter().flatten().collect())
+}
+
+fn a_key_that_can_not_be_used_can_not_fill_the_log(store: Store) {
+    let server = store.start();
+    let key = limited(&server, 5);
+    server.admin().delete(&key.path());
+    let began = Instant::now();
+    let mut named = BTreeSet::new();
+    let mut calls = 0;
+    while calls < 200 || began.elapsed() < Duration::from_millis(1200) {
+        let answer = key.get("/cp/orgs");
+        answer.problem(401, "key-revoked");
+        named.insert(answer.event().to_owned());
+        calls += 1;
+    }
+    assert!(began.elapsed() < Duration::from_secs(55));
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
+    let counts = within(Duration::from_secs(5), "all refusals are on record", || {
+        let (alone, counts) = refusals(&server, &key, "key-revoked");
+        (alone + usize::try_from(counts.iter().sum::<u64>()).unwrap() == calls)
+            .then_some((alone, counts))
+    });
+    assert_eq!(counts.0, 60, "{counts:?}");
+    assert!((1..=seconds).contains(&counts.1.len()), "{counts:?}");
+    assert_eq!(named.len(), counts.0 + counts.1.len());
+}
+
+fn unusable_keys_are_refused_alike_and_apart(store: Store) {
+    let server = store.start();
+    let admin = server.admin();
+    let disabled = server.key(&["orgs:list"]);
+    admin
+        .patch(&disabled.path(), json!({"disabled": true}))
+        .expect(200);
+    let other = server.key(&["orgs:list"]);
+    admin.delete(&other.path());
+    for _ in 0..70 {
+        disabled.get("/cp/orgs").problem(401, "key-disabled");
+    }
+    // One key's refusals don't fold another's.
+    other.get("/cp/orgs").problem(401, "key-revoked");
+    within(Duration::from_secs(5), "all refusals are on record", || {
+        let (alone, counts) = refusals(&server, &disabled, "key-disabled");
+        (alone == 60 && counts.iter().sum::<u64>() == 10).then_some(())
+    });
+    assert_eq!(refusals(&server, &other, "key-revoked"), (1, vec![]));
+    // Once it can be used again, it is as before.
+    admin
+        .patch(&disabled.path(), json!({"disabled": false}))
+        .expect(200);
+    disabled.get("/cp/orgs").expect(200);
+}
