@@ -39,6 +39,8 @@ pub struct Metrics {
     pub unknown_credentials: IntCounter,
     /// Audit events of answered calls that storage did not take.
     pub lost_events: IntGauge,
+    /// 1 while calls can be served, as `/readyz` tells, else 0.
+    pub ready: IntGauge,
 }
 
 /// What is counted of an answer.
@@ -85,6 +87,10 @@ impl Metrics {
             "molecule_audit_events_lost",
             "Audit events that were lost after their calls had been answered",
         )?;
+        let ready = IntGauge::new(
+            "molecule_ready",
+            "Whether the database answers and takes changes: 1, else 0",
+        )?;
         let webhook_attempts = IntCounterVec::new(
             Opts::new(
                 "molecule_webhook_attempts_total",
@@ -108,6 +114,7 @@ impl Metrics {
         registry.register(Box::new(rate_limited.clone()))?;
         registry.register(Box::new(unknown_credentials.clone()))?;
         registry.register(Box::new(lost_events.clone()))?;
+        registry.register(Box::new(ready.clone()))?;
         let provisioning = ProvisioningMetrics::new(&registry)?;
         let limits = LimitMetrics::new(&registry)?;
         let connections = ConnectionMetrics::new(&registry)?;
@@ -124,6 +131,7 @@ impl Metrics {
             connections,
             unknown_credentials,
             lost_events,
+            ready,
         })
     }
 

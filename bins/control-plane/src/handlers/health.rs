@@ -16,15 +16,19 @@ pub async fn alive(_app: Arc<App>, _id: Arc<str>) -> HttpResponse {
 /// The database answers, takes changes and tells of revocations. It is asked in the background, so this
 /// costs no connection however often it is called.
 pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
-    let readiness = app.service.database().readiness();
-    let readiness = readiness.and_then(|()| match app.service.is_following_changes() {
-        true => Ok(()),
-        false => Err(StoreError::Unavailable(None)),
-    });
-    match readiness {
+    match readiness(&app) {
         Ok(()) => HttpResponse::Ok().json(json!({"status": "ok"})),
         // The background work logs why.
         Err(error) => Complaint::of_error(&error.into()).respond(&app.public_url, &id, None, &[]),
+    }
+}
+
+fn readiness(app: &App) -> Result<(), StoreError> {
+    app.service.database().readiness()?;
+    if app.service.is_following_changes() {
+        Ok(())
+    } else {
+        Err(StoreError::Unavailable(None))
     }
 }
 
@@ -34,6 +38,7 @@ pub async fn metrics(app: Arc<App>, _id: Arc<str>) -> HttpResponse {
     app.metrics
         .lost_events
         .set(i64::try_from(lost).unwrap_or(i64::MAX));
+    app.metrics.ready.set(readiness(&app).is_ok().into());
     match app.metrics.text() {
         Ok((kind, text)) => HttpResponse::Ok().content_type(kind).body(text),
         Err(error) => {

@@ -37,7 +37,7 @@ pub async fn what_a_worker_begins_with_is_written_with_its_lease<D: Database>(db
         },
         steps: vec![begun, Step::pending(StepName::Workspace)],
     };
-    assert_eq!(taken.await, [expect.clone()]);
+    assert_eq!(taken.await, std::slice::from_ref(&expect));
     assert_eq!(world.stored_org(org.id).await, expect.org);
     let steps = world.read(move |view| view.org_steps(org.id)).await;
     assert_eq!(steps, expect.steps);
