@@ -7,7 +7,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::PlainKey;
+use crate::{PepperId, PlainKey};
 
 /// The shortest pepper, in bytes.
 const MIN_PEPPER: usize = 32;
@@ -19,25 +19,46 @@ pub struct InvalidPepper;
 
 /// HMAC-SHA-256 (RFC 2104, FIPS 180-4) of a key under a pepper. Comparison takes constant time.
 #[derive(Clone, Copy)]
-pub struct KeyDigest([u8; 32]);
+pub struct KeyDigest {
+    bytes: [u8; 32],
+    pepper: Option<PepperId>,
+}
 
 impl KeyDigest {
     /// The digest that was stored as these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self {
+            bytes,
+            pepper: None,
+        }
+    }
+
+    /// The same digest, made with this pepper.
+    #[must_use]
+    pub const fn under(self, pepper: PepperId) -> Self {
+        Self {
+            pepper: Some(pepper),
+            ..self
+        }
+    }
+
+    /// The pepper that it was made with, if that is known.
+    #[must_use]
+    pub const fn pepper(&self) -> Option<PepperId> {
+        self.pepper
     }
 
     /// The bytes to store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.bytes.ct_eq(&other.bytes).into()
     }
 }
 
@@ -51,7 +72,12 @@ impl fmt::Debug for KeyDigest {
 
 /// The secret that digests are keyed with. It prints as `[redacted]` and is wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Pepper(Vec<u8>);
+pub struct Pepper {
+    bytes: Vec<u8>,
+    /// Every call has a digest made, so this is not made anew for each.
+    #[zeroize(skip)]
+    id: PepperId,
+}
 
 impl Pepper {
     /// A pepper of 32 bytes or more.
@@ -59,18 +85,31 @@ impl Pepper {
     /// # Errors
     /// When it is shorter.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, InvalidPepper> {
-        let pepper = Self(bytes.into());
-        if pepper.0.len() < MIN_PEPPER {
-            Err(InvalidPepper)
-        } else {
-            Ok(pepper)
+        let mut pepper = Self::unchecked(bytes.into());
+        if pepper.bytes.len() < MIN_PEPPER {
+            return Err(InvalidPepper);
         }
+        pepper.id = PepperId::of_check_value(&pepper.check_bytes());
+        Ok(pepper)
+    }
+
+    fn unchecked(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            id: PepperId::of_check_value(&[0; 32]),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> PepperId {
+        self.id
     }
 
     pub(crate) fn mac(&self, purpose: &[u8], message: &[u8]) -> [u8; 32] {
         // HMAC takes a key of any length, so this arm is never taken; an unkeyed digest would be
         // worse than none, so it would match nothing.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.bytes) else {
             return [0; 32];
         };
         mac.update(purpose);
@@ -79,15 +118,19 @@ impl Pepper {
     }
 
     fn digest(&self, key: &PlainKey) -> KeyDigest {
-        KeyDigest(self.mac(b"", key.expose().as_bytes()))
+        KeyDigest::from_bytes(self.mac(b"", key.expose().as_bytes())).under(self.id)
     }
 
     /// A value by which a database can tell this pepper from another without knowing either.
     #[must_use]
     pub fn check_value(&self) -> String {
+        let check = self.check_bytes();
+        check.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn check_bytes(&self) -> [u8; 32] {
         // A NUL can't stand in a key, so this never equals the digest of one.
-        let mac = self.mac(b"\0pepper check, version 1", b"");
-        mac.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.mac(b"\0pepper check, version 1", b"")
     }
 }
 
@@ -133,6 +176,11 @@ impl Peppers {
         self.all().map(Pepper::check_value)
     }
 
+    /// The ids of all peppers, the current one's first.
+    pub fn ids(&self) -> impl Iterator<Item = PepperId> {
+        self.all().map(Pepper::id)
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Pepper> {
         std::iter::once(&self.current).chain(&self.retired)
     }
@@ -153,7 +201,7 @@ mod tests {
     #[test]
     fn the_digest_is_hmac_sha_256() {
         // RFC 4231, test case 3: the key is 20 times 0xaa, the data 50 times 0xdd.
-        let pepper = Pepper(vec![0xaa; 20]);
+        let pepper = Pepper::unchecked(vec![0xaa; 20]);
         let expect = "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe";
         let told: String = pepper
             .mac(b"", &[0xdd; 50])
@@ -175,6 +223,13 @@ mod tests {
     fn a_new_digest_is_never_under_a_retired_pepper() {
         let peppers = Peppers::new(pepper("b"), [pepper("a")]);
         assert_eq!(peppers.digest(&key()), pepper("b").digest(&key()));
+        assert_eq!(peppers.digest(&key()).pepper(), Some(pepper("b").id()));
+        let key = key();
+        let candidates = peppers
+            .candidates(&key)
+            .filter_map(|digest| digest.pepper());
+        assert!(candidates.eq(peppers.ids()));
+        assert_ne!(pepper("a").id(), pepper("b").id());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod draft;
 mod key;
 mod networks;
 mod partner;
+mod pepper_id;
 mod seal;
 mod secret;
 mod store;
@@ -43,5 +44,6 @@ pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, Part
 pub use key::{HeldKey, KeyStatus, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
+pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{CHANGES_KEPT, KeyFilter, KeyQueries, KeyStore};

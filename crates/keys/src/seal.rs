@@ -7,7 +7,7 @@ use chacha20poly1305::{
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::{Pepper, Peppers};
+use crate::{Pepper, PepperId, Peppers};
 
 /// XChaCha20's nonce, long enough to be random.
 const NONCE: usize = 24;
@@ -39,26 +39,29 @@ impl Peppers {
     /// was bound to something else.
     #[must_use]
     pub fn open(&self, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
-        let nonce = XNonce::from(*nonce);
-        self.all()
-            .find_map(|pepper| {
-                pepper
-                    .cipher()
-                    .decrypt(
-                        &nonce,
-                        Payload {
-                            msg: sealed,
-                            aad: bound,
-                        },
-                    )
-                    .ok()
-            })
-            .map(Zeroizing::new)
+        self.all().find_map(|pepper| pepper.open(sealed, bound))
+    }
+
+    /// The pepper under which this was sealed; `None` when it is none of these.
+    #[must_use]
+    pub fn sealed_under(&self, sealed: &[u8], bound: &[u8]) -> Option<PepperId> {
+        let mut all = self.all();
+        all.find(|pepper| pepper.open(sealed, bound).is_some())
+            .map(Pepper::id)
     }
 }
 
 impl Pepper {
+    fn open(&self, sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
+        let payload = Payload {
+            msg: sealed,
+            aad: bound,
+        };
+        let opened = self.cipher().decrypt(&XNonce::from(*nonce), payload);
+        opened.ok().map(Zeroizing::new)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         // A NUL can't stand in a key, so this is never the digest of one.
         let key = Zeroizing::new(self.mac(b"\0seal, version 1", b""));
@@ -109,7 +112,13 @@ mod tests {
         assert_eq!(open(&peppers, b"call 1").unwrap().as_slice(), b"a secret");
         assert_eq!(open(&peppers, b"call 2"), None);
         assert_eq!(open(&Peppers::new(pepper("b"), []), b"call 1"), None);
-        assert!(open(&Peppers::new(pepper("b"), [pepper("a")]), b"call 1").is_some());
+        let both = Peppers::new(pepper("b"), [pepper("a")]);
+        assert!(open(&both, b"call 1").is_some());
+        assert_eq!(
+            both.sealed_under(&sealed, b"call 1"),
+            Some(pepper("a").id())
+        );
+        assert_eq!(both.sealed_under(&sealed, b"call 2"), None);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey};
+use crate::{
+    AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey, PepperId, PepperNotes,
+    PepperUse,
+};
 
 /// Which keys to list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +80,12 @@ pub trait KeyQueries {
 
     /// The check value of the pepper that the stored digests were made with.
     fn pepper_check(&mut self) -> Result<Option<String>, Self::Error>;
+
+    /// How many keys that can be used at `now` need each pepper, in the order of the peppers' ids.
+    fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, Self::Error>;
+
+    /// What is remembered of the peppers.
+    fn pepper_notes(&mut self) -> Result<PepperNotes, Self::Error>;
 }
 
 /// How many changes the log keeps at the least.
@@ -156,4 +165,27 @@ pub trait KeyStore: KeyQueries {
         expected: Option<&str>,
         new: &str,
     ) -> Result<bool, Self::Error>;
+
+    /// Replaces a key's digest, if it still is `from`; `false` when it is not. Nobody who remembers the
+    /// key need know of it.
+    fn key_digest_renew(
+        &mut self,
+        id: KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, Self::Error>;
+
+    /// Replaces an admin key's digest, if it still is `from`; `false` when it is not.
+    fn admin_key_digest_renew(
+        &mut self,
+        id: AdminKeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, Self::Error>;
+
+    /// Notes this pepper at all keys that are not revoked and whose pepper is not known.
+    fn pepper_label(&mut self, pepper: PepperId) -> Result<(), Self::Error>;
+
+    /// Remembers this of the peppers.
+    fn pepper_notes_replace(&mut self, notes: &PepperNotes) -> Result<(), Self::Error>;
 }

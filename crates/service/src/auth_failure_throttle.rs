@@ -32,7 +32,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(5);
 /// whoever comes on top is told that the server is busy, not that an address is limited.
 const MAX_WAITING: usize = 50_000;
 
-type Found = Result<Option<Caller>, StoreError>;
+/// A credential, and the digest under which it is stored.
+type Found = Result<Option<(Caller, KeyDigest)>, StoreError>;
 
 /// A token as it is looked up.
 #[derive(Debug)]
@@ -215,7 +216,7 @@ impl Drop for Worker {
 fn find_all<Q: KeyQueries<Error = StoreError>>(
     view: &mut Q,
     lookups: &[Lookup],
-) -> Result<Vec<Option<Caller>>, StoreError> {
+) -> Result<Vec<Option<(Caller, KeyDigest)>>, StoreError> {
     let of = |partner: bool| {
         let mut digests = Vec::new();
         for lookup in lookups {
@@ -243,7 +244,7 @@ fn find_all<Q: KeyQueries<Error = StoreError>>(
     }
     let callers = lookups.iter().map(|lookup| {
         let mut digests = lookup.digests.iter();
-        digests.find_map(|digest| found.get(digest.as_bytes()).cloned())
+        digests.find_map(|digest| Some((found.get(digest.as_bytes()).cloned()?, *digest)))
     });
     Ok(callers.collect())
 }

@@ -73,7 +73,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let since = self.memory.about_to_read();
         let address = Subject::address(call.client.limited_by());
         let limit = self.settings.auth_failure_limit;
-        let caller = if self.limiter.peek(address, limit).await.is_allowed() {
+        let found = if self.limiter.peek(address, limit).await.is_allowed() {
             self.read_caller(key).await?
         } else {
             let lookup = Lookup {
@@ -82,26 +82,40 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             };
             self.auth_failures.find(&self.db, address, lookup).await?
         };
+        if let Some((caller, stored)) = &found
+            && *stored != digest
+            && usable(caller, call.at).is_ok()
+        {
+            self.renew_digest(caller, *stored, digest).await;
+        }
+        let caller = found.map(|(caller, _)| caller);
         match self.memory.remember(&digest, since, caller) {
             Some(known) => Ok(known),
             None => Err(self.unknown(call).await),
         }
     }
 
-    /// The credential as the database has it.
-    async fn read_caller(&self, key: &PlainKey) -> Result<Option<Caller>, StoreError> {
+    /// The credential as the database has it, and the digest under which that is.
+    async fn read_caller(&self, key: &PlainKey) -> Result<Option<(Caller, KeyDigest)>, StoreError> {
         let digests: Vec<KeyDigest> = self.settings.peppers.candidates(key).collect();
         let kind = key.kind();
         self.db
             .read(move |view| {
-                Ok(match kind {
-                    KeyKind::Partner => view
-                        .key_by_digest(&digests)?
-                        .map(|held| Caller::Partner(Arc::new(held))),
-                    KeyKind::Admin | KeyKind::Operator => view
-                        .admin_key_by_digest(&digests)?
-                        .map(|key| Caller::Admin(Arc::new(key))),
-                })
+                for digest in digests {
+                    let asked = std::slice::from_ref(&digest);
+                    let found = match kind {
+                        KeyKind::Partner => view
+                            .key_by_digest(asked)?
+                            .map(|held| Caller::Partner(Arc::new(held))),
+                        KeyKind::Admin | KeyKind::Operator => view
+                            .admin_key_by_digest(asked)?
+                            .map(|key| Caller::Admin(Arc::new(key))),
+                    };
+                    if let Some(caller) = found {
+                        return Ok(Some((caller, digest)));
+                    }
+                }
+                Ok(None)
             })
             .await
     }

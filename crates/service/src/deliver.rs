@@ -305,10 +305,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
     ) -> Option<Posting> {
         let (peppers, now) = (&self.service.settings.peppers, self.service.world.now());
         let current = open(peppers, endpoint.id, &secrets.current)?;
-        let old = endpoint
-            .overlap(now)
-            .and(secrets.old.as_ref())
-            .and_then(|sealed| open(peppers, endpoint.id, sealed));
+        let old: Vec<_> = secrets
+            .overlapping(endpoint.overlap(now), now)
+            .filter_map(|sealed| open(peppers, endpoint.id, sealed))
+            .collect();
         let id = delivery.id.to_string();
         let message = Message {
             id: &id,

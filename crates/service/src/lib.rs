@@ -27,9 +27,11 @@ mod org_ends;
 mod orgs;
 mod outbox;
 mod partners;
+mod peppers;
 mod pruning;
 mod reconcile;
 mod refusals;
+mod renewal;
 mod setup;
 mod shares;
 mod statuses;
@@ -57,9 +59,11 @@ pub use self::{
     once::{Once, Rendered},
     operation::{Access, Operation, operations},
     orgs::OrgWithSteps,
+    peppers::{OrphanedKeys, Orphans},
     pruning::Pruning,
     refusals::FoldedCounts,
     setup::{FirstStart, SetupError, admin_key_create, admin_key_revoke, prepare},
+    webhooks::webhook_secret_pepper,
     world::World,
 };
 

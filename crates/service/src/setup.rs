@@ -2,10 +2,12 @@
 
 use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{AdminKeyId, Name};
-use keys::{AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, Peppers, PlainKey};
+use keys::{
+    AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
+};
 use stores::{Database, StoreError, Transaction};
 
-use crate::World;
+use crate::{OrphanedKeys, Orphans, World, peppers};
 
 /// Why a server can't start on this database.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,12 @@ pub enum SetupError {
          right pepper back, or name it among the retired ones"
     )]
     ForeignPepper,
+    /// Keys would be unknown from now on.
+    #[error(
+        "{0}: they would be unknown. Give the pepper among the retired ones, or start once with --force \
+         to give these keys up; `molecule-cp pepper status` tells more"
+    )]
+    Orphans(OrphanedKeys),
     /// The database did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -32,14 +40,16 @@ pub struct FirstStart {
 /// key is put in force, and where there is no admin key at all, one is made.
 ///
 /// # Errors
-/// When the pepper is another one, or the database fails.
+/// When the pepper is another one, when keys need one that is not given, or the database fails.
 pub async fn prepare<D: Database>(
     db: &D,
     world: &World,
     peppers: &Peppers,
     operator_key: Option<&PlainKey>,
+    orphans: Orphans,
 ) -> Result<FirstStart, SetupError> {
     let checks: Vec<String> = peppers.check_values().collect();
+    let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), world.now());
     let fresh = world.key(KeyKind::Admin);
     let generated = Prepared {
         key: admin_key(world, AdminKeyOrigin::Generated, first_name()?),
@@ -63,6 +73,7 @@ pub async fn prepare<D: Database>(
                 Some(operator) => operator.put_in_force(tx, &scribe)?,
                 None => end_settings_keys(tx, &scribe, None)?,
             }
+            peppers::settle(tx, &given, now, orphans)?;
             let first = operator.is_none() && tx.admin_keys()?.is_empty();
             if first {
                 generated.insert(tx, &scribe)?;
@@ -178,7 +189,15 @@ struct Operator {
 
 impl Operator {
     fn put_in_force<T: Transaction>(&self, tx: &mut T, scribe: &Scribe) -> Result<(), StoreError> {
-        let known = tx.admin_key_by_digest(&self.candidates)?;
+        let mut known = None;
+        for digest in &self.candidates {
+            known = tx.admin_key_by_digest(std::slice::from_ref(digest))?;
+            if let Some(key) = &known {
+                // Under a retired pepper it would need that for as long as it is set.
+                tx.admin_key_digest_renew(key.id, digest, &self.new.digest)?;
+                break;
+            }
+        }
         match &known {
             None => self.new.insert(tx, scribe)?,
             Some(key) if key.revoked_at.is_some() => {

@@ -2,7 +2,7 @@
 
 use audit::{Target, TargetKind};
 use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
-use keys::{KeyStore as _, Peppers};
+use keys::{KeyStore as _, PepperId, Peppers};
 use ratelimit::Limiter;
 use stores::Database;
 use webhooks::{
@@ -35,6 +35,12 @@ fn seal(world: &World, peppers: &Peppers, id: EndpointId, secret: &WebhookSecret
     world.seal(peppers, secret.as_bytes(), bound(id).as_bytes())
 }
 
+/// The pepper under which a secret of an endpoint was sealed; `None` when it is none of these.
+#[must_use]
+pub fn webhook_secret_pepper(peppers: &Peppers, id: EndpointId, sealed: &[u8]) -> Option<PepperId> {
+    peppers.sealed_under(sealed, bound(id).as_bytes())
+}
+
 /// Opens a secret of an endpoint; `None` when the pepper under which it was sealed is gone.
 pub(crate) fn open(peppers: &Peppers, id: EndpointId, sealed: &[u8]) -> Option<WebhookSecret> {
     let bytes = peppers.open(sealed, bound(id).as_bytes())?;
@@ -63,6 +69,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let secrets = SealedSecrets {
             current: seal(&self.world, &self.settings.peppers, id, &secret),
             old: None,
+            older: Vec::new(),
         };
         let render = move |endpoint: &Endpoint| render(endpoint, &secret);
         self.change_once(context, None, render, move |tx, caller| {
@@ -152,7 +159,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         .await
     }
 
-    /// Gives an endpoint a new secret; the one before signs beside it for a day. The secret is given to
+    /// Gives an endpoint a new secret; the one before signs beside it for a day, and so do those before
+    /// that to the end of theirs. The secret is given to
     /// `render` and to nobody else.
     ///
     /// # Errors
@@ -171,11 +179,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let (mut endpoint, before) = tx
                 .endpoint_for_update(partner(caller)?, id)?
                 .ok_or(Error::NotFound)?;
+            let secrets = before.rotated(sealed.clone(), endpoint.old_secret_until, now);
             endpoint.old_secret_until = Some(now + SECRET_OVERLAP);
-            let secrets = SealedSecrets {
-                current: sealed.clone(),
-                old: Some(before.current),
-            };
             tx.endpoint_update(&endpoint, &secrets)?;
             Ok(Done::new(200, endpoint))
         })

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     dialect::{self, same},
+    peppers,
     schema::{admin_keys, meta},
     session::{Session, Writing},
     values,
@@ -128,7 +129,11 @@ pub(crate) fn insert(
     let row = AdminKeyRow::from(key);
     session.run(|connection| {
         diesel::insert_into(admin_keys::table)
-            .values((&row, admin_keys::digest.eq(digest.as_bytes().as_slice())))
+            .values((
+                &row,
+                admin_keys::digest.eq(digest.as_bytes().as_slice()),
+                admin_keys::pepper_id.eq(peppers::column(digest)),
+            ))
             .execute(connection)
     })?;
     Ok(())

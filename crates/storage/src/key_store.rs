@@ -5,13 +5,13 @@ use std::sync::Arc;
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
     AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner,
-    PartnerKey,
+    PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    admin_keys, key_changes, keys as partner_keys, known_keys, partners,
+    admin_keys, key_changes, keys as partner_keys, known_keys, partners, peppers,
     session::{Session, Writing},
 };
 
@@ -81,6 +81,14 @@ impl<M> KeyQueries for Session<M> {
 
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
         admin_keys::pepper_check(self)
+    }
+
+    fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, StoreError> {
+        peppers::uses(self, now)
+    }
+
+    fn pepper_notes(&mut self) -> Result<PepperNotes, StoreError> {
+        peppers::notes(self)
     }
 }
 
@@ -159,5 +167,31 @@ impl KeyStore for Session<Writing> {
         new: &str,
     ) -> Result<bool, StoreError> {
         admin_keys::pepper_check_replace(self, expected, new)
+    }
+
+    fn key_digest_renew(
+        &mut self,
+        id: KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, StoreError> {
+        peppers::renew(self, id, from, to)
+    }
+
+    fn admin_key_digest_renew(
+        &mut self,
+        id: AdminKeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, StoreError> {
+        peppers::renew_admin(self, id, from, to)
+    }
+
+    fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {
+        peppers::label(self, pepper)
+    }
+
+    fn pepper_notes_replace(&mut self, notes: &PepperNotes) -> Result<(), StoreError> {
+        peppers::replace_notes(self, notes)
     }
 }

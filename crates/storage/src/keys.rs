@@ -11,6 +11,7 @@ use crate::{
     connection::AnyBackend,
     dialect::{self, same},
     partners::PartnerRow,
+    peppers,
     schema::{partner_keys, partners},
     session::{Session, Writing},
     values,
@@ -267,8 +268,9 @@ pub(crate) fn insert(
     digest: &KeyDigest,
 ) -> Result<(), StoreError> {
     let row = KeyRow::from(key);
+    let pepper = partner_keys::pepper_id.eq(peppers::column(digest));
     let digest = partner_keys::digest.eq(digest.as_bytes().as_slice());
-    let added = diesel::insert_into(partner_keys::table).values((&row, digest));
+    let added = diesel::insert_into(partner_keys::table).values((&row, digest, pepper));
     session.run(|connection| same::change(connection, added))?;
     Ok(())
 }

@@ -35,6 +35,7 @@ mod org_store;
 mod org_work;
 mod orgs;
 mod partners;
+mod peppers;
 mod pool;
 mod pooler;
 mod postgres;

@@ -28,6 +28,7 @@ diesel::table! {
         origin -> Text,
         created_at -> BigInt,
         revoked_at -> Nullable<BigInt>,
+        pepper_id -> Nullable<Text>,
     }
 }
 
@@ -54,6 +55,7 @@ diesel::table! {
         max_live_orgs -> Nullable<BigInt>,
         on_revoke -> Text,
         orgs_to_go_since -> Nullable<BigInt>,
+        pepper_id -> Nullable<Text>,
     }
 }
 
@@ -204,6 +206,7 @@ diesel::table! {
         secret -> Nullable<Binary>,
         old_secret -> Nullable<Binary>,
         old_secret_until -> Nullable<BigInt>,
+        older_secrets -> Nullable<Text>,
         created_at -> BigInt,
         disabled_at -> Nullable<BigInt>,
         deleted_at -> Nullable<BigInt>,

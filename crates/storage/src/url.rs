@@ -121,8 +121,16 @@ fn is_torn(rest: &str) -> bool {
         _ => Some(rest),
     };
     let host_and_path = host_and_path.unwrap_or_default();
-    let before_parameters = host_and_path.split('?').next();
-    before_parameters.is_some_and(|text| text.contains('@'))
+    let (before_parameters, parameters) =
+        host_and_path.split_once('?').unwrap_or((host_and_path, ""));
+    // What is no parameter is the rest of a password.
+    let mut parameters = parameters.split('&').filter(|text| !text.is_empty());
+    let is_name = |name: &str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    before_parameters.contains('@')
+        || parameters.any(|text| !text.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
 /// The secrets in a URL of libpq's: the password after the user, and those among the parameters.
@@ -222,6 +230,7 @@ mod tests {
         is_refused("postgres://me:s3/ret@db/cp", why);
         is_refused("postgres://me:s3@ret@db/cp", why);
         is_refused("postgres://me:s3@/?ret@db/cp", why);
+        is_refused("postgres://me:s3?r/et@db/cp", why);
         assert!(!why.to_string().contains("s3"));
         // Those are none.
         prints_as(

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use ids::{EndpointId, Page, PageRequest, PartnerId};
 use stores::StoreError;
 use time::OffsetDateTime;
-use webhooks::{Endpoint, EndpointUrl, EventKind, Kinds, SealedSecrets};
+use webhooks::{Endpoint, EndpointUrl, EventKind, Kinds, OldSecret, SealedSecrets};
 
 use crate::{
     connection::AnyBackend,
@@ -31,6 +31,7 @@ pub(crate) struct EndpointRow {
     old_secret_until: Option<i64>,
     created_at: i64,
     disabled_at: Option<i64>,
+    older_secrets: Option<String>,
 }
 
 impl EndpointRow {
@@ -45,6 +46,7 @@ impl EndpointRow {
             old_secret_until: endpoint.old_secret_until.map(values::micros),
             created_at: values::micros(endpoint.created_at),
             disabled_at: endpoint.disabled_at.map(values::micros),
+            older_secrets: older_text(&secrets.older),
         }
     }
 
@@ -56,6 +58,7 @@ impl EndpointRow {
                 .take()
                 .ok_or(values::corrupt("the secret of a webhook endpoint"))?,
             old: self.old_secret.take(),
+            older: older(self.older_secrets.take().as_deref())?,
         };
         Ok((self.try_into()?, secrets))
     }
@@ -80,6 +83,35 @@ impl TryFrom<EndpointRow> for Endpoint {
             disabled_at: values::optional_time(row.disabled_at, "the end of a webhook endpoint")?,
         })
     }
+}
+
+/// What stands in the column `older_secrets`: the times until which secrets sign, and the secrets.
+type OlderSecrets = Vec<(i64, Vec<u8>)>;
+
+fn older_text(older: &[OldSecret]) -> Option<String> {
+    let pairs = older
+        .iter()
+        .map(|old| (values::micros(old.until), old.sealed.clone()));
+    let pairs = OlderSecrets::from_iter(pairs);
+    let text = serde_json::to_string(&pairs).ok();
+    text.filter(|_| !pairs.is_empty())
+}
+
+fn older(text: Option<&str>) -> Result<Vec<OldSecret>, StoreError> {
+    let what = "the older secrets of a webhook endpoint";
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    let pairs: OlderSecrets = serde_json::from_str(text).map_err(|_| values::corrupt(what))?;
+    pairs
+        .into_iter()
+        .map(|(until, sealed)| {
+            Ok(OldSecret {
+                sealed,
+                until: values::time(until, what)?,
+            })
+        })
+        .collect()
 }
 
 fn kinds(text: &str) -> Option<Kinds> {
@@ -163,6 +195,29 @@ pub(crate) fn listeners_of<M>(
         .collect()
 }
 
+pub(crate) fn sealed_secrets<M>(
+    session: &mut Session<M>,
+    after: Option<EndpointId>,
+    limit: usize,
+) -> Result<Vec<(EndpointId, SealedSecrets)>, StoreError> {
+    let mut query = table::table
+        .filter(table::deleted_at.is_null())
+        .order(table::id)
+        .limit(values::row_count(limit))
+        .select(EndpointRow::as_select())
+        .into_boxed::<AnyBackend>();
+    if let Some(after) = after {
+        query = query.filter(table::id.gt(after.to_string()));
+    }
+    let rows = session.run(|connection| query.load(connection))?;
+    rows.into_iter()
+        .map(|row| {
+            let (endpoint, secrets) = row.with_secrets()?;
+            Ok((endpoint.id, secrets))
+        })
+        .collect()
+}
+
 pub(crate) fn insert(
     session: &mut Session<Writing>,
     endpoint: &Endpoint,
@@ -203,6 +258,7 @@ pub(crate) fn update(
                 table::secret.eq(&row.secret),
                 table::old_secret.eq(&row.old_secret),
                 table::old_secret_until.eq(row.old_secret_until),
+                table::older_secrets.eq(&row.older_secrets),
                 table::disabled_at.eq(row.disabled_at),
             ))
             .execute(connection)
@@ -226,6 +282,7 @@ pub(crate) fn delete(
                 table::deleted_at.eq(values::micros(at)),
                 table::secret.eq(None::<Vec<u8>>),
                 table::old_secret.eq(None::<Vec<u8>>),
+                table::older_secrets.eq(None::<String>),
             ))
             .execute(connection)
     })?;

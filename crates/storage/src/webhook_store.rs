@@ -48,6 +48,14 @@ impl<M> WebhookQueries for Session<M> {
         endpoints::listeners_of(self, questions)
     }
 
+    fn sealed_secrets(
+        &mut self,
+        after: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<(EndpointId, SealedSecrets)>, StoreError> {
+        endpoints::sealed_secrets(self, after, limit)
+    }
+
     fn delivery(
         &mut self,
         endpoint: (PartnerId, EndpointId),

@@ -213,6 +213,7 @@ impl Build {
         SealedSecrets {
             current: self.digest().as_bytes().to_vec(),
             old: None,
+            older: Vec::new(),
         }
     }
 

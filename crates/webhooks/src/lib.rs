@@ -39,7 +39,10 @@ mod url;
 
 pub use address::{NotPublic, check_public};
 pub use delivery::{Attempted, Delivery, DeliveryStatus, LastAnswer};
-pub use endpoint::{Endpoint, EndpointDraft, MAX_ENDPOINTS, SECRET_OVERLAP, SealedSecrets};
+pub use endpoint::{
+    Endpoint, EndpointDraft, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret, SECRET_OVERLAP,
+    SealedSecrets,
+};
 pub use kind::{EventKind, Kinds, NoKinds, UnknownKind};
 pub use schedule::pause_after;
 pub use secret::{InvalidSecret, WebhookSecret};

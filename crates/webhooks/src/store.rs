@@ -60,6 +60,13 @@ pub trait WebhookQueries {
             .collect()
     }
 
+    /// The secrets of up to `limit` endpoints of all partners, in the order of the endpoints' ids.
+    fn sealed_secrets(
+        &mut self,
+        after: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<(EndpointId, SealedSecrets)>, Self::Error>;
+
     /// One delivery to an endpoint of a partner.
     fn delivery(
         &mut self,

@@ -5,6 +5,7 @@ mod audit;
 mod first_key;
 mod guard;
 mod init;
+mod pepper;
 mod prepare;
 mod serve;
 
@@ -19,10 +20,11 @@ use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use service::World;
+use service::{Orphans, World};
 use storage::SqlDatabase;
 use time::OffsetDateTime;
 
+pub use self::prepare::Known;
 use crate::{
     handlers::openapi,
     inventory, routes,
@@ -38,6 +40,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub struct CommandLine {
     #[command(flatten)]
     sources: Sources,
+    /// Serve although keys need a pepper that is not given, and give them up
+    #[arg(long, global = true)]
+    force: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -51,6 +56,9 @@ enum Command {
     /// Create, list and revoke admin keys
     #[command(subcommand)]
     AdminKey(admin_key::AdminKeyCommand),
+    /// Tell which peppers are needed
+    #[command(subcommand)]
+    Pepper(pepper::PepperCommand),
     /// Prune and export the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -83,12 +91,22 @@ pub fn shield() {
 
 /// Does what the command line asks for; the code to exit with.
 pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
-    let CommandLine { sources, command } = command_line;
+    let CommandLine {
+        sources,
+        force,
+        command,
+    } = command_line;
+    let orphans = if force {
+        Orphans::GiveUp
+    } else {
+        Orphans::Refuse
+    };
     match command.unwrap_or(Command::Serve) {
         Command::Serve if init::is_needed() => return init::run(),
-        Command::Serve => serve::run(&sources.load()?),
+        Command::Serve => serve::run(&sources.load()?, orphans),
         Command::Migrate => migrate(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
+        Command::Pepper(command) => pepper::run(&sources.load()?, &command),
         Command::Audit(command) => audit::run(&sources.load()?, command),
         Command::Guard { program, verb } => guard::run(&program, &verb),
         Command::Config => print(&sources.load()?.to_string()),

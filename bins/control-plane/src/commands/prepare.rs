@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use keys::{KeyQueries as _, Peppers};
+use keys::{KeyQueries as _, PepperId, Peppers};
 use service::SetupError;
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
+use time::OffsetDateTime;
 
 use crate::{pepper, settings::Settings};
 
@@ -18,6 +19,33 @@ use crate::{pepper, settings::Settings};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to pause in between.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a database knows of its peppers.
+pub struct Known {
+    /// The check value of the current one; `None` before the first start.
+    pub check: Option<String>,
+    /// The ids of those that keys need and that earlier starts were given.
+    pub ids: Vec<PepperId>,
+}
+
+impl Known {
+    /// Asks the database.
+    pub async fn read(db: &SqlDatabase) -> Result<Self, StoreError> {
+        db.read(|view| {
+            let used = view.pepper_uses(OffsetDateTime::now_utc())?;
+            let given = view.pepper_notes()?.given;
+            Ok(Self {
+                check: view.pepper_check()?,
+                ids: used
+                    .into_iter()
+                    .filter_map(|used| used.pepper)
+                    .chain(given)
+                    .collect(),
+            })
+        })
+        .await
+    }
+}
 
 /// Does something with the peppers of the settings or the data folder, on which the database decides: of
 /// several processes that come to an empty one, each with a pepper of its own, one is heard.
@@ -28,15 +56,11 @@ pub async fn with_peppers<T>(
 ) -> anyhow::Result<(Peppers, T)> {
     let mut was_empty = false;
     loop {
-        let stored = retry_while_busy(async || {
-            let stored: Result<_, StoreError> = db.read(|view| view.pepper_check()).await;
-            stored.map_err(SetupError::from)
-        });
-        let stored = stored.await?;
-        let peppers = pepper::load(settings, stored.as_deref())?;
+        let known = retry_while_busy(async || Ok(Known::read(db).await?)).await?;
+        let peppers = pepper::load(settings, &known, true)?;
         match retry_while_busy(async || work(&peppers).await).await {
             // Another process was quicker. Its pepper may be in the same folder by now.
-            Err(SetupError::ForeignPepper) if stored.is_none() => was_empty = true,
+            Err(SetupError::ForeignPepper) if known.check.is_none() => was_empty = true,
             Err(error @ SetupError::ForeignPepper) if was_empty => {
                 return Err(error).context(
                     "another server has just made this database, with a pepper of its own: give all \

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use keys::KeyQueries as _;
 use ratelimit::MemoryLimiter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use service::Service;
+use service::{Orphans, Service};
 use storage::SqlDatabase;
 use stores::Database as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,15 +37,15 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 const UNBOUNDED_DESCRIPTORS: u64 = 1 << 20;
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     let system = actix_web::rt::System::new();
-    let outcome = system.block_on(serve(settings));
+    let outcome = system.block_on(serve(settings, orphans));
     // To drop it would wait, without end, for threads that wait for a silent database.
     std::mem::forget(system);
     outcome
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let descriptors = raise_descriptor_limit();
     let connections = ConnectionLimiter::new(
@@ -74,7 +74,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let db = SqlDatabase::open_with(&settings.database_url, options)?;
     let world = world();
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
-        service::prepare(&db, &world, peppers, settings.admin_key.as_ref()).await
+        service::prepare(&db, &world, peppers, settings.admin_key.as_ref(), orphans).await
     })
     .await?;
     warn_without_admin(&db).await?;

@@ -6,28 +6,27 @@ mod readings;
 use keys::{Pepper, Peppers};
 
 pub use self::readings::PepperReadings;
-use crate::settings::Settings;
+use crate::{commands::Known, settings::Settings};
 
-/// The peppers of the settings and the file. `stored` is the check value in the database.
+/// The peppers of the settings and the file, read as the database knows them.
 ///
-/// When there is neither and the database has no check value, a pepper is made; with a database that
-/// knows a pepper already, that would lock out every key, so it is an error instead.
-pub fn load(settings: &Settings, stored: Option<&str>) -> anyhow::Result<Peppers> {
-    let is_stored = |pepper: &Pepper| stored.is_some_and(|stored| stored == pepper.check_value());
+/// When there is neither and the database knows no pepper, one may be made; with a database that does,
+/// that would lock out every key, so it is an error instead.
+pub fn load(settings: &Settings, known: &Known, may_generate: bool) -> anyhow::Result<Peppers> {
+    let is_current = |pepper: &Pepper| known.check.as_ref() == Some(&pepper.check_value());
+    let is_known = |pepper: &Pepper| is_current(pepper) || known.ids.contains(&pepper.id());
     let from_file;
     let current = match &settings.pepper {
         Some(readings) => readings,
         None => {
-            from_file =
-                file::read_or_generate(&settings.data_dir.join("pepper"), stored.is_none())?;
+            let may_generate = may_generate && known.check.is_none();
+            from_file = file::read_or_generate(&settings.data_dir.join("pepper"), may_generate)?;
             &from_file
         }
     };
+    let retired = settings.retired_peppers.iter();
     Ok(Peppers::new(
-        current.pick(is_stored),
-        settings
-            .retired_peppers
-            .iter()
-            .map(|readings| readings.pick(is_stored)),
+        current.pick(is_known),
+        retired.map(|readings| readings.pick(is_known)),
     ))
 }

@@ -2,12 +2,14 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::kit::{Store, tokens};
+use crate::kit::{Server, Store, tokens};
 
 on_both_engines![
-    retired_peppers_keep_verifying_until_they_are_removed,
+    a_key_that_is_used_no_longer_needs_the_retired_pepper,
+    keys_are_given_up_by_force_alone_and_once,
+    webhook_secrets_are_counted_until_they_are_rotated,
     another_pepper_refuses_to_start,
     a_generated_pepper_is_its_owners_alone_and_never_replaced,
     the_first_admin_key_is_shown_once_and_never_logged,
@@ -15,26 +17,108 @@ on_both_engines![
 
 const FIRST: &str = "the-first-pepper-has-32-bytes-or-more";
 const SECOND: &str = "the-second-pepper-has-32-bytes-or-more";
+/// The second one in force, the first one retired.
+const BOTH: [(&str, &str); 2] = [
+    ("MOLECULE_CP_PEPPER", SECOND),
+    ("MOLECULE_CP_RETIRED_PEPPERS", FIRST),
+];
 
-fn retired_peppers_keep_verifying_until_they_are_removed(store: Store) {
+/// What `pepper status` says of a pepper in this state.
+#[track_caller]
+fn needs(store: &Store, settings: &[(&str, &str)], state: &str) -> String {
+    let output = store.run(&["pepper", "status"], settings);
+    assert!(output.status.success(), "{output:#?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains(FIRST) && !text.contains(SECOND), "{text}");
+    let mut lines = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("  ")?;
+        rest.strip_prefix(state)
+    });
+    let found = lines.next().unwrap_or_else(|| panic!("{state} in {text}"));
+    found.trim().to_owned()
+}
+
+fn a_key_that_is_used_no_longer_needs_the_retired_pepper(store: Store) {
     let server = store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
-    let old = server.key(&["orgs:list"]);
+    let [used, unused] = [(); 2].map(|()| server.key(&["orgs:list"]));
     drop(server);
-    let both = [
-        ("MOLECULE_CP_PEPPER", SECOND),
-        ("MOLECULE_CP_RETIRED_PEPPERS", FIRST),
-    ];
-    let server = store.start_with(&both);
+    let server = store.start_with(&BOTH);
     let new = server.key(&["orgs:list"]);
-    for key in [&old, &new] {
+    for key in [&used, &new] {
         server.with_token(key.token()).get("/cp/orgs").expect(200);
     }
+    // The operator's own key is renewed by the start.
+    let needed = needs(&store, &BOTH, "retired");
+    assert_eq!(needed, "1 partner keys  0 admin keys  0 webhook secrets");
+    let needed = needs(&store, &BOTH, "current");
+    assert_eq!(needed, "2 partner keys  1 admin keys  0 webhook secrets");
+    drop(server);
+    let log = refuses(&store, &[("MOLECULE_CP_PEPPER", SECOND)]);
+    assert!(
+        log.contains("1 partner keys") && log.contains("--force"),
+        "{log}"
+    );
+    let server = store.start_with(&BOTH);
+    server
+        .with_token(unused.token())
+        .get("/cp/orgs")
+        .expect(200);
+    let needed = needs(&store, &BOTH, "retired");
+    assert_eq!(needed, "0 partner keys  0 admin keys  0 webhook secrets");
     drop(server);
     let server = store.start_with(&[("MOLECULE_CP_PEPPER", SECOND)]);
-    server.with_token(new.token()).get("/cp/orgs").expect(200);
+    for key in [&used, &unused, &new] {
+        server.with_token(key.token()).get("/cp/orgs").expect(200);
+    }
+    server.admin().get("/cp/whoami").expect(200);
+}
+
+fn keys_are_given_up_by_force_alone_and_once(store: Store) {
+    let server = store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
+    let [old, revoked] = [(); 2].map(|()| server.key(&["orgs:list"]));
+    assert_eq!(server.admin().delete(&revoked.path()).status, 204);
+    drop(server);
+    drop(store.start_with(&BOTH));
+    let alone = [("MOLECULE_CP_PEPPER", SECOND)];
+    let log = refuses(&store, &alone);
+    assert!(
+        log.contains("1 partner keys"),
+        "a revoked key needs none: {log}"
+    );
+    let server = Server::start(store.program(&["serve", "--force"], &alone));
     let refused = server.with_token(old.token()).get("/cp/orgs");
     refused.problem(401, "invalid-key");
-    server.admin().get("/cp/whoami").expect(200);
+    drop(server);
+    drop(store.start_with(&alone));
+    let needed = needs(&store, &alone, "missing");
+    assert_eq!(needed, "1 partner keys  0 admin keys  0 webhook secrets");
+    // Whoever finds the pepper again has the keys again.
+    let server = store.start_with(&BOTH);
+    server.with_token(old.token()).get("/cp/orgs").expect(200);
+}
+
+fn webhook_secrets_are_counted_until_they_are_rotated(store: Store) {
+    let server = store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
+    let key = server.key(&["webhooks:manage"]);
+    let endpoint = json!({"url": "https://hooks.invalid/", "events": ["org.ready"]});
+    let made = key.post("/cp/webhook-endpoints", endpoint).expect(201);
+    drop(server);
+    let server = store.start_with(&BOTH);
+    let key = server.with_token(key.token());
+    key.get("/cp/webhook-endpoints").expect(200);
+    let counted = |state: &str| {
+        let needed = needs(&store, &BOTH, state);
+        needed.rsplit_once("  ").unwrap().1.to_owned()
+    };
+    assert_eq!(counted("retired"), "1 webhook secrets");
+    let path = format!("/cp/webhook-endpoints/{}", made["id"].as_str().unwrap());
+    key.post(&format!("{path}/rotate-secret"), json!({}))
+        .expect(200);
+    // The one before signs for a day.
+    assert_eq!(counted("retired"), "1 webhook secrets");
+    assert_eq!(counted("current"), "1 webhook secrets");
+    assert_eq!(key.delete(&path).status, 204);
+    assert_eq!(counted("retired"), "0 webhook secrets");
 }
 
 #[track_caller]

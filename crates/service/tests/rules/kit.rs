@@ -15,8 +15,8 @@ use orgs::{
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    Call, ClientAddress, Context, Operation, Presented, Refusal, Rendered, Service, Settings,
-    World, operations, prepare,
+    Call, ClientAddress, Context, Operation, Orphans, Presented, Refusal, Rendered, Service,
+    Settings, World, operations, prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
@@ -50,7 +50,7 @@ pub async fn bench() -> Bench<LocalProvisioner> {
 pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
     let (db, clock) = (MemoryDatabase::new(), FakeClock::new());
     let world = world(&clock, 1);
-    let admin = prepare(&db, &world, &peppers(), None)
+    let admin = prepare(&db, &world, &peppers(), None, Orphans::Refuse)
         .await
         .unwrap()
         .admin_key

@@ -1,7 +1,7 @@
 //! The first start, peppers and the operator's own key.
 
 use keys::{Pepper, Peppers, PlainKey};
-use service::{Error, SetupError, operations, prepare};
+use service::{Error, Orphans, SetupError, operations, prepare};
 
 use crate::kit::{bench, peppers, world};
 
@@ -17,7 +17,7 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
     let starts: Vec<_> = (0..8)
         .map(|_| {
             let (db, world, peppers) = (db.clone(), world.clone(), peppers.clone());
-            tokio::spawn(async move { prepare(&db, &world, &peppers, None).await })
+            tokio::spawn(async move { prepare(&db, &world, &peppers, None, Orphans::Refuse).await })
         })
         .collect();
     let mut made = 0;
@@ -31,13 +31,27 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
 async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
     let bench = bench().await;
     let world = world(&bench.clock, 2);
-    let start = async |peppers: Peppers| prepare(&bench.db, &world, &peppers, None).await;
+    let start_with = async |peppers: Peppers, orphans: Orphans| {
+        prepare(&bench.db, &world, &peppers, None, orphans).await
+    };
+    let start = async |peppers: Peppers| start_with(peppers, Orphans::Refuse).await;
     let refused = start(Peppers::new(pepper("x"), [])).await;
     assert!(matches!(refused, Err(SetupError::ForeignPepper)));
     start(Peppers::new(pepper("x"), [pepper("p")]))
         .await
         .unwrap();
-    start(Peppers::new(pepper("x"), [])).await.unwrap();
+    // The first admin key was made under the old pepper and has not been used since.
+    let alone = || Peppers::new(pepper("x"), []);
+    let orphans = start(alone()).await;
+    let told = orphans.unwrap_err().to_string();
+    let id = pepper("p").id().to_string();
+    assert!(
+        told.contains(&id) && told.contains("1 admin keys"),
+        "{told}"
+    );
+    start_with(alone(), Orphans::GiveUp).await.unwrap();
+    // What was given up once is not asked about again.
+    start(alone()).await.unwrap();
     let old = start(peppers()).await;
     assert!(
         matches!(old, Err(SetupError::ForeignPepper)),
@@ -51,7 +65,9 @@ async fn changing_the_operators_key_ends_the_old_one() {
     let world = world(&bench.clock, 2);
     let [first, second] = ["a", "b"].map(|letter| PlainKey::operator(&letter.repeat(40)).unwrap());
     let start = async |key: Option<&PlainKey>| {
-        prepare(&bench.db, &world, &peppers(), key).await.unwrap();
+        prepare(&bench.db, &world, &peppers(), key, Orphans::Refuse)
+            .await
+            .unwrap();
     };
     let works = async |key: &PlainKey| match bench.admit(key, operations::WHOAMI).await {
         Ok(_) => true,

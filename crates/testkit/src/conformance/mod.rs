@@ -16,6 +16,7 @@ pub mod leases;
 pub mod org_lists;
 pub mod orgs;
 pub mod partners;
+pub mod peppers;
 pub mod progress;
 pub mod replies;
 pub mod slugs;
@@ -80,6 +81,12 @@ macro_rules! conformance_rules {
                 changes_are_told_from_any_revision_in_their_order
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
+            }
+            peppers {
+                a_digest_is_renewed_only_from_the_one_that_is_stored
+                only_keys_that_can_be_used_need_a_pepper
+                a_pepper_is_noted_only_where_none_is_known
+                what_is_noted_of_peppers_is_kept
             }
             key_uses {
                 a_use_is_only_ever_noted_forward
@@ -207,6 +214,7 @@ macro_rules! conformance_rules {
                 an_endpoint_keeps_all_its_fields
                 an_endpoint_is_its_partners_alone
                 an_endpoint_update_writes_its_state_and_secrets_and_nothing_else
+                the_secrets_of_all_endpoints_are_read_page_by_page
                 a_deleted_endpoint_is_gone_with_its_secrets
                 those_listen_that_asked_for_it_and_are_not_disabled
                 endpoints_are_paged_newest_first

@@ -3,7 +3,8 @@
 use keys::Partner;
 use stores::Database;
 use webhooks::{
-    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, Kinds, LastAnswer, SealedSecrets,
+    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, Kinds, LastAnswer, OldSecret,
+    SealedSecrets,
 };
 
 use super::world::{World, at, traits::*};
@@ -78,6 +79,10 @@ pub async fn an_endpoint_keeps_all_its_fields<D: Database>(db: D) {
     for endpoint in [plain, full] {
         let mut secrets = world.build.sealed_secrets();
         secrets.old = endpoint.disabled_at.map(|_| vec![0, 255, 7]);
+        secrets.older = Vec::from_iter(endpoint.disabled_at.map(|until| OldSecret {
+            sealed: vec![255, 0],
+            until,
+        }));
         let stored = (endpoint.clone(), secrets.clone());
         world
             .write(move |tx| tx.endpoint_insert(&stored.0, &stored.1))
@@ -130,6 +135,12 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
     let secrets = SealedSecrets {
         current: vec![1],
         old: Some(vec![2]),
+        older: [(3, 4), (4, 3)]
+            .map(|(byte, micros)| OldSecret {
+                sealed: vec![byte],
+                until: at(micros),
+            })
+            .to_vec(),
     };
     let write = (changed.clone(), secrets.clone());
     world
@@ -142,6 +153,31 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
     };
     assert_eq!(world.stored_endpoint(&endpoint).await, Some(expect));
     assert_eq!(world.stored_secrets(&endpoint).await, Some(secrets));
+}
+
+/// Of all partners, but of no deleted endpoint.
+pub async fn the_secrets_of_all_endpoints_are_read_page_by_page<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut expect = Vec::new();
+    for _ in 0..3 {
+        let partner = world.partner().await;
+        let endpoint = world.build.endpoint(&partner);
+        expect.push((endpoint.id, world.add_endpoint(&endpoint).await));
+    }
+    let gone = world.any_endpoint().await;
+    let (partner, id) = (gone.partner_id, gone.id);
+    world
+        .write(move |tx| tx.endpoint_delete(partner, id, at(1)))
+        .await;
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = world.read(move |view| view.sealed_secrets(after, 2)).await;
+        let Some(&(last, _)) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some(last);
+        read.extend(page);
+    }
+    assert_eq!(read, expect);
 }
 
 /// And it can't be written back.

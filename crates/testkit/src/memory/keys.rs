@@ -1,11 +1,11 @@
 //! Partners and keys in memory.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, CHANGES_KEPT, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore,
-    Partner, PartnerKey,
+    AdminKey, CHANGES_KEPT, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStatus,
+    KeyStore, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -121,6 +121,32 @@ impl<Mode> KeyQueries for Session<Mode> {
 
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
         Ok(self.state.pepper_check.clone())
+    }
+
+    fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, StoreError> {
+        let mut uses: BTreeMap<Option<PepperId>, (u64, u64)> = BTreeMap::new();
+        for Stored { key, digest } in self.state.keys.rows() {
+            if matches!(key.status(now), KeyStatus::Active | KeyStatus::Disabled) {
+                uses.entry(digest.pepper()).or_default().0 += 1;
+            }
+        }
+        for Stored { key, digest } in self.state.admin_keys.rows() {
+            if key.revoked_at.is_none() {
+                uses.entry(digest.pepper()).or_default().1 += 1;
+            }
+        }
+        let uses = uses.into_iter();
+        Ok(uses
+            .map(|(pepper, (partner_keys, admin_keys))| PepperUse {
+                pepper,
+                partner_keys,
+                admin_keys,
+            })
+            .collect())
+    }
+
+    fn pepper_notes(&mut self) -> Result<PepperNotes, StoreError> {
+        Ok(self.state.pepper_notes.clone())
     }
 }
 
@@ -243,6 +269,55 @@ impl KeyStore for MemoryTx {
             self.state.pepper_check = Some(new.to_owned());
         }
         Ok(as_expected)
+    }
+
+    fn key_digest_renew(
+        &mut self,
+        id: KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, StoreError> {
+        let row = self.state.keys.get_mut(&id);
+        let row = row.filter(|row| row.digest == *from);
+        Ok(row.map(|row| row.digest = *to).is_some())
+    }
+
+    fn admin_key_digest_renew(
+        &mut self,
+        id: AdminKeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, StoreError> {
+        let row = self.state.admin_keys.get_mut(&id);
+        let row = row.filter(|row| row.digest == *from);
+        Ok(row.map(|row| row.digest = *to).is_some())
+    }
+
+    fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {
+        let ids: Vec<KeyId> = self.state.keys.rows().map(|row| row.key.id).collect();
+        for id in ids {
+            if let Some(row) = self.state.keys.get_mut(&id)
+                && row.key.revoked_at.is_none()
+                && row.digest.pepper().is_none()
+            {
+                row.digest = row.digest.under(pepper);
+            }
+        }
+        let ids: Vec<AdminKeyId> = self.state.admin_keys.rows().map(|row| row.key.id).collect();
+        for id in ids {
+            if let Some(row) = self.state.admin_keys.get_mut(&id)
+                && row.key.revoked_at.is_none()
+                && row.digest.pepper().is_none()
+            {
+                row.digest = row.digest.under(pepper);
+            }
+        }
+        Ok(())
+    }
+
+    fn pepper_notes_replace(&mut self, notes: &PepperNotes) -> Result<(), StoreError> {
+        self.state.pepper_notes = notes.clone();
+        Ok(())
     }
 }
 

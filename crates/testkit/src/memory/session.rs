@@ -20,6 +20,7 @@ pub(super) struct State {
     pub(super) keys_with_orgs_to_go: BTreeSet<(OffsetDateTime, KeyId)>,
     pub(super) admin_keys: Table<AdminKeyId, Stored<AdminKey>>,
     pub(super) pepper_check: Option<String>,
+    pub(super) pepper_notes: keys::PepperNotes,
     pub(super) key_revision: u64,
     pub(super) key_changes: Arc<Vec<(u64, Changed)>>,
     pub(super) slugs: Table<Slug, SlugRow>,

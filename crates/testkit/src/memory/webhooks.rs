@@ -86,6 +86,18 @@ impl<Mode> WebhookQueries for Session<Mode> {
         Ok(live.filter(listens).map(|endpoint| endpoint.id).collect())
     }
 
+    fn sealed_secrets(
+        &mut self,
+        after: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<(EndpointId, SealedSecrets)>, StoreError> {
+        let rows = self.state.endpoints.rows();
+        let live = rows.filter(|row| row.deleted_at.is_none());
+        let behind = live.filter(|row| after.is_none_or(|after| row.endpoint.id > after));
+        let secrets = behind.filter_map(|row| Some((row.endpoint.id, row.secrets.clone()?)));
+        Ok(secrets.take(limit).collect())
+    }
+
     fn delivery(
         &mut self,
         (partner, endpoint): (PartnerId, EndpointId),

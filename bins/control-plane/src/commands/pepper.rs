@@ -1,0 +1,112 @@
+//! Peppers by the command line: which of them are needed still.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use ids::EndpointId;
+use keys::{KeyQueries as _, PepperId, Peppers};
+use storage::SqlDatabase;
+use stores::{Database as _, StoreError};
+use time::OffsetDateTime;
+use webhooks::WebhookQueries as _;
+
+use super::{on_database, prepare::Known, print};
+use crate::{pepper, settings::Settings};
+
+/// How many endpoints are read at once.
+const PAGE: usize = 500;
+
+#[derive(Subcommand)]
+pub enum PepperCommand {
+    /// Tell how many keys and webhook secrets need each pepper
+    Status,
+}
+
+/// Runs on the same database as the server, also while it serves.
+pub fn run(settings: &Settings, command: &PepperCommand) -> anyhow::Result<()> {
+    on_database(settings, async |db| match command {
+        PepperCommand::Status => status(settings, db).await,
+    })
+}
+
+/// What needs a pepper.
+#[derive(Default)]
+struct Needs {
+    partner_keys: u64,
+    admin_keys: u64,
+    webhook_secrets: u64,
+}
+
+async fn status(settings: &Settings, db: &SqlDatabase) -> anyhow::Result<()> {
+    let known = Known::read(db).await?;
+    let peppers = pepper::load(settings, &known, false)?;
+    let uses: Result<_, StoreError> = db
+        .read(|view| view.pepper_uses(OffsetDateTime::now_utc()))
+        .await;
+    let mut needs: BTreeMap<Option<PepperId>, Needs> = BTreeMap::new();
+    for id in peppers.ids() {
+        needs.entry(Some(id)).or_default();
+    }
+    for used in uses? {
+        let needs = needs.entry(used.pepper).or_default();
+        needs.partner_keys = used.partner_keys;
+        needs.admin_keys = used.admin_keys;
+    }
+    for pepper in sealed_secrets(db, &peppers).await? {
+        needs.entry(pepper).or_default().webhook_secrets += 1;
+    }
+    print(&text(&peppers, &needs))
+}
+
+/// The pepper of each webhook secret, `None` for those that none of these opens.
+async fn sealed_secrets(
+    db: &SqlDatabase,
+    peppers: &Peppers,
+) -> anyhow::Result<Vec<Option<PepperId>>> {
+    let (mut found, mut after): (Vec<_>, Option<EndpointId>) = (Vec::new(), None);
+    loop {
+        let page: Result<_, StoreError> =
+            db.read(move |view| view.sealed_secrets(after, PAGE)).await;
+        let page = page?;
+        let Some(&(last, _)) = page.last() else {
+            return Ok(found);
+        };
+        after = Some(last);
+        for (endpoint, secrets) in &page {
+            let sealed_under =
+                |sealed: &[u8]| service::webhook_secret_pepper(peppers, *endpoint, sealed);
+            found.extend(secrets.all().map(sealed_under));
+        }
+    }
+}
+
+fn text(peppers: &Peppers, needs: &BTreeMap<Option<PepperId>, Needs>) -> String {
+    let (mut text, mut is_needed) = (String::new(), false);
+    let given: Vec<PepperId> = peppers.ids().collect();
+    for (pepper, needs) in needs {
+        let state = match pepper {
+            Some(pepper) if given.first() == Some(pepper) => "current",
+            Some(pepper) if given.contains(pepper) => "retired",
+            Some(_) => "missing",
+            None => "unknown",
+        };
+        let id = pepper.map_or_else(|| "-".repeat(16), |pepper| pepper.to_string());
+        let Needs {
+            partner_keys,
+            admin_keys,
+            webhook_secrets,
+        } = needs;
+        is_needed |= state != "current" && partner_keys + admin_keys + webhook_secrets > 0;
+        text += &format!(
+            "{id}  {state}  {partner_keys} partner keys  {admin_keys} admin keys  \
+             {webhook_secrets} webhook secrets\n"
+        );
+    }
+    text += if is_needed {
+        "Keep the retired peppers: keys need them until they are used or replaced, webhook secrets until \
+         they are rotated.\n"
+    } else {
+        "The current pepper is all that is needed.\n"
+    };
+    text
+}

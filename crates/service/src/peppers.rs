@@ -1,0 +1,77 @@
+//! The peppers that a server is started with, held against those that stored keys need.
+
+use std::{collections::BTreeSet, fmt};
+
+use keys::{PepperId, PepperNotes, PepperUse};
+use stores::Transaction;
+use time::OffsetDateTime;
+
+use crate::SetupError;
+
+/// What a start does about keys whose pepper it was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// It refuses.
+    Refuse,
+    /// It gives them up, once and for all.
+    GiveUp,
+}
+
+/// Keys that nobody could use any more.
+#[derive(Debug)]
+pub struct OrphanedKeys(Vec<PepperUse>);
+
+impl fmt::Display for OrphanedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, orphaned) in self.0.iter().enumerate() {
+            let separator = if place > 0 { "; " } else { "" };
+            let (partner_keys, admin_keys) = (orphaned.partner_keys, orphaned.admin_keys);
+            write!(
+                f,
+                "{separator}{partner_keys} partner keys and {admin_keys} admin keys "
+            )?;
+            match orphaned.pepper {
+                Some(pepper) => write!(f, "need pepper {pepper}")?,
+                None => f.write_str("may need a pepper that earlier starts were given")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sees that every key finds its pepper among those that are given, and takes note of them.
+pub(crate) fn settle<T: Transaction>(
+    tx: &mut T,
+    given: &[PepperId],
+    now: OffsetDateTime,
+    orphans: Orphans,
+) -> Result<(), SetupError> {
+    let before = tx.pepper_notes()?;
+    let uses = tx.pepper_uses(now)?;
+    let given: BTreeSet<PepperId> = given.iter().copied().collect();
+    let is_missing = |id: &PepperId| !given.contains(id) && !before.given_up.contains(id);
+    let orphaned: Vec<PepperUse> = uses
+        .iter()
+        .filter(|used| match &used.pepper {
+            Some(pepper) => is_missing(pepper),
+            None => before.given.iter().any(is_missing),
+        })
+        .copied()
+        .collect();
+    if orphans == Orphans::Refuse && !orphaned.is_empty() {
+        return Err(SetupError::Orphans(OrphanedKeys(orphaned)));
+    }
+    if let (Some(&only), 1) = (given.first(), given.len()) {
+        // Whatever verifies does so under this one.
+        tx.pepper_label(only)?;
+    }
+    let used = uses.iter().filter_map(|used| used.pepper);
+    let notes = PepperNotes {
+        given_up: used.filter(|pepper| !given.contains(pepper)).collect(),
+        given,
+    };
+    if notes != before {
+        tx.pepper_notes_replace(&notes)?;
+    }
+    Ok(())
+}
