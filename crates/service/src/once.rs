@@ -92,11 +92,12 @@ impl Rendered {
 pub(crate) struct Running(Mutex<HashMap<[u8; 32], [u8; 32]>>);
 
 impl Running {
-    /// Takes note of a call.
+    /// Takes note of a call. Where one with its key and another body is running, nothing is noted: which
+    /// of the two is the first is for storage to say, which may have the answer of this one already.
     ///
     /// # Errors
-    /// When a call with its key is running already, with the same body or with another.
-    fn begin(&self, id: &ReplyId, body: [u8; 32]) -> Result<RunningCall<'_>, Error> {
+    /// When the same call is running already.
+    fn begin(&self, id: &ReplyId, body: [u8; 32]) -> Result<Option<RunningCall<'_>>, Error> {
         let mut name = Sha256::new();
         name.update(id.credential());
         name.update(id.call());
@@ -105,13 +106,13 @@ impl Running {
         match running.entry(name) {
             Entry::Vacant(entry) => {
                 entry.insert(body);
-                Ok(RunningCall {
+                Ok(Some(RunningCall {
                     running: self,
                     name,
-                })
+                }))
             }
             Entry::Occupied(entry) if *entry.get() == body => Err(Error::IdempotencyInProgress),
-            Entry::Occupied(_) => Err(Error::IdempotencyKeyReused),
+            Entry::Occupied(_) => Ok(None),
         }
     }
 }

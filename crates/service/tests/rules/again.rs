@@ -213,3 +213,19 @@ async fn replays_and_refusals_use_up_nothing_of_what_may_be_kept() {
     let left = bench.service.limiter().peek(subject, limit).await;
     assert_eq!(left.remaining, 49_999);
 }
+
+#[tokio::test]
+async fn a_call_that_was_carried_out_is_replayed_beside_one_with_another_body() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    create(&bench, &key, "a", "acme-corp").await.unwrap();
+    let other = async { create(&bench, &key, "a", "acme-labs").await };
+    let same = async { create(&bench, &key, "a", "acme-corp").await };
+    // The other one is under way when the copy comes.
+    let (other, same) = tokio::join!(biased; other, same);
+    assert!(matches!(
+        other.unwrap_err().error,
+        Error::IdempotencyKeyReused
+    ));
+    assert!(same.unwrap().value.replayed);
+}
