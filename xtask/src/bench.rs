@@ -15,12 +15,15 @@ const PERFORMANCE: [&str; 5] = [
     "bench-performance",
 ];
 
-/// Runs the verb. Arguments that begin with `isolation` are for `bench/isolation`, others for
-/// `bench/performance`.
+/// Runs the verb. Arguments that begin with `isolation` or `pipelines` are for the program of that name,
+/// others for `bench/performance`.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     match args {
         [first, rest @ ..] if first == "isolation" => {
             measure(workspace, &["molecule-cp", "bench-isolation"], &[], rest)
+        }
+        [first, rest @ ..] if first == "pipelines" => {
+            measure(workspace, &["molecule-cp", "bench-pipelines"], &[], rest)
         }
         args => measure(workspace, &PERFORMANCE, &["--root", "."], args),
     }

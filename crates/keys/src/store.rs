@@ -6,8 +6,8 @@ use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
 use crate::{
-    AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, Partner, PartnerKey, PepperId, PepperNotes,
-    PepperUse,
+    AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, OnRevoke, Partner, PartnerKey, PepperId,
+    PepperNotes, PepperUse,
 };
 
 /// Which keys to list.
@@ -104,8 +104,12 @@ pub trait KeyStore: KeyQueries {
     /// One key, held against every other writer until the transaction ends.
     fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
-    /// One key, which nobody can change or revoke until the transaction ends; others may hold it in
-    /// this way at the same time.
+    /// Holds keys against every other writer until the transaction ends, in the order in which they are
+    /// named: that of their ids, after the partners that are held.
+    fn keys_lock(&mut self, ids: &[KeyId]) -> Result<(), Self::Error>;
+
+    /// One key, in use until the transaction ends: [`KeyStore::key_await_uses`] waits for that. Changes
+    /// and revocations don't, so that nobody can put them off by using the key.
     fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
 
     /// The same for many, each named once, in no order; those that are not there are left out.
@@ -120,13 +124,23 @@ pub trait KeyStore: KeyQueries {
         Ok(held)
     }
 
+    /// Waits until no transaction has the key in use that has found it as it was before. It is best asked
+    /// in a transaction of its own, for whoever waits should hold nothing.
+    fn key_await_uses(&mut self, id: KeyId) -> Result<(), Self::Error>;
+
     /// Writes what an admin may change: name, scopes, plans, networks, limits, end, labels, what
     /// becomes of its orgs, `disabled`.
     /// Everything else stays as it is, a revocation above all.
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
 
-    /// Revokes a key; `false` when it was revoked already, and its time then stays.
-    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, Self::Error>;
+    /// Revokes a key, and notes that the orgs of its making are to go if they are; `false` when it was
+    /// revoked already, and all then stays as it is.
+    fn key_revoke(
+        &mut self,
+        id: KeyId,
+        at: OffsetDateTime,
+        orgs: OnRevoke,
+    ) -> Result<bool, Self::Error>;
 
     /// Notes since when the orgs of a revoked key's making are to go, or that all of them do.
     fn key_orgs_to_go(
@@ -143,6 +157,10 @@ pub trait KeyStore: KeyQueries {
 
     /// One partner, held against every other writer until the transaction ends.
     fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
+
+    /// Holds partners against every other writer until the transaction ends, in the order in which they
+    /// are named: that of their ids.
+    fn partners_lock(&mut self, ids: &[PartnerId]) -> Result<(), Self::Error>;
 
     /// Writes everything but the id and the time of making.
     fn partner_update(&mut self, partner: &Partner) -> Result<(), Self::Error>;

@@ -123,11 +123,11 @@ pub trait OrgQueries {
     /// Orgs, newest first.
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, Self::Error>;
 
-    /// How many orgs the partner has that are not deleted.
-    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, Self::Error>;
+    /// How many orgs each partner has that are not deleted, in the order of the question.
+    fn live_org_counts(&mut self, partners: &[PartnerId]) -> Result<Vec<u64>, Self::Error>;
 
-    /// How many orgs this key has made that are not deleted.
-    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, Self::Error>;
+    /// How many orgs each key has made that are not deleted, in the order of the question.
+    fn live_org_counts_of_keys(&mut self, keys: &[KeyId]) -> Result<Vec<u64>, Self::Error>;
 
     /// Up to `limit` of the orgs that are to go; the newest first where they are picked by label.
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, Self::Error>;

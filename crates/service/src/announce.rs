@@ -27,7 +27,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// When the database fails.
     pub async fn announce_ends(&self) -> Result<bool, StoreError> {
         let now = self.world.now();
-        let (keys, orgs) = self
+        let (mut keys, mut orgs) = self
             .db
             .read(move |view| {
                 let until = now + AHEAD;
@@ -41,6 +41,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return Ok(false);
         }
         let more = keys.len().max(orgs.len()) == AT_ONCE;
+        // In one order, so that two processes don't wait for each other in a circle.
+        keys.sort_unstable();
+        orgs.sort_unstable();
         let outbox = self.outbox.clone();
         let told: Result<(), StoreError> = self
             .db

@@ -127,7 +127,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ) -> Result<Answer<T>, Refusal> {
         let id: EventId = self.world.id();
         let asked = context.clone();
-        let outcome = self.db.write(move |tx| {
+        let written = self.db.write(move |tx| {
             let changed = tx.savepoint(|tx| {
                 let caller = current(tx, &asked)?;
                 work(tx, &caller)
@@ -135,18 +135,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             match changed {
                 Ok(done) => {
                     tx.event_insert(&done_event(&asked, id, &done))?;
-                    note_use(tx, &asked)?;
                     Ok(Ok(done))
                 }
                 Err(Error::Store(error)) => Err(error),
                 Err(refused) => {
                     tx.event_insert(&refused_event(&asked, id, refused.code()))?;
-                    note_use(tx, &asked)?;
                     Ok(Err(refused))
                 }
             }
         });
-        self.conclude(context, id, outcome.await).await
+        // The note is a transaction of its own: beside a change it would hold the key's row together with
+        // others, in an order that nobody has chosen.
+        let (outcome, ()) = tokio::join!(written, self.note_use(context));
+        self.conclude(context, id, outcome).await
     }
 
     /// What a call gets of a change whose event has this id: what was done or refused is on record, or
@@ -282,15 +283,6 @@ fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Refusal {
         error,
         event,
         limits: context.limits.clone(),
-    }
-}
-
-/// Notes at the key that this call has used it, if that is this call's to note. It comes last in a
-/// transaction, so that rows are locked in the order of all other changes.
-fn note_use<T: Transaction>(tx: &mut T, context: &Context) -> Result<(), StoreError> {
-    match context.used() {
-        Some(key) => tx.key_touch(key, context.call.at),
-        None => Ok(()),
     }
 }
 

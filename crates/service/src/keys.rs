@@ -3,8 +3,8 @@
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
 use keys::{
-    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, OnRevoke,
-    Partner, PartnerDraft, PartnerKey, PlainKey,
+    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, Partner,
+    PartnerDraft, PartnerKey, PlainKey,
 };
 use orgs::{OrgSight, OrgStatus, PlanCatalogue};
 use ratelimit::Limiter;
@@ -204,10 +204,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .change(context, move |tx, caller| {
                 let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
                 itself(caller, &held.key)?;
-                let first = tx.key_revoke(id, at)?;
-                if first && held.key.on_revoke == OnRevoke::Delete {
-                    tx.key_orgs_to_go(id, Some(at))?;
-                }
+                let first = held.key.revoked_at.is_none();
                 if first {
                     let revoked = PartnerKey {
                         revoked_at: Some(at),
@@ -216,6 +213,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     outbox.key(tx, EventKind::KeyRevoked, &revoked, at)?;
                 }
                 tx.reply_erase(id)?;
+                tx.key_revoke(id, at, held.key.on_revoke)?;
                 Ok(Done::new(204, ())
                     .detail("name", held.key.name.as_str())
                     .detail("on_revoke", held.key.on_revoke.as_str())

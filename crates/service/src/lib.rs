@@ -36,6 +36,7 @@ mod setup;
 mod shares;
 mod statuses;
 mod together;
+mod turns;
 mod waiters;
 mod webhooks;
 mod whoami;
@@ -107,6 +108,7 @@ pub struct Service<D, L, P> {
     due: tokio::sync::Notify,
     workshop: Arc<workshop::Workshop>,
     creations: together::Together<org_creation::Creation, org_creation::Created>,
+    quota_turns: turns::Turns<ids::PartnerId>,
     finished: together::Together<reconcile::Finished, reconcile::Recorded>,
     outbox: outbox::Outbox,
     tally: deliver::Tally,
@@ -136,6 +138,7 @@ impl<D, L, P> Service<D, L, P> {
             due: tokio::sync::Notify::new(),
             workshop: Arc::default(),
             creations: together::Together::default(),
+            quota_turns: turns::Turns::default(),
             finished: together::Together::default(),
             outbox,
             tally: deliver::Tally::default(),

@@ -18,7 +18,9 @@ use stores::{Database, ReplyId, ReplyStore as _, StoreError};
 use time::Duration;
 
 use crate::{
-    Answer, Caller, Context, Error, LimitName, Refusal, Service, audited::Done, shares::Shares,
+    Answer, Caller, Context, Error, LimitName, Refusal, Service,
+    audited::Done,
+    shares::{Permit, Shares},
 };
 
 /// How long an answer is kept.
@@ -117,6 +119,13 @@ impl Running {
     }
 }
 
+/// What a call that may be sent again holds until it ends; nothing of a call that may not.
+#[derive(Default)]
+pub(crate) struct Begun<'a> {
+    _share: Option<Permit<'a, Ulid>>,
+    _running: Option<RunningCall<'a>>,
+}
+
 /// A note that is taken back when the call ends, however it ends.
 struct RunningCall<'a> {
     running: &'a Running,
@@ -143,6 +152,39 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         render: impl Fn(&T) -> Rendered + Send + 'static,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
     ) -> Result<Answer<Rendered>, Refusal> {
+        let begun = self.begin_once(context).await?;
+        self.change_begun(context, (begun, issued), render, work)
+            .await
+    }
+
+    /// Takes note that a call which may be sent again is being carried out; refuses it while it is, and
+    /// when its credential has too many of them.
+    pub(crate) async fn begin_once(&self, context: &Context) -> Result<Begun<'_>, Refusal> {
+        let Some(once) = &context.once else {
+            return Ok(Begun::default());
+        };
+        let Some(share) = self.running_shares.acquire(context.caller.ulid()) else {
+            let error = too_many(RUNNING_RETRY);
+            return Err(self.refuse(context, error).await);
+        };
+        let id = once.reply_id(&context.caller);
+        match self.running.begin(&id, once.body) {
+            Ok(running) => Ok(Begun {
+                _share: Some(share),
+                _running: Some(running),
+            }),
+            Err(error) => Err(self.refuse(context, error).await),
+        }
+    }
+
+    /// Runs a change like [`Service::change_once`], of a call of which note was taken.
+    pub(crate) async fn change_begun<T: Send + 'static>(
+        &self,
+        context: &Context,
+        (_begun, issued): (Begun<'_>, Option<KeyId>),
+        render: impl Fn(&T) -> Rendered + Send + 'static,
+        work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
+    ) -> Result<Answer<Rendered>, Refusal> {
         let Some(once) = context.once.clone() else {
             let plain = move |tx: &mut D::Tx, caller: &Caller| {
                 Ok(work(tx, caller)?.map(|value| render(&value)))
@@ -151,14 +193,6 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         };
         let id = once.reply_id(&context.caller);
         let credential = context.caller.ulid();
-        let Some(_share) = self.running_shares.acquire(credential) else {
-            let error = too_many(RUNNING_RETRY);
-            return Err(self.refuse(context, error).await);
-        };
-        let _running = match self.running.begin(&id, once.body) {
-            Ok(running) => running,
-            Err(error) => return Err(self.refuse(context, error).await),
-        };
         let subject = Subject::KeptReplies(credential);
         let kept = self.limiter.peek(subject, KEPT_LIMIT).await;
         let (peppers, world) = (self.settings.peppers.clone(), self.world.clone());

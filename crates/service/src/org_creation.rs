@@ -1,32 +1,35 @@
 //! Orgs taken on record.
 //!
 //! Creations that come at the same time share a transaction. What is checked comes before what is
-//! written, so one that is refused has written nothing but its event, and needs no savepoint. Whatever
-//! takes more than that goes alone, through [`Service::change_once`]: a call that may be sent again, and
-//! one whose orgs are counted.
+//! written, so one that is refused has written nothing but its event, and needs no savepoint. A call that
+//! may be sent again takes more than that, and goes alone, through [`Service::change_once`].
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+mod batch;
+mod quotas;
+
+use std::sync::Arc;
 
 use audit::{Target, TargetKind};
-use ids::{EventId, KeyId, OrgId};
+use ids::{EventId, OrgId};
 use keys::{HeldKey, Partner, PartnerKey};
 use orgs::{
-    Lease, NewOrg, Org, OrgDraft, OrgStatus, OrgStore as _, OrgWork, SLUG_HOLD, SlugClaim, Step,
-    StepName, Subscription,
+    Lease, NewOrg, Org, OrgDraft, OrgStatus, OrgStore as _, SLUG_HOLD, SlugClaim, Step, StepName,
+    Subscription,
 };
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 
+use self::{
+    batch::create_all,
+    quotas::{Counted, Quotas},
+};
 use crate::{
     Answer, Caller, Context, Error, Refusal, Rendered, Service,
-    audited::{Done, active, done_event, partner_caller, refused_event},
+    audited::{Done, active},
     authorize::permit_key_org_plan,
     reconcile::Hold,
-    workshop::{Place, Workshop},
+    turns::Turn,
 };
 
 /// A creation that waits for others.
@@ -64,11 +67,6 @@ fn claim(draft: &OrgDraft, id: OrgId, partner: &Partner, now: OffsetDateTime) ->
     }
 }
 
-/// Whether orgs are counted before this key makes another one.
-const fn is_counted(held: &HeldKey) -> bool {
-    held.key.max_live_orgs.is_some() || held.partner.max_orgs.is_some()
-}
-
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Takes an org on record; it is made outside of the call.
     ///
@@ -91,7 +89,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return Err(self.refuse(context, Error::Validation(wrong)).await);
         }
         let alone = match &context.caller {
-            Caller::Partner(held) => context.once.is_some() || is_counted(held),
+            Caller::Partner(_) => context.once.is_some(),
             Caller::Admin(_) => true,
         };
         if alone {
@@ -112,7 +110,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             create_all(db.clone(), all, Arc::clone(&workshop), (hold, places))
         };
         let created = self.creations.run(creation, self.db.together(), create);
-        let outcome = match created.await {
+        let (created, ()) = tokio::join!(created, self.note_use(context));
+        let outcome = match created {
             Ok(Created::Done(done, handed_over)) => {
                 if !handed_over {
                     self.due.notify_one();
@@ -131,6 +130,22 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         })
     }
 
+    /// Waits until no other creation that goes alone is counted for the same partner: they would wait for
+    /// its row, each with a connection in hand that others need.
+    async fn quota_turn(&self, context: &Context) -> Result<Option<Turn>, Refusal> {
+        let held = match &context.caller {
+            Caller::Partner(held) => held,
+            Caller::Admin(_) => return Ok(None),
+        };
+        if [held.as_ref()].into_iter().collect::<Counted>().is_empty() {
+            return Ok(None);
+        }
+        match self.quota_turns.take(held.partner.id).await {
+            Some(turn) => Ok(Some(turn)),
+            None => Err(self.refuse_fault(context, StoreError::Overloaded).await),
+        }
+    }
+
     /// In a transaction of its own.
     async fn create_alone(
         &self,
@@ -140,18 +155,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ) -> Result<Answer<Rendered>, Refusal> {
         let id: OrgId = self.world.id();
         let now = context.call.at;
+        let begun = self.begin_once(context).await?;
+        let _turn = self.quota_turn(context).await?;
         let answer = self
-            .change_once(context, None, render, move |tx, caller| {
+            .change_begun(context, (begun, None), render, move |tx, caller| {
                 let Caller::Partner(held) = caller else {
                     return Err(Error::NotPermitted("orgs are created with a partner key"));
                 };
-                let (key, partner) = (maker(tx, held, now)?, &held.partner);
-                permit_key_org_plan(&key, &draft.plan)?;
-                check_quotas(tx, &key, partner)?;
-                if tx.slugs_claim(&[claim(&draft, id, partner, now)])? != [true] {
+                let held = creator(tx, held, &draft, now)?;
+                if tx.slugs_claim(&[claim(&draft, id, &held.partner, now)])? != [true] {
                     return Err(Error::SlugTaken);
                 }
-                let org = new_org(id, &key, &draft, now);
+                let org = new_org(id, &held.key, &draft, now);
                 tx.orgs_insert(&[unheld(&org)])?;
                 Ok(done(org, &draft))
             })
@@ -161,46 +176,28 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-/// The key that an org is made with, held until the transaction ends: whoever revokes it meanwhile
-/// waits, and then sees the org. Where the orgs of its making are counted, it is held alone.
-fn maker<T: Transaction>(
+/// The key that an org is created with, in use until the transaction ends, if it may create this one.
+fn creator<T: Transaction>(
     tx: &mut T,
-    held: &HeldKey,
+    known: &HeldKey,
+    draft: &OrgDraft,
     now: OffsetDateTime,
-) -> Result<PartnerKey, Error> {
-    let id = held.key.id;
-    let held = if held.key.max_live_orgs.is_some() {
-        tx.key_for_update(id)?
-    } else {
-        tx.key_for_use(id)?
-    };
-    let key = held.ok_or(Error::InvalidKey)?.key;
-    active(&key, now)?;
-    Ok(key)
-}
-
-fn check_quotas<T: Transaction>(
-    tx: &mut T,
-    key: &PartnerKey,
-    partner: &Partner,
-) -> Result<(), Error> {
-    if partner.max_orgs.is_some() {
-        // The partner's row is held from here on, so that two calls can't pass together.
-        let held = tx
-            .partner_for_update(partner.id)?
-            .and_then(|held| held.max_orgs);
-        if let Some(max) = held
-            && tx.live_org_count(partner.id)? >= max
-        {
-            return Err(Error::OrgQuota(max));
+) -> Result<Arc<HeldKey>, Error> {
+    let id = known.key.id;
+    let mut counted: Counted = [known].into_iter().collect();
+    loop {
+        Quotas::lock(tx, &counted)?;
+        let held = tx.keys_for_use(&[id])?.pop().ok_or(Error::InvalidKey)?;
+        active(&held.key, now)?;
+        permit_key_org_plan(&held.key, &draft.plan)?;
+        let mut quotas = Quotas::count(tx, counted)?;
+        if quotas.cover(&held) {
+            quotas.take(&held)?;
+            return Ok(held);
         }
+        // It is counted since a moment ago.
+        counted = [held.as_ref()].into_iter().collect();
     }
-    if let Some(max) = key.max_live_orgs
-        && tx.live_org_count_of_key(key.id)? >= max
-    {
-        return Err(Error::KeyOrgQuota(max));
-    }
-    Ok(())
 }
 
 fn new_org(id: OrgId, key: &PartnerKey, draft: &OrgDraft, now: OffsetDateTime) -> Org {
@@ -255,137 +252,5 @@ fn done(org: Org, draft: &OrgDraft) -> Done<Org> {
     match draft.ttl {
         Some(ttl) => done.detail("ttl_seconds", ttl.seconds()),
         None => done,
-    }
-}
-
-/// Takes orgs on record in one transaction, and hands over as many as there are places for.
-async fn create_all<D: Database>(
-    db: D,
-    all: Vec<Creation>,
-    workshop: Arc<Workshop>,
-    (hold, mut places): (Hold, Vec<Place>),
-) -> Vec<Result<Created, StoreError>> {
-    let all: Arc<[Creation]> = all.into();
-    let (asked, room) = (Arc::clone(&all), places.len());
-    let write = db.write(move |tx| create_together(tx, &asked, (hold.lease, room)));
-    match write.await {
-        Ok((mut created, handed)) => {
-            for (work, place) in handed.into_iter().zip(places.drain(..)) {
-                workshop.hand_over(work, hold, place);
-            }
-            created.drain(..).map(Ok).collect()
-        }
-        Err(error) if all.len() > 1 && !error.is_temporary() => {
-            // One of them is to blame; the others have done nothing wrong.
-            all.iter().map(|_| Ok(Created::Alone)).collect()
-        }
-        Err(error) => all.iter().map(|_| Err(error.clone())).collect(),
-    }
-}
-
-/// What has become of each, and the orgs that are held for the worker of this process: as many as it
-/// has room for.
-fn create_together<T: Transaction>(
-    tx: &mut T,
-    all: &[Creation],
-    (lease, room): (Lease, usize),
-) -> Result<(Vec<Created>, Vec<OrgWork>), StoreError> {
-    let keys = makers(tx, all)?;
-    let mut claims = Vec::with_capacity(all.len());
-    let permitted: Vec<Permitted> = all
-        .iter()
-        .map(|one| {
-            let permitted = permit(one, &keys);
-            if let Permitted::Yes(caller) = &permitted {
-                claims.push(one.claim(&caller.partner));
-            }
-            permitted
-        })
-        .collect();
-    let mut claimed = tx.slugs_claim(&claims)?.into_iter();
-    let mut new = Vec::with_capacity(claims.len());
-    let mut created = Vec::with_capacity(all.len());
-    for (one, permitted) in all.iter().zip(permitted) {
-        let refused = match permitted {
-            Permitted::Yes(caller) if claimed.next() == Some(true) => {
-                let org = new_org(one.id, &caller.key, &one.draft, one.context.call.at);
-                let handed_over = new.len() < room;
-                new.push(if handed_over {
-                    held(&org, lease)
-                } else {
-                    unheld(&org)
-                });
-                let done = done(org, &one.draft);
-                tx.event_insert(&done_event(&one.context, one.event, &done))?;
-                created.push(Created::Done(Box::new(done), handed_over));
-                continue;
-            }
-            Permitted::Yes(_) => Error::SlugTaken,
-            Permitted::Alone => {
-                created.push(Created::Alone);
-                continue;
-            }
-            Permitted::No(error) => error,
-        };
-        tx.event_insert(&refused_event(&one.context, one.event, refused.code()))?;
-        created.push(Created::Refused(refused));
-    }
-    tx.orgs_insert(&new)?;
-    note_uses(tx, all)?;
-    let handed = new.into_iter().take(room);
-    let work = |NewOrg { org, steps, .. }| OrgWork { org, steps };
-    Ok((created, handed.map(work).collect()))
-}
-
-/// Notes at the keys that they have been used, in the order in which they were taken.
-fn note_uses<T: Transaction>(tx: &mut T, all: &[Creation]) -> Result<(), StoreError> {
-    let used: BTreeMap<KeyId, OffsetDateTime> = all
-        .iter()
-        .filter_map(|one| Some((one.context.used()?, one.context.call.at)))
-        .collect();
-    used.into_iter()
-        .try_for_each(|(key, at)| tx.key_touch(key, at))
-}
-
-/// Whether a creation may go on, as the credential stands within the transaction.
-enum Permitted {
-    Yes(Arc<HeldKey>),
-    No(Error),
-    Alone,
-}
-
-/// The keys that orgs are made with, held until the transaction ends: whoever revokes one meanwhile
-/// waits, and then sees the orgs.
-fn makers<T: Transaction>(
-    tx: &mut T,
-    all: &[Creation],
-) -> Result<HashMap<KeyId, Arc<HeldKey>>, StoreError> {
-    let ids: BTreeSet<KeyId> = all
-        .iter()
-        .filter_map(|one| match &one.context.caller {
-            Caller::Partner(held) => Some(held.key.id),
-            Caller::Admin(_) => None,
-        })
-        .collect();
-    let held = tx.keys_for_use(&Vec::from_iter(ids))?;
-    Ok(held.into_iter().map(|held| (held.key.id, held)).collect())
-}
-
-fn permit(one: &Creation, keys: &HashMap<KeyId, Arc<HeldKey>>) -> Permitted {
-    let Caller::Partner(known) = &one.context.caller else {
-        return Permitted::Alone;
-    };
-    let Some(held) = keys.get(&known.key.id) else {
-        return Permitted::No(Error::InvalidKey);
-    };
-    match partner_caller(Arc::clone(held), &one.context) {
-        // It is counted since a moment ago.
-        Ok(_) if is_counted(held) => Permitted::Alone,
-        Ok(Caller::Partner(held)) => match permit_key_org_plan(&held.key, &one.draft.plan) {
-            Ok(()) => Permitted::Yes(held),
-            Err(error) => Permitted::No(error),
-        },
-        Ok(Caller::Admin(_)) => Permitted::Alone,
-        Err(error) => Permitted::No(error),
     }
 }

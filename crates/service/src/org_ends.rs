@@ -130,6 +130,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             sent += self.end(Doomed::Expired(now), None, now).await?;
         }
         if let Some(key) = key {
+            // A creation that began before the revocation may be about to add an org.
+            self.db.write(move |tx| tx.key_await_uses(key)).await?;
             sent += self.end(Doomed::MadeBy(key), Some(key), now).await?;
         }
         if sent > 0 {
@@ -151,6 +153,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let sent: Vec<OrgId> = self
             .db
             .write(move |tx| {
+                if let Some(key) = revoked {
+                    tx.key_for_update(key)?;
+                }
                 let mut orgs = tx.doomed_orgs_for_update(&which, BATCH)?;
                 send_off(tx, &mut orgs, now)?;
                 for (org, &id) in orgs.iter().zip(&ids) {

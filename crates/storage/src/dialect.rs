@@ -11,14 +11,20 @@ use diesel::{
     upsert::excluded,
 };
 
+pub(crate) use self::locks::{
+    await_key_uses, lock_key, lock_key_for_use, lock_keys, lock_org, lock_orgs, lock_partner,
+    lock_partners,
+};
 use crate::{
     connection::AnyConnection,
     events::EventRow,
     replies::ReplyRow,
-    schema::{audit_events, meta, orgs, partner_keys, partners, replies, workspaces},
+    schema::{audit_events, meta, orgs, replies, workspaces},
     workspaces::WorkspaceRow,
 };
 
+pub(crate) mod counts;
+pub(crate) mod locks;
 pub(crate) mod migrations;
 pub(crate) mod same;
 pub(crate) mod segments;
@@ -142,64 +148,6 @@ pub(crate) fn begin_snapshot(connection: &mut AnyConnection) -> QueryResult<()> 
     }
 }
 
-/// Holds a row until the transaction ends. On SQLite its writer is alone already.
-macro_rules! row_lock {
-    ($(#[$doc:meta])* $name:ident, $table:ident, $lock:ident) => {
-        $(#[$doc])*
-        pub(crate) fn $name(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
-            match connection {
-                AnyConnection::Postgres(postgres) => $table::table
-                    .find(id)
-                    .select($table::id)
-                    .$lock()
-                    .load::<String>(postgres)
-                    .map(drop),
-                AnyConnection::Sqlite(_) => Ok(()),
-            }
-        }
-    };
-}
-
-row_lock!(
-    /// Holds a partner key.
-    lock_key, partner_keys, for_update
-);
-row_lock!(
-    /// Holds a partner.
-    lock_partner, partners, for_no_key_update
-);
-row_lock!(
-    /// Holds an org.
-    lock_org, orgs, for_no_key_update
-);
-
-/// Holds a partner key against every change, and lets others hold it in this way too.
-pub(crate) fn lock_key_for_use(connection: &mut AnyConnection, id: &str) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => partner_keys::table
-            .find(id)
-            .select(partner_keys::id)
-            .for_key_share()
-            .load::<String>(postgres)
-            .map(drop),
-        AnyConnection::Sqlite(_) => Ok(()),
-    }
-}
-
-/// Holds orgs, in the order of their ids.
-pub(crate) fn lock_orgs(connection: &mut AnyConnection, ids: &[String]) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => orgs::table
-            .filter(orgs::id.eq_any(ids))
-            .order(orgs::id)
-            .select(orgs::id)
-            .for_no_key_update()
-            .load::<String>(postgres)
-            .map(drop),
-        AnyConnection::Sqlite(_) => Ok(()),
-    }
-}
-
 /// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
 /// locked, and those that another transaction has locked are passed over.
 macro_rules! due_orgs {
@@ -218,7 +166,9 @@ macro_rules! due_orgs {
                 .limit(limit)
                 .select(orgs::id);
             match connection {
-                AnyConnection::Postgres(postgres) => due.for_no_key_update().skip_locked().load(postgres),
+                AnyConnection::Postgres(postgres) => {
+                    due.for_no_key_update().skip_locked().load(postgres)
+                }
                 AnyConnection::Sqlite(sqlite) => due.load(sqlite),
             }
         }
@@ -296,6 +246,24 @@ pub(crate) fn reply_insert(connection: &mut AnyConnection, row: &ReplyRow) -> Qu
     )
     .execute(inner))
     .map(|rows| rows > 0)
+}
+
+/// The places of answers that were begun before a time, the oldest first; on PostgreSQL they are locked, and
+/// those that another transaction has locked are passed over: whoever forgets many waits for nobody.
+pub(crate) fn outdated_replies(
+    connection: &mut AnyConnection,
+    since: i64,
+    limit: i64,
+) -> QueryResult<Vec<(String, Vec<u8>)>> {
+    let outdated = replies::table
+        .filter(replies::begun_at.lt(since))
+        .order(replies::begun_at)
+        .limit(limit)
+        .select((replies::credential, replies::call));
+    match connection {
+        AnyConnection::Postgres(postgres) => outdated.for_update().skip_locked().load(postgres),
+        AnyConnection::Sqlite(sqlite) => outdated.load(sqlite),
+    }
 }
 
 /// Adds an event, or replaces the details of the one of its id.

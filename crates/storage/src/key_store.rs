@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, Partner,
-    PartnerKey, PepperId, PepperNotes, PepperUse,
+    AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, OnRevoke,
+    Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    admin_keys, key_changes, keys as partner_keys, known_keys, partners, peppers,
+    admin_keys, dialect, key_changes, keys as partner_keys, known_keys, partners, peppers,
     session::{Session, Writing},
 };
 
@@ -101,6 +101,14 @@ impl KeyStore for Session<Writing> {
         partner_keys::lock(self, id)
     }
 
+    fn keys_lock(&mut self, ids: &[KeyId]) -> Result<(), StoreError> {
+        partner_keys::lock_all(self, ids)
+    }
+
+    fn key_await_uses(&mut self, id: KeyId) -> Result<(), StoreError> {
+        self.run(|connection| dialect::await_key_uses(connection, &id.to_string()))
+    }
+
     fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
         partner_keys::lock_for_use(self, id)
     }
@@ -114,8 +122,13 @@ impl KeyStore for Session<Writing> {
         key_changes::log(self, Changed::Key(key.id))
     }
 
-    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
-        let first = partner_keys::revoke(self, id, at)?;
+    fn key_revoke(
+        &mut self,
+        id: KeyId,
+        at: OffsetDateTime,
+        orgs: OnRevoke,
+    ) -> Result<bool, StoreError> {
+        let first = partner_keys::revoke(self, id, at, orgs)?;
         key_changes::log(self, Changed::Key(id))?;
         Ok(first)
     }
@@ -138,6 +151,10 @@ impl KeyStore for Session<Writing> {
 
     fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
         partners::lock(self, id)
+    }
+
+    fn partners_lock(&mut self, ids: &[PartnerId]) -> Result<(), StoreError> {
+        partners::lock_all(self, ids)
     }
 
     fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {

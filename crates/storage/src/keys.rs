@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::{KeyId, Page, PageRequest};
-use keys::{HeldKey, KeyDigest, KeyFilter, KeyStatus, PartnerKey};
+use keys::{HeldKey, KeyDigest, KeyFilter, KeyStatus, OnRevoke, PartnerKey};
 use scopes::ScopeSet;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -229,6 +229,11 @@ pub(crate) fn lock(
     by_id(session, id)
 }
 
+pub(crate) fn lock_all(session: &mut Session<Writing>, ids: &[KeyId]) -> Result<(), StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    session.run(|connection| dialect::lock_keys(connection, &ids))
+}
+
 pub(crate) fn lock_for_use(
     session: &mut Session<Writing>,
     id: KeyId,
@@ -301,12 +306,18 @@ pub(crate) fn revoke(
     session: &mut Session<Writing>,
     id: KeyId,
     at: OffsetDateTime,
+    orgs: OnRevoke,
 ) -> Result<bool, StoreError> {
+    let at = values::micros(at);
+    let go_since = (orgs == OnRevoke::Delete).then_some(at);
     let live = partner_keys::table
         .find(id.to_string())
         .filter(partner_keys::revoked_at.is_null());
     let rows = session.run(|connection| {
-        let revoked = diesel::update(live).set(partner_keys::revoked_at.eq(values::micros(at)));
+        let revoked = diesel::update(live).set((
+            partner_keys::revoked_at.eq(at),
+            partner_keys::orgs_to_go_since.eq(go_since),
+        ));
         same::change(connection, revoked)
     })?;
     Ok(rows > 0)

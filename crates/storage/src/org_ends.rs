@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     dialect,
-    orgs::{OrgRow, Query, in_sight, labelled},
+    orgs::{OrgRow, Query, in_sight, is_live, labelled},
     schema::orgs as table,
     session::{Session, Writing},
     steps, values,
@@ -19,14 +19,16 @@ fn doomed(which: &Doomed) -> Query<'_> {
     let staying = OrgStatus::STAYING.map(OrgStatus::as_str);
     let query = match which {
         Doomed::Labelled(sight, labels) => {
-            labelled(in_sight(*sight), labels).order(table::id.desc())
+            let live = in_sight(*sight).filter(is_live());
+            labelled(live, labels, true).order(table::id.desc())
         }
         Doomed::Expired(now) => {
-            in_sight(OrgSight::All).filter(table::expires_at.le(values::micros(*now)))
+            let live = in_sight(OrgSight::All).filter(is_live());
+            live.filter(table::expires_at.le(values::micros(*now)))
         }
-        Doomed::MadeBy(key) => {
-            in_sight(OrgSight::All).filter(table::created_by_key_id.eq(key.to_string()))
-        }
+        Doomed::MadeBy(key) => in_sight(OrgSight::All)
+            .filter(table::created_by_key_id.eq(key.to_string()))
+            .filter(is_live()),
     };
     query.filter(table::status.eq_any(staying))
 }

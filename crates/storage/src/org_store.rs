@@ -25,12 +25,12 @@ impl<M> OrgQueries for Session<M> {
         rows::list(self, filter, page)
     }
 
-    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, StoreError> {
-        rows::live_count(self, partner)
+    fn live_org_counts(&mut self, partners: &[PartnerId]) -> Result<Vec<u64>, StoreError> {
+        rows::live_counts(self, partners)
     }
 
-    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, StoreError> {
-        rows::live_count_of_key(self, key)
+    fn live_org_counts_of_keys(&mut self, keys: &[KeyId]) -> Result<Vec<u64>, StoreError> {
+        rows::live_counts_of_keys(self, keys)
     }
 
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {

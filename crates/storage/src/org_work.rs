@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::{
     dialect::{self, same},
-    orgs::OrgRow,
+    orgs::{OrgRow, retire_labels},
     schema::orgs as table,
     session::{Session, Writing},
     steps, values,
@@ -222,7 +222,9 @@ pub(crate) fn progress(
         .iter()
         .map(|one| ProgressRow::new(one, None))
         .collect();
-    session.run(|connection| dialect::many::orgs_progress(connection, &rows))
+    session.run(|connection| dialect::many::orgs_progress(connection, &rows))?;
+    let orgs: Vec<&Org> = progress.iter().map(|one| &one.work.org).collect();
+    retire_labels(session, &orgs)
 }
 
 pub(crate) fn lease_release(

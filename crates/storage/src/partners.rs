@@ -108,6 +108,14 @@ pub(crate) fn lock(
     by_id(session, id)
 }
 
+pub(crate) fn lock_all(
+    session: &mut Session<Writing>,
+    ids: &[PartnerId],
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    session.run(|connection| dialect::lock_partners(connection, &ids))
+}
+
 pub(crate) fn insert(session: &mut Session<Writing>, partner: &Partner) -> Result<(), StoreError> {
     let row = PartnerRow::from(partner);
     let added = diesel::insert_into(partners::table).values(&row);

@@ -92,13 +92,9 @@ impl ReplyStore for Session<Writing> {
     }
 
     fn replies_forget(&mut self, since: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
-        let outdated: Vec<(String, Vec<u8>)> = self.run(|connection| {
-            replies::table
-                .filter(replies::begun_at.lt(values::micros(since)))
-                .order(replies::begun_at)
-                .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-                .select((replies::credential, replies::call))
-                .load(connection)
+        let outdated = self.run(|connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            dialect::outdated_replies(connection, values::micros(since), limit)
         })?;
         let mut forgotten = 0;
         for (credential, call) in outdated {

@@ -120,6 +120,7 @@ diesel::table! {
         partner_id -> Text,
         label_key -> Text,
         label_value -> Text,
+        live -> Bool,
     }
 }
 
@@ -255,6 +256,7 @@ diesel::allow_tables_to_appear_in_same_query!(audit_index_runs, audit_segments);
 diesel::joinable!(partner_keys -> partners (partner_id));
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, partners);
 diesel::allow_tables_to_appear_in_same_query!(orgs, org_labels);
+diesel::allow_tables_to_appear_in_same_query!(orgs, slugs);
 diesel::joinable!(webhook_deliveries -> webhook_endpoints (endpoint_id));
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_endpoints);
 diesel::allow_tables_to_appear_in_same_query!(partner_keys, webhook_announcements);

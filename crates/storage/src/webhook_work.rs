@@ -13,6 +13,7 @@ use webhooks::{Endpoint, Hold, SealedSecrets};
 
 use crate::{
     dialect,
+    orgs::is_live,
     schema::{
         orgs, partner_keys, webhook_announcements as announcements,
         webhook_deliveries as deliveries, webhook_endpoints as endpoints,
@@ -189,6 +190,7 @@ pub(crate) fn orgs_to_announce<M>(
         .filter(announcements::ends_at.gt(values::micros(from)));
     let ids: Vec<String> = session.run(|connection| {
         orgs::table
+            .filter(is_live())
             .filter(orgs::status.eq_any(OrgStatus::STAYING.map(OrgStatus::as_str)))
             .filter(orgs::expires_at.gt(values::micros(from)))
             .filter(orgs::expires_at.le(values::micros(until)))

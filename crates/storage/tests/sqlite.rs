@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 14] = [
     "2026-11-26-000013_subscriptions",
     "2026-11-26-000014_audit_index",
     "2026-11-26-000015_numbered_segments",
+    "2026-11-30-000040_live_orgs",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

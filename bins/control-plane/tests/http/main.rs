@@ -34,6 +34,7 @@ mod orgs;
 mod outages;
 mod partners;
 mod peppers;
+mod pipelines;
 mod problems;
 mod program;
 mod provisioners;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keys::KeyQueries as _;
+use keys::{KeyQueries as _, KeyStore as _, OnRevoke};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
 use testkit::build::Build;
@@ -72,4 +72,59 @@ async fn connections_that_the_server_has_ended_are_replaced() {
         let written = db.write(|tx| tx.key_changes(0)).await;
         Result::<_, StoreError>::unwrap(written);
     }
+}
+
+/// Those who create orgs with a key have it in use one after the other, without end; whoever revokes or
+/// changes it, or its partner, waits for none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_use_is_changed_and_revoked_at_once() {
+    let Some(db) = fresh() else { return };
+    let build = Build::new();
+    let (partner, digest) = (build.partner(), build.digest());
+    let key = build.key(&partner);
+    let (id, inserted) = (key.id, partner.clone());
+    let written = db.write(move |tx| {
+        tx.partner_insert(&inserted)?;
+        tx.key_insert(&key, &digest)
+    });
+    Result::<(), StoreError>::unwrap(written.await);
+    let (in_use, used) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Mutex::new(ended);
+    let user = {
+        let db = db.clone();
+        tokio::spawn(async move {
+            let used = db.write(move |tx| {
+                let found = tx.keys_for_use(&[id])?.len();
+                in_use.send(()).unwrap();
+                ended.lock().unwrap().recv().unwrap();
+                Ok::<_, StoreError>(found)
+            });
+            used.await.unwrap()
+        })
+    };
+    tokio::task::spawn_blocking(move || used.recv().unwrap())
+        .await
+        .unwrap();
+    let changed = db.write(move |tx| {
+        let partner = tx.partner_for_update(partner.id)?.unwrap();
+        tx.partner_update(&partner)?;
+        let key = tx.key_for_update(id)?.unwrap().key;
+        tx.key_update(&key)
+    });
+    Result::<(), StoreError>::unwrap(changed.await);
+    let revoked = db.write(move |tx| {
+        tx.key_for_update(id)?;
+        tx.key_revoke(id, OffsetDateTime::UNIX_EPOCH, OnRevoke::Delete)
+    });
+    assert!(Result::<bool, StoreError>::unwrap(revoked.await));
+    let awaiting = {
+        let db = db.clone();
+        tokio::spawn(async move { db.write(move |tx| tx.key_await_uses(id)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!awaiting.is_finished(), "the key is in use still");
+    end.send(()).unwrap();
+    assert_eq!(user.await.unwrap(), 1);
+    Result::<(), StoreError>::unwrap(awaiting.await.unwrap());
 }

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use ids::{KeyId, OrgId};
-use keys::{KeyStatus, PartnerKey};
+use keys::{KeyStatus, OnRevoke, PartnerKey};
 use orgs::{Doomed, Failure, Move, Org, OrgSight, Step, StepName};
 use stores::{Database, StoreError};
 
@@ -55,7 +55,7 @@ pub async fn the_orgs_of_a_key_are_counted_until_they_are_deleted<D: Database>(d
         org(&world, &key, |org| org.status = status).await;
     }
     let last = world.org(&sister).await;
-    let count = |of| world.read(move |view| view.live_org_count_of_key(of));
+    let count = |of| world.read(move |view| Ok(view.live_org_counts_of_keys(&[of])?.remove(0)));
     assert_eq!((count(key.id).await, count(sister.id).await), (5, 1));
     world.delete_org(&last, at(1)).await;
     assert_eq!((count(key.id).await, count(sister.id).await), (5, 0));
@@ -303,8 +303,10 @@ pub async fn a_key_is_noted_until_its_orgs_are_gone<D: Database>(db: D) {
     assert_eq!(noted().await, None);
 }
 
-/// So whoever revokes a key sees every org that was made with it.
-pub async fn a_key_in_use_is_not_revoked_until_its_transaction_ends<D: Database>(db: D) {
+/// The revocation itself waits for nobody who uses the key.
+pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_making<D: Database>(
+    db: D,
+) {
     let world = World::new(db);
     let partner = world.partner().await;
     let key = world.key(&partner).await;
@@ -316,9 +318,11 @@ pub async fn a_key_in_use_is_not_revoked_until_its_transaction_ends<D: Database>
             let Some(org) = org else {
                 let revoked = db.write(move |tx| {
                     tx.key_for_update(id)?;
-                    tx.key_revoke(id, START)
+                    tx.key_revoke(id, START, OnRevoke::Keep)
                 });
                 assert!(Result::<bool, StoreError>::unwrap(revoked.await));
+                let awaited = db.write(move |tx| tx.key_await_uses(id));
+                Result::<(), StoreError>::unwrap(awaited.await);
                 let seen = db.read(move |view| view.doomed_orgs(&Doomed::MadeBy(id), MANY));
                 return Result::<Vec<Org>, StoreError>::unwrap(seen.await).len();
             };
@@ -337,4 +341,22 @@ pub async fn a_key_in_use_is_not_revoked_until_its_transaction_ends<D: Database>
     let seen: usize = told.await.into_iter().sum();
     let made = doomed(&world, &Doomed::MadeBy(id)).await;
     assert_eq!(made.len(), seen);
+}
+
+/// With the revocation, and once.
+pub async fn a_revocation_notes_the_orgs_that_are_to_go<D: Database>(db: D) {
+    let world = World::new(db);
+    let partner = world.partner().await;
+    let [going, keeping] = [world.key(&partner).await.id, world.key(&partner).await.id];
+    let revoke = |id, orgs| world.write(move |tx| tx.key_revoke(id, at(1), orgs));
+    let noted = || world.read(|view| view.key_with_orgs_to_go());
+    assert!(revoke(keeping, OnRevoke::Keep).await);
+    assert_eq!(noted().await, None);
+    assert!(revoke(going, OnRevoke::Delete).await);
+    assert_eq!(noted().await, Some(going));
+    world.write(move |tx| tx.key_orgs_to_go(going, None)).await;
+    for id in [going, keeping] {
+        assert!(!revoke(id, OnRevoke::Delete).await);
+    }
+    assert_eq!(noted().await, None);
 }

@@ -1,6 +1,6 @@
 //! The log of changes that whoever remembers keys must follow.
 
-use keys::{CHANGES_KEPT, Changed, Changes, PartnerKey};
+use keys::{CHANGES_KEPT, Changed, Changes, OnRevoke, PartnerKey};
 use stores::{Database, StoreError};
 
 use super::world::{World, at, at_once, traits::*};
@@ -43,7 +43,9 @@ pub async fn every_change_of_what_is_remembered_has_a_revision_of_its_own<D: Dat
         logged(&world, move |tx| tx.key_update(&updated)).await,
         of_key
     );
-    let revoke = logged(&world, move |tx| tx.key_revoke(id, at(1)).map(drop));
+    let revoke = logged(&world, move |tx| {
+        tx.key_revoke(id, at(1), OnRevoke::Keep).map(drop)
+    });
     assert_eq!(revoke.await, of_key);
     let of_partner = [Changed::Partner(partner.id)];
     let update = logged(&world, move |tx| tx.partner_update(&partner));
@@ -86,7 +88,7 @@ pub async fn a_rolled_back_change_has_no_revision<D: Database>(db: D) {
     let failed: Result<(), StoreError> = world
         .db
         .write(move |tx| {
-            tx.key_revoke(id, at(1))?;
+            tx.key_revoke(id, at(1), OnRevoke::Keep)?;
             Err(StoreError::Corrupt { what: "a test" })
         })
         .await;
@@ -103,8 +105,8 @@ pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: 
     let before = revision(&world).await;
     world
         .write(move |tx| {
-            tx.key_revoke(one, at(1))?;
-            tx.key_revoke(two, at(1)).map(drop)
+            tx.key_revoke(one, at(1), OnRevoke::Keep)?;
+            tx.key_revoke(two, at(1), OnRevoke::Keep).map(drop)
         })
         .await;
     let second = (before + 2, Changed::Key(two));
@@ -147,8 +149,9 @@ pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
         let (db, id) = (world.db.clone(), *keys.get(writer).unwrap());
         async move {
             for _ in 0..EACH {
-                let revoked: Result<bool, StoreError> =
-                    db.write(move |tx| tx.key_revoke(id, at(1))).await;
+                let revoked: Result<bool, StoreError> = db
+                    .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+                    .await;
                 revoked.unwrap();
             }
         }
@@ -166,7 +169,7 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
     world
         .write(move |tx| {
             for _ in 0..=CHANGES_KEPT {
-                tx.key_revoke(id, at(1))?;
+                tx.key_revoke(id, at(1), OnRevoke::Keep)?;
             }
             Ok(())
         })

@@ -172,7 +172,9 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
     let check = || async { assert_eq!(in_use().await, Vec::from_iter(as_stored().await)) };
     check().await;
     check().await;
-    world.write(move |tx| tx.key_revoke(a, at(1))).await;
+    world
+        .write(move |tx| tx.key_revoke(a, at(1), OnRevoke::Keep))
+        .await;
     check().await;
     partner.max_orgs = Some(3);
     let changed = partner.clone();
@@ -263,7 +265,9 @@ pub async fn a_stale_key_update_does_not_undo_a_revocation<D: Database>(db: D) {
     let partner = world.partner().await;
     let stale = world.key(&partner).await;
     let id = stale.id;
-    world.write(move |tx| tx.key_revoke(id, at(1))).await;
+    world
+        .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+        .await;
     world.write(move |tx| tx.key_update(&stale)).await;
     assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
 }
@@ -273,12 +277,24 @@ pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
     let world = World::new(db);
     let partner = world.partner().await;
     let (id, other) = (world.key(&partner).await.id, world.key(&partner).await.id);
-    assert!(world.write(move |tx| tx.key_revoke(id, at(1))).await);
-    assert!(!world.write(move |tx| tx.key_revoke(id, at(2))).await);
+    assert!(
+        world
+            .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+            .await
+    );
+    assert!(
+        !world
+            .write(move |tx| tx.key_revoke(id, at(2), OnRevoke::Keep))
+            .await
+    );
     assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
     assert_eq!(world.stored_key(other).await.revoked_at, None);
     let unknown: KeyId = world.build.id();
-    assert!(!world.write(move |tx| tx.key_revoke(unknown, at(1))).await);
+    assert!(
+        !world
+            .write(move |tx| tx.key_revoke(unknown, at(1), OnRevoke::Keep))
+            .await
+    );
 }
 
 /// One event of a revocation, not many.
@@ -289,7 +305,7 @@ pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
     let firsts = at_once(16, |_| {
         let db = world.db.clone();
         async move {
-            let revoked = db.write(move |tx| tx.key_revoke(id, at(1)));
+            let revoked = db.write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep));
             Result::<bool, StoreError>::unwrap(revoked.await)
         }
     });

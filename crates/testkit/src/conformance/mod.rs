@@ -102,7 +102,8 @@ macro_rules! conformance_rules {
                 a_lease_is_renewed_and_nothing_else
                 of_many_who_send_the_same_orgs_off_each_is_sent_once
                 a_key_is_noted_until_its_orgs_are_gone
-                a_key_in_use_is_not_revoked_until_its_transaction_ends
+                whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_making
+                a_revocation_notes_the_orgs_that_are_to_go
             }
             keys {
                 a_key_keeps_all_its_fields

@@ -118,12 +118,13 @@ pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Databas
         world.add_org(&Org { status, ..org }).await;
     }
     let last = world.org(&other_key).await;
-    let count = |of| world.read(move |view| view.live_org_count(of));
+    let count = |of| world.read(move |view| Ok(view.live_org_counts(&[of])?.remove(0)));
     assert_eq!((count(partner.id).await, count(other.id).await), (5, 1));
     world.delete_org(&last, at(1)).await;
     assert_eq!((count(partner.id).await, count(other.id).await), (5, 0));
-    let told = world.write(move |tx| tx.live_org_count(partner.id)).await;
-    assert_eq!(told, 5);
+    let question = [world.build.id(), other.id, partner.id];
+    let told = world.write(move |tx| tx.live_org_counts(&question)).await;
+    assert_eq!(told, [0, 0, 5]);
 }
 
 /// Those that are not there are left out.

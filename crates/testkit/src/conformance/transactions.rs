@@ -1,7 +1,7 @@
 //! Transactions: all or nothing, one after another.
 
 use ids::{Labels, PartnerId};
-use keys::Partner;
+use keys::{OnRevoke, Partner};
 use orgs::OrgSight;
 use stores::{Database, StoreError, Transaction};
 
@@ -90,7 +90,7 @@ pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         let held = tx.key_by_digest(&[digest])?;
-        tx.key_revoke(id, partner.created_at)?;
+        tx.key_revoke(id, partner.created_at, OnRevoke::Keep)?;
         Ok((held, tx.key(id)?))
     });
     let (before, after) = told.await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
     AdminKey, CHANGES_KEPT, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStatus,
-    KeyStore, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
+    KeyStore, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -171,6 +171,18 @@ impl KeyStore for MemoryTx {
         self.key(id)
     }
 
+    fn keys_lock(&mut self, _ids: &[KeyId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn key_await_uses(&mut self, _id: KeyId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn partners_lock(&mut self, _ids: &[PartnerId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
         if let Some(Stored { key: stored, .. }) = self.state.keys.get_mut(&key.id) {
             let key = key.clone();
@@ -189,9 +201,17 @@ impl KeyStore for MemoryTx {
         Ok(())
     }
 
-    fn key_revoke(&mut self, id: KeyId, at: OffsetDateTime) -> Result<bool, StoreError> {
+    fn key_revoke(
+        &mut self,
+        id: KeyId,
+        at: OffsetDateTime,
+        orgs: OnRevoke,
+    ) -> Result<bool, StoreError> {
         let row = self.state.keys.get_mut(&id);
         let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
+        if first && orgs == OnRevoke::Delete {
+            self.key_orgs_to_go(id, Some(at))?;
+        }
         self.state.log(Changed::Key(id));
         Ok(first)
     }

@@ -36,16 +36,14 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(self.state.orgs.page(page, wanted).map(|row| row.org))
     }
 
-    fn live_org_count(&mut self, partner: PartnerId) -> Result<u64, StoreError> {
-        let live = |org: &Org| org.partner_id == partner && org.status != OrgStatus::Deleted;
-        let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
-        Ok(count.try_into().unwrap())
+    fn live_org_counts(&mut self, partners: &[PartnerId]) -> Result<Vec<u64>, StoreError> {
+        let count = |&id| self.live(|org| org.partner_id == id);
+        Ok(partners.iter().map(count).collect())
     }
 
-    fn live_org_count_of_key(&mut self, key: KeyId) -> Result<u64, StoreError> {
-        let live = |org: &Org| org.created_by_key_id == key && org.status != OrgStatus::Deleted;
-        let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
-        Ok(count.try_into().unwrap())
+    fn live_org_counts_of_keys(&mut self, keys: &[KeyId]) -> Result<Vec<u64>, StoreError> {
+        let count = |&id| self.live(|org| org.created_by_key_id == id);
+        Ok(keys.iter().map(count).collect())
     }
 
     fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
@@ -106,6 +104,14 @@ impl<Mode> OrgQueries for Session<Mode> {
             due: due.len().try_into().unwrap(),
             oldest: due.into_iter().min(),
         })
+    }
+}
+
+impl<Mode> Session<Mode> {
+    fn live(&self, wanted: impl Fn(&Org) -> bool) -> u64 {
+        let live = |org: &Org| org.status != OrgStatus::Deleted && wanted(org);
+        let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
+        count.try_into().unwrap()
     }
 }
 

@@ -18,7 +18,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How a test program ends that has met one; the harness itself uses this code for failed tests.
 const EXIT_CODE: i32 = 101;
 
-/// The deadlocks that a log tells of.
+/// How many deadlocks a log tells of.
+pub(super) fn count(log: &Path) -> usize {
+    let text = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&text).matches(MESSAGE).count()
+}
+
+/// The first deadlock that a log tells of.
 pub(super) fn in_log(log: &Path) -> Option<String> {
     let text = std::fs::read(log).ok()?;
     found(&String::from_utf8_lossy(&text))

@@ -57,6 +57,17 @@ impl Store {
             .unwrap_or_else(|| format!("sqlite:{}/molecule.db", self.folder().display()))
     }
 
+    /// Has PostgreSQL refuse a second update of a row in one transaction; a server has made the tables.
+    pub fn refuse_second_updates(&self) {
+        let server = self
+            .database_url
+            .as_ref()
+            .zip(testkit::postgres::Server::shared());
+        if let Some((url, server)) = server {
+            server.refuse_second_updates(url);
+        }
+    }
+
     /// The program with these settings, an empty one taking a setting away.
     pub fn program(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_molecule-cp"));

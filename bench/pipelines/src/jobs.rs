@@ -1,0 +1,75 @@
+//! The jobs of one pipeline.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{Args, figures::Figures, server::Server};
+
+/// More than the jobs ever have at once: what is measured is the counting, not the refusals.
+const QUOTA: u32 = 10_000;
+
+/// Runs all jobs with one key of a partner of its own.
+pub(crate) fn run(server: &Server, args: &Args, quotas: bool) -> Result<Figures> {
+    let quota = quotas.then_some(QUOTA);
+    let request = json!({"name": "bench", "plan": "partner", "max_orgs": quota});
+    let partner = server.admin("/cp/admin/partners", &request)?;
+    let request = json!({
+        "name": "bench", "partner_id": partner.get("id"), "max_live_orgs": quota,
+        "scopes": ["orgs:create", "orgs:list", "orgs:delete"],
+        "rate_limit": {"limit": 100_000_000, "window_seconds": 1},
+    });
+    let key = server.admin("/cp/admin/partner-keys", &request)?;
+    let partner = partner.get("id").and_then(Value::as_str);
+    let key = key.get("key").and_then(Value::as_str);
+    let (partner, key) = partner.zip(key).context("no id or no key in an answer")?;
+    // Slugs that nobody has had; a partner's id is one, but for its letters.
+    let mark = partner.to_lowercase().replace("ptn_", "b");
+    let mark = mark.get(..20).unwrap_or(&mark);
+    let time = Duration::from_secs(args.seconds);
+    let end = Instant::now() + time;
+    let mut all = Figures::default();
+    let done = thread::scope(|scope| {
+        let job = |n| scope.spawn(move || job(server, key, &format!("{mark}-{n}"), end));
+        let jobs: Vec<_> = (0..args.jobs).map(job).collect();
+        jobs.into_iter().map(|job| job.join()).collect::<Vec<_>>()
+    });
+    for figures in done {
+        let figures = figures.ok().context("a job has panicked")?;
+        all.add(figures?);
+    }
+    all.ran(time);
+    Ok(all)
+}
+
+/// Creates, waits and deletes until the end.
+fn job(server: &Server, key: &str, mark: &str, end: Instant) -> Result<Figures> {
+    let caller = server.caller(key);
+    let mut figures = Figures::default();
+    let mut n = 0_u32;
+    while Instant::now() < end {
+        n = n.saturating_add(1);
+        let org = json!({"name": "a job", "slug": format!("{mark}-{n}"), "plan": "free"});
+        let began = Instant::now();
+        let (status, created) = caller.post("/cp/orgs", &org)?;
+        if status != 201 {
+            figures.fail();
+            continue;
+        }
+        figures.created(began.elapsed());
+        let id = created.get("id").and_then(Value::as_str);
+        let id = id.context("no id in an answer")?;
+        let (status, told) = caller.get(&format!("/cp/orgs/{id}/status"))?;
+        if status != 200 || told.get("status").and_then(Value::as_str) != Some("ready") {
+            figures.fail();
+        }
+        if caller.delete(&format!("/cp/orgs/{id}"))? != 202 {
+            figures.fail();
+        }
+    }
+    Ok(figures)
+}

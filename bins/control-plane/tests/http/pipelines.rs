@@ -1,0 +1,238 @@
+//! Pipelines: jobs that create, wait and delete under quotas, beside whatever else changes the same rows.
+//!
+//! The test kit fails the whole program when PostgreSQL has detected a deadlock meanwhile.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store};
+
+on_both_engines![
+    pipelines_go_on_beside_every_other_change,
+    a_key_is_revoked_at_once_while_eight_jobs_create_with_it,
+];
+
+/// How long all of them go on.
+const DURATION: Duration = Duration::from_secs(3);
+
+/// A world with one partner under a quota.
+struct World {
+    server: Server,
+    admin: Caller,
+    partner: String,
+    end: Instant,
+    /// Makes slugs of their own.
+    made: AtomicUsize,
+    /// How many orgs became ready.
+    ready: AtomicUsize,
+}
+
+impl World {
+    fn new(store: &Store) -> Self {
+        let server = store.start_with(&[
+            ("MOLECULE_CP_ADMIN_RATE_LIMIT", "1000000/1"),
+            ("MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE", "true"),
+        ]);
+        store.refuse_second_updates();
+        let partner = server.partner(json!({"max_orgs": 60}));
+        Self {
+            admin: server.admin(),
+            server,
+            partner,
+            end: Instant::now() + DURATION,
+            made: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
+        }
+    }
+
+    /// A key of the partner with these members beside the usual ones.
+    fn key(&self, more: Value) -> Caller {
+        let mut request = json!({
+            "scopes": ALL_SCOPES, "partner_id": self.partner,
+            "rate_limit": {"limit": 1_000_000, "window_seconds": 1},
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            request[name] = value.clone();
+        }
+        self.server.issue(request)
+    }
+
+    fn goes_on(&self) -> bool {
+        Instant::now() < self.end
+    }
+
+    fn org(&self, more: Value) -> Value {
+        let n = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut request = json!({"name": "a job", "slug": format!("job-{n}"), "plan": "free"});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            request[name] = value.clone();
+        }
+        request
+    }
+}
+
+/// An answer that is not the server's fault.
+#[track_caller]
+fn fine(answer: Answer) -> Answer {
+    assert!(answer.status < 429, "{answer:#?}");
+    answer
+}
+
+fn id(answer: &Answer) -> Option<String> {
+    (answer.status == 201).then(|| answer.json()["id"].as_str().unwrap().to_owned())
+}
+
+/// Creates, waits and deletes.
+fn job(world: &World, key: &Caller, more: Value, headers: &[(&str, &str)]) {
+    let mut n = 0;
+    while world.goes_on() {
+        n += 1;
+        let body = world.org(more.clone()).to_string();
+        let call = format!("{}-{n}", world.made.load(Ordering::Relaxed));
+        let mut all = headers.to_vec();
+        for (name, value) in &mut all {
+            if *name == "Idempotency-Key" {
+                *value = &call;
+            }
+        }
+        let created = fine(key.send("POST", "/cp/orgs", &all, body.as_bytes()));
+        let Some(id) = id(&created) else { continue };
+        let wait = [("Prefer", "wait=5")];
+        let status = fine(key.send("GET", &format!("/cp/orgs/{id}/status"), &wait, b""));
+        if status.json()["status"] == "ready" {
+            world.ready.fetch_add(1, Ordering::Relaxed);
+        }
+        fine(key.delete(&format!("/cp/orgs/{id}")));
+    }
+}
+
+/// Whatever else partners do to their orgs.
+fn partners(world: &World, key: &Caller) {
+    while world.goes_on() {
+        let leased = world.org(json!({"ttl_seconds": 60, "labels": {"run": "7"}}));
+        let Some(id) = id(&fine(key.post("/cp/orgs", leased))) else {
+            fine(key.delete("/cp/orgs?label=run:7"));
+            continue;
+        };
+        let path = format!("/cp/orgs/{id}");
+        fine(key.post(&format!("{path}/renew"), json!({"ttl_seconds": 90})));
+        fine(key.post(&format!("{path}/workspaces"), json!({"name": "more"})));
+        fine(key.get("/cp/orgs?label=run:7"));
+        fine(key.delete("/cp/orgs?label=run:7"));
+    }
+}
+
+/// Changes of the partner, of its keys and of what its orgs cost.
+fn operator(world: &World, keys: &[&Caller]) {
+    let mut n = 0;
+    while world.goes_on() {
+        n += 1;
+        let partner = format!("/cp/admin/partners/{}", world.partner);
+        fine(world.admin.patch(&partner, json!({"max_orgs": 60 + n % 2})));
+        for key in keys {
+            let quota = json!({"max_live_orgs": 20 + n % 2});
+            fine(world.admin.patch(&key.path(), quota));
+        }
+        let list = format!("/cp/admin/orgs?limit=5&partner_id={}", world.partner);
+        for org in fine(world.admin.get(&list)).json()["data"]
+            .as_array()
+            .unwrap()
+        {
+            let path = format!("/cp/admin/orgs/{}", org["id"].as_str().unwrap());
+            let plan = ["free", "standard"][n % 2];
+            let subscription = json!({"subscription": {"status": "past_due"}, "plan": plan});
+            fine(
+                world
+                    .admin
+                    .put(&format!("{path}/subscription"), subscription),
+            );
+            for verb in ["suspend", "resume", "retry"] {
+                fine(world.admin.post(&format!("{path}/{verb}"), json!({})));
+            }
+        }
+    }
+}
+
+/// Keys that come and go with their orgs.
+fn keys(world: &World) {
+    while world.goes_on() {
+        let key = world.key(json!({"on_revoke": "delete", "max_live_orgs": 3}));
+        for _ in 0..2 {
+            fine(key.post("/cp/orgs", world.org(json!({}))));
+        }
+        assert_eq!(fine(key.delete(&key.path())).status, 204);
+    }
+}
+
+/// Webhook endpoints that come and go, and listen to all of it.
+fn webhooks(world: &World, key: &Caller) {
+    let nobody = json!({"url": "http://127.0.0.1:9/", "events": ["org.ready", "org.deleted"]});
+    while world.goes_on() {
+        let made = fine(key.post("/cp/webhook-endpoints", nobody.clone()));
+        let Some(id) = id(&made) else { continue };
+        let path = format!("/cp/webhook-endpoints/{id}");
+        fine(key.post(&format!("{path}/test"), json!({})));
+        fine(key.post(&format!("{path}/rotate-secret"), json!({})));
+        thread::sleep(Duration::from_millis(50));
+        fine(key.delete(&path));
+    }
+}
+
+fn pipelines_go_on_beside_every_other_change(store: Store) {
+    let world = World::new(&store);
+    let world = &world;
+    let counted = world.key(json!({"max_live_orgs": 20}));
+    let other = world.key(json!({"max_live_orgs": 20}));
+    let again = [("Idempotency-Key", "")];
+    let unlimited = world.key(json!({}));
+    thread::scope(|scope| {
+        for key in [&counted, &counted, &other] {
+            scope.spawn(|| job(world, key, json!({"labels": {"job": "a"}}), &[]));
+        }
+        for key in [&counted, &other] {
+            scope.spawn(|| job(world, key, json!({"external_id": "build"}), &again));
+        }
+        scope.spawn(|| job(world, &unlimited, json!({}), &[]));
+        scope.spawn(|| partners(world, &unlimited));
+        scope.spawn(|| operator(world, &[&counted, &other]));
+        scope.spawn(|| keys(world));
+        scope.spawn(|| webhooks(world, &unlimited));
+    });
+    let ready = world.ready.load(Ordering::Relaxed);
+    assert!(ready >= 6, "{ready} orgs became ready");
+    let log = world.server.log();
+    assert!(!log.contains("second update"), "{log}");
+}
+
+/// Ten times, each with a new key.
+fn a_key_is_revoked_at_once_while_eight_jobs_create_with_it(store: Store) {
+    let world = World::new(&store);
+    for n in 0..10 {
+        let quota = if n % 2 == 0 { json!(1000) } else { Value::Null };
+        let key = &world.key(json!({"max_live_orgs": quota, "on_revoke": "delete"}));
+        let revoked = &AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while revoked.load(Ordering::Relaxed) == 0 {
+                        let answer = key.post("/cp/orgs", world.org(json!({})));
+                        assert!([201, 401, 409].contains(&answer.status), "{answer:#?}");
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(100));
+            let began = Instant::now();
+            let answer = world.admin.delete(&key.path());
+            let took = began.elapsed();
+            revoked.store(1, Ordering::Relaxed);
+            assert_eq!(answer.status, 204, "{answer:#?}");
+            // A machine that is busy with other tests takes its time; whoever starves waits for seconds.
+            assert!(took < Duration::from_secs(2), "{took:?}");
+        });
+    }
+}
