@@ -102,7 +102,9 @@ pub async fn keys_are_found_by_many_digests_at_once<D: Database>(db: D) {
         digests.push(world.build.digest());
     }
     let revoked = expect.first().copied().unwrap();
-    world.write(move |tx| tx.key_revoke(revoked, at(7))).await;
+    world
+        .write(move |tx| tx.key_revoke(revoked, at(7), OnRevoke::Keep))
+        .await;
     let asked = digests.clone();
     let found = world.read(move |view| view.keys_by_digest(&asked)).await;
     let mut actual: Vec<_> = found.iter().map(|(_, held)| held.key.id).collect();
