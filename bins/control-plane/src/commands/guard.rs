@@ -23,8 +23,8 @@ use anyhow::{Context as _, ensure};
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group,
-        test_kill_process_group, waitid,
+        Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, getrlimit,
+        kill_process_group, setrlimit, test_kill_process_group, waitid,
     },
 };
 use tokio::{
@@ -41,8 +41,16 @@ const GLANCES: u32 = 25;
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// Runs the program to its end.
-pub fn run(program: &OsStr, verb: &str) -> anyhow::Result<()> {
+pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Result<()> {
     turn_deaf()?;
+    if descriptors.is_some() {
+        // The server has raised its own limit, which programs are not used to.
+        let limit = Rlimit {
+            current: descriptors,
+            ..getrlimit(Resource::Nofile)
+        };
+        setrlimit(Resource::Nofile, limit)?;
+    }
     let mut org = Vec::new();
     stdin().lock().take(MAX_ORG).read_until(b'\n', &mut org)?;
     ensure!(

@@ -77,7 +77,13 @@ enum Command {
     Openapi,
     /// Run a program for a server, and end it when the server is gone
     #[command(hide = true)]
-    Guard { program: OsString, verb: String },
+    Guard {
+        /// How many descriptors the program may have
+        #[arg(long)]
+        descriptors: Option<u64>,
+        program: OsString,
+        verb: String,
+    },
 }
 
 /// Keeps other processes of the same user out of this one's memory and environment, where secrets are:
@@ -108,7 +114,11 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
         Command::Pepper(command) => pepper::run(&sources.load()?, &command),
         Command::Audit(command) => audit::run(&sources.load()?, command),
-        Command::Guard { program, verb } => guard::run(&program, &verb),
+        Command::Guard {
+            descriptors,
+            program,
+            verb,
+        } => guard::run(descriptors, &program, &verb),
         Command::Config => print(&sources.load()?.to_string()),
         Command::Routes { scopes: true, .. } => print(&inventory::scopes(&routes::described())),
         Command::Routes { markdown, .. } => {

@@ -47,6 +47,8 @@ pub fn run(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
 
 async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
+    let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
+    // After the provisioner, whose programs keep the limit that there was.
     let descriptors = raise_descriptor_limit();
     let connections = ConnectionLimiter::new(
         descriptors,
@@ -55,7 +57,6 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     );
     let (max, max_per_address) = connections.bounds();
     tracing::info!(descriptors, max, max_per_address, "connections are bounded");
-    let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
     // The port is taken first: a key that is shown once must not be lost to a port in use.
     let listener = listen(settings.listen)
         .await

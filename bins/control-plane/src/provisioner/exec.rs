@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use orgs::{Org, ProvisionError, StepName, Stop};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{ChildStderr, ChildStdin, Command},
@@ -52,6 +52,8 @@ pub struct Exec {
     timeout: Duration,
     at_once: usize,
     environment: Vec<(OsString, OsString)>,
+    /// How many descriptors a program may have: as many as the server before it raised its own limit.
+    descriptors: Option<u64>,
     login_url: String,
 }
 
@@ -83,6 +85,7 @@ impl Exec {
             timeout: settings.timeout,
             at_once: settings.at_once,
             environment,
+            descriptors: getrlimit(Resource::Nofile).current,
             login_url: login_url.to_owned(),
         })
     }
@@ -171,7 +174,12 @@ impl Exec {
         let mut command = Command::new(&self.own);
         command
             .arg0("molecule-cp")
-            .args(["guard", "--"])
+            .arg("guard")
+            .args(
+                self.descriptors
+                    .map(|limit| format!("--descriptors={limit}")),
+            )
+            .arg("--")
             .arg(&self.program)
             .arg(verb(step))
             // The settings are in the environment, and secrets among them: it starts anew.

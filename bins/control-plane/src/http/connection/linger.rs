@@ -26,6 +26,8 @@ pub fn close(socket: Socket) {
     let mut byte = [0];
     let unread = matches!(socket.tcp.try_read(&mut byte), Ok(1..));
     if let (true, Ok(runtime)) = (unread, Handle::try_current()) {
+        // It can't be closed at once in favour of another.
+        socket.permit.set_waits_for_client(false);
         runtime.spawn(linger(socket));
     }
 }

@@ -9,12 +9,16 @@ use std::{
 
 use crate::{
     connections::{events_of, head},
-    kit::{ALL_SCOPES, Server, Store, Wire, eventually},
+    kit::{ALL_SCOPES, Script, Server, Store, Wire, eventually, within},
 };
 
 /// Starts a server that may have this many descriptors.
-fn start_with_descriptors(store: &Store, soft: u32, hard: u32) -> Server {
-    let inner = store.program(&["serve"], &[]);
+fn start_with_descriptors(
+    store: &Store,
+    (soft, hard): (u32, u32),
+    settings: &[(&str, &str)],
+) -> Server {
+    let inner = store.program(&["serve"], settings);
     let mut program = Command::new("sh");
     program
         .arg("-c")
@@ -38,7 +42,7 @@ fn start_with_descriptors(store: &Store, soft: u32, hard: u32) -> Server {
 #[test]
 fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way() {
     let store = Store::sqlite();
-    let server = start_with_descriptors(&store, 100, 256);
+    let server = start_with_descriptors(&store, (100, 256), &[]);
     let log = server.log();
     let bounds = r#""descriptors":256,"max":192,"max_per_address":96"#;
     assert!(log.contains(bounds), "{log}");
@@ -72,6 +76,27 @@ fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way()
         (open(&metrics) < 10).then_some(())
     });
     drop(TcpStream::connect(address).unwrap());
+}
+
+#[test]
+fn programs_of_the_operator_keep_the_descriptor_limit_that_there_was() {
+    let store = Store::sqlite();
+    let script = Script::new(&store, "ulimit -Sn > soft; ulimit -Hn > hard");
+    let path = script.path();
+    let settings = [
+        ("MOLECULE_CP_PROVISIONER", "exec"),
+        ("MOLECULE_CP_PROVISIONER_EXEC", path.to_str().unwrap()),
+    ];
+    let server = start_with_descriptors(&store, (200, 300), &settings);
+    server.key(ALL_SCOPES).org("acme-corp");
+    assert_eq!(script.read("soft"), "200\n");
+    assert_eq!(script.read("hard"), "300\n");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.process())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<_> = line.unwrap().split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["300", "300"]);
 }
 
 #[test]
@@ -129,7 +154,11 @@ fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
     thread::sleep(Duration::from_secs(2));
     let after = memory(&server);
     assert!(after < before + 60_000, "{before} kB, then {after} kB");
-    server.anon().get("/healthz").expect(200);
+    within(Duration::from_secs(90), "they are cut off", || {
+        let metrics = server.anon().get("/metrics").body;
+        let cut = r#"molecule_http_connections_closed_total{reason="write_timeout"} 50"#;
+        metrics.contains(cut).then_some(())
+    });
 }
 
 #[test]
