@@ -23,9 +23,11 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// The URL, with what is added to it.
 pub(crate) fn complete(url: &str) -> String {
     let mut complete = url.to_owned();
+    let mut separator = if parts(url).1.is_some() { '&' } else { '?' };
     let mut add = |name: &str, value: &str| {
         if parameter(url, name).is_none() {
-            complete.push(if complete.contains('?') { '&' } else { '?' });
+            complete.push(separator);
+            separator = '&';
             complete.push_str(name);
             complete.push('=');
             complete.push_str(value);
@@ -51,10 +53,24 @@ pub(crate) fn lacks_sslmode(url: &str) -> bool {
     !chosen && !said("PGSSLMODE") && !hosts(url).iter().all(|host| is_local(host))
 }
 
+/// The hosts with the database's name, and the parameters. A question mark may stand in a password, which
+/// ends at the first `@` unless a slash comes before that.
+fn parts(url: &str) -> (&str, Option<&str>) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let hosts = rest
+        .split_once('@')
+        .filter(|(credentials, _)| !credentials.contains('/'))
+        .map_or(rest, |(_, hosts)| hosts);
+    match hosts.split_once('?') {
+        Some((hosts, parameters)) => (hosts, Some(parameters)),
+        None => (hosts, None),
+    }
+}
+
 /// A parameter's value, as it stands in the URL.
 fn parameter<'a>(url: &'a str, name: &str) -> Option<&'a str> {
-    let (_, query) = url.split_once('?')?;
-    query
+    let (_, query) = parts(url);
+    query?
         .split('&')
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(key, _)| *key == name)
@@ -69,11 +85,7 @@ fn hosts(url: &str) -> Vec<String> {
         .find_map(|name| parameter(url, name))
         .map(|hosts| hosts.split(',').map(decoded).collect());
     named.unwrap_or_else(|| {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let hosts = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, hosts)| hosts);
+        let hosts = parts(url).0.split('/').next().unwrap_or_default();
         let hosts: Vec<String> = hosts.split(',').map(without_port).map(decoded).collect();
         let none = hosts.iter().all(String::is_empty);
         match env::var("PGHOST") {
@@ -159,6 +171,10 @@ mod tests {
             complete("postgres://db/cp"),
             format!("postgres://db/cp?{all}")
         );
+        assert_eq!(
+            complete("postgres://me:p?w@db/cp"),
+            format!("postgres://me:p?w@db/cp?{all}")
+        );
         let own = "postgres://db/cp?connect_timeout=1&target_session_attrs=any";
         let complete = complete(own);
         assert!(complete.starts_with(own) && complete.contains("&tcp_user_timeout=8000"));
@@ -191,11 +207,12 @@ mod tests {
             "postgres:///cp?host=db",
             "postgres://localhost/cp?hostaddr=10.0.0.7",
             "postgres://me:p%40w@db/cp?connect_timeout=1",
+            "postgres://me:p?sslmode=x@db/cp",
             "postgres://db/cp?sslmode=",
             "postgres://localhost.example.com/cp",
         ] {
             check(remote, true);
-            let and = if remote.contains('?') { '&' } else { '?' };
+            let and = if parts(remote).1.is_some() { '&' } else { '?' };
             for mode in ["disable", "verify-full"] {
                 check(&format!("{remote}{and}sslmode={mode}"), false);
             }
@@ -208,6 +225,7 @@ mod tests {
             "postgres:///cp",
             "postgres://me@localhost/cp",
             "postgres://me:pw@127.0.0.1:5433/cp",
+            "postgres://me:p?w@127.0.0.1/cp",
             "postgres://[::1]/cp",
             "postgres://%2Fvar%2Frun%2Fpostgresql/cp",
             "postgres:///cp?host=/var/run/postgresql",

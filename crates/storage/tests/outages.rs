@@ -1,7 +1,7 @@
 //! What callers meet with while the database is overloaded, read-only, silent or gone, and that it is
 //! right again afterwards.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::{
     path::Path,
