@@ -126,7 +126,9 @@ async fn events(args: &Args, db: &SqlDatabase, maker: &mut Maker) -> Result<()> 
         }
         made = made.saturating_add(BATCH);
         let put_all = move |tx: &mut Session<Writing>| {
-            events.iter().try_for_each(|event| tx.event_insert(event))
+            events
+                .iter()
+                .try_for_each(|event| tx.event_insert(event).map(drop))
         };
         db.write::<_, StoreError>(put_all).await?;
     }

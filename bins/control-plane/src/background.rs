@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use orgs::OrgQueries as _;
+use service::Pruning;
 use stores::{Database as _, StoreError};
 use tokio::{
     sync::watch,
@@ -13,14 +14,19 @@ use tokio::{
 
 use crate::{http::App, webhooks::HttpSender};
 
-/// Well below the second within which a folded refusal must be on record.
-const RECORD_REFUSALS: Duration = Duration::from_millis(200);
+/// Well below the second within which a folded refusal must be on record, and soon after the end of the
+/// second in which it can't be listed yet.
+const RECORD_REFUSALS: Duration = Duration::from_millis(100);
 /// How often changes of keys are asked for: well below the two seconds for which an answer counts.
 const FOLLOW_CHANGES: Duration = Duration::from_millis(100);
 /// How often the limiter forgets whoever has refilled.
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often answers that were kept for a day are forgotten.
 const FORGET_REPLIES: Duration = Duration::from_secs(60);
+/// How often it is looked for audit events that are older than they are kept.
+const PRUNE: Duration = Duration::from_secs(600);
+/// How long others have the database to themselves between two parts of a pruning.
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 /// How often it is asked what will end soon.
 const ANNOUNCE_ENDS: Duration = Duration::from_secs(2);
 /// How often deliveries that ended a month ago are forgotten.
@@ -45,9 +51,11 @@ pub struct Background {
 
 impl Background {
     /// Starts it all.
-    pub fn start(app: &Arc<App>, sender: HttpSender) -> Self {
+    pub fn start(app: &Arc<App>, sender: HttpSender, retention: Option<time::Duration>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let tasks = vec![
+        let prune = retention
+            .map(|retention| tokio::spawn(prune(Arc::clone(app), retention, stopped.clone())));
+        let mut tasks = vec![
             tokio::spawn(Arc::clone(&app.service).reconcile(stopped.clone())),
             tokio::spawn(follow_changes(Arc::clone(app), stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).end_orgs(stopped.clone())),
@@ -63,6 +71,7 @@ impl Background {
             tokio::spawn(count_due(Arc::clone(app), stopped.clone())),
             tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
         ];
+        tasks.extend(prune);
         Self {
             stop,
             tasks,
@@ -138,6 +147,36 @@ async fn record_refusals(app: Arc<App>, stop: watch::Receiver<bool>) {
             service.folded_refusals(),
             service.held_polls(),
         );
+    }
+}
+
+/// Deletes audit events once they are older than they are kept. Several instances may be at it, one part
+/// after another.
+async fn prune(app: Arc<App>, retention: time::Duration, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(PRUNE, stop);
+    while beats.next().await {
+        let world = app.service.world();
+        let before = world.now() - retention;
+        let mut pruning = Pruning::new(world, before, None);
+        loop {
+            let began = Instant::now();
+            match pruning.part(app.service.database()).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!("outdated audit events wait to be deleted: {error}");
+                    break;
+                }
+            }
+            // The others get most of the time.
+            let pause = (began.elapsed() * 3).max(PRUNE_PAUSE);
+            if timeout(pause, beats.stop.changed()).await.is_ok() {
+                return;
+            }
+        }
+        if pruning.deleted() > 0 {
+            tracing::info!(deleted = pruning.deleted(), %before, "old audit events were deleted");
+        }
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Settings {
     pub login_url: String,
     /// When the answers to questions may leave.
     pub audit: AuditMode,
+    /// For how many days audit events are kept; `None` is for ever.
+    pub audit_retention_days: Option<u16>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where partners may have messages sent.
@@ -129,6 +131,7 @@ impl Settings {
                     .unwrap_or("https://app.moleculesai.app/login"),
             )?,
             audit,
+            audit_retention_days: retention(raw.audit_retention_days.as_deref())?,
             trusted_proxies: list(raw.trusted_proxies.as_deref())
                 .iter()
                 .map(|text| network(text))
@@ -178,6 +181,19 @@ fn sqlite_batch(raw: Option<&str>) -> anyhow::Result<NonZeroUsize> {
         .with_context(|| {
             format!("sqlite_batch: {text:?} is not a number from 1 to {MAX_SQLITE_BATCH}")
         })
+}
+
+/// A number of days.
+fn retention(raw: Option<&str>) -> anyhow::Result<Option<u16>> {
+    let Some(text) = raw else { return Ok(None) };
+    let days = text.parse().ok().filter(|days| *days > 0);
+    ensure!(
+        days.is_some(),
+        "audit_retention_days: {text:?} is not a number of days from 1 to {}; leave it out to keep all \
+         events",
+        u16::MAX
+    );
+    Ok(days)
 }
 
 /// A web address without a slash at its end.
@@ -263,6 +279,12 @@ impl fmt::Display for Settings {
             ("login_url", masked(&self.login_url)),
             ("trusted_proxies", networks.join(",")),
             ("audit", audit.to_owned()),
+            (
+                "audit_retention_days",
+                self.audit_retention_days
+                    .map(|days| days.to_string())
+                    .unwrap_or_default(),
+            ),
             (
                 "webhook_allow_private",
                 (self.webhook_reach == Reach::Anywhere).to_string(),

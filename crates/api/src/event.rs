@@ -160,5 +160,6 @@ pub fn event_filter(query: &mut Query, sight: AuditSight) -> Result<EventFilter,
         request_id: query.filter("request_id", request_id)?,
         since: query.filter("since", parse_time)?,
         until: query.filter("until", parse_time)?,
+        open_before: None,
     })
 }

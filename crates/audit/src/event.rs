@@ -194,6 +194,9 @@ pub struct Request {
     pub status_code: u16,
 }
 
+/// The detail that an event has while its count may still grow.
+const OPEN: &str = "open";
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -215,4 +218,28 @@ pub struct Event {
     pub request: Option<Request>,
     /// Whatever else is worth knowing.
     pub details: Details,
+}
+
+impl Event {
+    /// The same event, whose count may still grow.
+    #[must_use]
+    pub fn opened(mut self) -> Self {
+        self.details.insert(OPEN.to_owned(), true.into());
+        self
+    }
+
+    /// Whether its count may still grow, unless whoever counts is gone.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.details.get(OPEN) == Some(&true.into())
+    }
+
+    /// The same event as its readers see it.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        if self.is_open() {
+            self.details.remove(OPEN);
+        }
+        self
+    }
 }

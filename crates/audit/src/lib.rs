@@ -6,8 +6,10 @@
 
 mod action;
 mod event;
+mod stamp;
 mod store;
 
 pub use action::{Action, UnknownAction};
 pub use event::{Actor, Details, Event, Outcome, Request, Target, TargetKind, UnknownOutcome};
+pub use stamp::{LAG, Receipt, Stamp, Stamper};
 pub use store::{ActorId, AuditQueries, AuditSight, AuditStore, EventFilter, Pruned};

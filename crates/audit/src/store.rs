@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ids::{AdminKeyId, EventId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
 
-use crate::{Action, Actor, Event, Outcome};
+use crate::{Action, Actor, Event, Outcome, Receipt};
 
 /// Which events a caller can see. A store that is given a sight returns nothing beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,9 @@ pub struct EventFilter {
     pub since: Option<OffsetDateTime>,
     /// Before this time.
     pub until: Option<OffsetDateTime>,
+    /// Of the events whose counts may still grow those alone that began before this time: whoever
+    /// counts is gone.
+    pub open_before: Option<OffsetDateTime>,
 }
 
 impl EventFilter {
@@ -94,7 +97,15 @@ impl EventFilter {
             request_id: None,
             since: None,
             until: None,
+            open_before: None,
         }
+    }
+
+    /// Whether the event will not change any more.
+    #[must_use]
+    pub fn shows(&self, event: &Event) -> bool {
+        let mut before = self.open_before.iter();
+        before.all(|before| !event.is_open() || event.occurred_at < *before)
     }
 
     /// Whether the event is to be listed.
@@ -112,6 +123,7 @@ impl EventFilter {
             })
             && self.since.is_none_or(|since| event.occurred_at >= since)
             && self.until.is_none_or(|until| event.occurred_at < until)
+            && self.shows(event)
     }
 }
 
@@ -149,13 +161,16 @@ pub trait AuditQueries {
 
 /// Changes to a store of audit events; all within the caller's transaction.
 pub trait AuditStore: AuditQueries {
-    /// Adds an event. Ids are made once; should an event come a second time, it may be refused, and
-    /// is listed once.
-    fn event_insert(&mut self, event: &Event) -> Result<(), Self::Error>;
+    /// Adds an event. The store may give it another id and time right before the commit; the receipt
+    /// tells the id. Should an event come a second time, it may be refused, and is listed once.
+    fn event_insert(&mut self, event: &Event) -> Result<Receipt, Self::Error>;
 
     /// Adds an event, or, when one of its id was folded before, replaces that one's details: a count
-    /// goes on.
+    /// goes on. One that is open can be hidden from readers, see [`EventFilter::open_before`].
     fn event_fold(&mut self, event: &Event) -> Result<(), Self::Error>;
+
+    /// Takes back an event that was folded.
+    fn event_unfold(&mut self, id: EventId) -> Result<(), Self::Error>;
 
     /// Deletes events that happened before a time, in parts: this one goes on from where the part
     /// before it ended, and looks at about `limit` rows, however many events a row holds. What

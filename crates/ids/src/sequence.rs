@@ -5,24 +5,66 @@ use ulid::Ulid;
 
 use crate::TypedId;
 
+/// How far the clock may seem to step back when several threads have read it, in milliseconds.
+const JITTER_MS: u64 = 1000;
+
 /// Makes ids that only ever rise, also within one millisecond and when the clock steps back.
 ///
 /// Lists are sorted by id, so what one process did in order is listed in that order.
-/// This is the monotonic mode of the ULID specification.
+/// This is the monotonic mode of the ULID specification. After the clock was set back, the time in the
+/// ids goes on from where it was at half the speed, until the clock has caught up: so the ids of a day
+/// are not all of one millisecond.
 #[derive(Debug, Default)]
 pub struct Sequence {
     last: Option<Ulid>,
+    /// The time of the clock at the last id.
+    clock_ms: u64,
+    /// How far the ids are ahead of the clock.
+    ahead_ms: u64,
+    /// What is left of halving the time that has passed.
+    rest_ms: u64,
 }
 
 impl Sequence {
     /// A sequence that has made nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { last: None }
+        Self {
+            last: None,
+            clock_ms: 0,
+            ahead_ms: 0,
+            rest_ms: 0,
+        }
+    }
+
+    /// Has all ids from now on, at `unix_ms` milliseconds since 1970, be above this one.
+    pub fn go_on_from(&mut self, id: Ulid, unix_ms: u64) {
+        if self.last.is_none_or(|last| last < id) {
+            self.last = Some(id);
+            self.clock_ms = unix_ms;
+            self.ahead_ms = id.timestamp_ms().saturating_sub(unix_ms);
+        }
+    }
+
+    /// The time that the next id tells.
+    fn id_ms(&mut self, unix_ms: u64) -> u64 {
+        if let Some(back) = self.clock_ms.checked_sub(unix_ms) {
+            if back > JITTER_MS {
+                self.ahead_ms = self.ahead_ms.saturating_add(back);
+                self.clock_ms = unix_ms;
+            }
+        } else {
+            let passed = self.rest_ms + (unix_ms - self.clock_ms);
+            self.ahead_ms = self.ahead_ms.saturating_sub(passed / 2);
+            self.rest_ms = passed % 2;
+            self.clock_ms = unix_ms;
+        }
+        unix_ms.saturating_add(self.ahead_ms)
     }
 
     /// The next id, at `unix_ms` milliseconds since 1970, with 80 bits from `random`.
     pub fn next<I: TypedId>(&mut self, unix_ms: u64, random: &mut impl Rng) -> I {
+        let unix_ms = self.id_ms(unix_ms);
         let ulid = match self.last {
             Some(last) if last.timestamp_ms() >= unix_ms => {
                 // Past the last random value of a millisecond comes the next millisecond.
@@ -81,5 +123,44 @@ mod tests {
             .collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         assert_eq!(ids.last().map(|id| id.ulid().timestamp_ms()), Some(8));
+    }
+
+    #[track_caller]
+    fn check(clock: &[u64], expect: &[u64]) {
+        let mut sequence = Sequence::new();
+        let ids: Vec<EventId> = clock
+            .iter()
+            .map(|&ms| sequence.next(ms, &mut Ones))
+            .collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        let told: Vec<u64> = ids.iter().map(|id| id.ulid().timestamp_ms()).collect();
+        assert_eq!(told, expect, "{clock:?}");
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_ids_go_on_at_half_the_speed_until_it_has_caught_up() {
+        const DAY: u64 = 86_400_000;
+        let t = 20_000 * DAY;
+        check(
+            &[t, t - DAY, t - DAY + 100, t - DAY + 101, t - DAY + 102],
+            &[t, t, t + 50, t + 50, t + 51],
+        );
+        // Back again: it has caught up at once.
+        check(&[t, t - DAY, t + 5], &[t, t, t + DAY / 2 + 2]);
+        check(&[t, t - DAY, t + 2 * DAY], &[t, t, t + 2 * DAY]);
+        // What several threads read may be out of order.
+        check(&[t, t - 1000, t + 1], &[t, t, t + 1]);
+    }
+
+    #[test]
+    fn ids_go_on_from_one_of_another_process() {
+        let mut sequence = Sequence::new();
+        let other = Ulid::from_parts(5000, 7);
+        sequence.go_on_from(other, 3000);
+        let next: EventId = sequence.next(3001, &mut Ones);
+        assert!(next.ulid() > other);
+        sequence.go_on_from(Ulid::from_parts(1, 0), 3001);
+        let later: EventId = sequence.next(8000, &mut Ones);
+        assert_eq!(later.ulid().timestamp_ms(), 8000);
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use api::ErrorCode;
-use audit::{AuditStore as _, Details, Event, Target};
+use audit::{AuditStore as _, Details, Event, Receipt, Target};
 use ids::{EventId, OrgId};
 use keys::{HeldKey, KeyStatus, PartnerKey};
 use ratelimit::{Decision, Limiter};
@@ -104,6 +104,17 @@ pub struct Answer<T> {
     pub event: EventId,
 }
 
+impl<T> Answer<T> {
+    /// The same answer with another value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer {
+            value: f(self.value),
+            status: self.status,
+            event: self.event,
+        }
+    }
+}
+
 /// Why a call gets nothing, with its event on record.
 #[derive(Debug)]
 pub struct Refusal {
@@ -134,37 +145,36 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             });
             match changed {
                 Ok(done) => {
-                    tx.event_insert(&done_event(&asked, id, &done))?;
-                    Ok(Ok(done))
+                    let receipt = tx.event_insert(&done_event(&asked, id, &done))?;
+                    Ok((receipt, Ok(done)))
                 }
                 Err(Error::Store(error)) => Err(error),
                 Err(refused) => {
-                    tx.event_insert(&refused_event(&asked, id, refused.code()))?;
-                    Ok(Err(refused))
+                    let receipt = tx.event_insert(&refused_event(&asked, id, refused.code()))?;
+                    Ok((receipt, Err(refused)))
                 }
             }
         });
         // The note is a transaction of its own: beside a change it would hold the key's row together with
         // others, in an order that nobody has chosen.
         let (outcome, ()) = tokio::join!(written, self.note_use(context));
-        self.conclude(context, id, outcome).await
+        self.conclude(context, outcome).await
     }
 
-    /// What a call gets of a change whose event has this id: what was done or refused is on record, or
-    /// storage has failed.
+    /// What a call gets of a change: what was done or refused is on record by the event of this receipt,
+    /// or storage has failed.
     pub(crate) async fn conclude<T>(
         &self,
         context: &Context,
-        id: EventId,
-        outcome: Result<Result<Done<T>, Error>, StoreError>,
+        outcome: Result<(Receipt, Result<Done<T>, Error>), StoreError>,
     ) -> Result<Answer<T>, Refusal> {
         match outcome {
-            Ok(Ok(Done { value, status, .. })) => Ok(Answer {
+            Ok((receipt, Ok(Done { value, status, .. }))) => Ok(Answer {
                 value,
                 status,
-                event: id,
+                event: receipt.id(),
             }),
-            Ok(Err(error)) => Err(refusal(context, error, Some(id))),
+            Ok((receipt, Err(error))) => Err(refusal(context, error, Some(receipt.id()))),
             // When a connection breaks at a commit, nobody can tell whether the change and its event are
             // on record. A second event would make two of one call, so there is none.
             Err(fault @ StoreError::Unavailable(_)) => {
@@ -199,10 +209,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let mut event = Box::new(context.call.event(id, actor, done.status));
         done.complete(&mut event);
         match self.put_on_record(context, event).await {
-            Ok(()) => Ok(Answer {
+            Ok(event) => Ok(Answer {
                 value: done.value,
                 status: done.status,
-                event: id,
+                event,
             }),
             Err(error) => Err(refusal(context, error.into(), None)),
         }
@@ -227,13 +237,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ) -> Result<EventId, StoreError> {
         let id: EventId = self.world.id();
         self.put_on_record(context, Box::new(refused_event(context, id, code)))
-            .await?;
-        Ok(id)
+            .await
     }
 
     /// Makes the event of a call that changes nothing durable, and the note of its key's use with it:
-    /// both wait for the disk at the same time.
-    async fn put_on_record(&self, context: &Context, event: Box<Event>) -> Result<(), StoreError> {
+    /// both wait for the disk at the same time. The event's id comes back.
+    async fn put_on_record(
+        &self,
+        context: &Context,
+        event: Box<Event>,
+    ) -> Result<EventId, StoreError> {
         if context.used().is_none() {
             return self.db.append(event).await;
         }

@@ -210,9 +210,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// A refusal whose event is on record within a second, with others of its kind.
     fn refuse_folded(&self, context: &Context, error: Error) -> Refusal {
-        let id = || self.world.id();
         Refusal {
-            event: self.refusals.fold(context, error.code(), id),
+            event: self.refusals.fold(context, error.code(), &self.world),
             error,
             limits: context.limits.clone(),
         }

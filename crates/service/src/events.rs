@@ -5,7 +5,7 @@ use ids::{EventId, Page, PageRequest};
 use ratelimit::Limiter;
 use stores::Database;
 
-use crate::{Answer, Caller, Context, Error, Refusal, Service, audited::Done};
+use crate::{Answer, Caller, Context, Error, OPEN_AT_MOST, Refusal, Service, audited::Done};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Lists events; the filter's sight is the caller's, see [`Service::audit_sight`].
@@ -15,11 +15,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     pub async fn audit_list(
         &self,
         context: &Context,
-        filter: EventFilter,
+        mut filter: EventFilter,
         page: PageRequest,
     ) -> Result<Answer<Page<Event>>, Refusal> {
+        filter.open_before = Some(self.world.now() - OPEN_AT_MOST);
         self.look(context, move |view| {
-            Ok(Done::new(200, view.events(&filter, page)?))
+            let Page { items, has_more } = view.events(&filter, page)?;
+            let items = items.into_iter().map(Event::closed).collect();
+            Ok(Done::new(200, Page { items, has_more }))
         })
         .await
     }
@@ -33,10 +36,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: EventId,
     ) -> Result<Answer<Event>, Refusal> {
-        let sight = self.audit_sight(context);
+        let mut filter = EventFilter::all(self.audit_sight(context));
+        filter.open_before = Some(self.world.now() - OPEN_AT_MOST);
         self.look(context, move |view| {
-            let event = view.event(sight, id)?.ok_or(Error::NotFound)?;
-            Ok(Done::new(200, event))
+            let found = view.event(filter.sight, id)?;
+            let event = found.filter(|event| filter.shows(event));
+            Ok(Done::new(200, event.ok_or(Error::NotFound)?.closed()))
         })
         .await
     }

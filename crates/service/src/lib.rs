@@ -62,8 +62,10 @@ pub use self::{
     orgs::OrgWithSteps,
     peppers::{OrphanedKeys, Orphans},
     pruning::Pruning,
-    refusals::FoldedCounts,
-    setup::{FirstStart, SetupError, admin_key_create, admin_key_revoke, prepare},
+    refusals::{FoldedCounts, OPEN_AT_MOST},
+    setup::{
+        FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke, go_on, prepare,
+    },
     webhooks::webhook_secret_pepper,
     world::World,
 };

@@ -9,7 +9,7 @@ mod quotas;
 
 use std::sync::Arc;
 
-use audit::{Target, TargetKind};
+use audit::{Receipt, Target, TargetKind};
 use ids::{EventId, OrgId};
 use keys::{HeldKey, Partner, PartnerKey};
 use orgs::{
@@ -44,10 +44,10 @@ pub(crate) struct Creation {
 /// What has become of a creation.
 #[derive(Debug)]
 pub(crate) enum Created {
-    /// It is on record, and in the hands of a worker if it was handed over.
-    Done(Box<Done<Org>>, bool),
-    /// It was refused, and that is on record.
-    Refused(Error),
+    /// It is on record by this event, and in the hands of a worker if it was handed over.
+    Done(Box<Done<Org>>, bool, Receipt),
+    /// It was refused, and that is on record by this event.
+    Refused(Error, Receipt),
     /// It must go alone, and nothing has been done yet.
     Alone,
 }
@@ -95,12 +95,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if alone {
             return self.create_alone(context, draft, render).await;
         }
-        let event = self.world.id();
         let creation = Creation {
             context: context.clone(),
             draft: draft.clone(),
             id: self.world.id(),
-            event,
+            event: self.world.id(),
         };
         let (db, world) = (self.db.clone(), self.world.clone());
         let workshop = Arc::clone(&self.workshop);
@@ -112,22 +111,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let created = self.creations.run(creation, self.db.together(), create);
         let (created, ()) = tokio::join!(created, self.note_use(context));
         let outcome = match created {
-            Ok(Created::Done(done, handed_over)) => {
+            Ok(Created::Done(done, handed_over, receipt)) => {
                 if !handed_over {
                     self.due.notify_one();
                 }
-                Ok(Ok(*done))
+                Ok((receipt, Ok(*done)))
             }
-            Ok(Created::Refused(error)) => Ok(Err(error)),
+            Ok(Created::Refused(error, receipt)) => Ok((receipt, Err(error))),
             Ok(Created::Alone) => return self.create_alone(context, draft, render).await,
             Err(error) => Err(error),
         };
-        let Answer { value, status, .. } = self.conclude(context, event, outcome).await?;
-        Ok(Answer {
-            value: render(&value),
-            status,
-            event,
-        })
+        let answer = self.conclude(context, outcome).await?;
+        Ok(answer.map(|org| render(&org)))
     }
 
     /// Waits until no other creation that goes alone is counted for the same partner: they would wait for

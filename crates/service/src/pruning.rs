@@ -1,44 +1,39 @@
-//! Deleting old events from the audit log, as the operator asks for by the command line.
+//! Deleting old events from the audit log: as the operator asks for by the command line, or because
+//! they are older than they are to be kept.
 
-use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
-use ids::Ulid;
-use stores::{Database, StoreError};
+use audit::{Action, Actor, AuditStore as _, Event, Outcome, Target, TargetKind};
+use ids::{EventId, Ulid};
+use stores::{Database, StoreError, Transaction};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::World;
+use crate::{SystemUser, World};
 
 /// How much is looked at in one transaction, so that whoever else writes waits for moments only.
 const PART: usize = 32;
 
 /// A pruning on its way. It works in parts, each a transaction of its own, and is on record with what
-/// it has deleted so far from the first part on.
+/// it has deleted so far from the first part on. Readers see that once it is done, or has been cut off.
 #[derive(Debug)]
 pub struct Pruning {
+    world: World,
     before: OffsetDateTime,
-    /// Tells of it; its count goes on with each part.
-    event: Event,
+    by: Option<SystemUser>,
+    /// The open event that tells of the parts so far.
+    record: Option<EventId>,
     deleted: u64,
     reached: Option<Ulid>,
 }
 
 impl Pruning {
-    /// One that will delete the events from before this time, which is not ahead of the world's.
+    /// One that will delete the events from before this time, which is not ahead of the world's. One
+    /// that a user of the system has asked for is on record even when there was nothing to delete.
     #[must_use]
-    pub fn new(world: &World, before: OffsetDateTime) -> Self {
-        let event = Event {
-            id: world.id(),
-            occurred_at: world.now(),
-            actor: Actor::System { partner_id: None },
-            action: Action::AuditPrune,
-            target: Target::all(TargetKind::AuditLog),
-            org_id: None,
-            outcome: Outcome::Success,
-            request: None,
-            details: Details::new(),
-        };
+    pub fn new(world: &World, before: OffsetDateTime, by: Option<SystemUser>) -> Self {
         Self {
+            world: world.clone(),
             before,
-            event,
+            by,
+            record: None,
             deleted: 0,
             reached: None,
         }
@@ -50,18 +45,24 @@ impl Pruning {
     /// When storage can't do this part; those before it stay done.
     pub async fn part<D: Database>(&mut self, db: &D) -> Result<bool, StoreError> {
         let (before, reached, so_far) = (self.before, self.reached, self.deleted);
-        let event = self.event.clone();
-        let pruned = db
+        let (record, by, world) = (self.record, self.by.clone(), self.world.clone());
+        let (deleted, next, record) = db
             .write(move |tx| {
                 let pruned = tx.events_prune(before, reached, PART)?;
                 let deleted = so_far.saturating_add(count(pruned.deleted));
-                tx.event_fold(&counted(&event, before, deleted))?;
-                Ok::<_, StoreError>(pruned)
+                if let Some(record) = record {
+                    tx.event_unfold(record)?;
+                }
+                let mut open = None;
+                if deleted > 0 || by.is_some() {
+                    let event = event(&world, before, deleted, by.as_ref());
+                    open = put_on_record(tx, event, pruned.next.is_some())?;
+                }
+                Ok::<_, StoreError>((deleted, pruned.next, open))
             })
             .await?;
-        self.deleted = self.deleted.saturating_add(count(pruned.deleted));
-        self.reached = pruned.next;
-        Ok(pruned.next.is_some())
+        (self.deleted, self.reached, self.record) = (deleted, next, record);
+        Ok(next.is_some())
     }
 
     /// How many events have been deleted.
@@ -77,14 +78,40 @@ impl Pruning {
     }
 }
 
+/// Writes the event of a pruning, open while there is more to do; then its id comes back.
+fn put_on_record<T: Transaction>(
+    tx: &mut T,
+    event: Event,
+    more: bool,
+) -> Result<Option<EventId>, StoreError> {
+    if !more {
+        tx.event_insert(&event)?;
+        return Ok(None);
+    }
+    let id = event.id;
+    tx.event_fold(&event.opened())?;
+    Ok(Some(id))
+}
+
 fn count(events: usize) -> u64 {
     u64::try_from(events).unwrap_or(u64::MAX)
 }
 
-fn counted(event: &Event, before: OffsetDateTime, deleted: u64) -> Event {
-    let mut event = event.clone();
+fn event(world: &World, before: OffsetDateTime, deleted: u64, by: Option<&SystemUser>) -> Event {
+    let stamp = world.stamp();
+    let mut details = by.map(SystemUser::details).unwrap_or_default();
     let before = before.format(&Rfc3339).unwrap_or_default();
-    event.details.insert("before".to_owned(), before.into());
-    event.details.insert("deleted".to_owned(), deleted.into());
-    event
+    details.insert("before".to_owned(), before.into());
+    details.insert("deleted".to_owned(), deleted.into());
+    Event {
+        id: stamp.id,
+        occurred_at: stamp.at,
+        actor: Actor::System { partner_id: None },
+        action: Action::AuditPrune,
+        target: Target::all(TargetKind::AuditLog),
+        org_id: None,
+        outcome: Outcome::Success,
+        request: None,
+        details,
+    }
 }

@@ -10,13 +10,20 @@ use std::{
 };
 
 use api::ErrorCode;
-use audit::{AuditStore as _, Event};
+use audit::Event;
 use ids::{EventId, Ulid};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, Transaction};
 use tokio::time::Instant;
 
-use crate::{Context, Service, audited::refused_event};
+use crate::{Context, Service, World, audited::refused_event};
+
+/// For how long after its first refusal an event may be counted on; later ones need another event.
+const COUNTED_AT_MOST: time::Duration = time::Duration::milliseconds(1500);
+
+/// How long after its first refusal an event that is still open will not change any more: the process
+/// that counted is gone. So whoever stays [`audit::LAG`] behind sees no event change.
+pub const OPEN_AT_MOST: time::Duration = time::Duration::milliseconds(1750);
 
 /// How many refusals of a key that can't be used have events of their own within [`UNFOLDED_WINDOW`].
 const UNFOLDED: usize = 60;
@@ -65,6 +72,17 @@ struct Folded {
     count: u64,
     /// How many of them are on record.
     recorded: u64,
+    /// Whether the event is on record for good; what is counted then needs another one.
+    closed: bool,
+}
+
+/// What is to be written of a folded event.
+#[derive(Clone, Debug)]
+struct Pending {
+    refused: Refused,
+    folded: Folded,
+    /// Whether its second is over, so that no more can come.
+    is_over: bool,
 }
 
 impl Refusals {
@@ -74,10 +92,11 @@ impl Refusals {
         &self,
         context: &Context,
         code: ErrorCode,
-        id: impl FnOnce() -> EventId,
+        world: &World,
     ) -> Option<EventId> {
-        let second = context.call.at.unix_timestamp();
         let mut state = self.lock();
+        // Within the lock: nothing is counted in a second that was found to be over.
+        let second = world.now().unix_timestamp();
         let State {
             open, len, counts, ..
         } = &mut *state;
@@ -99,13 +118,16 @@ impl Refusals {
             counts.lost += 1;
             return None;
         }
-        let event = refused_event(context, id(), code);
-        let id = event.id;
+        let stamp = world.stamp();
+        let id = stamp.id;
+        let mut event = refused_event(context, id, code);
+        event.occurred_at = stamp.at;
         open.push(Folded {
             second,
             event,
             count: 1,
             recorded: 0,
+            closed: false,
         });
         *len += 1;
         Some(id)
@@ -137,13 +159,20 @@ impl Refusals {
         self.lock().counts
     }
 
-    fn unrecorded(&self) -> Vec<(Refused, Folded)> {
+    /// What is to be written: new counts, and the ends of seconds.
+    fn pending(&self, world: &World) -> Vec<Pending> {
         let state = self.lock();
+        let now = world.now().unix_timestamp();
         let mut pending = Vec::new();
         for (refused, open) in &state.open {
             for folded in open {
-                if folded.recorded < folded.count {
-                    pending.push((*refused, folded.clone()));
+                let is_over = folded.second != now;
+                if folded.recorded < folded.count || (is_over && !folded.closed) {
+                    pending.push(Pending {
+                        refused: *refused,
+                        folded: folded.clone(),
+                        is_over,
+                    });
                 }
             }
         }
@@ -151,24 +180,24 @@ impl Refusals {
     }
 
     /// Notes what is on record.
-    fn recorded(&self, written: &[(Refused, Folded)]) {
+    fn recorded(&self, written: &[Pending]) {
         let mut state = self.lock();
-        for (refused, written) in written {
-            let open = state.open.get_mut(refused);
+        for it in written {
+            let open = state.open.get_mut(&it.refused);
             let mut open = open.into_iter().flatten();
-            if let Some(folded) = open.find(|folded| folded.event.id == written.event.id) {
-                folded.recorded = written.count;
+            if let Some(folded) = open.find(|folded| folded.event.id == it.folded.event.id) {
+                folded.recorded = it.folded.count;
+                folded.closed |= it.is_over;
             }
         }
     }
 
-    /// Forgets the seconds that are over and wholly on record, and keys that have been quiet.
-    fn forget(&self, now: i64) {
+    /// Forgets what is on record for good, and keys that have been quiet.
+    fn forget(&self) {
         let mut state = self.lock();
         let mut len = 0;
         state.open.retain(|_, open| {
-            // A call may still be on its way with the second before this one.
-            open.retain(|folded| folded.recorded < folded.count || folded.second + 2 > now);
+            open.retain(|folded| folded.recorded < folded.count || !folded.closed);
             len += open.len();
             !open.is_empty()
         });
@@ -190,19 +219,19 @@ fn is_outdated(at: Instant, now: Instant) -> bool {
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Writes the folded refusals to the audit log. Called several times a second, it keeps each of
-    /// them durable within one.
+    /// them durable within one. They can be listed once their second is over.
     ///
     /// # Errors
     /// When storage can't take them; they are kept for the next time.
     pub async fn record_refusals(&self) -> Result<(), StoreError> {
-        for batch in self.refusals.unrecorded().chunks(BATCH) {
-            let events: Vec<Event> = batch.iter().map(|(_, folded)| counted(folded)).collect();
+        for batch in self.refusals.pending(&self.world).chunks(BATCH) {
+            let (world, writes) = (self.world.clone(), batch.to_vec());
             self.db
-                .write(move |tx| events.iter().try_for_each(|event| tx.event_fold(event)))
+                .write(move |tx| writes.iter().try_for_each(|it| it.write(tx, &world)))
                 .await?;
             self.refusals.recorded(batch);
         }
-        self.refusals.forget(self.world.now().unix_timestamp());
+        self.refusals.forget();
         Ok(())
     }
 
@@ -213,10 +242,35 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-fn counted(folded: &Folded) -> Event {
-    let mut event = folded.event.clone();
-    event
-        .details
-        .insert("count".to_owned(), folded.count.into());
+impl Pending {
+    fn write<T: Transaction>(&self, tx: &mut T, world: &World) -> Result<(), StoreError> {
+        let folded = &self.folded;
+        let event = &folded.event;
+        if folded.closed || world.now() - event.occurred_at > COUNTED_AT_MOST {
+            // Storage has failed for a while. Who follows the log has seen the event as it is, or has
+            // seen that it is not there: what is left gets one of its own, which tells the id that the
+            // answers have named.
+            let left = folded.count.saturating_sub(folded.recorded);
+            if left > 0 {
+                let named = event.id.to_string();
+                let mut event = event.clone();
+                event.details.insert("answered_as".to_owned(), named.into());
+                let late = Event {
+                    id: world.id(),
+                    occurred_at: world.now(),
+                    ..counted(&event, left)
+                };
+                tx.event_insert(&late)?;
+            }
+            return Ok(());
+        }
+        let event = counted(event, folded.count);
+        tx.event_fold(&if self.is_over { event } else { event.opened() })
+    }
+}
+
+fn counted(event: &Event, count: u64) -> Event {
+    let mut event = event.clone();
+    event.details.insert("count".to_owned(), count.into());
     event
 }

@@ -1,7 +1,10 @@
 //! What a server and the command line do to a database before and beside serving.
 
-use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
-use ids::{AdminKeyId, Name};
+use audit::{
+    Action, Actor, AuditQueries as _, AuditSight, Details, Event, EventFilter, Outcome, Target,
+    TargetKind,
+};
+use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
 use keys::{
     AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
 };
@@ -36,6 +39,43 @@ pub struct FirstStart {
     pub admin_key: Option<PlainKey>,
 }
 
+/// Who used the command line.
+#[derive(Clone, Debug)]
+pub struct SystemUser {
+    /// The name of the user, as the system knows it.
+    pub name: String,
+    /// The name of the machine.
+    pub host: String,
+}
+
+impl SystemUser {
+    /// What the events of its doing tell of it.
+    pub(crate) fn details(&self) -> Details {
+        let mut details = Details::new();
+        details.insert("system_user".to_owned(), self.name.as_str().into());
+        details.insert("host".to_owned(), self.host.as_str().into());
+        details
+    }
+}
+
+/// Has new ids rise above those of all events that are there, so that the log goes on where another
+/// process has ended, although the clock was set back since.
+///
+/// # Errors
+/// When the database fails.
+pub async fn go_on<D: Database>(db: &D, world: &World) -> Result<(), StoreError> {
+    let newest = PageRequest {
+        limit: 1,
+        after: None,
+    };
+    let all = EventFilter::all(AuditSight::All);
+    let page = db.read(move |view| view.events(&all, newest)).await?;
+    if let Some(event) = page.items.first() {
+        world.go_on_from(event.id.ulid());
+    }
+    Ok(())
+}
+
 /// Gets a migrated database ready to serve: the pepper is checked or noted, the operator's own admin
 /// key is put in force, and where there is no admin key at all, one is made.
 ///
@@ -65,7 +105,7 @@ pub async fn prepare<D: Database>(
             },
         }),
     };
-    let scribe = Scribe(world.clone());
+    let scribe = Scribe(world.clone(), None);
     let made = db
         .write(move |tx| -> Result<bool, SetupError> {
             check_pepper(tx, &checks)?;
@@ -96,6 +136,7 @@ pub async fn admin_key_create<D: Database>(
     world: &World,
     peppers: &Peppers,
     name: Name,
+    by: SystemUser,
 ) -> Result<(AdminKey, PlainKey), SetupError> {
     let secret = world.key(KeyKind::Admin);
     let prepared = Prepared {
@@ -103,7 +144,7 @@ pub async fn admin_key_create<D: Database>(
         digest: peppers.digest(&secret),
     };
     let key = prepared.key.clone();
-    let scribe = Scribe(world.clone());
+    let scribe = Scribe(world.clone(), Some(by));
     let current: Vec<String> = peppers.check_values().take(1).collect();
     db.write(move |tx| -> Result<(), SetupError> {
         check_pepper(tx, &current)?;
@@ -121,8 +162,9 @@ pub async fn admin_key_revoke<D: Database>(
     db: &D,
     world: &World,
     id: AdminKeyId,
+    by: SystemUser,
 ) -> Result<bool, StoreError> {
-    let scribe = Scribe(world.clone());
+    let scribe = Scribe(world.clone(), Some(by));
     db.write(move |tx| scribe.revoke(tx, id)).await
 }
 
@@ -229,8 +271,8 @@ fn end_settings_keys<T: Transaction>(
     Ok(())
 }
 
-/// Writes the events of what the program itself does to admin keys.
-struct Scribe(World);
+/// Writes the events of what the program itself does to admin keys, and for whom.
+struct Scribe(World, Option<SystemUser>);
 
 impl Scribe {
     fn revoke<T: Transaction>(&self, tx: &mut T, id: AdminKeyId) -> Result<bool, StoreError> {
@@ -247,7 +289,7 @@ impl Scribe {
         action: Action,
         id: AdminKeyId,
     ) -> Result<(), StoreError> {
-        tx.event_insert(&Event {
+        let event = Event {
             id: self.0.id(),
             occurred_at: self.0.now(),
             actor: Actor::System { partner_id: None },
@@ -256,7 +298,8 @@ impl Scribe {
             org_id: None,
             outcome: Outcome::Success,
             request: None,
-            details: Details::new(),
-        })
+            details: self.1.as_ref().map(SystemUser::details).unwrap_or_default(),
+        };
+        tx.event_insert(&event).map(drop)
     }
 }

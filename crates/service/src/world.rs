@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ids::{Sequence, TypedId};
+use audit::{Stamp, Stamper};
+use ids::{Sequence, TypedId, Ulid};
 use keys::{KeyKind, Peppers, PlainKey};
 use rand_core::{CryptoRng, Rng as _};
 use time::{Duration, OffsetDateTime};
@@ -29,8 +30,14 @@ impl Percent {
     }
 }
 
+/// How far the times of events stand still after the clock was set back, until it has caught up; when it
+/// was set back further, they go back with it.
+const ABSORBED: Duration = Duration::MINUTE;
+
 struct Chance {
     sequence: Sequence,
+    /// The time of the last event.
+    last_event: OffsetDateTime,
     random: Box<dyn CryptoRng + Send>,
 }
 
@@ -42,6 +49,7 @@ impl World {
     ) -> Self {
         let chance = Chance {
             sequence: Sequence::new(),
+            last_event: OffsetDateTime::UNIX_EPOCH,
             random: Box::new(random),
         };
         Self {
@@ -61,11 +69,49 @@ impl World {
     /// A new id; ids of one process rise.
     #[must_use]
     pub fn id<I: TypedId>(&self) -> I {
-        let ms = u64::try_from(self.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        let ms = milliseconds(self.now());
         // A panic while the lock was held left nothing half done that matters to the next id.
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        let Chance { sequence, random } = &mut *chance;
+        let Chance {
+            sequence, random, ..
+        } = &mut *chance;
         sequence.next(ms, random)
+    }
+
+    /// The id and the time of an event that is about to be committed. Both only ever rise, but for times
+    /// after the clock was set back by more than a minute.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        // Within the lock, so that of two stamps the one with the lower id has the earlier time.
+        let now = self.now();
+        let Chance {
+            sequence,
+            random,
+            last_event,
+        } = &mut *chance;
+        if *last_event <= now || *last_event - now > ABSORBED {
+            *last_event = now;
+        }
+        Stamp {
+            id: sequence.next(milliseconds(now), random),
+            at: *last_event,
+        }
+    }
+
+    /// [`World::stamp`], for a store.
+    #[must_use]
+    pub fn stamper(&self) -> Stamper {
+        let world = self.clone();
+        Arc::new(move || world.stamp())
+    }
+
+    /// Has all ids from now on be above this one, so that a process goes on where another one ended,
+    /// although the clock was set back.
+    pub fn go_on_from(&self, id: Ulid) {
+        let ms = milliseconds(self.now());
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        chance.sequence.go_on_from(id, ms);
     }
 
     /// A part of a whole, by chance.
@@ -100,8 +146,57 @@ impl World {
     }
 }
 
+fn milliseconds(time: OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+}
+
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("World")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::{clock::START, random::SeededRandom};
+
+    use super::*;
+
+    /// How many seconds after the start the clock stands, and what the events then tell.
+    #[track_caller]
+    fn check(clock: &[i64], expect: &[i64]) {
+        let now = Arc::new(Mutex::new(START));
+        let told = Arc::clone(&now);
+        let world = World::new(move || *told.lock().unwrap(), SeededRandom::new(1));
+        let stamps: Vec<Stamp> = clock
+            .iter()
+            .map(|&seconds| {
+                *now.lock().unwrap() = START + Duration::seconds(seconds);
+                world.stamp()
+            })
+            .collect();
+        assert!(stamps.is_sorted_by(|one, other| one.id < other.id));
+        let times: Vec<i64> = stamps
+            .iter()
+            .map(|stamp| (stamp.at - START).whole_seconds())
+            .collect();
+        assert_eq!(times, expect, "{clock:?}");
+    }
+
+    #[test]
+    fn times_stand_still_for_a_minute_after_the_clock_was_set_back_and_ids_rise() {
+        check(&[0, 1, 2], &[0, 1, 2]);
+        check(&[100, 98, 99, 101], &[100, 100, 100, 101]);
+        check(&[100, 40, 50, 101], &[100, 100, 100, 101]);
+        check(&[100_000, 10, 11, 100_000], &[100_000, 10, 11, 100_000]);
+    }
+
+    #[test]
+    fn ids_go_on_from_another_process() {
+        let world = World::new(|| START, SeededRandom::new(1));
+        let ahead = Ulid::from_parts(milliseconds(START) + 5000, 0);
+        world.go_on_from(ahead);
+        let stamp = world.stamp();
+        assert!(stamp.id.ulid() > ahead && stamp.at == START);
     }
 }

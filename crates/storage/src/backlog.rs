@@ -9,8 +9,11 @@ use std::{
 };
 
 use audit::{Event, Outcome};
+use ids::EventId;
 use stores::StoreError;
 use tokio::sync::oneshot;
+
+use crate::stamps::{Deadline, Stamps};
 
 /// How old an event that is not yet durable may be for another one's answer to leave before it is.
 ///
@@ -34,8 +37,8 @@ pub enum AuditMode {
 
 /// Who is told what became of an event.
 pub(crate) enum Told {
-    /// Someone who waits for it.
-    Caller(oneshot::Sender<Result<(), StoreError>>),
+    /// Someone who waits for it, and is told its id.
+    Caller(oneshot::Sender<Result<EventId, StoreError>>),
     /// Nobody: the answer has left. The event was queued at this time.
     Nobody(Instant),
 }
@@ -50,6 +53,7 @@ impl Told {
 /// What waits, of that for which nobody waits.
 pub(crate) struct Backlog {
     mode: AuditMode,
+    stamps: Stamps,
     waiting: Mutex<Waiting>,
     lost: AtomicU64,
 }
@@ -63,9 +67,16 @@ struct Waiting {
 }
 
 impl Backlog {
+    /// Of events that keep their ids and times.
+    #[cfg(test)]
     pub(crate) fn new(mode: AuditMode) -> Arc<Self> {
+        Self::stamping(mode, Stamps::default())
+    }
+
+    pub(crate) fn stamping(mode: AuditMode, stamps: Stamps) -> Arc<Self> {
         Arc::new(Self {
             mode,
+            stamps,
             waiting: Mutex::new(Waiting {
                 events: 0,
                 since: Instant::now(),
@@ -80,17 +91,21 @@ impl Backlog {
         self.mode == AuditMode::Relaxed
     }
 
+    pub(crate) const fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+
     /// How many events were never made durable although their calls had been answered.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
     /// Whether the event's call may be answered before it is durable: who is to be told of it, and
-    /// what that one waits for.
+    /// what that one waits for. The answer names the event, so then it is stamped now.
     pub(crate) fn admit(
         &self,
-        event: &Event,
-    ) -> (Told, Option<oneshot::Receiver<Result<(), StoreError>>>) {
+        event: &mut Event,
+    ) -> (Told, Option<oneshot::Receiver<Result<EventId, StoreError>>>) {
         // What is appended and succeeded is a question's; changes are written with their events.
         if self.mode == AuditMode::Relaxed && event.outcome == Outcome::Success {
             let now = Instant::now();
@@ -103,6 +118,7 @@ impl Backlog {
                 && now.duration_since(waiting.since) <= MOST_AHEAD
             {
                 waiting.events += 1;
+                self.stamps.stamp(event);
                 return (Told::Nobody(now), None);
             }
         }
@@ -171,12 +187,35 @@ impl Appended {
         &self.events
     }
 
-    /// Tells what became of each.
-    pub(crate) fn answer(mut self, outcomes: impl Iterator<Item = Result<(), StoreError>>) {
+    /// The events one by one, each stamped when it comes unless an answer has named it already.
+    pub(crate) fn stamped(&mut self) -> impl Iterator<Item = &Event> {
+        let stamps = &self.backlog.stamps;
+        let pairs = self.events.iter_mut().zip(&self.told);
+        pairs.map(|(event, told)| {
+            if told.is_awaited() {
+                stamps.stamp(event);
+            }
+            &**event
+        })
+    }
+
+    /// Stamps all of them; by when they must be written.
+    pub(crate) fn stamp(&mut self) -> Deadline {
+        let deadline = self.backlog.stamps.deadline();
+        self.stamped().for_each(drop);
+        deadline
+    }
+
+    pub(crate) fn stamps(&self) -> &Stamps {
+        &self.backlog.stamps
+    }
+
+    /// Tells what became of each, and its id.
+    pub(crate) fn answer(mut self, outcomes: impl Iterator<Item = Result<EventId, StoreError>>) {
         self.tell(outcomes);
     }
 
-    fn tell(&mut self, outcomes: impl Iterator<Item = Result<(), StoreError>>) {
+    fn tell(&mut self, outcomes: impl Iterator<Item = Result<EventId, StoreError>>) {
         if self.told.is_empty() {
             return;
         }
@@ -212,14 +251,19 @@ mod tests {
     use super::*;
 
     /// Queues an event; whether its answer may leave at once.
-    fn queue(backlog: &Backlog, batch: &mut Appended, event: Event) -> bool {
-        let (told, answered) = backlog.admit(&event);
+    fn queue(backlog: &Backlog, batch: &mut Appended, mut event: Event) -> bool {
+        let (told, answered) = backlog.admit(&mut event);
         batch.push(Box::new(event), told);
         answered.is_none()
     }
 
-    fn failed() -> impl Iterator<Item = Result<(), StoreError>> {
+    fn failed() -> impl Iterator<Item = Result<EventId, StoreError>> {
         std::iter::repeat(Err(StoreError::Overloaded))
+    }
+
+    fn written() -> impl Iterator<Item = Result<EventId, StoreError>> {
+        let build = Build::new();
+        std::iter::repeat_with(move || Ok(build.id()))
     }
 
     #[test]
@@ -239,9 +283,9 @@ mod tests {
         sleep(MOST_AHEAD * 2);
         let mut second = batch();
         assert!(!queue(&backlog, &mut second, build.event(&key)));
-        first.answer(std::iter::repeat(Ok(())));
+        first.answer(written());
         assert!(queue(&backlog, &mut second, build.event(&key)));
-        second.answer(std::iter::repeat(Ok(())));
+        second.answer(written());
         assert_eq!(backlog.lost(), 0);
     }
 
@@ -259,7 +303,7 @@ mod tests {
         drop(dropped);
         let mut kept = batch();
         assert!(!queue(&backlog, &mut kept, build.event(&key)));
-        kept.answer(std::iter::repeat(Ok(())));
+        kept.answer(written());
         let mut dropped = batch();
         assert!(queue(&backlog, &mut dropped, build.event(&key)));
         drop(dropped);

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use audit::Event;
-use ids::KeyId;
+use audit::{Event, Stamper};
+use ids::{EventId, KeyId};
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 
@@ -24,6 +24,7 @@ use crate::{
     postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
     sqlite::SqliteWriter,
+    stamps::Stamps,
     url::{DatabaseUrl, Engine},
 };
 
@@ -114,7 +115,20 @@ impl SqlDatabase {
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open_with(url: &DatabaseUrl, options: Options) -> Result<Self, OpenError> {
-        Self::open_indexing(url, options, Sizes::USUAL)
+        Self::open_indexing(url, options, Sizes::USUAL, Stamps::default())
+    }
+
+    /// As [`SqlDatabase::open_with`]; events get their ids and times from the stamper, right before they
+    /// are committed.
+    ///
+    /// # Errors
+    /// When it can't be reached, or its migrations are not exactly those of this program.
+    pub fn open_stamping(
+        url: &DatabaseUrl,
+        options: Options,
+        stamper: Stamper,
+    ) -> Result<Self, OpenError> {
+        Self::open_indexing(url, options, Sizes::USUAL, Stamps::new(stamper))
     }
 
     /// As [`SqlDatabase::open_with`]; the audit log is indexed in pieces of these sizes.
@@ -122,10 +136,11 @@ impl SqlDatabase {
         url: &DatabaseUrl,
         options: Options,
         sizes: Sizes,
+        stamps: Stamps,
     ) -> Result<Self, OpenError> {
         pooler::refuse_transaction_pooling(url)?;
         migrations::check::<Reading>(url)?;
-        let backlog = Backlog::new(options.audit);
+        let backlog = Backlog::stamping(options.audit, stamps);
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
                 let processors = thread::available_parallelism().map_or(1, |n| n.get());
@@ -306,7 +321,7 @@ impl Database for SqlDatabase {
         self.0.together
     }
 
-    async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
+    async fn append(&self, event: Box<Event>) -> Result<EventId, StoreError> {
         let limit = self.0.timeout;
         match &self.0.writer {
             Writer::Sqlite(writer) => within(limit, writer.append(event)).await,

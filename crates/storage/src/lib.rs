@@ -45,6 +45,7 @@ mod schema;
 mod session;
 mod slugs;
 mod sqlite;
+mod stamps;
 mod steps;
 mod subscriptions;
 mod threads;

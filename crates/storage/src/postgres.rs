@@ -7,7 +7,7 @@ use std::{
 };
 
 use audit::Event;
-use ids::KeyId;
+use ids::{EventId, KeyId};
 use keys::KeyStore as _;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -22,6 +22,7 @@ use crate::{
     pool::Pool,
     queue::{Queue, Queued, queue},
     session::{Reading, Session, Writing},
+    stamps::Stamps,
     threads,
     url::DatabaseUrl,
 };
@@ -60,6 +61,7 @@ impl Queued for Job {
 pub(crate) struct PostgresWriter {
     pool: Pool<Writing>,
     jobs: Queue<Job>,
+    stamps: Stamps,
     /// Has one more with each transaction, which adds a segment at the most, or a few.
     news: News,
     _indexing: Indexing,
@@ -76,6 +78,7 @@ impl PostgresWriter {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, writers, false);
         let (jobs, waiting) = queue(Arc::clone(&backlog));
+        let stamps = backlog.stamps().clone();
         let news = News::default();
         let appender = Appender::new(url.clone(), events, backlog, Arc::clone(&news));
         threads::spawn("audit-events", move || appender.run(waiting))?;
@@ -83,6 +86,7 @@ impl PostgresWriter {
         Ok(Self {
             pool,
             jobs,
+            stamps,
             news,
             _indexing: indexing,
         })
@@ -101,9 +105,10 @@ impl PostgresWriter {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let stamps = self.stamps.clone();
         let written = self
             .pool
-            .run(move |sessions| transaction(sessions, &work))
+            .run(move |sessions| transaction(sessions, &work, &stamps))
             .await;
         self.news.fetch_add(1, Ordering::Relaxed);
         written
@@ -126,7 +131,7 @@ impl PostgresWriter {
         self.pool.run(note).await
     }
 
-    pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, event: Box<Event>) -> Result<EventId, StoreError> {
         self.jobs.append(event).await
     }
 
@@ -160,13 +165,14 @@ pub(crate) fn warn_when_few(session: &mut Session<Reading>, wanted: u8) {
 fn transaction<T, E: From<StoreError>>(
     sessions: &Connections<Writing>,
     work: &impl Fn(&mut Session<Writing>) -> Result<T, E>,
+    stamps: &Stamps,
 ) -> Result<T, E> {
     let mut attempt = 1;
     loop {
         let mut session = begin(sessions)?;
         session.forget_conflict();
         session.forget_events();
-        let outcome = session.guarded_with_events(work);
+        let outcome = session.guarded_with_events(work, stamps);
         if outcome.is_ok() || !session.forget_conflict() || attempt == ATTEMPTS {
             return outcome;
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use audit::Event;
+use ids::EventId;
 use stores::StoreError;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -103,9 +104,11 @@ impl<T: Queued> Queue<T> {
         sent.map_err(|_| StoreError::Unavailable(None))
     }
 
-    /// Has an event added: comes back when it is durable, or when its answer may leave before.
-    pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
-        let (told, answered) = self.shared.backlog.admit(&event);
+    /// Has an event added: comes back with its id when it is durable, or when its answer may leave
+    /// before.
+    pub(crate) async fn append(&self, mut event: Box<Event>) -> Result<EventId, StoreError> {
+        let (told, answered) = self.shared.backlog.admit(&mut event);
+        let id = event.id;
         if let Err(error) = self.send(T::event(event, told)) {
             if answered.is_none() {
                 self.shared.backlog.withdraw();
@@ -114,7 +117,7 @@ impl<T: Queued> Queue<T> {
         }
         match answered {
             Some(answered) => answered.await.unwrap_or(Err(StoreError::Unavailable(None))),
-            None => Ok(()),
+            None => Ok(id),
         }
     }
 

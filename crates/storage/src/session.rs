@@ -6,16 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use audit::Event;
+use audit::{Event, Receipt};
 use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
 use stores::StoreError;
 
 use crate::{
-    connection::AnyConnection, dialect, error, events, known_keys::KnownKeys, url::DatabaseUrl,
+    connection::AnyConnection,
+    dialect, error, events,
+    known_keys::KnownKeys,
+    stamps::{Stamps, Unwritten},
+    url::DatabaseUrl,
 };
 
 /// For how long a connection that has answered is taken to live.
 const FRESH: Duration = Duration::from_millis(250);
+
+/// For how long the server's clock is taken to run as ours does.
+const CLOCK_TTL: Duration = Duration::from_secs(60);
 
 /// The mode of a session that only asks.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +63,9 @@ pub struct Session<M> {
     conflict: bool,
     /// The events of this transaction's changes that are yet to be written. They are written when it
     /// ends, all at once; what is rolled back takes its own along.
-    events: Vec<Event>,
+    events: Vec<Unwritten>,
+    /// What the server's clock told, and when.
+    server_clock: Option<(i64, Instant)>,
     /// The keys that need not be read again.
     pub(crate) known_keys: KnownKeys,
     mode: PhantomData<fn() -> M>,
@@ -75,6 +84,7 @@ impl<M> Session<M> {
             spoiled: None,
             conflict: false,
             events: Vec::new(),
+            server_clock: None,
             known_keys: KnownKeys::default(),
             mode: PhantomData,
         })
@@ -131,8 +141,8 @@ impl<M> Session<M> {
     }
 
     /// The events of this transaction's changes that are yet to be written.
-    pub(crate) fn events_to_come(&self) -> &[Event] {
-        &self.events
+    pub(crate) fn events_to_come(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().map(|unwritten| &unwritten.event)
     }
 
     /// Asks several questions of one and the same state of the database. Within a transaction they
@@ -173,21 +183,23 @@ impl<M> Session<M> {
 
 impl Session<Writing> {
     /// Notes the event of a change, to be written when the transaction ends.
-    pub(crate) fn add_event(&mut self, event: &Event) -> Result<(), StoreError> {
+    pub(crate) fn add_event(&mut self, event: &Event) -> Result<Receipt, StoreError> {
         if let Some(error) = &self.spoiled {
             return Err(error.clone());
         }
-        if self.events.iter().rev().any(|other| other.id == event.id) {
+        let mut others = self.events.iter().rev();
+        if others.any(|other| other.event.id == event.id) {
             let error = events::twice();
             self.spoil(&error);
             return Err(error);
         }
-        self.events.push(event.clone());
-        Ok(())
+        let (unwritten, receipt) = Unwritten::new(event);
+        self.events.push(unwritten);
+        Ok(receipt)
     }
 
     /// The events that are yet to be written, from this place on; they are no longer.
-    pub(crate) fn take_events(&mut self, from: usize) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self, from: usize) -> Vec<Unwritten> {
         self.events.split_off(from.min(self.events.len()))
     }
 
@@ -243,11 +255,12 @@ impl Session<Writing> {
     pub(crate) fn guarded_with_events<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
+        stamps: &Stamps,
     ) -> Result<T, E> {
         let before = self.events.len();
         self.guarded(|session| {
             let value = work(session)?;
-            events::of_changes(session, before)?;
+            events::of_changes(session, before, stamps)?;
             Ok(value)
         })
     }
@@ -272,6 +285,35 @@ impl Session<Writing> {
     /// How many are open around the innermost.
     fn outer_depth(&mut self) -> u32 {
         self.connection.depth().saturating_sub(1)
+    }
+
+    /// The error of a transaction whose events have not been written in time. Like one with another in
+    /// its way, it may run again.
+    pub(crate) fn too_late(&mut self) -> StoreError {
+        self.conflict = true;
+        let error = StoreError::Overloaded;
+        self.spoil(&error);
+        error
+    }
+
+    /// What the server's clock will tell at that instant, in microseconds since 1970. It is asked once a
+    /// minute; on SQLite there is no other clock, and no bound.
+    pub(crate) fn server_micros(&mut self, at: Instant) -> Result<i64, StoreError> {
+        let known = self.server_clock;
+        let (told, when) = match known.filter(|(_, when)| when.elapsed() < CLOCK_TTL) {
+            Some(known) => known,
+            None => {
+                let told = self.run(dialect::segments::clock_micros)?;
+                *self.server_clock.insert((told, Instant::now()))
+            }
+        };
+        let ahead = at.saturating_duration_since(when).as_micros();
+        Ok(told.saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX)))
+    }
+
+    /// Has the server asked for its time once more.
+    pub(crate) const fn forget_server_clock(&mut self) {
+        self.server_clock = None;
     }
 
     /// Whether another transaction was in the way since the last call.

@@ -34,7 +34,7 @@ async fn append(db: &SqlDatabase) -> Result<(), StoreError> {
     /// One for all, for its ids are its own alone.
     static BUILD: LazyLock<Build> = LazyLock::new(Build::new);
     let event = BUILD.event(&BUILD.key(&BUILD.partner()));
-    db.append(Box::new(event)).await
+    db.append(Box::new(event)).await.map(drop)
 }
 
 async fn write(db: &SqlDatabase) -> Result<u64, StoreError> {

@@ -6,7 +6,7 @@
 use std::future::Future;
 
 use audit::{AuditQueries, AuditStore, Event};
-use ids::KeyId;
+use ids::{EventId, KeyId};
 use keys::{KeyQueries, KeyStore};
 use orgs::{OrgQueries, OrgStore};
 use time::OffsetDateTime;
@@ -105,14 +105,15 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// How many changes of different callers may be made in one transaction at the most.
     fn together(&self) -> usize;
 
-    /// Adds one audit event, alone; it is durable when this returns.
+    /// Adds one audit event, alone; it is durable when this returns. The id that it has got comes back.
     ///
     /// The same as a [`Database::write`] that does only this, and cheaper. The event comes in a box, for it
     /// goes to another thread and should not be copied on its way.
     ///
     /// # Errors
     /// When the event can't be made durable.
-    fn append(&self, event: Box<Event>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn append(&self, event: Box<Event>)
+    -> impl Future<Output = Result<EventId, StoreError>> + Send;
 
     /// Notes a use of a key, alone; it is durable when this returns.
     ///

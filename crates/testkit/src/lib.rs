@@ -11,3 +11,4 @@ pub mod memory;
 pub mod postgres;
 pub mod random;
 pub mod sqlite;
+pub mod tail;

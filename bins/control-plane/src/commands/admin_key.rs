@@ -4,11 +4,12 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use ids::{AdminKeyId, Name};
 use keys::KeyQueries as _;
+use service::World;
 use storage::SqlDatabase;
 use stores::Database as _;
 use time::format_description::well_known::Rfc3339;
 
-use super::{on_database, prepare::with_peppers, print, world};
+use super::{on_database, prepare::with_peppers, print, system_user};
 use crate::settings::Settings;
 
 #[derive(Subcommand)]
@@ -34,18 +35,21 @@ pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> 
         // A key may come before the first start. A database that is older is left to `migrate`.
         storage::migrate_if_empty(&settings.database_url)?;
     }
-    on_database(settings, async |db| match command {
-        AdminKeyCommand::Create { name } => create(settings, db, name).await,
+    on_database(settings, async |db, world| match command {
+        AdminKeyCommand::Create { name } => create(settings, (db, world), name).await,
         AdminKeyCommand::List => list(db).await,
-        AdminKeyCommand::Revoke { id } => revoke(db, &id).await,
+        AdminKeyCommand::Revoke { id } => revoke((db, world), &id).await,
     })
 }
 
-async fn create(settings: &Settings, db: &SqlDatabase, name: String) -> anyhow::Result<()> {
+async fn create(
+    settings: &Settings,
+    (db, world): (&SqlDatabase, &World),
+    name: String,
+) -> anyhow::Result<()> {
     let name = Name::new(name).context("--name")?;
-    let world = world();
     let (_, (key, secret)) = with_peppers(db, settings, async |peppers| {
-        service::admin_key_create(db, &world, peppers, name.clone()).await
+        service::admin_key_create(db, world, peppers, name.clone(), system_user()).await
     })
     .await
     .context("start the server first, or give the same settings as it has")?;
@@ -75,9 +79,9 @@ async fn list(db: &SqlDatabase) -> anyhow::Result<()> {
     print(&text)
 }
 
-async fn revoke(db: &SqlDatabase, id: &str) -> anyhow::Result<()> {
+async fn revoke((db, world): (&SqlDatabase, &World), id: &str) -> anyhow::Result<()> {
     let id: AdminKeyId = id.parse()?;
-    if service::admin_key_revoke(db, &world(), id).await? {
+    if service::admin_key_revoke(db, world, id, system_user()).await? {
         return print(&format!("{id} is revoked\n"));
     }
     match db.read(move |view| view.admin_key(id)).await? {

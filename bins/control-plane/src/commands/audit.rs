@@ -9,14 +9,14 @@ use anyhow::ensure;
 use api::EventView;
 use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
 use clap::Subcommand;
-use ids::{PageRequest, TypedId as _, Ulid};
+use ids::{EventId, PageRequest, TypedId as _, Ulid};
 use indicatif::{ProgressBar, ProgressStyle};
-use service::Pruning;
+use service::{Pruning, World};
 use storage::SqlDatabase;
 use stores::Database as _;
 use time::{Date, OffsetDateTime, macros::format_description};
 
-use super::{on_database, print, world};
+use super::{on_database, print, system_user};
 use crate::settings::Settings;
 
 /// How many events are held in memory at once.
@@ -35,18 +35,26 @@ pub enum AuditCommand {
         /// From this time or date on
         #[arg(long, value_parser = moment)]
         since: Option<OffsetDateTime>,
-        /// Before this time or date; without it, before now
+        /// Before this time or date; without it, before two seconds ago
         #[arg(long, value_parser = moment)]
         until: Option<OffsetDateTime>,
+        /// After this event, evt_…, in the order of the ids, which no clock disturbs
+        #[arg(long)]
+        after: Option<EventId>,
     },
 }
 
 /// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    on_database(settings, async |db| match command {
-        AuditCommand::Prune { before } => prune(db, before).await,
-        AuditCommand::Export { since, until } => {
-            export(db, since, until.unwrap_or_else(OffsetDateTime::now_utc)).await
+    on_database(settings, async |db, world| match command {
+        AuditCommand::Prune { before } => prune(db, world, before).await,
+        AuditCommand::Export {
+            since,
+            until,
+            after,
+        } => {
+            let until = end(world, until).await;
+            export(db, world, (since, until), after).await
         }
     })
 }
@@ -59,8 +67,29 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
     }
 }
 
-async fn prune(db: &SqlDatabase, before: OffsetDateTime) -> anyhow::Result<()> {
-    let world = world();
+/// Where an export ends: where the log stands still. An end that is nearly there is waited for, so that
+/// the next export can begin with it.
+async fn end(world: &World, until: Option<OffsetDateTime>) -> OffsetDateTime {
+    let now = world.now();
+    match until {
+        None => now - audit::LAG,
+        Some(until) if until > now => {
+            let end = now - audit::LAG;
+            tracing::warn!(
+                %end,
+                "--until is still to come; all up to this end is exported, and the next export begins there"
+            );
+            end
+        }
+        Some(until) => {
+            let left = until + audit::LAG - now;
+            tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+            until
+        }
+    }
+}
+
+async fn prune(db: &SqlDatabase, world: &World, before: OffsetDateTime) -> anyhow::Result<()> {
     ensure!(
         before <= world.now(),
         "--before: what is still to happen can't be pruned"
@@ -68,7 +97,7 @@ async fn prune(db: &SqlDatabase, before: OffsetDateTime) -> anyhow::Result<()> {
     let all = EventFilter::all(AuditSight::All);
     let oldest = page(db, &all, None, 1).await?;
     let way = Way::new(oldest.first(), before);
-    let mut pruning = Pruning::new(&world, before);
+    let mut pruning = Pruning::new(world, before, Some(system_user()));
     loop {
         let began = Instant::now();
         let more = pruning.part(db).await?;
@@ -85,17 +114,19 @@ async fn prune(db: &SqlDatabase, before: OffsetDateTime) -> anyhow::Result<()> {
 
 async fn export(
     db: &SqlDatabase,
-    since: Option<OffsetDateTime>,
-    until: OffsetDateTime,
+    world: &World,
+    (since, until): (Option<OffsetDateTime>, OffsetDateTime),
+    after: Option<EventId>,
 ) -> anyhow::Result<()> {
     let filter = EventFilter {
         since,
         until: Some(until),
+        open_before: Some(world.now() - service::OPEN_AT_MOST),
         ..EventFilter::all(AuditSight::All)
     };
     let mut output = BufWriter::new(stdout().lock());
     let mut way: Option<Way> = None;
-    let mut after = None;
+    let mut after = after.map(|id| id.ulid());
     loop {
         let events = page(db, &filter, after, PAGE).await?;
         let way = way.get_or_insert_with(|| Way::new(events.first(), until));
@@ -122,7 +153,7 @@ async fn export(
 }
 
 fn write(output: &mut impl Write, event: Event) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *output, &EventView::from(event))?;
+    serde_json::to_writer(&mut *output, &EventView::from(event.closed()))?;
     output.write_all(b"\n")
 }
 

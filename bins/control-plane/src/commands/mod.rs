@@ -10,7 +10,9 @@ mod prepare;
 mod serve;
 
 use std::{
+    env,
     ffi::OsString,
+    fs,
     io::{Write as _, stdout},
     time::Duration,
 };
@@ -20,7 +22,7 @@ use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use service::{Orphans, World};
+use service::{Orphans, SystemUser, World};
 use storage::SqlDatabase;
 use time::OffsetDateTime;
 
@@ -142,10 +144,10 @@ fn migrate(settings: &Settings) -> anyhow::Result<()> {
     )
 }
 
-/// Does a command's work on the database.
+/// Does a command's work on the database, also beside a server.
 fn on_database<T>(
     settings: &Settings,
-    work: impl AsyncFnOnce(&SqlDatabase) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&SqlDatabase, &World) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
@@ -154,7 +156,10 @@ fn on_database<T>(
             connections: settings.database_pool,
             ..storage::Options::default()
         };
-        work(&SqlDatabase::open_with(&settings.database_url, options)?).await
+        let world = world();
+        let db = SqlDatabase::open_stamping(&settings.database_url, options, world.stamper())?;
+        service::go_on(&db, &world).await?;
+        work(&db, &world).await
     });
     // A thread that waits for a silent server is not waited for.
     runtime.shutdown_background();
@@ -166,6 +171,24 @@ fn print(text: &str) -> anyhow::Result<()> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
+    }
+}
+
+/// Who uses the command line.
+fn system_user() -> SystemUser {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    // A user of a directory service is not in the file, and has its name in the environment.
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    let name = known.or_else(|| env::var("USER").ok());
+    let uname = rustix::system::uname();
+    SystemUser {
+        name: name.unwrap_or_else(|| format!("uid {uid}")),
+        host: uname.nodename().to_string_lossy().into_owned(),
     }
 }
 

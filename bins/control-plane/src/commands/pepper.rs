@@ -24,7 +24,7 @@ pub enum PepperCommand {
 
 /// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: &PepperCommand) -> anyhow::Result<()> {
-    on_database(settings, async |db| match command {
+    on_database(settings, async |db, _| match command {
         PepperCommand::Status => status(settings, db).await,
     })
 }

@@ -72,9 +72,10 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
         connect_now: true,
         ..storage::Options::default()
     };
-    let db = SqlDatabase::open_with(&settings.database_url, options)?;
     let world = world();
+    let db = SqlDatabase::open_stamping(&settings.database_url, options, world.stamper())?;
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
+        service::go_on(&db, &world).await?;
         service::prepare(&db, &world, peppers, settings.admin_key.as_ref(), orphans).await
     })
     .await?;
@@ -109,7 +110,11 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let background = Background::start(&app, HttpSender::new(settings.webhook_reach)?);
+    let retention = settings
+        .audit_retention_days
+        .map(|days| time::Duration::days(days.into()));
+    let sender = HttpSender::new(settings.webhook_reach)?;
+    let background = Background::start(&app, sender, retention);
     wait_for_readiness(&app).await;
     tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
     routes::router(&published)?;

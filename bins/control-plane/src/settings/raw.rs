@@ -122,6 +122,8 @@ raw_settings! {
         provisioner_env "provisioner-env" "MOLECULE_CP_PROVISIONER_ENV";
         /// What the audit log promises: strict or relaxed
         audit "audit" "MOLECULE_CP_AUDIT";
+        /// After how many days audit events are deleted; without it they are kept
+        audit_retention_days "audit-retention-days" "MOLECULE_CP_AUDIT_RETENTION_DAYS";
         /// How many changes to an SQLite file share a commit at the most; for measurements
         sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
         /// Whether webhooks may go to private and loopback addresses, and by http: true or false

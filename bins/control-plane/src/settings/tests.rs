@@ -62,6 +62,8 @@ fn what_is_wrong_is_named() {
     refused("database_pool = \"5\"", "from 6 to 255");
     refused("database_pool = \"256\"", "database_pool");
     refused("database_pool = \"many\"", "database_pool");
+    refused("audit_retention_days = \"0\"", "audit_retention_days");
+    refused("audit_retention_days = \"1.5\"", "audit_retention_days");
     refused("sqlite_batch = \"0\"", "sqlite_batch");
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
@@ -117,6 +119,15 @@ fn a_flag_outweighs_the_file_of_a_secret_in_the_file() {
     let file = raw::parse("admin_key_file = \"/nowhere\"").unwrap();
     let settings = Settings::new(flags.or(file)).unwrap();
     assert_eq!(settings.admin_key.unwrap().expose(), "k".repeat(32));
+}
+
+#[test]
+fn events_are_kept_for_ever_or_for_days() {
+    assert_eq!(settings("").unwrap().audit_retention_days, None);
+    let settings = settings("audit_retention_days = \"90\"").unwrap();
+    assert_eq!(settings.audit_retention_days, Some(90));
+    let text = settings.to_string();
+    assert!(text.contains("audit_retention_days = \"90\""), "{text}");
 }
 
 #[test]

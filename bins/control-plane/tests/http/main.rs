@@ -21,6 +21,7 @@ mod challenges;
 mod connections;
 mod endings;
 mod floods;
+mod following;
 mod health;
 mod history;
 mod key_orgs;

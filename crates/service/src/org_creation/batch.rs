@@ -80,8 +80,9 @@ fn create_together<T: Transaction>(
                     unheld(&org)
                 });
                 let done = done(org, &one.draft);
-                tx.event_insert(&done_event(&one.context, one.event, &done))?;
-                created.push(Created::Done(Box::new(done), handed_over));
+                let event = done_event(&one.context, one.event, &done);
+                let receipt = tx.event_insert(&event)?;
+                created.push(Created::Done(Box::new(done), handed_over, receipt));
                 continue;
             }
             Permitted::Yes(caller) => {
@@ -99,8 +100,9 @@ fn create_together<T: Transaction>(
             }
             Permitted::Full(_, error) | Permitted::No(error) => error,
         };
-        tx.event_insert(&refused_event(&one.context, one.event, refused.code()))?;
-        created.push(Created::Refused(refused));
+        let event = refused_event(&one.context, one.event, refused.code());
+        let receipt = tx.event_insert(&event)?;
+        created.push(Created::Refused(refused, receipt));
     }
     tx.orgs_insert(&new)?;
     let handed = new.into_iter().take(room);

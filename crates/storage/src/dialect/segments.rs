@@ -2,6 +2,7 @@
 
 use diesel::{
     QueryResult,
+    connection::SimpleConnection as _,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
@@ -10,7 +11,12 @@ use diesel::{
 };
 
 use super::{index, same};
-use crate::{connection::AnyConnection, events::Segment, schema::audit_segments};
+use crate::{
+    connection::AnyConnection,
+    events::Segment,
+    schema::{audit_segments, meta},
+    stamps::COMMIT_TIMEOUT_MS,
+};
 
 /// How long a subject is, in bytes.
 pub(super) const SUBJECT: usize = 17;
@@ -19,17 +25,37 @@ pub(super) const SUBJECT: usize = 17;
 /// it is there for all to see. SQLite gives numbers in the order of its commits.
 pub(super) const ADDING: i64 = 0x6d6f_6c5f_6164_6400;
 
-/// Adds a segment.
-pub(crate) fn insert(connection: &mut AnyConnection, segment: &Segment) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => Insert(segment).execute(postgres),
-        AnyConnection::Sqlite(sqlite) => Insert(segment).execute(sqlite),
-    }
-    .map(drop)
+/// The lock of whoever prunes a PostgreSQL database.
+const PRUNING: i64 = 0x6d6f_6c5f_7072_6e00;
+
+/// Adds a segment, unless PostgreSQL's clock is past `latest`, in microseconds since 1970, once the
+/// statement has come through all locks; whether it did.
+pub(crate) fn insert(
+    connection: &mut AnyConnection,
+    segment: &Segment,
+    latest: i64,
+) -> QueryResult<bool> {
+    let insert = Insert(segment, latest);
+    let added = match connection {
+        AnyConnection::Postgres(postgres) => insert.execute(postgres),
+        AnyConnection::Sqlite(sqlite) => insert.execute(sqlite),
+    };
+    Ok(added? > 0)
 }
 
-/// The insertion of a segment, whose number comes of itself.
-struct Insert<'a>(&'a Segment);
+/// What PostgreSQL's clock tells, in microseconds since 1970.
+pub(crate) fn clock_micros(connection: &mut AnyConnection) -> QueryResult<i64> {
+    match connection {
+        AnyConnection::Postgres(postgres) => diesel::select(diesel::dsl::sql::<BigInt>(
+            "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        ))
+        .get_result(postgres),
+        AnyConnection::Sqlite(_) => Ok(i64::MAX),
+    }
+}
+
+/// The insertion of a segment, whose number comes of itself, until a time.
+struct Insert<'a>(&'a Segment, i64);
 
 /// The insertion, the same on both engines but for what stands around the values.
 macro_rules! insertion {
@@ -59,7 +85,13 @@ impl QueryFragment<Pg> for Insert<'_> {
             " FROM pg_advisory_xact_lock_shared("
         );
         out.push_bind_param::<BigInt, i64>(&ADDING)?;
-        out.push_sql(")");
+        // From here to the end of the transaction.
+        out.push_sql("), set_config('idle_in_transaction_session_timeout', '");
+        out.push_sql(COMMIT_TIMEOUT_MS);
+        out.push_sql(
+            "', true) WHERE (extract(epoch FROM clock_timestamp()) * 1000000)::bigint <= ",
+        );
+        out.push_bind_param::<BigInt, i64>(&self.1)?;
         Ok(())
     }
 }
@@ -203,4 +235,37 @@ pub(crate) fn delete(
         index::uncover_above(connection, left)?;
     }
     Ok(())
+}
+
+/// The row of `meta` that tells how far ids run ahead of the times of their events, in hours.
+const AHEAD: &str = "audit_ids_ahead_hours";
+
+/// How far ids run ahead of the times of their events at the most, in hours.
+pub(crate) fn ahead_hours(connection: &mut AnyConnection) -> QueryResult<i64> {
+    let stored: Option<String> = meta::table
+        .filter(meta::name.eq(AHEAD))
+        .select(meta::value)
+        .first(connection)
+        .optional()?;
+    Ok(stored.and_then(|hours| hours.parse().ok()).unwrap_or(0))
+}
+
+/// Notes how far ids run ahead, unless it is as far already.
+pub(crate) fn raise_ahead_hours(connection: &mut AnyConnection, hours: i64) -> QueryResult<()> {
+    connection.batch_execute(&format!(
+        "INSERT INTO meta (name, value) VALUES ('{AHEAD}', '{hours}')
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value
+         WHERE CAST(meta.value AS BIGINT) < CAST(excluded.value AS BIGINT)"
+    ))
+}
+
+/// Waits until no other process prunes; so it stays until the transaction ends. On SQLite one process
+/// writes at a time.
+pub(crate) fn prune_alone(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => {
+            postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({PRUNING})"))
+        }
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
 }

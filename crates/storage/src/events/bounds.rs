@@ -1,12 +1,38 @@
 //! Within which ids the events are that a question is about.
 
-use audit::EventFilter;
-use ids::Ulid;
+use audit::{Event, EventFilter};
+use ids::{TypedId as _, Ulid};
 use time::{Duration, OffsetDateTime};
 
-/// How far the time in an event's id may be from the time at which it happened: ids only ever rise,
-/// so after the clock was set back they run ahead of it.
+/// How far the time in an event's id may be from the time at which it happened, where nothing else is
+/// on record.
 const ID_SLACK: Duration = Duration::hours(1);
+
+/// How far the times in events' ids run ahead of the times at which they happened: ids only ever rise,
+/// also after the clock was set back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead(Duration);
+
+impl Ahead {
+    /// What the database has on record, in hours.
+    pub(super) fn of_hours(hours: i64) -> Self {
+        Self(Duration::hours(hours).max(ID_SLACK))
+    }
+
+    /// The hours to put on record for some events, if there are any.
+    pub(super) fn hours_of(events: &[&Event]) -> Option<i64> {
+        let ahead = |event: &&Event| {
+            let id_ms = i128::from(event.id.ulid().timestamp_ms());
+            id_ms - event.occurred_at.unix_timestamp_nanos() / 1_000_000
+        };
+        let most = events.iter().map(ahead).max().unwrap_or(0);
+        // Well before the slack is used up, for it is looked up before the events are.
+        if most <= ID_SLACK.whole_milliseconds() / 2 {
+            return None;
+        }
+        i64::try_from(most / Duration::HOUR.whole_milliseconds() + 2).ok()
+    }
+}
 
 /// How far apart the first and the last id of a segment can be, so that a question about some ids
 /// need not look at all segments.
@@ -26,12 +52,12 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// Those that the filter's times allow.
-    pub(super) fn of(filter: &EventFilter) -> Self {
+    pub(super) fn of(filter: &EventFilter, ahead: Ahead) -> Self {
         Self {
             from: filter
                 .since
                 .map(|since| lowest(milliseconds(since.saturating_sub(ID_SLACK)))),
-            below: filter.until.map(lowest_after),
+            below: filter.until.map(|until| lowest_after(until, ahead)),
         }
     }
 
@@ -83,13 +109,13 @@ impl Bounds {
 }
 
 /// An id above that of every event that happened before this time.
-pub(super) fn lowest_after(time: OffsetDateTime) -> Ulid {
-    lowest(milliseconds(time.saturating_add(ID_SLACK)).saturating_add(1))
+pub(super) fn lowest_after(time: OffsetDateTime, ahead: Ahead) -> Ulid {
+    lowest(milliseconds(time.saturating_add(ahead.0)).saturating_add(1))
 }
 
 /// An id above the last of every segment that has events from before this time.
-pub(super) fn end_of_segments(time: OffsetDateTime) -> Ulid {
-    lowest(lowest_after(time).timestamp_ms() + MOST_SPAN_MS + 1)
+pub(super) fn end_of_segments(time: OffsetDateTime, ahead: Ahead) -> Ulid {
+    lowest(lowest_after(time, ahead).timestamp_ms() + MOST_SPAN_MS + 1)
 }
 
 fn milliseconds(time: OffsetDateTime) -> u64 {

@@ -10,12 +10,15 @@ mod segment;
 mod walk;
 mod write;
 
-use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned};
+use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned, Receipt};
 use ids::{EventId, Page, PageRequest, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use self::{bounds::Bounds, walk::End};
+use self::{
+    bounds::{Ahead, Bounds},
+    walk::End,
+};
 pub(crate) use self::{
     encode::Segment,
     row::EventRow,
@@ -26,6 +29,22 @@ use crate::{
     dialect,
     session::{Session, Writing},
 };
+
+/// Within which ids the events are that a filter may list.
+fn bounds_of<M>(session: &mut Session<M>, filter: &EventFilter) -> Result<Bounds, StoreError> {
+    // From below the usual slack is enough: ids never run behind.
+    let ahead = match filter.until {
+        Some(_) => ahead(session)?,
+        None => Ahead::of_hours(0),
+    };
+    Ok(Bounds::of(filter, ahead))
+}
+
+/// How far ids run ahead of times at the most.
+fn ahead<M>(session: &mut Session<M>) -> Result<Ahead, StoreError> {
+    let hours = session.run(dialect::segments::ahead_hours)?;
+    Ok(Ahead::of_hours(hours))
+}
 
 impl<M> AuditQueries for Session<M> {
     type Error = StoreError;
@@ -40,7 +59,7 @@ impl<M> AuditQueries for Session<M> {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
-        let bounds = Bounds::of(filter).and_below(page.after);
+        let bounds = bounds_of(self, filter)?.and_below(page.after);
         let most = page.limit.saturating_add(1);
         let events = walk::find(self, filter, bounds, End::Newest, most)?;
         Ok(Page::cut(events, page.limit))
@@ -51,7 +70,7 @@ impl<M> AuditQueries for Session<M> {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
-        let bounds = Bounds::of(filter).and_above(page.after);
+        let bounds = bounds_of(self, filter)?.and_above(page.after);
         let most = page.limit.saturating_add(1);
         let events = walk::find(self, filter, bounds, End::Oldest, most)?;
         Ok(Page::cut(events, page.limit))
@@ -59,13 +78,17 @@ impl<M> AuditQueries for Session<M> {
 }
 
 impl AuditStore for Session<Writing> {
-    fn event_insert(&mut self, event: &Event) -> Result<(), StoreError> {
+    fn event_insert(&mut self, event: &Event) -> Result<Receipt, StoreError> {
         self.add_event(event)
     }
 
     fn event_fold(&mut self, event: &Event) -> Result<(), StoreError> {
         let row = EventRow::from(event);
         self.run(|connection| dialect::event_fold(connection, &row))
+    }
+
+    fn event_unfold(&mut self, id: EventId) -> Result<(), StoreError> {
+        row::delete(self, &[id])
     }
 
     fn events_prune(

@@ -13,9 +13,9 @@ use crate::{dialect, session::Session};
 
 /// The event of this id. What this transaction has yet to write counts too.
 pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
-    let mut unwritten = session.events_to_come().iter();
-    if let Some(event) = unwritten.find(|event| event.id == id) {
-        return Ok(Some(event.clone()));
+    let unwritten = session.events_to_come().find(|event| event.id == id);
+    if let Some(event) = unwritten.cloned() {
+        return Ok(Some(event));
     }
     session.snapshot(|session| {
         if let Some(event) = row::one(session, id)? {

@@ -27,7 +27,9 @@ pub(super) fn prune(
 ) -> Result<Pruned, StoreError> {
     let limit = limit.max(1);
     let from = after.map_or(0, |id| second(id).saturating_add(1));
-    let to = second(bounds::end_of_segments(before));
+    session.run(dialect::segments::prune_alone)?;
+    let ahead = super::ahead(session)?;
+    let to = second(bounds::end_of_segments(before, ahead));
     let (segments, more_segments) =
         session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
     let mut deleted = 0;
@@ -39,7 +41,7 @@ pub(super) fn prune(
         }
     }
     session.run(dialect::index::drop_empty)?;
-    let rows = row::outdated(session, before, limit)?;
+    let rows = row::outdated(session, before, ahead, limit)?;
     row::delete(session, &rows)?;
     let last_row = rows.last().map(|id| id.ulid());
     let next = if more_segments {
@@ -85,7 +87,7 @@ fn prune_second(
         session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
         if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
-            session.run(|connection| dialect::segments::insert(connection, &rest))?;
+            session.run(|connection| dialect::segments::insert(connection, &rest, i64::MAX))?;
         }
     }
     Ok(deleted)

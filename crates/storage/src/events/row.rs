@@ -10,7 +10,7 @@ use ids::{EventId, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::bounds::{self, Bounds};
+use super::bounds::{self, Ahead, Bounds};
 use crate::{
     connection::AnyBackend,
     schema::audit_events,
@@ -21,6 +21,9 @@ use crate::{
 const PARTNER_KEY: &str = "partner_key";
 const ADMIN: &str = "admin";
 const SYSTEM: &str = "system";
+
+/// What the details of an open event have; a quotation mark within a value is escaped.
+const OPEN: &str = r#""open":true"#;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events)]
@@ -203,6 +206,14 @@ fn wanted<'a>(filter: &EventFilter, bounds: Bounds) -> Query<'a> {
     if let Some(until) = filter.until {
         query = query.filter(audit_events::occurred_at.lt(values::micros(until)));
     }
+    if let Some(before) = filter.open_before {
+        let open = format!("%{OPEN}%");
+        query = query.filter(
+            audit_events::occurred_at
+                .lt(values::micros(before))
+                .or(audit_events::details.not_like(open)),
+        );
+    }
     if let Some(from) = bounds.from {
         query = query.filter(audit_events::id.ge(text(from)));
     }
@@ -265,11 +276,12 @@ pub(super) fn oldest<M>(
 pub(super) fn outdated(
     session: &mut Session<Writing>,
     before: OffsetDateTime,
+    ahead: Ahead,
     most: usize,
 ) -> Result<Vec<EventId>, StoreError> {
     let query = audit_events::table
         .filter(audit_events::occurred_at.lt(values::micros(before)))
-        .filter(audit_events::id.lt(text(bounds::lowest_after(before))))
+        .filter(audit_events::id.lt(text(bounds::lowest_after(before, ahead))))
         .order(audit_events::id.asc())
         .limit(limit(most))
         .select(audit_events::id);

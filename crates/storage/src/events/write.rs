@@ -1,16 +1,21 @@
 //! Making events durable: what is committed together stands in the same segments.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use audit::Event;
-use ids::TypedId as _;
+use ids::{EventId, TypedId as _};
 use stores::StoreError;
 
-use super::{bounds::MOST_SPAN_MS, encode::Segment};
+use super::{
+    bounds::{Ahead, MOST_SPAN_MS},
+    encode::Segment,
+};
 use crate::{
+    backlog::Appended,
     dialect,
     error::EngineMessage,
     session::{Session, Writing},
+    stamps::{Deadline, Stamps},
 };
 
 /// How many events a segment has at the most.
@@ -22,22 +27,27 @@ pub(crate) fn twice() -> StoreError {
     StoreError::Engine(Arc::new(EngineMessage(message)))
 }
 
-/// Adds the events of this transaction's changes, and some that came by themselves; what became of
-/// each of the latter.
+/// Adds the events of this transaction's changes, and some that came by themselves and have to be
+/// written until `deadline`; what became of each of the latter, and its id.
 ///
 /// # Errors
 /// When nothing was added.
 pub(crate) fn together(
     session: &mut Session<Writing>,
-    appended: &[Box<Event>],
-) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-    let changes = session.take_events(0);
-    let of_changes = changes.iter().map(|event| (event, None));
+    appended: &Appended,
+    deadline: Deadline,
+) -> Result<Vec<Result<EventId, StoreError>>, StoreError> {
+    let mut changes = session.take_events(0);
+    for change in &mut changes {
+        change.stamp(appended.stamps());
+    }
+    let appended = appended.events();
+    let of_changes = changes.iter().map(|change| (&change.event, None));
     let alone = (0..).zip(appended).map(|(n, event)| (&**event, Some(n)));
     let mut all: Vec<(&Event, Option<usize>)> = of_changes.chain(alone).collect();
     // Of two with one id the change's comes first, for it can't be refused any more.
     all.sort_unstable_by_key(|(event, place)| (event.id, *place));
-    let mut outcomes: Vec<_> = appended.iter().map(|_| Ok(())).collect();
+    let mut outcomes: Vec<_> = appended.iter().map(|event| Ok(event.id)).collect();
     let mut sorted: Vec<&Event> = Vec::with_capacity(all.len());
     for (event, place) in all {
         if sorted.last().is_none_or(|last| last.id != event.id) {
@@ -48,34 +58,76 @@ pub(crate) fn together(
             return Err(twice());
         }
     }
-    insert(session, &sorted)?;
+    insert(session, &sorted, deadline)?;
     Ok(outcomes)
 }
 
-/// Adds events, each under a savepoint of its own; what became of each.
+/// Adds events, each under a savepoint or in a transaction of its own; what became of each, and its id.
 pub(crate) fn one_by_one(
     session: &mut Session<Writing>,
-    events: &[Box<Event>],
-) -> Vec<Result<(), StoreError>> {
+    appended: &mut Appended,
+) -> Vec<Result<EventId, StoreError>> {
+    let stamps = appended.stamps().clone();
+    let events = appended.stamped();
     events
-        .iter()
-        .map(|event| session.nested(|session| insert(session, &[&**event])))
+        .map(|event| {
+            let deadline = stamps.deadline();
+            session
+                .nested(|session| insert(session, &[event], deadline))
+                .map(|()| event.id)
+        })
         .collect()
 }
 
 /// Adds the events that this transaction's changes have left since there were `from` of them.
-pub(crate) fn of_changes(session: &mut Session<Writing>, from: usize) -> Result<(), StoreError> {
+pub(crate) fn of_changes(
+    session: &mut Session<Writing>,
+    from: usize,
+    stamps: &Stamps,
+) -> Result<(), StoreError> {
     let mut changes = session.take_events(from);
-    changes.sort_unstable_by_key(|event| event.id);
-    insert(session, &changes.iter().collect::<Vec<_>>())
+    let deadline = stamps.deadline();
+    for change in &mut changes {
+        change.stamp(stamps);
+    }
+    let mut events: Vec<&Event> = changes.iter().map(|change| &change.event).collect();
+    events.sort_unstable_by_key(|event| event.id);
+    insert(session, &events, deadline)
 }
 
 /// Adds events that are sorted by id, all or none.
-pub(super) fn insert(session: &mut Session<Writing>, sorted: &[&Event]) -> Result<(), StoreError> {
+fn insert(
+    session: &mut Session<Writing>,
+    sorted: &[&Event],
+    deadline: Deadline,
+) -> Result<(), StoreError> {
+    if let Some(hours) = Ahead::hours_of(sorted) {
+        session.run(|connection| dialect::segments::raise_ahead_hours(connection, hours))?;
+    }
     for events in cut(sorted) {
         if let Some(segment) = Segment::of(events)? {
-            session.run(|connection| dialect::segments::insert(connection, &segment))?;
+            insert_segment(session, &segment, deadline)?;
         }
+    }
+    Ok(())
+}
+
+fn insert_segment(
+    session: &mut Session<Writing>,
+    segment: &Segment,
+    deadline: Deadline,
+) -> Result<(), StoreError> {
+    let latest = match deadline {
+        None => i64::MAX,
+        Some(deadline) => session.server_micros(deadline)?,
+    };
+    if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        return Err(session.too_late());
+    }
+    if !session.run(|connection| dialect::segments::insert(connection, segment, latest))? {
+        // Its clock may have been set, too.
+        session.forget_server_clock();
+        return Err(session.too_late());
     }
     Ok(())
 }

@@ -38,7 +38,13 @@ const IDLE: Sizes = Sizes {
 fn busy<E: Engine>() -> Option<(SqlDatabase, DatabaseUrl, TempDir)> {
     let (url, folder) = E::empty()?;
     migrate(&url).unwrap();
-    let database = SqlDatabase::open_indexing(&url, Options::default(), SMALL).unwrap();
+    let database = SqlDatabase::open_indexing(
+        &url,
+        Options::default(),
+        SMALL,
+        crate::stamps::Stamps::default(),
+    )
+    .unwrap();
     Some((database, url, folder))
 }
 

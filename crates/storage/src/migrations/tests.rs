@@ -223,7 +223,9 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
         all.extend(events.clone());
         let written = database.write(move |tx| {
             use audit::AuditStore as _;
-            events.iter().try_for_each(|event| tx.event_insert(event))
+            events
+                .iter()
+                .try_for_each(|event| tx.event_insert(event).map(drop))
         });
         written.await.map_err(|error: StoreError| error).unwrap();
     }

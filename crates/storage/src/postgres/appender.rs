@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use audit::Event;
+use ids::EventId;
 use stores::StoreError;
 
 use super::{ATTEMPTS, Job, pause};
@@ -58,7 +58,7 @@ impl Appender {
                     Job::Settled(caller) => settled.push(caller),
                 }
             }
-            let outcomes = self.append(appended.events());
+            let outcomes = self.append(&mut appended);
             appended.answer(outcomes.into_iter());
             // Whoever has gone away needs no answer.
             for caller in settled {
@@ -67,37 +67,41 @@ impl Appender {
         }
     }
 
-    /// Adds events; what became of each.
-    fn append(&mut self, events: &[Box<Event>]) -> Vec<Result<(), StoreError>> {
-        if events.is_empty() {
+    /// Adds events; what became of each, and its id.
+    fn append(&mut self, appended: &mut Appended) -> Vec<Result<EventId, StoreError>> {
+        let count = appended.events().len();
+        if count == 0 {
             return Vec::new();
         }
-        // One statement is a transaction of its own, and spares two ways over the network.
-        let all = if events::fit_one_segment(events) {
-            self.attempt(|session| events::together(session, events))
-        } else {
-            self.attempt(|session| session.nested(|session| events::together(session, events)))
-        };
+        let all = self.attempt(|session| {
+            // It is stamped again for each attempt, on a connection that is there.
+            let deadline = appended.stamp();
+            // One statement is a transaction of its own, and spares two ways over the network.
+            if events::fit_one_segment(appended.events()) {
+                events::together(session, appended, deadline)
+            } else {
+                session.nested(|session| events::together(session, appended, deadline))
+            }
+        });
         let outcome = match all {
-            Err(error) if events.len() > 1 && !error.is_temporary() => {
-                // One of them is to blame; the others have done nothing wrong.
-                self.attempt(|session| {
-                    session.nested(|session| Ok(events::one_by_one(session, events)))
-                })
+            Err(error) if count > 1 && !error.is_temporary() => {
+                // One of them is to blame; the others have done nothing wrong. Each has a transaction
+                // of its own, for all of them together could take longer than their stamps are good.
+                self.attempt(|session| Ok(events::one_by_one(session, appended)))
             }
             all => all,
         };
         self.news.fetch_add(1, Ordering::Relaxed);
         outcome.unwrap_or_else(|error| {
-            tracing::error!(%error, events = events.len(), "audit events could not be written");
-            events.iter().map(|_| Err(error.clone())).collect()
+            tracing::error!(%error, events = count, "audit events could not be written");
+            std::iter::repeat_n(Err(error), count).collect()
         })
     }
 
     /// Does work on the session, again when another transaction was in its way.
     fn attempt<T>(
         &mut self,
-        work: impl Fn(&mut Session<Writing>) -> Result<T, StoreError>,
+        mut work: impl FnMut(&mut Session<Writing>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut attempt = 1;
         loop {

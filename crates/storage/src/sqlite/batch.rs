@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ids::EventId;
 use stores::StoreError;
 
 use super::{
@@ -20,7 +21,7 @@ pub(super) struct Batch {
     changes: bool,
     only_probes: bool,
     appended: Appended,
-    outcomes: Vec<Result<(), StoreError>>,
+    outcomes: Vec<Result<EventId, StoreError>>,
 }
 
 /// Why a batch was not written.
@@ -63,13 +64,17 @@ impl Batch {
     /// Does everything.
     pub(super) fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
         for work in &mut self.work {
-            if !work.run(session, way) {
+            if !work.run(session, way, self.appended.stamps()) {
                 return Err(Failed::Work);
             }
         }
+        // Whatever takes long comes before.
         self.outcomes = match way {
-            Way::Straight | Way::Guarded => events::together(session, self.appended.events())?,
-            Way::Apart => events::one_by_one(session, self.appended.events()),
+            Way::Straight | Way::Guarded => {
+                let deadline = self.appended.stamp();
+                events::together(session, &self.appended, deadline)?
+            }
+            Way::Apart => events::one_by_one(session, &mut self.appended),
         };
         Ok(())
     }
@@ -96,8 +101,12 @@ impl Committed for Batch {
             work.answer(outcome);
         }
         // When the transaction did not even begin, there are no outcomes.
-        let outcomes = self.outcomes.into_iter().chain(std::iter::repeat(Ok(())));
-        self.appended
-            .answer(outcomes.map(|own| own.and_then(|()| outcome.clone())));
+        let none = StoreError::Unavailable(None);
+        let outcomes = self.outcomes.into_iter().map(Some);
+        let outcomes = outcomes.chain(std::iter::repeat(None));
+        self.appended.answer(outcomes.map(|own| match own {
+            Some(own) => own.and_then(|id| outcome.clone().map(|()| id)),
+            None => Err(outcome.clone().err().unwrap_or_else(|| none.clone())),
+        }));
     }
 }

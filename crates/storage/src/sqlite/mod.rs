@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use audit::Event;
-use ids::KeyId;
+use ids::{EventId, KeyId};
 use keys::KeyStore as _;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -92,7 +92,7 @@ impl SqliteWriter {
             .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
     }
 
-    pub(crate) async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, event: Box<Event>) -> Result<EventId, StoreError> {
         self.jobs.append(event).await
     }
 
@@ -241,7 +241,7 @@ mod tests {
                 let id = partner.id;
                 let written = database.write(move |tx| {
                     tx.partner_insert(&partner)?;
-                    tx.event_insert(&event)
+                    tx.event_insert(&event).map(drop)
                 });
                 let written = written.await.is_ok();
                 let kept = database.read(move |view| view.partner(id)).await.unwrap();

@@ -8,6 +8,7 @@ use crate::{
     backlog::Told,
     queue::Queued,
     session::{Session, Writing},
+    stamps::Stamps,
 };
 
 /// Where an answer goes.
@@ -53,7 +54,7 @@ pub(super) enum Way {
 /// The closure of a transaction, whatever it returns.
 pub(super) trait Work: Send {
     /// Runs it and keeps what it returned; whether the transaction can go on.
-    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> bool;
+    fn run(&mut self, session: &mut Session<Writing>, way: Way, stamps: &Stamps) -> bool;
 
     /// Answers its caller, once it is known what became of the batch.
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>);
@@ -82,7 +83,7 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, session: &mut Session<Writing>, way: Way) -> bool {
+    fn run(&mut self, session: &mut Session<Writing>, way: Way, stamps: &Stamps) -> bool {
         // Nobody waits for it any more, and nothing of it has been done.
         if self.caller.is_closed() {
             return true;
@@ -91,9 +92,9 @@ where
         self.result = match way {
             Way::Straight => session.straight(&self.work).map(Ok),
             Way::Guarded => Some(savepoint(session).and_then(|()| session.guarded(&self.work))),
-            Way::Apart => {
-                Some(savepoint(session).and_then(|()| session.guarded_with_events(&self.work)))
-            }
+            Way::Apart => Some(
+                savepoint(session).and_then(|()| session.guarded_with_events(&self.work, stamps)),
+            ),
         };
         self.result.is_some()
     }

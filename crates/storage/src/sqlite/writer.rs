@@ -34,6 +34,9 @@ use crate::{
 /// How long the writer tries to empty the log before those who wait are told to come again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a batch runs whose events were not written in time.
+const ATTEMPTS: u32 = 3;
+
 /// The owner of the write connection.
 pub(super) struct Writer {
     url: DatabaseUrl,
@@ -105,12 +108,19 @@ impl Writer {
         }
         self.session.forget_events();
         let mut way = Way::Straight;
+        let mut attempt = 1;
+        self.session.forget_conflict();
         let outcome = loop {
             way = match self.session.nested(|session| batch.run(session, way)) {
                 Ok(()) => break Ok(()),
                 // Hardly any closure fails; the others have done nothing wrong.
                 Err(Failed::Work) => Way::Guarded,
                 // Somebody's event can't be written, and it is the same with that.
+                // The process was stopped between the stamps and the segments.
+                Err(Failed::Store(_)) if self.session.forget_conflict() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    way
+                }
                 Err(Failed::Store(error)) if way != Way::Apart && !error.is_temporary() => {
                     Way::Apart
                 }
@@ -180,6 +190,7 @@ mod tests {
     };
 
     use diesel::connection::SimpleConnection as _;
+    use ids::EventId;
     use keys::{KeyQueries as _, KeyStore as _};
     use testkit::build::Build;
     use tokio::sync::oneshot;
@@ -190,7 +201,7 @@ mod tests {
         migrate,
     };
 
-    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+    type Answer<T = ()> = oneshot::Receiver<Result<T, StoreError>>;
 
     fn batch_of(writer: &Writer, job: Job) -> Batch {
         Batch::new([job].into_iter(), Arc::clone(&writer.backlog))
@@ -206,13 +217,22 @@ mod tests {
     }
 
     /// A batch with an event alone, and where its answer comes.
-    fn new_event(writer: &Writer, build: &Build) -> (Batch, Answer) {
+    fn new_event(writer: &Writer, build: &Build) -> (Batch, Answer<EventId>) {
         let event = Box::new(build.event(&build.key(&build.partner())));
         let (caller, answer) = oneshot::channel();
-        (
-            batch_of(writer, Job::Event(event, Told::Caller(caller))),
-            answer,
-        )
+        let job = Job::Event(event, Told::Caller(caller));
+        (batch_of(writer, job), answer)
+    }
+
+    fn write(writer: &mut Writer, build: &Build, event: bool) -> Result<(), StoreError> {
+        if event {
+            let (batch, answer) = new_event(writer, build);
+            writer.write(batch);
+            return answer.blocking_recv().unwrap().map(drop);
+        }
+        let (batch, answer) = new_partner(writer, build);
+        writer.write(batch);
+        answer.blocking_recv().unwrap()
     }
 
     fn migrated(folder: &tempfile::TempDir) -> DatabaseUrl {
@@ -269,23 +289,19 @@ mod tests {
         let mut writer = on_disk(&folder, disk);
         let build = Build::new();
         let log = folder.path().join("cp.db-wal");
-        let mut written = |kind: fn(&Writer, &Build) -> _, build: &Build| {
-            let (batch, answer): (Batch, Answer) = kind(&writer, build);
-            writer.write(batch);
-            (
-                answer.blocking_recv().unwrap().is_ok(),
-                log.metadata().unwrap().len(),
-            )
+        let mut written = |event: bool, build: &Build| {
+            let outcome = write(&mut writer, build, event);
+            (outcome.is_ok(), log.metadata().unwrap().len())
         };
-        for kind in [new_partner, new_event] {
+        for event in [false, true] {
             for _ in 0..20 {
-                assert!(written(kind, &build).0);
+                assert!(written(event, &build).0);
             }
-            let (durable, long) = written(kind, &build);
+            let (durable, long) = written(event, &build);
             assert!(durable);
             failures.store(1, SeqCst);
-            assert!(!written(kind, &build).0);
-            let (durable, anew) = written(new_event, &build);
+            assert!(!written(event, &build).0);
+            let (durable, anew) = written(true, &build);
             assert!(durable);
             assert!(anew < long, "{anew} of {long} bytes");
         }
@@ -300,15 +316,11 @@ mod tests {
         let build = Build::new();
         let read_only = "PRAGMA query_only = ON";
         writer.session.run(|c| c.batch_execute(read_only)).unwrap();
-        for kind in [new_partner, new_event] {
+        for event in [false, true] {
             writer.session.run(|c| c.batch_execute(read_only)).unwrap();
-            let (batch, answer): (Batch, Answer) = kind(&writer, &build);
-            writer.write(batch);
-            let refused = answer.blocking_recv().unwrap().unwrap_err();
+            let refused = write(&mut writer, &build, event).unwrap_err();
             assert!(refused.is_temporary(), "{refused:?}");
-            let (batch, answer) = kind(&writer, &build);
-            writer.write(batch);
-            answer.blocking_recv().unwrap().unwrap();
+            write(&mut writer, &build, event).unwrap();
         }
         let probe = |writer: &mut Writer| {
             let (caller, answer) = oneshot::channel();
@@ -344,7 +356,8 @@ mod tests {
         let build = Build::new();
         let key = build.key(&build.partner());
         let write = |writer: &mut Writer, partners: usize, events: usize| {
-            let (mut jobs, mut answers, mut ids) = (vec![], vec![], vec![]);
+            let (mut jobs, mut ids) = (vec![], vec![]);
+            let mut answers: Vec<Box<dyn FnOnce() -> bool>> = vec![];
             for n in 0..partners.max(events) {
                 if n < partners {
                     let partner = build.partner();
@@ -352,21 +365,18 @@ mod tests {
                     let (caller, answer) = oneshot::channel();
                     let work = move |tx: &mut Session<Writing>| tx.partner_insert(&partner);
                     jobs.push(Job::Work(Box::new(Pending::new(work, caller))));
-                    answers.push(answer);
+                    answers.push(Box::new(|| answer.blocking_recv().unwrap().is_ok()));
                 }
                 if n < events {
                     let (caller, answer) = oneshot::channel();
                     let event = Box::new(build.event(&key));
                     jobs.push(Job::Event(event, Told::Caller(caller)));
-                    answers.push(answer);
+                    answers.push(Box::new(|| answer.blocking_recv().unwrap().is_ok()));
                 }
             }
             let backlog = Arc::clone(&writer.backlog);
             writer.write(Batch::new(jobs.into_iter(), backlog));
-            let outcomes: Vec<_> = answers
-                .into_iter()
-                .map(|answer| answer.blocking_recv().unwrap().is_ok())
-                .collect();
+            let outcomes: Vec<_> = answers.into_iter().map(|answer| answer()).collect();
             (outcomes, ids)
         };
 

@@ -122,7 +122,11 @@ pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db
     }
     let expect = events.clone();
     world
-        .write(move |tx| events.iter().try_for_each(|event| tx.event_insert(event)))
+        .write(move |tx| {
+            events
+                .iter()
+                .try_for_each(|event| tx.event_insert(event).map(drop))
+        })
         .await;
     assert_eq!(all_events(&world).await, expect);
 }

@@ -92,7 +92,10 @@ async fn history<D: Database>(world: &World<D>) -> Model {
             }
             _ => {
                 world
-                    .write(move |tx| now.iter().try_for_each(|event| tx.event_insert(event)))
+                    .write(move |tx| {
+                        now.iter()
+                            .try_for_each(|event| tx.event_insert(event).map(drop))
+                    })
                     .await;
             }
         }
@@ -237,7 +240,11 @@ pub async fn pruning_keeps_what_happened_at_the_very_time<D: Database>(db: D) {
         .filter_map(|&place| events.get(place).cloned())
         .collect();
     world
-        .write(move |tx| events.iter().try_for_each(|event| tx.event_insert(event)))
+        .write(move |tx| {
+            events
+                .iter()
+                .try_for_each(|event| tx.event_insert(event).map(drop))
+        })
         .await;
     let part = world
         .write(move |tx| tx.events_prune(at(0), None, 100))

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use audit::{Actor, AuditSight, Event, EventFilter, Request};
+use audit::{Actor, AuditSight, Event, EventFilter, Outcome, Request};
 use ids::{EventId, RequestId, TypedId as _, Ulid};
 use stores::{Database, StoreError};
+use time::Duration;
 
-use super::world::{ALL, World, ids_of, traits::*};
+use super::world::{ALL, World, at, ids_of, traits::*};
 
 async fn found<D: Database>(world: &World<D>, sight: AuditSight, id: EventId) -> Option<Event> {
     world.read(move |view| view.event(sight, id)).await
@@ -74,7 +75,9 @@ pub async fn each_of_many_events_is_found_by_its_id<D: Database>(db: D) {
         all.extend(events.clone());
         world
             .write(move |tx| {
-                events.iter().try_for_each(|event| tx.event_insert(event))?;
+                events
+                    .iter()
+                    .try_for_each(|event| tx.event_insert(event).map(drop))?;
                 for event in &events {
                     let told = tx.event(AuditSight::All, event.id)?;
                     assert_eq!(told.as_ref(), Some(event));
@@ -140,4 +143,96 @@ pub async fn events_are_found_by_the_id_of_their_request<D: Database>(db: D) {
         let page = world.read(move |view| view.events(&filter, ALL)).await;
         assert_eq!(ids_of(&page.items, |event| event.id), expect, "{id}");
     }
+}
+
+/// After the clock was set back by days: ids rise, and times are what the clock tells.
+pub async fn events_whose_ids_run_ahead_of_their_times_are_found_and_pruned<D: Database>(db: D) {
+    let world = World::new(db);
+    let system = Actor::System { partner_id: None };
+    let days = |days: i64, micros: i64| at(micros) + Duration::days(days);
+    let mut events = Vec::new();
+    for (days_back, folded) in [(0, false), (3, false), (3, true), (2, false), (0, false)] {
+        let event = Event {
+            occurred_at: days(-days_back, i64::try_from(events.len()).unwrap()),
+            ..world.build.event_by(system)
+        };
+        let written = event.clone();
+        if folded {
+            world.write(move |tx| tx.event_fold(&written)).await;
+        } else {
+            world.add_event(&written).await;
+        }
+        events.push(event);
+    }
+    for (since, until) in [(-4, -3), (-4, -2), (-3, -2), (-2, -1), (-3, 1), (0, 1)] {
+        let filter = EventFilter {
+            since: Some(days(since, 10)),
+            until: Some(days(until, 10)),
+            ..EventFilter::all(AuditSight::All)
+        };
+        let expect = events.iter().filter(|event| filter.includes(event));
+        let mut expect: Vec<EventId> = expect.map(|event| event.id).collect();
+        let (asked, upwards) = (filter.clone(), filter.clone());
+        let page = world
+            .read(move |view| view.events_oldest_first(&upwards, ALL))
+            .await;
+        assert_eq!(
+            ids_of(&page.items, |event| event.id),
+            expect,
+            "{since} to {until}"
+        );
+        expect.reverse();
+        let page = world.read(move |view| view.events(&asked, ALL)).await;
+        assert_eq!(
+            ids_of(&page.items, |event| event.id),
+            expect,
+            "{since} to {until}"
+        );
+    }
+    let mut after = None;
+    let mut deleted = 0;
+    loop {
+        let part = world
+            .write(move |tx| tx.events_prune(days(-2, 10), after, 1))
+            .await;
+        deleted += part.deleted;
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(deleted, 3);
+    let all = EventFilter::all(AuditSight::All);
+    let page = world.read(move |view| view.events(&all, ALL)).await;
+    assert_eq!(page.items.len(), 2);
+}
+
+/// While a count may still grow, and once whoever counts must be gone.
+pub async fn an_open_event_is_hidden_until_it_is_closed_or_old<D: Database>(db: D) {
+    let world = World::new(db);
+    let event = Event {
+        outcome: Outcome::Denied,
+        occurred_at: at(10),
+        ..world.build.event_by(Actor::System { partner_id: None })
+    };
+    let listed = async |before: i64| {
+        let filter = EventFilter {
+            open_before: Some(at(before)),
+            ..EventFilter::all(AuditSight::All)
+        };
+        let page = world.read(move |view| view.events(&filter, ALL)).await;
+        page.items
+            .into_iter()
+            .map(Event::closed)
+            .collect::<Vec<_>>()
+    };
+    let open = event.clone().opened();
+    world.write(move |tx| tx.event_fold(&open)).await;
+    assert_eq!(listed(10).await, []);
+    assert_eq!(listed(11).await, [event.clone()]);
+    let closed = event.clone();
+    world.write(move |tx| tx.event_fold(&closed)).await;
+    assert_eq!(listed(10).await, [event.clone()]);
+    world.write(move |tx| tx.event_unfold(event.id)).await;
+    assert_eq!(listed(11).await, []);
 }

@@ -234,6 +234,7 @@ pub async fn filters_of_events_hold_together<D: Database>(db: D) {
             request_id: wanted.request.as_ref().map(|request| request.id.clone()),
             since: Some(at(10)),
             until: Some(at(11)),
+            open_before: Some(at(0)),
         };
         assert_eq!(listed(&world, filter).await, [wanted.id], "{sight:?}");
     }

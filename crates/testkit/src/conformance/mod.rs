@@ -73,6 +73,8 @@ macro_rules! conformance_rules {
                 an_event_is_found_by_its_id_within_the_sight_alone
                 each_of_many_events_is_found_by_its_id
                 events_are_found_by_the_id_of_their_request
+                events_whose_ids_run_ahead_of_their_times_are_found_and_pruned
+                an_open_event_is_hidden_until_it_is_closed_or_old
             }
             key_changes {
                 every_change_of_what_is_remembered_has_a_revision_of_its_own

@@ -137,7 +137,8 @@ impl<D: Database> World<D> {
     /// Stores an event in a transaction.
     pub(super) async fn add_event(&self, event: &Event) {
         let event = event.clone();
-        self.write(move |tx| tx.event_insert(&event)).await;
+        self.write(move |tx| tx.event_insert(&event).map(drop))
+            .await;
     }
 
     /// Checks that a list holds exactly these, newest first, however it is cut into pages.

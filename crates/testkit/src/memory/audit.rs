@@ -1,6 +1,6 @@
 //! Audit events in memory.
 
-use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned};
+use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned, Receipt};
 use ids::{EventId, Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -41,8 +41,9 @@ impl<Mode> AuditQueries for Session<Mode> {
 }
 
 impl AuditStore for MemoryTx {
-    fn event_insert(&mut self, event: &Event) -> Result<(), StoreError> {
-        self.state.insert_event(event.clone())
+    fn event_insert(&mut self, event: &Event) -> Result<Receipt, StoreError> {
+        self.state.insert_event(event.clone())?;
+        Ok(Receipt::kept(event.id))
     }
 
     fn event_fold(&mut self, event: &Event) -> Result<(), StoreError> {
@@ -51,8 +52,13 @@ impl AuditStore for MemoryTx {
                 stored.details.clone_from(&event.details);
                 Ok(())
             }
-            None => self.event_insert(event),
+            None => self.event_insert(event).map(drop),
         }
+    }
+
+    fn event_unfold(&mut self, id: EventId) -> Result<(), StoreError> {
+        self.state.events.retain(|event| event.id != id);
+        Ok(())
     }
 
     fn events_prune(

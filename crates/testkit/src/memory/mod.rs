@@ -128,12 +128,14 @@ impl Database for MemoryDatabase {
         64
     }
 
-    async fn append(&self, event: Box<Event>) -> Result<(), StoreError> {
+    async fn append(&self, event: Box<Event>) -> Result<ids::EventId, StoreError> {
         tokio::task::yield_now().await;
         let _writer = lock(&self.shared.writer);
         self.check_writable()?;
         // In place, since one insertion succeeds as a whole or not at all; a long log stays cheap.
-        lock(&self.shared.committed).insert_event(*event)
+        let id = event.id;
+        lock(&self.shared.committed).insert_event(*event)?;
+        Ok(id)
     }
 }
 

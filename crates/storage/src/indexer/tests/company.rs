@@ -17,7 +17,7 @@ fn covered(world: &mut World<OnPostgres>) -> i64 {
 fn add(session: &mut Session<Writing>, event: &audit::Event) {
     session.begin().unwrap();
     session.add_event(event).unwrap();
-    events::of_changes(session, 0).unwrap();
+    events::of_changes(session, 0, &crate::stamps::Stamps::default()).unwrap();
 }
 
 #[test]
@@ -112,7 +112,13 @@ fn a_process_indexes_once_another_lets_it_and_after_the_server_was_gone() {
     let mut reader = Session::<Reading>::connect(&url).unwrap();
     let mut other = Alone::new(&url);
     assert!(other.claim().unwrap());
-    let database = SqlDatabase::open_indexing(&url, Options::default(), SMALL).unwrap();
+    let database = SqlDatabase::open_indexing(
+        &url,
+        Options::default(),
+        SMALL,
+        crate::stamps::Stamps::default(),
+    )
+    .unwrap();
     runtime().block_on(async {
         let build = Build::new();
         for _ in 0..20 {

@@ -48,7 +48,13 @@ impl<E: Engine> World<E> {
         let (url, folder) = E::empty()?;
         migrate(&url).unwrap();
         Some(Self {
-            database: SqlDatabase::open_indexing(&url, Options::default(), IDLE).unwrap(),
+            database: SqlDatabase::open_indexing(
+                &url,
+                Options::default(),
+                IDLE,
+                crate::stamps::Stamps::default(),
+            )
+            .unwrap(),
             reader: Session::connect(&url).unwrap(),
             url,
             build: Build::new(),
@@ -89,7 +95,7 @@ impl<E: Engine> World<E> {
     pub(super) fn add_at(&mut self, ms: u64) {
         let event = self.event_at(ms);
         self.expect(&event);
-        self.write(move |tx| tx.event_insert(&event));
+        self.write(move |tx| tx.event_insert(&event).map(drop));
     }
 
     /// The event is there from now on.
