@@ -171,7 +171,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         match self.running.begin(&id, once.body) {
             Ok(running) => Ok(Begun {
                 _share: Some(share),
-                _running: Some(running),
+                _running: running,
             }),
             Err(error) => Err(self.refuse(context, error).await),
         }
