@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use orgs::OrgQueries as _;
-use service::Pruning;
+use service::{ClockWatch, HASTEN_AFTER, Pruning};
 use stores::{Database as _, StoreError};
 use tokio::{
     sync::watch,
@@ -31,10 +31,18 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 const ANNOUNCE_ENDS: Duration = Duration::from_secs(2);
 /// How often deliveries that ended a month ago are forgotten.
 const FORGET_DELIVERIES: Duration = Duration::from_secs(60);
+/// How often backlogs of webhooks are looked at, some partners at a time.
+const TRIM_BACKLOGS: Duration = Duration::from_secs(1);
+/// How often a long backlog is trimmed before others are looked at.
+const MAX_TRIMS: usize = 20;
+/// How often it is asked whether the clock was set back.
+const WATCH_CLOCK: Duration = Duration::from_secs(1);
 /// How often it is counted how many messages wait.
 const MEASURE_WEBHOOKS: Duration = Duration::from_secs(5);
 /// How often orgs that are due are counted.
 const COUNT_DUE: Duration = Duration::from_secs(5);
+/// Up to how many of them are counted.
+const COUNTED: usize = 10_000;
 /// How often calls without a known credential are told in the log.
 const TELL_UNKNOWN: Duration = Duration::from_secs(10);
 /// How long the end of the background work may take, all of it together.
@@ -67,6 +75,8 @@ impl Background {
             tokio::spawn(announce_ends(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_deliveries(Arc::clone(app), stopped.clone())),
             tokio::spawn(measure_webhooks(Arc::clone(app), stopped.clone())),
+            tokio::spawn(trim_backlogs(Arc::clone(app), stopped.clone())),
+            tokio::spawn(watch_clock(Arc::clone(app), stopped.clone())),
             tokio::spawn(sweep(Arc::clone(app), stopped.clone())),
             tokio::spawn(count_due(Arc::clone(app), stopped.clone())),
             tokio::spawn(tell_unknown(Arc::clone(app), stopped)),
@@ -219,19 +229,59 @@ async fn forget_deliveries(app: Arc<App>, stop: watch::Receiver<bool>) {
     }
 }
 
+async fn trim_backlogs(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(TRIM_BACKLOGS, stop);
+    while beats.next().await {
+        for _ in 0..MAX_TRIMS {
+            match app.service.trim_backlogs().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!("long backlogs of webhooks wait to be trimmed: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Looks at the start too: the clock may have been set back while nobody worked.
+async fn watch_clock(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut beats = Beats::new(WATCH_CLOCK, stop);
+    let mut clock = ClockWatch::new(app.service.world().now());
+    let mut hasten_at = Some(Instant::now() + HASTEN_AFTER);
+    while beats.next().await {
+        if clock.was_set_back(app.service.world().now()) {
+            hasten_at = Some(Instant::now() + HASTEN_AFTER);
+        }
+        if hasten_at.is_some_and(|at| at <= Instant::now()) {
+            match app.service.hasten_waiting().await {
+                Ok(_) => hasten_at = None,
+                Err(error) => tracing::warn!("what waits was not hastened: {error}"),
+            }
+        }
+    }
+}
+
 async fn measure_webhooks(app: Arc<App>, stop: watch::Receiver<bool>) {
     let mut beats = Beats::new(MEASURE_WEBHOOKS, stop);
     while beats.next().await {
         for (attempted, count) in app.service.attempts() {
-            app.metrics.webhook_attempts(attempted.as_str(), count);
+            app.metrics.webhooks.attempts(attempted.as_str(), count);
         }
+        let (deferred, overflowed) = (
+            app.service.deferred_endpoints(),
+            app.service.overflowed_deliveries(),
+        );
+        app.metrics.webhooks.deferred(deferred);
+        app.metrics.webhooks.overflowed(overflowed);
         // What can't be counted now keeps its last number; the deliverer says what is wrong.
         if let Ok(backlog) = app.service.backlog().await {
             let waited = backlog
                 .due_since
                 .map(|since| app.service.world().now() - since);
             let waited = waited.map_or(0, |waited| waited.whole_seconds().max(0));
-            app.metrics.webhook_backlog(backlog.pending, waited);
+            app.metrics.webhooks.backlog(backlog.pending, waited);
         }
     }
 }
@@ -241,9 +291,13 @@ async fn count_due(app: Arc<App>, stop: watch::Receiver<bool>) {
     while beats.next().await {
         let now = app.service.world().now();
         let db = app.service.database();
-        let counted: Result<_, StoreError> = db.read(move |view| view.org_backlog(now)).await;
+        let counted: Result<_, StoreError> =
+            db.read(move |view| view.org_backlog(now, COUNTED)).await;
         match counted {
-            Ok(backlog) => app.metrics.provisioning.waiting(backlog, now),
+            Ok(backlog) => {
+                let without_slot = app.service.orgs_without_slot();
+                app.metrics.provisioning.waiting(backlog, now, without_slot);
+            }
             Err(error) => tracing::warn!("orgs that are due were not counted: {error}"),
         }
     }

@@ -3,6 +3,7 @@
 mod connections;
 mod limits;
 mod provisioning;
+mod webhooks;
 
 use std::{cell::RefCell, time::Duration};
 
@@ -13,6 +14,7 @@ use prometheus::{
 
 pub use self::{
     connections::ConnectionMetrics, limits::LimitMetrics, provisioning::ProvisioningMetrics,
+    webhooks::WebhookMetrics,
 };
 
 /// Upper bounds of the histogram of durations, in seconds.
@@ -26,9 +28,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     rate_limited: IntCounterVec,
-    webhook_attempts: IntCounterVec,
-    webhooks_pending: IntGauge,
-    webhooks_oldest: IntGauge,
+    /// How messages are delivered.
+    pub webhooks: WebhookMetrics,
     /// How orgs are made and taken away.
     pub provisioning: ProvisioningMetrics,
     /// What limits and shares have done.
@@ -91,24 +92,7 @@ impl Metrics {
             "molecule_ready",
             "Whether the database answers and takes changes: 1, else 0",
         )?;
-        let webhook_attempts = IntCounterVec::new(
-            Opts::new(
-                "molecule_webhook_attempts_total",
-                "Attempts to deliver a message, by what they led to",
-            ),
-            &["outcome"],
-        )?;
-        let webhooks_pending = IntGauge::new(
-            "molecule_webhook_deliveries_pending",
-            "Messages that have not arrived yet, of all instances",
-        )?;
-        let webhooks_oldest = IntGauge::new(
-            "molecule_webhook_oldest_due_seconds",
-            "How long the longest waiting message has been due, of all instances",
-        )?;
-        registry.register(Box::new(webhook_attempts.clone()))?;
-        registry.register(Box::new(webhooks_pending.clone()))?;
-        registry.register(Box::new(webhooks_oldest.clone()))?;
+        let webhooks = WebhookMetrics::new(&registry)?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(rate_limited.clone()))?;
@@ -123,9 +107,7 @@ impl Metrics {
             requests,
             durations,
             rate_limited,
-            webhook_attempts,
-            webhooks_pending,
-            webhooks_oldest,
+            webhooks,
             provisioning,
             limits,
             connections,
@@ -164,19 +146,6 @@ impl Metrics {
     /// Counts one refusal by a limit.
     pub fn rate_limited(&self, limit: &str) {
         self.rate_limited.with_label_values(&[limit]).inc();
-    }
-
-    /// Tells how many attempts to deliver a message have led to this since the process began.
-    pub fn webhook_attempts(&self, outcome: &str, count: u64) {
-        let counter = self.webhook_attempts.with_label_values(&[outcome]);
-        counter.inc_by(count.saturating_sub(counter.get()));
-    }
-
-    /// Tells how many messages wait, and for how long the longest waiting has been due.
-    pub fn webhook_backlog(&self, pending: u64, oldest_seconds: i64) {
-        let pending = i64::try_from(pending).unwrap_or(i64::MAX);
-        self.webhooks_pending.set(pending);
-        self.webhooks_oldest.set(oldest_seconds);
     }
 
     /// The numbers as Prometheus reads them.

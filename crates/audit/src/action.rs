@@ -105,6 +105,8 @@ actions! {
     WebhookDisabled = "webhook.disabled";
     /// The system has enabled a webhook endpoint, for its receiver has taken a message again.
     WebhookEnabled = "webhook.enabled";
+    /// The system has given messages up, for too many waited for their webhook endpoint.
+    WebhookOverflowed = "webhook.overflowed";
     /// Deliveries to a webhook endpoint were listed.
     DeliveryList = "delivery.list";
     /// A message to a webhook endpoint is to be sent again.

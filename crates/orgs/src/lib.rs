@@ -23,8 +23,8 @@ pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
-    Doomed, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter, OrgProgress, OrgQueries, OrgStore,
-    OrgWork, SlugClaim, Standing,
+    Doomed, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,
+    OrgProgress, OrgQueries, OrgStore, OrgWork, SlugClaim, Standing,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};

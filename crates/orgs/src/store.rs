@@ -92,10 +92,44 @@ pub struct OrgProgress {
     pub cancel: bool,
 }
 
+/// An org that is due and that nobody has leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueOrg {
+    /// The org.
+    pub id: OrgId,
+    /// The partner whose it is.
+    pub partner_id: PartnerId,
+    /// What is to be done: it is being made, or taken away.
+    pub status: OrgStatus,
+    /// Since when it is due.
+    pub due_at: OffsetDateTime,
+}
+
+/// How far a search for due orgs goes, for each status.
+#[derive(Clone, Copy, Debug)]
+pub struct DueLimits {
+    /// How many partners it sees.
+    pub partners: usize,
+    /// How many orgs it gives: they are shared among the partners that it sees, one of each at the
+    /// least.
+    pub orgs: usize,
+}
+
+/// What one search for due orgs has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueOrgs {
+    /// The orgs, those of one partner and status the longest due first.
+    pub orgs: Vec<DueOrg>,
+    /// The partner behind which the next search goes on; none when this one came to the end.
+    pub after: Option<PartnerId>,
+    /// Whether a partner may have more orgs due than it gave.
+    pub more: bool,
+}
+
 /// What waits for a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrgBacklog {
-    /// How many orgs are due and held by nobody.
+    /// How many orgs are due and held by nobody, counted up to the limit that was asked for.
     pub due: u64,
     /// Since when the first of them is due.
     pub oldest: Option<OffsetDateTime>,
@@ -156,8 +190,18 @@ pub trait OrgQueries {
     /// When the next org falls due that nobody holds at `now`, `None` when there is none.
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Self::Error>;
 
-    /// The orgs that are due at `now` and that nobody holds then.
-    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, Self::Error>;
+    /// Orgs that are due at `now` and that nobody has leased then, of the first partners behind
+    /// `after` that have any. The work is bounded by the limits, and not by the number of orgs.
+    fn orgs_due(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<DueOrgs, Self::Error>;
+
+    /// The orgs that are due at `now` and that nobody holds then; up to `limit` are counted.
+    fn org_backlog(&mut self, now: OffsetDateTime, limit: usize)
+    -> Result<OrgBacklog, Self::Error>;
 }
 
 /// Changes to a store of orgs; all within the caller's transaction.
@@ -222,16 +266,16 @@ pub trait OrgStore: OrgQueries {
     /// Writes all steps of an org, in place of those there are.
     fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), Self::Error>;
 
-    /// Takes up to `limit` orgs that are due at `now` and not held, the longest due first. Half of them
-    /// are such that are being made, if there are so many, lest these wait behind all that are going.
+    /// Leases those of these orgs that are due at `now` and that nobody has leased, in the order of the
+    /// question. One that another transaction is about to lease is left out.
     ///
     /// `begin` notes at each org that its work begins. What it changes is written together with the
     /// lease: a row is updated once in a transaction.
     fn orgs_lease(
         &mut self,
+        ids: &[OrgId],
         now: OffsetDateTime,
         lease: Lease,
-        limit: usize,
         begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, Self::Error>;
 
@@ -251,6 +295,16 @@ pub trait OrgStore: OrgQueries {
     /// Writes how far a worker has come with orgs that it has found under its leases: what
     /// [`OrgStore::org_update`] writes, and the steps.
     fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), Self::Error>;
+
+    /// Makes up to `limit` orgs due at `at` that would be due after `later_than`, and has as many leases
+    /// end then; tells how many of both. On PostgreSQL those that another transaction is about to change
+    /// are left out.
+    fn orgs_hasten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, Self::Error>;
 
     /// Ends the token's hold on an org.
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), Self::Error>;

@@ -11,6 +11,7 @@ mod auth_failure_throttle;
 mod authenticate;
 mod authorize;
 mod billing;
+mod clock_steps;
 mod context;
 mod deliver;
 mod error;
@@ -26,8 +27,10 @@ mod org_creation;
 mod org_ends;
 mod orgs;
 mod outbox;
+mod partner_turns;
 mod partners;
 mod peppers;
+mod provisioning_slots;
 mod pruning;
 mod reconcile;
 mod refusals;
@@ -40,7 +43,6 @@ mod turns;
 mod waiters;
 mod webhooks;
 mod whoami;
-mod workshop;
 mod workspaces;
 mod world;
 
@@ -54,7 +56,9 @@ use ratelimit::RateLimit;
 pub use self::{
     audited::{Answer, Refusal},
     authenticate::Presented,
+    clock_steps::{ClockWatch, HASTEN_AFTER},
     context::{Call, Caller, ClientAddress, Context, LimitName},
+    deliver::Deferred,
     error::{Error, OrgConflict},
     held_polls::HeldPollCounts,
     once::{Once, Rendered},
@@ -106,14 +110,16 @@ pub struct Service<D, L, P> {
     refusals: refusals::Refusals,
     running: once::Running,
     running_shares: shares::Shares<ids::Ulid>,
+    /// The partner behind which the search for due orgs goes on.
+    due_after: std::sync::Mutex<Option<ids::PartnerId>>,
     /// Rung when an org has fallen due.
     due: tokio::sync::Notify,
-    workshop: Arc<workshop::Workshop>,
+    slots: Arc<provisioning_slots::ProvisioningSlots>,
     creations: together::Together<org_creation::Creation, org_creation::Created>,
     quota_turns: turns::Turns<ids::PartnerId>,
     finished: together::Together<reconcile::Finished, reconcile::Recorded>,
     outbox: outbox::Outbox,
-    tally: deliver::Tally,
+    deliverer: deliver::Deliverer,
     /// Rung when a message is to be sent.
     outgoing: tokio::sync::Notify,
 }
@@ -138,12 +144,13 @@ impl<D, L, P> Service<D, L, P> {
             running: once::Running::default(),
             running_shares: once::running_shares(),
             due: tokio::sync::Notify::new(),
-            workshop: Arc::default(),
+            slots: Arc::default(),
+            due_after: std::sync::Mutex::default(),
             creations: together::Together::default(),
             quota_turns: turns::Turns::default(),
             finished: together::Together::default(),
             outbox,
-            tally: deliver::Tally::default(),
+            deliverer: deliver::Deliverer::default(),
             outgoing: tokio::sync::Notify::new(),
         })
     }

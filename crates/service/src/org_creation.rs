@@ -10,7 +10,7 @@ mod quotas;
 use std::sync::Arc;
 
 use audit::{Receipt, Target, TargetKind};
-use ids::{EventId, OrgId};
+use ids::{EventId, OrgId, PartnerId};
 use keys::{HeldKey, Partner, PartnerKey};
 use orgs::{
     Lease, NewOrg, Org, OrgDraft, OrgStatus, OrgStore as _, SLUG_HOLD, SlugClaim, Step, StepName,
@@ -53,6 +53,11 @@ pub(crate) enum Created {
 }
 
 impl Creation {
+    /// The partner whose org it is to be.
+    fn partner(&self) -> Option<PartnerId> {
+        self.context.caller.actor().partner_id()
+    }
+
     fn claim(&self, partner: &Partner) -> SlugClaim {
         claim(&self.draft, self.id, partner, self.context.call.at)
     }
@@ -102,11 +107,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             event: self.world.id(),
         };
         let (db, world) = (self.db.clone(), self.world.clone());
-        let workshop = Arc::clone(&self.workshop);
+        let slots = Arc::clone(&self.slots);
         let create = move |all: Vec<Creation>| {
-            let places = workshop.keep_free(all.len());
+            let permits = slots.reserve(all.iter().map(Creation::partner));
             let hold = Hold::new(&world);
-            create_all(db.clone(), all, Arc::clone(&workshop), (hold, places))
+            create_all(db.clone(), all, Arc::clone(&slots), (hold, permits))
         };
         let created = self.creations.run(creation, self.db.together(), create);
         let (created, ()) = tokio::join!(created, self.note_use(context));

@@ -8,9 +8,18 @@ mod hold;
 mod outcome;
 mod record;
 
-use std::{future::Future, sync::Arc, time::Duration as StdDuration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration as StdDuration,
+};
 
-use orgs::{Org, OrgProgress, OrgQueries as _, OrgStatus, OrgStore as _, OrgWork, Provisioner};
+use ids::{OrgId, PartnerId};
+use orgs::{
+    DueLimits, DueOrgs, Org, OrgProgress, OrgQueries as _, OrgStatus, OrgStore as _, OrgWork,
+    Provisioner,
+};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
@@ -30,41 +39,50 @@ pub(crate) use self::{
 };
 use crate::{
     Service,
-    workshop::{Handed, Place},
+    provisioning_slots::{Handed, Permit},
 };
 
-/// How long to sleep at the least: another worker may be just about to take what is due.
-const BREATH: StdDuration = StdDuration::from_millis(10);
-/// How long to sleep at the most: another process may have made an org due.
-const NAP: StdDuration = StdDuration::from_secs(1);
+/// The shortest pause between two searches: another worker may be just about to take what is due.
+const MIN_IDLE: StdDuration = StdDuration::from_millis(10);
+/// The longest pause between two searches: another process may have made an org due.
+const MAX_IDLE: StdDuration = StdDuration::from_secs(1);
 /// How many orgs are taken in one transaction at the most.
 const TAKEN_AT_ONCE: usize = 256;
+/// How many partners one search sees.
+const PARTNERS_AT_ONCE: usize = 64;
 /// How long what runs may go on when the process comes to its end, before it is told to stop.
 const LAST_WORDS: StdDuration = StdDuration::from_secs(1);
+
+/// How many orgs a look has begun to work on, and whether there may be more that are due.
+struct Begun {
+    count: usize,
+    more: bool,
+}
 
 impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     /// Works until `stop` turns true, and ends what it has begun.
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (ending, ended) = watch::channel(false);
         let mut work = JoinSet::new();
-        let mut handed_over = self.workshop.open(self.provisioner.at_once());
+        let mut handed_over = self.slots.open(self.provisioner.at_once());
         // When to look for what is due.
         let mut look = Instant::now();
         while !*stop.borrow() {
             while let Some(ended) = work.try_join_next() {
                 report(ended);
             }
-            let room = self.workshop.free().min(TAKEN_AT_ONCE);
+            let room = self.slots.free().min(TAKEN_AT_ONCE);
             if room > 0 && look <= Instant::now() {
                 let pause = match self.begin_due(&mut work, room, &ended).await {
-                    Ok(begun) if begun == room => StdDuration::ZERO,
-                    Ok(_) => self.pause().await,
+                    Ok(Begun { count, more }) if count > 0 && more => StdDuration::ZERO,
+                    Ok(Begun { more: true, .. }) => MIN_IDLE,
+                    Ok(Begun { more: false, .. }) => self.pause().await,
                     Err(error) => {
                         tracing::warn!(
                             error = error.as_dyn(),
                             "orgs that are due can't be worked on; trying again"
                         );
-                        NAP
+                        MAX_IDLE
                     }
                 };
                 look = Instant::now() + pause;
@@ -72,12 +90,12 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             tokio::select! {
                 Some(handed) = handed_over.recv() => self.begin(&mut work, handed, &ended),
                 () = self.due.notified() => look = Instant::now(),
-                () = sleep_until(look), if self.workshop.free() > 0 => {}
+                () = sleep_until(look), if self.slots.free() > 0 => {}
                 Some(ended) = work.join_next() => report(ended),
                 _ = stop.changed() => {}
             }
         }
-        self.workshop.close();
+        self.slots.close();
         while let Some(handed) = handed_over.recv().await {
             self.begin(&mut work, handed, &ended);
         }
@@ -101,8 +119,8 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         match next {
             Ok(Some(at)) => StdDuration::try_from(at - now)
                 .unwrap_or_default()
-                .clamp(BREATH, NAP),
-            Ok(None) | Err(_) => NAP,
+                .clamp(MIN_IDLE, MAX_IDLE),
+            Ok(None) | Err(_) => MAX_IDLE,
         }
     }
 
@@ -114,11 +132,16 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         let (_never, ending) = watch::channel(false);
         let mut work = JoinSet::new();
         let room = self.provisioner.at_once();
-        let count = self.begin_due(&mut work, room, &ending).await?;
+        let Begun { count, .. } = self.begin_due(&mut work, room, &ending).await?;
         while let Some(ended) = work.join_next().await {
             report(ended);
         }
         Ok(count)
+    }
+
+    /// How many orgs that were due found no slot when this process looked last.
+    pub fn orgs_without_slot(&self) -> usize {
+        self.slots.waiting()
     }
 
     /// Begins to work on up to so many orgs that are due, and tells on how many.
@@ -127,15 +150,39 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         work: &mut JoinSet<()>,
         room: usize,
         ending: &watch::Receiver<bool>,
-    ) -> Result<usize, StoreError> {
-        let places: Vec<Place> = (0..room).map(|_| self.workshop.take()).collect();
-        let taken = self.take(room).await?;
+    ) -> Result<Begun, StoreError> {
+        let now = self.world.now();
+        let after = *self.due_after();
+        let limits = DueLimits {
+            partners: PARTNERS_AT_ONCE,
+            orgs: room,
+        };
+        let found = self.db.read(move |view| view.orgs_due(now, after, limits));
+        let found: DueOrgs = found.await?;
+        *self.due_after() = found.after;
+        // What is left over waits for a slot, unless another worker was quicker.
+        let more = found.more || found.after.is_some() || after.is_some();
+        let chosen = self.slots.choose(found.orgs, room);
+        let more = more || chosen.len() == room;
+        let (wanted, permits): (Vec<OrgId>, HashMap<OrgId, Permit>) = chosen
+            .into_iter()
+            .map(|(org, permit)| (org.id, (org.id, permit)))
+            .unzip();
+        let mut permits = permits;
+        let taken = self.take(wanted).await?;
         let count = taken.len();
-        for ((org, hold), place) in taken.into_iter().zip(places) {
+        for (org, hold) in taken {
+            let permit = permits.remove(&org.id);
             let work_on = Arc::clone(self).work_on(org, hold, ending.clone());
-            work.spawn(at(place, work_on));
+            work.spawn(within(permit, work_on));
         }
-        Ok(count)
+        Ok(Begun { count, more })
+    }
+
+    fn due_after(&self) -> MutexGuard<'_, Option<PartnerId>> {
+        self.due_after
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to work on an org that was handed over.
@@ -148,19 +195,22 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         let Handed {
             work: OrgWork { org, .. },
             hold,
-            place,
+            permit,
         } = handed;
         let work_on = Arc::clone(self).work_on(org, hold, ending.clone());
-        work.spawn(at(place, work_on));
+        work.spawn(within(Some(permit), work_on));
     }
 
-    async fn take(&self, room: usize) -> Result<Vec<(Org, Hold)>, StoreError> {
+    async fn take(&self, wanted: Vec<OrgId>) -> Result<Vec<(Org, Hold)>, StoreError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let hold = Hold::new(&self.world);
         let (now, lease) = (self.world.now(), hold.lease);
         let taken: Vec<Org> = self
             .db
             .write(move |tx| {
-                let taken = tx.orgs_lease(now, lease, room, |one| begin_attempt(one, now))?;
+                let taken = tx.orgs_lease(&wanted, now, lease, |one| begin_attempt(one, now))?;
                 Ok::<_, StoreError>(taken.into_iter().map(|work| work.org).collect())
             })
             .await?;
@@ -201,10 +251,10 @@ fn begin_attempt(OrgProgress { work, due_at, .. }: &mut OrgProgress, now: Offset
     }
 }
 
-/// Works at a place, and leaves it.
-async fn at(place: Place, work: impl Future<Output = ()>) {
+/// Works in a slot, and frees it.
+async fn within(permit: Option<Permit>, work: impl Future<Output = ()>) {
     work.await;
-    drop(place);
+    drop(permit);
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

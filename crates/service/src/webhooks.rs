@@ -12,6 +12,9 @@ use webhooks::{
 
 use crate::{Answer, Caller, Context, Error, Refusal, Rendered, Service, World, audited::Done};
 
+/// How many messages are given up together with their endpoint.
+const GIVEN_UP_AT_ONCE: usize = 200;
+
 /// The partner for whom the caller acts.
 fn partner(caller: &Caller) -> Result<PartnerId, Error> {
     match caller {
@@ -153,7 +156,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             if !tx.endpoint_delete(partner(caller)?, id, now)? {
                 return Err(Error::NotFound);
             }
-            tx.deliveries_give_up(id, now)?;
+            // What is left of a long backlog is forgotten in the background.
+            tx.deliveries_give_up(id, (now, None), GIVEN_UP_AT_ONCE)?;
             Ok(Done::new(204, ()))
         })
         .await

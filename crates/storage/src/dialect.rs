@@ -3,7 +3,6 @@
 //! The enum of both engines can't express upserts, row locks and the insertion of many rows, so these
 //! are written once for each engine, side by side.
 
-use ::orgs::OrgStatus;
 use diesel::{
     QueryResult,
     connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager},
@@ -19,7 +18,7 @@ use crate::{
     connection::AnyConnection,
     events::EventRow,
     replies::ReplyRow,
-    schema::{audit_events, meta, orgs, replies, workspaces},
+    schema::{audit_events, meta, replies, workspaces},
     workspaces::WorkspaceRow,
 };
 
@@ -148,42 +147,6 @@ pub(crate) fn begin_snapshot(connection: &mut AnyConnection) -> QueryResult<()> 
     }
 }
 
-/// The ids of orgs that are due and that nobody holds, the longest due first; on PostgreSQL they are
-/// locked, and those that another transaction has locked are passed over.
-macro_rules! due_orgs {
-    ($(#[$doc:meta])* $name:ident, $which:expr) => {
-        $(#[$doc])*
-        pub(crate) fn $name(
-            connection: &mut AnyConnection,
-            now: i64,
-            limit: i64,
-        ) -> QueryResult<Vec<String>> {
-            let due = orgs::table
-                .filter($which)
-                .filter(orgs::due_at.le(now))
-                .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
-                .order((orgs::due_at, orgs::id))
-                .limit(limit)
-                .select(orgs::id);
-            match connection {
-                AnyConnection::Postgres(postgres) => {
-                    due.for_no_key_update().skip_locked().load(postgres)
-                }
-                AnyConnection::Sqlite(sqlite) => due.load(sqlite),
-            }
-        }
-    };
-}
-
-due_orgs!(
-    /// Of all that are due.
-    due_orgs, orgs::due_at.is_not_null()
-);
-due_orgs!(
-    /// Of those that are to be made.
-    due_new_orgs, orgs::status.eq(OrgStatus::Provisioning.as_str())
-);
-
 /// Runs the same statement on either engine's own connection.
 macro_rules! on_both {
     ($connection:expr, |$inner:ident| $statement:expr) => {
@@ -195,6 +158,8 @@ macro_rules! on_both {
 }
 
 // Below the macro, which they use.
+pub(crate) mod due;
+pub(crate) mod hasten;
 pub(crate) mod index;
 pub(crate) mod many;
 mod org_row;

@@ -2,8 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress, OrgQueries,
-    OrgSight, OrgStore, OrgWork, Slug, SlugClaim, Standing, Step, Subscription, Workspace,
+    Doomed, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress,
+    OrgQueries, OrgSight, OrgStore, OrgWork, Slug, SlugClaim, Standing, Step, Subscription,
+    Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -65,8 +66,17 @@ impl<M> OrgQueries for Session<M> {
         org_work::next_due(self, now)
     }
 
-    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, StoreError> {
-        org_work::backlog(self, now)
+    fn orgs_due(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<DueOrgs, StoreError> {
+        org_work::due(self, now, after, limits)
+    }
+
+    fn org_backlog(&mut self, now: OffsetDateTime, limit: usize) -> Result<OrgBacklog, StoreError> {
+        org_work::backlog(self, now, limit)
     }
 }
 
@@ -129,12 +139,12 @@ impl OrgStore for Session<Writing> {
 
     fn orgs_lease(
         &mut self,
+        ids: &[OrgId],
         now: OffsetDateTime,
         lease: Lease,
-        limit: usize,
         begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, StoreError> {
-        org_work::lease(self, now, lease, limit, begin)
+        org_work::lease(self, ids, now, lease, begin)
     }
 
     fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), StoreError> {
@@ -154,6 +164,15 @@ impl OrgStore for Session<Writing> {
 
     fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), StoreError> {
         org_work::progress(self, progress)
+    }
+
+    fn orgs_hasten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        org_work::hasten(self, later_than, at, limit)
     }
 
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {

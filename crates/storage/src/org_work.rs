@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use diesel::{
-    dsl::{count_star, min},
-    prelude::*,
+use diesel::{dsl::min, prelude::*};
+use ids::{OrgId, PartnerId};
+use orgs::{
+    DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, Org, OrgBacklog, OrgProgress, OrgStatus,
+    OrgWork, Step,
 };
-use ids::OrgId;
-use orgs::{Lease, LeaseToken, Org, OrgBacklog, OrgProgress, OrgWork, Step};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -79,36 +79,80 @@ pub(crate) fn next_due<M>(
 pub(crate) fn backlog<M>(
     session: &mut Session<M>,
     now: OffsetDateTime,
+    limit: usize,
 ) -> Result<OrgBacklog, StoreError> {
+    let oldest = next_due(session, now)?.filter(|&due| due <= now);
     let now = values::micros(now);
-    let (due, oldest): (i64, Option<i64>) = session.run(|connection| {
-        table::table
-            .filter(table::due_at.le(now))
-            .filter(table::lease_until.is_null().or(table::lease_until.le(now)))
-            .select((count_star(), min(table::due_at)))
-            .get_result(connection)
-    })?;
+    let due = session
+        .run(|connection| dialect::due::orgs_count(connection, now, values::row_count(limit)))?;
     Ok(OrgBacklog {
         due: values::number(due, "the number of orgs that are due")?,
-        oldest: values::optional_time(oldest, "the time at which an org is due")?,
+        oldest,
     })
+}
+
+/// The statuses in which orgs are worked on.
+const PENDING: [OrgStatus; 2] = [OrgStatus::Provisioning, OrgStatus::Deprovisioning];
+
+pub(crate) fn due<M>(
+    session: &mut Session<M>,
+    now: OffsetDateTime,
+    after: Option<PartnerId>,
+    limits: DueLimits,
+) -> Result<DueOrgs, StoreError> {
+    let (now, after) = (values::micros(now), after.map(|id| id.to_string()));
+    let after = after.as_deref().unwrap_or_default();
+    let mut found = DueOrgs::default();
+    for status in PENDING {
+        let seen = session.run(|connection| {
+            let partners = (after, values::row_count(limits.partners));
+            dialect::due::org_partners(connection, status.as_str(), partners)
+        })?;
+        let seen_to: Option<PartnerId> =
+            values::optional_id(seen.after.as_deref(), "the partner of an org")?;
+        found.after = found.after.into_iter().chain(seen_to).min();
+        let due = seen.rows.into_iter().filter(|(_, due)| *due <= now);
+        let partners: Vec<String> = due.map(|(partner, _)| partner).collect();
+        if partners.is_empty() {
+            continue;
+        }
+        let each = limits.orgs.div_ceil(partners.len()).max(1);
+        let rows = session.run(|connection| {
+            let which = (status.as_str(), partners.as_slice());
+            dialect::due::orgs_of(connection, which, now, values::row_count(each))
+        })?;
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for (partner, id, due) in rows {
+            let count = counts.entry(partner.clone()).or_default();
+            *count += 1;
+            found.more |= *count >= each;
+            found.orgs.push(DueOrg {
+                id: values::id(&id, "the id of an org")?,
+                partner_id: values::id(&partner, "the partner of an org")?,
+                status,
+                due_at: values::time(due, "the time at which an org is due")?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn lease(
     session: &mut Session<Writing>,
+    ids: &[OrgId],
     now: OffsetDateTime,
     lease: Lease,
-    limit: usize,
     begin: impl Fn(&mut OrgProgress),
 ) -> Result<Vec<OrgWork>, StoreError> {
-    let now = values::micros(now);
-    let half = values::row_count(limit / 2);
-    let mut ids = session.run(|connection| dialect::due_new_orgs(connection, now, half))?;
-    let all =
-        session.run(|connection| dialect::due_orgs(connection, now, values::row_count(limit)))?;
-    let new: HashSet<String> = ids.iter().cloned().collect();
-    let more = all.into_iter().filter(|id| !new.contains(id));
-    ids.extend(more.take(limit.saturating_sub(new.len())));
+    let (ids, now): (Vec<String>, _) = (
+        ids.iter().map(ToString::to_string).collect(),
+        values::micros(now),
+    );
+    let free: HashSet<String> = session
+        .run(|connection| dialect::due::orgs_free(connection, &ids, now))?
+        .into_iter()
+        .collect();
+    let ids: Vec<String> = ids.into_iter().filter(|id| free.contains(id)).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -225,6 +269,43 @@ pub(crate) fn progress(
     session.run(|connection| dialect::many::orgs_progress(connection, &rows))?;
     let orgs: Vec<&Org> = progress.iter().map(|one| &one.work.org).collect();
     retire_labels(session, &orgs)
+}
+
+/// Makes orgs due that would be due after a time, and has leases end that would end after it.
+pub(crate) fn hasten(
+    session: &mut Session<Writing>,
+    later_than: OffsetDateTime,
+    at: OffsetDateTime,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let (later_than, limit) = (values::micros(later_than), values::row_count(limit));
+    let at = values::micros(at);
+    let due = session.run(|connection| dialect::hasten::orgs_due(connection, later_than, limit))?;
+    let leased =
+        session.run(|connection| dialect::hasten::orgs_leased(connection, later_than, limit))?;
+    // A row is updated once in a transaction.
+    let (both, leased): (Vec<String>, Vec<String>) =
+        leased.into_iter().partition(|id| due.contains(id));
+    let due: Vec<String> = due.into_iter().filter(|id| !both.contains(id)).collect();
+    let ends = table::lease_until.eq(at);
+    let counts = [
+        session.run(|connection| {
+            diesel::update(table::table.filter(table::id.eq_any(due)))
+                .set(table::due_at.eq(at))
+                .execute(connection)
+        })?,
+        session.run(|connection| {
+            diesel::update(table::table.filter(table::id.eq_any(both)))
+                .set((table::due_at.eq(at), ends))
+                .execute(connection)
+        })?,
+        session.run(|connection| {
+            diesel::update(table::table.filter(table::id.eq_any(leased)))
+                .set(ends)
+                .execute(connection)
+        })?,
+    ];
+    Ok(counts.into_iter().sum())
 }
 
 pub(crate) fn lease_release(

@@ -1,16 +1,14 @@
 //! Rows of deliveries.
 
-use diesel::{
-    dsl::{count_star, min},
-    prelude::*,
-};
+use diesel::prelude::*;
 use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
 use stores::StoreError;
 use time::OffsetDateTime;
-use webhooks::{Backlog, Delivery, DeliveryStatus, EventKind, LastAnswer};
+use webhooks::{Backlog, Delivery, DeliveryStatus, EventKind, LastAnswer, PendingDelivery};
 
 use crate::{
     connection::AnyBackend,
+    dialect::{self, same},
     schema::webhook_deliveries as table,
     session::{Session, Writing},
     values,
@@ -144,23 +142,25 @@ fn deliveries(rows: Vec<DeliveryRow>) -> Result<Vec<Delivery>, StoreError> {
 pub(crate) fn backlog<M>(
     session: &mut Session<M>,
     now: OffsetDateTime,
+    limit: usize,
 ) -> Result<Backlog, StoreError> {
-    let pending: i64 = session.run(|connection| {
-        table::table
-            .filter(table::due_at.is_not_null())
-            .select(count_star())
-            .get_result(connection)
-    })?;
-    let due_since: Option<i64> = session.run(|connection| {
-        table::table
-            .filter(table::due_at.le(values::micros(now)))
-            .select(min(table::due_at))
-            .get_result(connection)
-    })?;
+    let pending = session
+        .run(|connection| dialect::due::pending_count(connection, values::row_count(limit)))?;
+    let due_since = next_due(session)?.filter(|&due| due <= now);
     Ok(Backlog {
         pending: values::number(pending, "the number of deliveries")?,
-        due_since: values::optional_time(due_since, "the next attempt at a delivery")?,
+        due_since,
     })
+}
+
+/// When the first of all pending deliveries is due.
+pub(crate) fn next_due<M>(session: &mut Session<M>) -> Result<Option<OffsetDateTime>, StoreError> {
+    let first: Option<Option<i64>> = session.run(|connection| {
+        let pending = table::table.filter(table::due_at.is_not_null());
+        let first = pending.order(table::due_at).select(table::due_at).limit(1);
+        same::list(connection, first).map(|mut found| found.pop())
+    })?;
+    values::optional_time(first.flatten(), "the next attempt at a delivery")
 }
 
 pub(crate) fn insert(
@@ -181,39 +181,36 @@ pub(crate) fn update(
     delivery: &Delivery,
 ) -> Result<(), StoreError> {
     let row = DeliveryRow::from(delivery);
-    session.run(|connection| {
-        diesel::update(table::table.find(&row.id))
-            .set((
-                table::status.eq(&row.status),
-                table::attempts.eq(row.attempts),
-                table::tries.eq(row.tries),
-                table::answered_at.eq(row.answered_at),
-                table::answer_status.eq(row.answer_status),
-                table::answer_excerpt.eq(&row.answer_excerpt),
-                table::answer_error.eq(&row.answer_error),
-                table::due_at.eq(row.due_at),
-                table::delivered_at.eq(row.delivered_at),
-                table::ended_at.eq(row.ended_at),
-            ))
-            .execute(connection)
-    })?;
+    let changed = diesel::update(table::table.find(&row.id)).set((
+        table::status.eq(&row.status),
+        table::attempts.eq(row.attempts),
+        table::tries.eq(row.tries),
+        table::answered_at.eq(row.answered_at),
+        table::answer_status.eq(row.answer_status),
+        table::answer_excerpt.eq(&row.answer_excerpt),
+        table::answer_error.eq(&row.answer_error),
+        table::due_at.eq(row.due_at),
+        table::delivered_at.eq(row.delivered_at),
+        table::ended_at.eq(row.ended_at),
+    ));
+    session.run(|connection| same::change(connection, changed))?;
     Ok(())
 }
 
-pub(crate) fn due(
-    session: &mut Session<Writing>,
+pub(crate) fn due<M>(
+    session: &mut Session<M>,
     endpoint: EndpointId,
     now: OffsetDateTime,
     limit: usize,
 ) -> Result<Vec<Delivery>, StoreError> {
     let rows = session.run(|connection| {
-        table::table
+        let due = table::table
             .filter(table::endpoint_id.eq(endpoint.to_string()))
             .filter(table::due_at.le(values::micros(now)))
             .order((table::due_at, table::id))
             .limit(values::row_count(limit))
-            .select(DeliveryRow::as_select())
-            .load(connection)
+            .select(same::columns::<DeliveryRow>());
+        same::list(connection, due)
     })?;
     deliveries(rows)
 }
@@ -221,18 +218,96 @@ pub(crate) fn due(
 pub(crate) fn give_up(
     session: &mut Session<Writing>,
     endpoint: EndpointId,
-    at: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let pending = table::table
-        .filter(table::endpoint_id.eq(endpoint.to_string()))
-        .filter(table::due_at.is_not_null());
+    (at, reason): (OffsetDateTime, Option<&str>),
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let pending: Vec<String> = session.run(|connection| {
+        let first = table::table
+            .filter(table::endpoint_id.eq(endpoint.to_string()))
+            .filter(table::due_at.is_not_null())
+            .order(table::due_at)
+            .limit(values::row_count(limit))
+            .select(table::id);
+        same::list(connection, first)
+    })?;
+    let at = values::micros(at);
+    if let Some(reason) = reason {
+        session.run(|connection| {
+            diesel::update(table::table.filter(table::id.eq_any(&pending)))
+                .set((
+                    table::answered_at.eq(at),
+                    table::answer_status.eq(None::<i64>),
+                    table::answer_excerpt.eq(None::<String>),
+                    table::answer_error.eq(reason),
+                ))
+                .execute(connection)
+        })?;
+    }
     session.run(|connection| {
-        diesel::update(pending)
+        diesel::update(table::table.filter(table::id.eq_any(&pending)))
             .set((
                 table::status.eq(DeliveryStatus::Failed.as_str()),
                 table::due_at.eq(None::<i64>),
-                table::ended_at.eq(values::micros(at)),
+                table::ended_at.eq(at),
             ))
+            .execute(connection)
+    })
+}
+
+/// How many deliveries to an endpoint are pending, counted up to a limit.
+pub(crate) fn pending_count<M>(
+    session: &mut Session<M>,
+    endpoint: EndpointId,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let count = session.run(|connection| {
+        let limit = values::row_count(limit);
+        dialect::due::pending_to(connection, &endpoint.to_string(), limit)
+    })?;
+    values::number(count, "the number of deliveries")
+}
+
+/// The pending deliveries behind one, by the time at which they are due.
+pub(crate) fn ahead<M>(
+    session: &mut Session<M>,
+    (due, id): (OffsetDateTime, DeliveryId),
+    limit: usize,
+) -> Result<Vec<PendingDelivery>, StoreError> {
+    let due = values::micros(due);
+    let behind = table::due_at
+        .gt(due)
+        .or(table::due_at.eq(due).and(table::id.gt(id.to_string())));
+    let rows: Vec<(String, i64, Option<i64>)> = session.run(|connection| {
+        table::table
+            .filter(table::due_at.ge(due))
+            .filter(behind.assume_not_null())
+            .order((table::due_at, table::id))
+            .limit(values::row_count(limit))
+            .select((table::id, table::tries, table::due_at))
+            .load(connection)
+    })?;
+    let what = "the next attempt at a delivery";
+    rows.into_iter()
+        .map(|(id, tries, due)| {
+            Ok(PendingDelivery {
+                id: values::id(&id, "the id of a delivery")?,
+                tries: values::number(tries, "the tries of a delivery")?,
+                due_at: values::time(due.ok_or(values::corrupt(what))?, what)?,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn hasten(
+    session: &mut Session<Writing>,
+    ids: &[DeliveryId],
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let ids = session.run(|connection| dialect::hasten::deliveries_pending(connection, &ids))?;
+    session.run(|connection| {
+        diesel::update(table::table.filter(table::id.eq_any(ids)))
+            .set(table::due_at.eq(values::micros(at)))
             .execute(connection)
     })?;
     Ok(())

@@ -4,7 +4,8 @@ use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ul
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
-    Backlog, Delivery, Endpoint, EventKind, Hold, SealedSecrets, WebhookQueries, WebhookStore,
+    Backlog, Delivery, Endpoint, EventKind, Lease, PendingDelivery, PendingEndpoints,
+    SealedSecrets, WebhookQueries, WebhookStore,
 };
 
 use crate::{
@@ -72,15 +73,50 @@ impl<M> WebhookQueries for Session<M> {
         deliveries::list(self, endpoint, page)
     }
 
-    fn next_delivery_due(
-        &mut self,
-        now: OffsetDateTime,
-    ) -> Result<Option<OffsetDateTime>, StoreError> {
-        work::next_due(self, now)
+    fn next_delivery_due(&mut self) -> Result<Option<OffsetDateTime>, StoreError> {
+        deliveries::next_due(self)
     }
 
-    fn backlog(&mut self, now: OffsetDateTime) -> Result<Backlog, StoreError> {
-        deliveries::backlog(self, now)
+    fn endpoints_pending(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        partners: usize,
+    ) -> Result<PendingEndpoints, StoreError> {
+        work::pending(self, now, after, partners)
+    }
+
+    fn endpoint_leased(
+        &mut self,
+        id: EndpointId,
+        token: Ulid,
+    ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+        work::leased(self, id, token)
+    }
+
+    fn deliveries_due(
+        &mut self,
+        endpoint: EndpointId,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        deliveries::due(self, endpoint, now, limit)
+    }
+
+    fn pending_count(&mut self, endpoint: EndpointId, limit: usize) -> Result<usize, StoreError> {
+        deliveries::pending_count(self, endpoint, limit)
+    }
+
+    fn deliveries_ahead(
+        &mut self,
+        after: (OffsetDateTime, DeliveryId),
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        deliveries::ahead(self, after, limit)
+    }
+
+    fn backlog(&mut self, now: OffsetDateTime, limit: usize) -> Result<Backlog, StoreError> {
+        deliveries::backlog(self, now, limit)
     }
 
     fn keys_to_announce(
@@ -136,28 +172,28 @@ impl WebhookStore for Session<Writing> {
         endpoints::delete(self, partner, id, at)
     }
 
-    fn endpoints_hold(
+    fn endpoints_lease(
         &mut self,
+        ids: &[EndpointId],
         now: OffsetDateTime,
-        hold: Hold,
-        limit: usize,
+        lease: Lease,
     ) -> Result<Vec<EndpointId>, StoreError> {
-        work::hold(self, now, hold, limit)
+        work::lease(self, ids, now, lease)
     }
 
-    fn hold_renew(&mut self, hold: Hold) -> Result<(), StoreError> {
-        work::renew(self, hold)
+    fn endpoint_lease_renew(&mut self, id: EndpointId, lease: Lease) -> Result<(), StoreError> {
+        work::renew(self, id, lease)
     }
 
-    fn endpoint_held(
+    fn endpoint_leased_for_update(
         &mut self,
         id: EndpointId,
         token: Ulid,
     ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-        work::held(self, id, token)
+        work::leased_for_update(self, id, token)
     }
 
-    fn hold_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), StoreError> {
+    fn endpoint_lease_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), StoreError> {
         work::release(self, id, token)
     }
 
@@ -169,21 +205,30 @@ impl WebhookStore for Session<Writing> {
         deliveries::update(self, delivery)
     }
 
-    fn deliveries_due(
-        &mut self,
-        endpoint: EndpointId,
-        now: OffsetDateTime,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        deliveries::due(self, endpoint, now, limit)
-    }
-
     fn deliveries_give_up(
         &mut self,
         endpoint: EndpointId,
+        how: (OffsetDateTime, Option<&str>),
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        deliveries::give_up(self, endpoint, how, limit)
+    }
+
+    fn deliveries_hasten(
+        &mut self,
+        ids: &[DeliveryId],
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        deliveries::give_up(self, endpoint, at)
+        deliveries::hasten(self, ids, at)
+    }
+
+    fn endpoint_leases_shorten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        work::shorten(self, later_than, at, limit)
     }
 
     fn announcement_insert(

@@ -1,18 +1,20 @@
-//! The deliverer's rows: which endpoints have deliveries due, who holds them, what has been announced,
-//! and what can be forgotten.
+//! The deliverer's rows: which endpoints have deliveries due, who has leased them, what has been
+//! announced, and what can be forgotten.
+
+use std::collections::BTreeSet;
 
 use ::orgs::OrgStatus;
 use diesel::{
-    dsl::{exists, min, not},
+    dsl::{exists, not},
     prelude::*,
 };
-use ids::{EndpointId, KeyId, OrgId, Ulid};
+use ids::{EndpointId, KeyId, OrgId, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
-use webhooks::{Endpoint, Hold, SealedSecrets};
+use webhooks::{Endpoint, Lease, PendingEndpoint, PendingEndpoints, SealedSecrets};
 
 use crate::{
-    dialect,
+    dialect::{self, same},
     orgs::is_live,
     schema::{
         orgs, partner_keys, webhook_announcements as announcements,
@@ -23,116 +25,98 @@ use crate::{
     webhook_endpoints::EndpointRow,
 };
 
-/// When the first delivery falls due to an endpoint that nobody holds at `now`.
-pub(crate) fn next_due<M>(
+pub(crate) fn pending<M>(
     session: &mut Session<M>,
     now: OffsetDateTime,
-) -> Result<Option<OffsetDateTime>, StoreError> {
-    let now = values::micros(now);
-    // The first in the order of an index, and not the least of all: a backlog may be long.
-    let first: Option<Option<i64>> = session.run(|connection| {
-        deliveries::table
-            .inner_join(endpoints::table)
-            .filter(deliveries::due_at.is_not_null())
-            .filter(endpoints::deleted_at.is_null())
-            .filter(
-                endpoints::hold_until
-                    .is_null()
-                    .or(endpoints::hold_until.le(now)),
-            )
-            .order(deliveries::due_at)
-            .select(deliveries::due_at)
-            .first(connection)
-            .optional()
+    after: Option<PartnerId>,
+    partners: usize,
+) -> Result<PendingEndpoints, StoreError> {
+    let (now, after) = (values::micros(now), after.map(|id| id.to_string()));
+    let found = session.run(|connection| {
+        let after = after.as_deref().unwrap_or_default();
+        dialect::due::endpoints(connection, now, (after, values::row_count(partners)))
     })?;
-    let first = first.flatten();
-    values::optional_time(first, "the next attempt at a delivery")
+    let endpoints = found.rows.into_iter().map(|(partner, id, due)| {
+        Ok(PendingEndpoint {
+            id: values::id(&id, "the id of a webhook endpoint")?,
+            partner_id: values::id(&partner, "the partner of a webhook endpoint")?,
+            due_at: values::time(due, "the next attempt at a delivery")?,
+        })
+    });
+    Ok(PendingEndpoints {
+        endpoints: endpoints.collect::<Result<_, StoreError>>()?,
+        after: values::optional_id(found.after.as_deref(), "the partner of a delivery")?,
+    })
 }
 
-/// Takes endpoints that are free, in the order of their ids, so that two workers who want the same ones
-/// wait for each other and never both.
-pub(crate) fn hold(
+/// Leases one endpoint after the other in the order of their ids, so that two workers who want the same
+/// ones wait for each other and never both.
+pub(crate) fn lease(
     session: &mut Session<Writing>,
+    ids: &[EndpointId],
     now: OffsetDateTime,
-    hold: Hold,
-    limit: usize,
+    lease: Lease,
 ) -> Result<Vec<EndpointId>, StoreError> {
     let now = values::micros(now);
-    let mut wanted: Vec<String> = session.run(|connection| {
-        deliveries::table
-            .inner_join(endpoints::table)
-            .filter(deliveries::due_at.le(now))
-            .filter(endpoints::deleted_at.is_null())
-            .filter(
-                endpoints::hold_until
-                    .is_null()
-                    .or(endpoints::hold_until.le(now)),
-            )
-            .group_by(deliveries::endpoint_id)
-            .order((min(deliveries::due_at), deliveries::endpoint_id))
-            .limit(values::row_count(limit))
-            .select(deliveries::endpoint_id)
-            .load(connection)
-    })?;
-    let in_order = wanted.clone();
-    wanted.sort_unstable();
-    let mut held = Vec::with_capacity(wanted.len());
+    let wanted: BTreeSet<EndpointId> = ids.iter().copied().collect();
+    let mut leased = BTreeSet::new();
     for id in wanted {
         let free = endpoints::table
-            .find(&id)
+            .find(id.to_string())
             .filter(endpoints::deleted_at.is_null())
             .filter(
                 endpoints::hold_until
                     .is_null()
                     .or(endpoints::hold_until.le(now)),
             );
-        let taken = session.run(|connection| {
-            diesel::update(free)
-                .set((
-                    endpoints::hold_token.eq(hold.token.to_string()),
-                    endpoints::hold_until.eq(values::micros(hold.until)),
-                ))
-                .execute(connection)
-        })?;
-        if taken > 0 {
-            held.push(id);
+        let taken = diesel::update(free).set((
+            endpoints::hold_token.eq(lease.token.to_string()),
+            endpoints::hold_until.eq(values::micros(lease.until)),
+        ));
+        if session.run(|connection| same::change(connection, taken))? > 0 {
+            leased.insert(id);
         }
     }
-    in_order
-        .iter()
-        .filter(|id| held.contains(id))
-        .map(|id| values::id(id, "the id of a webhook endpoint"))
-        .collect()
+    let in_order = ids.iter().copied().filter(|id| leased.contains(id));
+    Ok(in_order.collect())
 }
 
-pub(crate) fn renew(session: &mut Session<Writing>, hold: Hold) -> Result<(), StoreError> {
-    let held = endpoints::table.filter(endpoints::hold_token.eq(hold.token.to_string()));
-    session.run(|connection| {
-        diesel::update(held)
-            .set(endpoints::hold_until.eq(values::micros(hold.until)))
-            .execute(connection)
-    })?;
+pub(crate) fn renew(
+    session: &mut Session<Writing>,
+    id: EndpointId,
+    lease: Lease,
+) -> Result<(), StoreError> {
+    let leased = endpoints::table
+        .find(id.to_string())
+        .filter(endpoints::hold_token.eq(lease.token.to_string()));
+    let renewed = diesel::update(leased).set(endpoints::hold_until.eq(values::micros(lease.until)));
+    session.run(|connection| same::change(connection, renewed))?;
     Ok(())
 }
 
-pub(crate) fn held(
+pub(crate) fn leased<M>(
+    session: &mut Session<M>,
+    id: EndpointId,
+    token: Ulid,
+) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+    let row: Option<EndpointRow> = session.run(|connection| {
+        let leased = endpoints::table
+            .find(id.to_string())
+            .filter(endpoints::hold_token.eq(token.to_string()))
+            .filter(endpoints::deleted_at.is_null())
+            .select(same::columns::<EndpointRow>());
+        same::ask_one(connection, leased)
+    })?;
+    row.map(EndpointRow::with_secrets).transpose()
+}
+
+pub(crate) fn leased_for_update(
     session: &mut Session<Writing>,
     id: EndpointId,
     token: Ulid,
 ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
     session.run(|connection| dialect::webhooks::lock_endpoint(connection, &id.to_string()))?;
-    session
-        .run(|connection| {
-            endpoints::table
-                .find(id.to_string())
-                .filter(endpoints::hold_token.eq(token.to_string()))
-                .filter(endpoints::deleted_at.is_null())
-                .select(EndpointRow::as_select())
-                .first(connection)
-                .optional()
-        })?
-        .map(EndpointRow::with_secrets)
-        .transpose()
+    leased(session, id, token)
 }
 
 pub(crate) fn release(
@@ -140,18 +124,31 @@ pub(crate) fn release(
     id: EndpointId,
     token: Ulid,
 ) -> Result<(), StoreError> {
-    let held = endpoints::table
+    let leased = endpoints::table
         .find(id.to_string())
         .filter(endpoints::hold_token.eq(token.to_string()));
-    session.run(|connection| {
-        diesel::update(held)
-            .set((
-                endpoints::hold_token.eq(None::<String>),
-                endpoints::hold_until.eq(None::<i64>),
-            ))
-            .execute(connection)
-    })?;
+    let released = diesel::update(leased).set((
+        endpoints::hold_token.eq(None::<String>),
+        endpoints::hold_until.eq(None::<i64>),
+    ));
+    session.run(|connection| same::change(connection, released))?;
     Ok(())
+}
+
+pub(crate) fn shorten(
+    session: &mut Session<Writing>,
+    later_than: OffsetDateTime,
+    at: OffsetDateTime,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let (later_than, limit) = (values::micros(later_than), values::row_count(limit));
+    let late = session
+        .run(|connection| dialect::hasten::endpoints_leased(connection, later_than, limit))?;
+    session.run(|connection| {
+        diesel::update(endpoints::table.filter(endpoints::id.eq_any(late)))
+            .set(endpoints::hold_until.eq(values::micros(at)))
+            .execute(connection)
+    })
 }
 
 pub(crate) fn keys_to_announce<M>(

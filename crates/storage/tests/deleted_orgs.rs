@@ -169,7 +169,7 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
         tx.orgs_to_announce(now, org.created_at, 100)?;
         tx.provisioning_times(&org.plan, 100)?;
         tx.next_org_due(org.created_at)?;
-        tx.org_backlog(org.created_at)?;
+        tx.org_backlog(org.created_at, 100)?;
         Ok::<_, StoreError>(())
     });
     questions.await.unwrap();

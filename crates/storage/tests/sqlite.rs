@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 17] = [
     "2026-11-26-000013_subscriptions",
     "2026-11-26-000014_audit_index",
     "2026-11-26-000015_numbered_segments",
+    "2026-11-30-000030_due_by_partner",
     "2026-11-30-000040_live_orgs",
     "2026-11-30-000060_pepper_ids",
     "2026-11-30-000061_older_webhook_secrets",

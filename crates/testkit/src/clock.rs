@@ -18,6 +18,8 @@ pub const START: OffsetDateTime = datetime!(2026-04-23 08:00:00.123456 UTC);
 pub struct FakeClock {
     /// Microseconds since [`START`]: what every store can keep.
     elapsed: Arc<AtomicI64>,
+    /// By how many microseconds the time of day was set back.
+    behind: Arc<AtomicI64>,
 }
 
 impl FakeClock {
@@ -30,10 +32,11 @@ impl FakeClock {
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
-        START + Duration::microseconds(self.elapsed.load(Ordering::SeqCst))
+        let behind = self.behind.load(Ordering::SeqCst);
+        START + Duration::microseconds(self.elapsed.load(Ordering::SeqCst) - behind)
     }
 
-    /// The time since the clock was made; it moves with [`FakeClock::now`], and never back.
+    /// The time since the clock was made; it moves on with [`FakeClock::now`], and never back.
     #[must_use]
     pub fn monotonic(&self) -> StdDuration {
         let elapsed = self.elapsed.load(Ordering::SeqCst);
@@ -49,6 +52,16 @@ impl FakeClock {
         let micros = by.whole_microseconds().try_into().unwrap();
         self.elapsed.fetch_add(micros, Ordering::SeqCst);
     }
+
+    /// Sets the time of day back by whole microseconds, as an operator may; what is left over is
+    /// dropped.
+    ///
+    /// # Panics
+    /// When that is more than a number holds.
+    pub fn set_back(&self, by: Duration) {
+        let micros = by.whole_microseconds().try_into().unwrap();
+        self.behind.fetch_add(micros, Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +75,9 @@ mod tests {
         assert_eq!((clock.now(), clock.monotonic()), (START, StdDuration::ZERO));
         other.advance(Duration::milliseconds(1500));
         assert_eq!(clock.now(), START + Duration::milliseconds(1500));
+        assert_eq!(clock.monotonic(), StdDuration::from_millis(1500));
+        other.set_back(Duration::seconds(9));
+        assert_eq!(clock.now(), START - Duration::milliseconds(7500));
         assert_eq!(clock.monotonic(), StdDuration::from_millis(1500));
     }
 }

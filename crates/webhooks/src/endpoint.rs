@@ -9,6 +9,8 @@ use crate::{EndpointUrl, Kinds};
 pub const MAX_ENDPOINTS: usize = 16;
 /// How many secrets sign beside the one in force at the most.
 pub const MAX_OLD_SECRETS: usize = 7;
+/// How many messages can wait for one endpoint. Whatever is more is given up, the longest waiting first.
+pub const MAX_BACKLOG: usize = 10_000;
 /// How long the secret before a rotation goes on signing beside the new one.
 pub const SECRET_OVERLAP: Duration = Duration::hours(24);
 

@@ -40,15 +40,18 @@ mod url;
 pub use address::{NotPublic, check_public};
 pub use delivery::{Attempted, Delivery, DeliveryStatus, LastAnswer};
 pub use endpoint::{
-    Endpoint, EndpointDraft, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret, SECRET_OVERLAP,
-    SealedSecrets,
+    Endpoint, EndpointDraft, MAX_BACKLOG, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret,
+    SECRET_OVERLAP, SealedSecrets,
 };
 pub use kind::{EventKind, Kinds, NoKinds, UnknownKind};
-pub use schedule::pause_after;
+pub use schedule::{longest_pause_after, pause_after};
 pub use secret::{InvalidSecret, WebhookSecret};
 pub use sender::{MAX_EXCERPT, Posting, Reception, Sender, excerpt};
 pub use signature::{
     ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, Unverified,
 };
-pub use store::{Backlog, Hold, WebhookQueries, WebhookStore};
+pub use store::{
+    Backlog, Lease, PendingDelivery, PendingEndpoint, PendingEndpoints, WebhookQueries,
+    WebhookStore,
+};
 pub use url::{EndpointUrl, InvalidUrl, Reach};

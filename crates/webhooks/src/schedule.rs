@@ -30,6 +30,12 @@ pub fn pause_after(tries: u32, random: u32) -> Option<Duration> {
     Some(pause + stretch)
 }
 
+/// The longest that a message waits after this many failed tries.
+#[must_use]
+pub fn longest_pause_after(tries: u32) -> Duration {
+    pause_after(tries, u32::MAX).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use ids::PartnerId;
+
 use crate::EndpointUrl;
 
 /// The longest excerpt of a receiver's answer that is kept, in characters.
@@ -10,6 +12,8 @@ pub const MAX_EXCERPT: usize = 500;
 /// A message on its way.
 #[derive(Clone, Debug)]
 pub struct Posting {
+    /// Whose endpoint it goes to: senders share by partner what they have little of.
+    pub partner_id: PartnerId,
     /// Where it goes.
     pub url: EndpointUrl,
     /// `webhook-id`.

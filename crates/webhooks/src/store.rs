@@ -5,19 +5,50 @@ use time::OffsetDateTime;
 
 use crate::{Delivery, Endpoint, EventKind, SealedSecrets};
 
-/// A worker's hold on an endpoint: while it lasts, nobody else sends to it.
+/// A worker's lease of an endpoint: while it lasts, nobody else sends to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct Lease {
     /// What proves it.
     pub token: Ulid,
     /// When it ends unless it is renewed.
     pub until: OffsetDateTime,
 }
 
+/// An endpoint with pending deliveries that nobody has leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingEndpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// The partner whose it is.
+    pub partner_id: PartnerId,
+    /// When the first of its deliveries is due.
+    pub due_at: OffsetDateTime,
+}
+
+/// A delivery that will be tried, as far as its next attempt is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// How often it was tried since it was made, or asked for again.
+    pub tries: u32,
+    /// When it is due.
+    pub due_at: OffsetDateTime,
+}
+
+/// What one search for pending endpoints has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingEndpoints {
+    /// The endpoints, sorted by partner and id.
+    pub endpoints: Vec<PendingEndpoint>,
+    /// The partner behind which the next search goes on; none when this one came to the end.
+    pub after: Option<PartnerId>,
+}
+
 /// How much there is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many deliveries are pending.
+    /// How many deliveries are pending, counted up to the limit that was asked for.
     pub pending: u64,
     /// Since when the longest waiting of them has been due.
     pub due_since: Option<OffsetDateTime>,
@@ -81,14 +112,47 @@ pub trait WebhookQueries {
         page: PageRequest,
     ) -> Result<Page<Delivery>, Self::Error>;
 
-    /// When the next delivery falls due to an endpoint that nobody holds at `now`.
-    fn next_delivery_due(
+    /// When the first of all pending deliveries is due, whoever has leased its endpoint.
+    fn next_delivery_due(&mut self) -> Result<Option<OffsetDateTime>, Self::Error>;
+
+    /// The endpoints with pending deliveries that nobody has leased at `now`, of the first `partners`
+    /// partners behind `after` that have any. The work is bounded by the number of partners, and not
+    /// by the number of deliveries.
+    fn endpoints_pending(
         &mut self,
         now: OffsetDateTime,
-    ) -> Result<Option<OffsetDateTime>, Self::Error>;
+        after: Option<PartnerId>,
+        partners: usize,
+    ) -> Result<PendingEndpoints, Self::Error>;
 
-    /// How much there is to do at `now`.
-    fn backlog(&mut self, now: OffsetDateTime) -> Result<Backlog, Self::Error>;
+    /// One endpoint and its secrets if the token has leased it.
+    fn endpoint_leased(
+        &mut self,
+        id: EndpointId,
+        token: Ulid,
+    ) -> Result<Option<(Endpoint, SealedSecrets)>, Self::Error>;
+
+    /// Up to `limit` deliveries to an endpoint that are due at `now`, the longest due first.
+    fn deliveries_due(
+        &mut self,
+        endpoint: EndpointId,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Self::Error>;
+
+    /// How many deliveries to an endpoint are pending, counted up to `limit`.
+    fn pending_count(&mut self, endpoint: EndpointId, limit: usize) -> Result<usize, Self::Error>;
+
+    /// Up to `limit` pending deliveries that are due after a time, or at that time and have a greater
+    /// id, sorted by time and id.
+    fn deliveries_ahead(
+        &mut self,
+        after: (OffsetDateTime, DeliveryId),
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, Self::Error>;
+
+    /// How much there is to do at `now`; up to `limit` deliveries are counted.
+    fn backlog(&mut self, now: OffsetDateTime, limit: usize) -> Result<Backlog, Self::Error>;
 
     /// Up to `limit` keys that end after `from` and not after `until`, the first to end first: those
     /// that are not revoked and of which no end after `from` is noted.
@@ -125,7 +189,7 @@ pub trait WebhookStore: WebhookQueries {
         id: EndpointId,
     ) -> Result<Option<(Endpoint, SealedSecrets)>, Self::Error>;
 
-    /// Writes when it was disabled, its secrets, and until when the old one signs. A hold stays as it
+    /// Writes when it was disabled, its secrets, and until when the old one signs. A lease stays as it
     /// is.
     fn endpoint_update(
         &mut self,
@@ -141,28 +205,28 @@ pub trait WebhookStore: WebhookQueries {
         at: OffsetDateTime,
     ) -> Result<bool, Self::Error>;
 
-    /// Takes up to `limit` endpoints that nobody holds and that have deliveries due at `now`, the
-    /// longest due first.
-    fn endpoints_hold(
+    /// Leases those of these endpoints that are there and that nobody has leased at `now`; which they
+    /// are, in the order of the question.
+    fn endpoints_lease(
         &mut self,
+        ids: &[EndpointId],
         now: OffsetDateTime,
-        hold: Hold,
-        limit: usize,
+        lease: Lease,
     ) -> Result<Vec<EndpointId>, Self::Error>;
 
-    /// Prolongs the holds that this token still has.
-    fn hold_renew(&mut self, hold: Hold) -> Result<(), Self::Error>;
+    /// Renews the token's lease of an endpoint, if it still has it.
+    fn endpoint_lease_renew(&mut self, id: EndpointId, lease: Lease) -> Result<(), Self::Error>;
 
-    /// One endpoint and its secrets if the token still holds it, held against every other writer until
-    /// the transaction ends. Whoever writes as a worker starts with this.
-    fn endpoint_held(
+    /// The same as [`WebhookQueries::endpoint_leased`], locked against every other writer until the
+    /// transaction ends. Whoever writes as a worker starts with this.
+    fn endpoint_leased_for_update(
         &mut self,
         id: EndpointId,
         token: Ulid,
     ) -> Result<Option<(Endpoint, SealedSecrets)>, Self::Error>;
 
-    /// Ends the token's hold on an endpoint.
-    fn hold_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), Self::Error>;
+    /// Ends the token's lease of an endpoint.
+    fn endpoint_lease_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), Self::Error>;
 
     /// Adds a delivery.
     fn delivery_insert(&mut self, delivery: &Delivery) -> Result<(), Self::Error>;
@@ -170,20 +234,30 @@ pub trait WebhookStore: WebhookQueries {
     /// Writes how a delivery stands; what it says stays.
     fn delivery_update(&mut self, delivery: &Delivery) -> Result<(), Self::Error>;
 
-    /// Up to `limit` deliveries to an endpoint that are due at `now`, the longest due first.
-    fn deliveries_due(
-        &mut self,
-        endpoint: EndpointId,
-        now: OffsetDateTime,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Self::Error>;
-
-    /// Gives up all deliveries to an endpoint that are pending.
+    /// Gives up to `limit` pending deliveries to an endpoint up, the longest due first; tells how many.
+    /// `how` is when, and why: with a reason, that is what their last answer says.
     fn deliveries_give_up(
         &mut self,
         endpoint: EndpointId,
+        how: (OffsetDateTime, Option<&str>),
+        limit: usize,
+    ) -> Result<usize, Self::Error>;
+
+    /// Makes pending deliveries due at `at`. On PostgreSQL those that another transaction is about to
+    /// change are left out.
+    fn deliveries_hasten(
+        &mut self,
+        ids: &[DeliveryId],
         at: OffsetDateTime,
     ) -> Result<(), Self::Error>;
+
+    /// Has up to `limit` leases end at `at` that would end after `later_than`; tells how many.
+    fn endpoint_leases_shorten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, Self::Error>;
 
     /// Notes that the end of something is announced; `false` when this end was noted before.
     fn announcement_insert(

@@ -19,6 +19,7 @@ pub struct ProvisioningMetrics {
     durations: HistogramVec,
     due: IntGauge,
     oldest: IntGauge,
+    without_slot: IntGauge,
 }
 
 impl ProvisioningMetrics {
@@ -40,12 +41,17 @@ impl ProvisioningMetrics {
         )?;
         let due = IntGauge::new(
             "molecule_orgs_due",
-            "Orgs that wait for somebody to work on them",
+            "Orgs that wait for somebody to work on them, counted up to 10000",
         )?;
         let oldest = IntGauge::new(
             "molecule_orgs_due_oldest_age_seconds",
             "For how long the first of them has waited",
         )?;
+        let without_slot = IntGauge::new(
+            "molecule_orgs_without_slot",
+            "Orgs that were due and found no slot when this instance looked last",
+        )?;
+        registry.register(Box::new(without_slot.clone()))?;
         registry.register(Box::new(attempts.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(due.clone()))?;
@@ -55,6 +61,7 @@ impl ProvisioningMetrics {
             durations,
             due,
             oldest,
+            without_slot,
         })
     }
 
@@ -82,7 +89,9 @@ impl ProvisioningMetrics {
     }
 
     /// Notes what waits.
-    pub fn waiting(&self, backlog: OrgBacklog, now: OffsetDateTime) {
+    pub fn waiting(&self, backlog: OrgBacklog, now: OffsetDateTime, without_slot: usize) {
+        let without_slot = i64::try_from(without_slot).unwrap_or(i64::MAX);
+        self.without_slot.set(without_slot);
         self.due.set(i64::try_from(backlog.due).unwrap_or(i64::MAX));
         let age = backlog.oldest.map_or(0, |at| (now - at).whole_seconds());
         self.oldest.set(age);

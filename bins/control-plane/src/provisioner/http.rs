@@ -121,6 +121,7 @@ impl Http {
             body: body.as_bytes(),
         };
         Ok(Posting {
+            partner_id: org.partner_id,
             url: self.url.clone(),
             timestamp: message.timestamp_header(),
             signature: message.signature_header([&self.secret]),

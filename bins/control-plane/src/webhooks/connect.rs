@@ -3,16 +3,15 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
+use ids::PartnerId;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::oneshot,
     time::timeout,
 };
 use tokio_rustls::{
@@ -21,8 +20,8 @@ use tokio_rustls::{
 };
 use webhooks::{EndpointUrl, Reach, check_public};
 
-/// How long the look-up of a host may take.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
+use super::{bounded::Bounded, lookups::Lookups};
+
 /// How long one address may take to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How many of a host's addresses are tried.
@@ -48,11 +47,11 @@ pub fn tls(roots: RootCertStore) -> anyhow::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Connects to the host of a URL; the error is in words for the partner.
+/// Connects to the host of a partner's URL; the error is in words for the partner.
 pub async fn connect(
-    url: &EndpointUrl,
+    (partner, url): (PartnerId, &EndpointUrl),
     reach: Reach,
-    tls: &TlsConnector,
+    (lookups, tls): (&Lookups, &TlsConnector),
 ) -> Result<Box<dyn Stream>, String> {
     let parts = url.parts();
     let port = parts
@@ -66,13 +65,13 @@ pub async fn connect(
             // A full stop at the end is for the look-up alone.
             ServerName::try_from(name.trim_end_matches('.').to_owned())
                 .map_err(|_| "the host is not a name that a certificate could be of")?,
-            resolve(name.to_owned(), port).await?,
+            lookups.resolve(partner, name.to_owned(), port).await?,
         ),
     };
     if reach == Reach::Public {
         check(&addresses)?;
     }
-    let tcp = dial(&addresses).await?;
+    let tcp = Bounded::new(dial(&addresses).await?);
     if parts.scheme() != "https" {
         return Ok(Box::new(tcp));
     }
@@ -86,27 +85,6 @@ fn address(ip: IpAddr, port: u16) -> (ServerName<'static>, Vec<SocketAddr>) {
         ServerName::IpAddress(ip.into()),
         vec![SocketAddr::new(ip, port)],
     )
-}
-
-/// The addresses of a host. The system is asked on a thread of its own, which nobody waits for when the
-/// program ends.
-async fn resolve(name: String, port: u16) -> Result<Vec<SocketAddr>, String> {
-    const UNKNOWN: &str = "the host has no address; check the name in the URL";
-    let (answer, answered) = oneshot::channel();
-    let ask = move || {
-        let found = (name.as_str(), port).to_socket_addrs();
-        // Whoever asked may have given up.
-        let _ = answer.send(found.map(Iterator::collect::<Vec<_>>));
-    };
-    thread::Builder::new()
-        .name("webhook-resolver".to_owned())
-        .spawn(ask)
-        .map_err(|_| "the host's address could not be asked for")?;
-    match timeout(RESOLVE_WITHIN, answered).await {
-        Ok(Ok(Ok(found))) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(UNKNOWN.to_owned()),
-        Err(_elapsed) => Err("the host's address was not found in time".to_owned()),
-    }
 }
 
 /// Sees that all addresses are public: a host that has one that is not is not trusted with the others.
@@ -142,6 +120,8 @@ async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
 
 #[cfg(test)]
 mod tests {
+    use ids::{TypedId as _, Ulid};
+
     use super::*;
 
     #[track_caller]
@@ -165,15 +145,10 @@ mod tests {
     async fn a_name_that_leads_to_this_machine_is_refused_after_the_look_up() {
         let url = EndpointUrl::stored("https://localhost/").unwrap();
         let tls = tls(public_roots()).unwrap();
-        let told = connect(&url, Reach::Public, &tls).await.err().unwrap();
+        let partner = PartnerId::from_ulid(Ulid::from(1));
+        let using = (&Lookups::default(), &tls);
+        let told = connect((partner, &url), Reach::Public, using).await;
+        let told = told.err().unwrap();
         assert!(told.contains("a loopback address"), "{told}");
-    }
-
-    #[tokio::test]
-    async fn a_name_is_looked_up_and_an_unknown_one_is_told() {
-        let found = resolve("localhost".to_owned(), 80).await.unwrap();
-        assert!(found.iter().all(|it| it.ip().is_loopback()), "{found:?}");
-        let told = resolve("no-such-host.invalid".to_owned(), 80).await;
-        assert!(told.is_err(), "{told:?}");
     }
 }

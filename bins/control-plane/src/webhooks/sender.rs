@@ -1,6 +1,6 @@
 //! One message over HTTP/1.1, and the answer to it.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -16,7 +16,10 @@ use webhooks::{
     EndpointUrl, ID_HEADER, Posting, Reach, Reception, SIGNATURE_HEADER, Sender, TIMESTAMP_HEADER,
 };
 
-use super::connect::{connect, public_roots, tls};
+use super::{
+    connect::{connect, public_roots, tls},
+    lookups::Lookups,
+};
 
 /// How much of an answer's body is read, in bytes: enough for the excerpt in any script.
 const MAX_BODY: usize = 2048;
@@ -31,6 +34,7 @@ const AGENT: &str = concat!("molecule-cp/", env!("CARGO_PKG_VERSION"), " (webhoo
 pub struct HttpSender {
     reach: Reach,
     tls: TlsConnector,
+    lookups: Lookups,
 }
 
 impl HttpSender {
@@ -42,7 +46,11 @@ impl HttpSender {
     /// A sender that trusts these certificate authorities.
     pub fn trusting(reach: Reach, roots: RootCertStore) -> anyhow::Result<Self> {
         let tls = tls(roots)?;
-        Ok(Self { reach, tls })
+        Ok(Self {
+            reach,
+            tls,
+            lookups: Lookups::default(),
+        })
     }
 
     async fn exchange(&self, posting: &Posting) -> Result<Reception, String> {
@@ -50,8 +58,8 @@ impl HttpSender {
         let url = EndpointUrl::new(posting.url.as_str(), self.reach)
             .map_err(|error| format!("the URL {error}"))?;
         let request = request(&url, posting).ok_or("the URL can't be asked for")?;
-        let stream = connect(&url, self.reach, &self.tls).await?;
-        let broken = |error: hyper::Error| format!("the connection broke: {error}");
+        let to = (posting.partner_id, &url);
+        let stream = connect(to, self.reach, (&self.lookups, &self.tls)).await?;
         let (mut send, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(stream))
@@ -71,6 +79,15 @@ impl Sender for HttpSender {
     async fn send(&self, posting: Posting) -> Reception {
         let outcome = self.exchange(&posting).await;
         outcome.unwrap_or_else(Reception::Unanswered)
+    }
+}
+
+/// What is wrong with a connection, in words for the partner.
+#[expect(clippy::needless_pass_by_value, reason = "what errors are mapped with")]
+fn broken(error: hyper::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("the connection broke: {error}: {cause}"),
+        None => format!("the connection broke: {error}"),
     }
 }
 

@@ -15,6 +15,7 @@ on_both_engines![
     a_refused_message_is_sent_again_with_the_same_id,
     a_receiver_that_is_gone_ends_its_endpoint,
     a_receiver_that_never_answers_holds_up_no_other,
+    partners_whose_receivers_never_answer_hold_up_no_other,
     a_message_outlives_the_server,
     a_message_is_sent_again_when_it_is_asked_for,
     a_key_that_ends_soon_is_announced_once,
@@ -226,6 +227,40 @@ fn a_receiver_that_never_answers_holds_up_no_other(store: Store) {
     assert!(silent.got().len() <= 6, "two at a time for each endpoint");
     let (status, log) = server.terminate(Duration::from_secs(10));
     assert!(status.success(), "{log}");
+}
+
+/// Four partners with all the endpoints that they can have, of which none answers: another's messages
+/// come soon all the same.
+fn partners_whose_receivers_never_answer_hold_up_no_other(store: Store) {
+    let (silent, good) = (Receiver::reacting(|_| Reaction::Silence), Receiver::start());
+    let server = store.start_with(ON_THIS_MACHINE);
+    let hostile: Vec<_> = (0..4).map(|_| server.key(ALL_SCOPES)).collect();
+    for (n, key) in hostile.iter().enumerate() {
+        for _ in 0..16 {
+            endpoint(key, &silent.url(), &["org.ready"]);
+        }
+        for m in 0..3 {
+            key.org(&format!("silent-{n}-{m}"));
+        }
+    }
+    silent.wait(4);
+    let key = server.key(ALL_SCOPES);
+    endpoint(&key, &good.url(), &["org.ready"]);
+    for n in 0..20 {
+        key.org(&format!("acme-{n}"));
+    }
+    let began = std::time::Instant::now();
+    good.wait(20);
+    let took = began.elapsed();
+    // An attempt at one that is silent ends after twenty seconds.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(
+        silent.got().len() <= 4 * 8 * 2,
+        "each partner has its share"
+    );
+    let text = server.anon().get("/metrics").body;
+    let deferred = "molecule_webhook_endpoints_deferred{reason=\"partner_share\"}";
+    assert!(text.contains(deferred), "{text}");
 }
 
 /// Killed in the middle of an attempt, and with messages that were never tried.

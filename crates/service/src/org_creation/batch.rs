@@ -15,24 +15,27 @@ use crate::{
     Caller, Error,
     audited::{done_event, partner_caller, refused_event},
     authorize::permit_key_org_plan,
+    provisioning_slots::{Permit, ProvisioningSlots},
     reconcile::Hold,
-    workshop::{Place, Workshop},
 };
 
-/// Takes orgs on record in one transaction, and hands over as many as there are places for.
+/// Takes orgs on record in one transaction, and hands those over for which a slot is reserved.
 pub(super) async fn create_all<D: Database>(
     db: D,
     all: Vec<Creation>,
-    workshop: Arc<Workshop>,
-    (hold, mut places): (Hold, Vec<Place>),
+    slots: Arc<ProvisioningSlots>,
+    (hold, mut permits): (Hold, Vec<Option<Permit>>),
 ) -> Vec<Result<Created, StoreError>> {
     let all: Arc<[Creation]> = all.into();
-    let (asked, room) = (Arc::clone(&all), places.len());
-    let write = db.write(move |tx| create_together(tx, &asked, (hold.lease, room)));
+    let asked = Arc::clone(&all);
+    let reserved: Vec<bool> = permits.iter().map(Option::is_some).collect();
+    let write = db.write(move |tx| create_together(tx, &asked, (hold.lease, &reserved)));
     match write.await {
         Ok((mut created, handed)) => {
-            for (work, place) in handed.into_iter().zip(places.drain(..)) {
-                workshop.hand_over(work, hold, place);
+            for (place, work) in handed {
+                if let Some(permit) = permits.get_mut(place).and_then(Option::take) {
+                    slots.hand_over(work, hold, permit);
+                }
             }
             created.drain(..).map(Ok).collect()
         }
@@ -44,13 +47,13 @@ pub(super) async fn create_all<D: Database>(
     }
 }
 
-/// What has become of each, and the orgs that are held for the worker of this process: as many as it
-/// has room for.
+/// What has become of each, and the orgs that are leased for the worker of this process, each with its
+/// place among all: those for which a slot is reserved.
 fn create_together<T: Transaction>(
     tx: &mut T,
     all: &[Creation],
-    (lease, room): (Lease, usize),
-) -> Result<(Vec<Created>, Vec<OrgWork>), StoreError> {
+    (lease, reserved): (Lease, &[bool]),
+) -> Result<(Vec<Created>, Vec<(usize, OrgWork)>), StoreError> {
     let counted = all.iter().filter_map(known).collect();
     Quotas::lock(tx, &counted)?;
     let keys = creators(tx, all)?;
@@ -69,13 +72,16 @@ fn create_together<T: Transaction>(
     let mut claimed = tx.slugs_claim(&claims)?.into_iter();
     let mut new = Vec::with_capacity(claims.len());
     let mut created = Vec::with_capacity(all.len());
-    for (one, permitted) in all.iter().zip(permitted) {
+    let mut handed = Vec::new();
+    for (place, (one, permitted)) in all.iter().zip(permitted).enumerate() {
         let refused = match permitted {
             Permitted::Yes(caller) if claimed.next() == Some(true) => {
                 let org = new_org(one.id, &caller.key, &one.draft, one.context.call.at);
-                let handed_over = new.len() < room;
+                let handed_over = reserved.get(place) == Some(&true);
                 new.push(if handed_over {
-                    held(&org, lease)
+                    let new = held(&org, lease);
+                    handed.push((place, work(&new)));
+                    new
                 } else {
                     unheld(&org)
                 });
@@ -105,9 +111,14 @@ fn create_together<T: Transaction>(
         created.push(Created::Refused(refused, receipt));
     }
     tx.orgs_insert(&new)?;
-    let handed = new.into_iter().take(room);
-    let work = |NewOrg { org, steps, .. }| OrgWork { org, steps };
-    Ok((created, handed.map(work).collect()))
+    Ok((created, handed))
+}
+
+fn work(new: &NewOrg) -> OrgWork {
+    OrgWork {
+        org: new.org.clone(),
+        steps: new.steps.clone(),
+    }
 }
 
 /// Whether a creation may go on, as the credential stands within the transaction.

@@ -5,6 +5,7 @@
 mod again;
 mod creations;
 mod endings;
+mod fairness;
 mod kit;
 mod limits;
 mod long_polls;

@@ -23,7 +23,7 @@ use crate::kit::{Bench, bench, org_body};
 
 /// A receiver: it keeps what it gets, and answers as it was told to, then always 200.
 #[derive(Default)]
-struct Receiver {
+pub struct Receiver {
     got: Mutex<Vec<Posting>>,
     answers: Mutex<VecDeque<u16>>,
 }
@@ -33,7 +33,7 @@ impl Receiver {
         Arc::default()
     }
 
-    fn answers(&self, statuses: &[u16]) {
+    pub fn answers(&self, statuses: &[u16]) {
         self.answers.lock().unwrap().extend(statuses);
     }
 
@@ -69,19 +69,19 @@ fn verified(posting: &Posting, secret: &WebhookSecret, now: OffsetDateTime) -> b
     received.verify(secret, now).is_ok()
 }
 
-type Control = Bench<LocalProvisioner>;
+pub type Control = Bench<LocalProvisioner>;
 
 /// A control plane, a key, and an endpoint of its partner that listens to everything.
-struct Scene {
-    bench: Control,
-    key: PlainKey,
-    endpoint: EndpointId,
+pub struct Scene {
+    pub bench: Control,
+    pub key: PlainKey,
+    pub endpoint: EndpointId,
     secret: WebhookSecret,
-    receiver: Arc<Receiver>,
+    pub receiver: Arc<Receiver>,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let bench = bench().await;
         let (_, key) = bench.key(None).await;
         let (endpoint, secret) = create(&bench, &key, EventKind::OFFERED).await.unwrap();
@@ -94,25 +94,25 @@ impl Scene {
         }
     }
 
-    async fn deliver(&self) -> usize {
+    pub async fn deliver(&self) -> usize {
         let delivered = self.bench.service.deliver_due(&self.receiver).await;
         delivered.unwrap()
     }
 
     /// An org that is ready, its message not sent yet.
-    async fn org(&self, slug: &str) -> ids::OrgId {
+    pub async fn org(&self, slug: &str) -> ids::OrgId {
         let id = self.bench.create_org(&self.key, slug).await.unwrap();
         self.bench.service.reconcile_due().await.unwrap();
         id
     }
 
-    async fn partner(&self) -> PartnerId {
+    pub async fn partner(&self) -> PartnerId {
         let context = self.bench.admit(&self.key, operations::WHOAMI).await;
         context.unwrap().caller.actor().partner_id().unwrap()
     }
 
     /// All deliveries, the oldest first.
-    async fn deliveries(&self) -> Vec<Delivery> {
+    pub async fn deliveries(&self) -> Vec<Delivery> {
         let (to, page) = ((self.partner().await, self.endpoint), ALL);
         let read = self.bench.db.read(move |view| view.deliveries(to, page));
         let mut found = read.await.map_err(|error: StoreError| error).unwrap().items;
@@ -135,7 +135,7 @@ const ALL: PageRequest = PageRequest {
     after: None,
 };
 
-async fn create(
+pub async fn create(
     bench: &Control,
     key: &PlainKey,
     kinds: &[EventKind],

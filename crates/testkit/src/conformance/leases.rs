@@ -3,13 +3,23 @@
 use std::collections::BTreeSet;
 
 use ids::OrgId;
-use orgs::{Lease, LeaseToken, NewOrg, Org, OrgStatus, OrgWork, Step, StepName, Subscription};
+use orgs::{
+    DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgStatus, OrgWork, Step, StepName,
+    Subscription,
+};
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
 
 use super::world::{World, at, at_once, ids_of, traits::*};
 
-/// Takes orgs at a time, with a token, until a time; all times in microseconds after the start.
+/// As many as there are in these tests.
+const LIMITS: DueLimits = DueLimits {
+    partners: 100,
+    orgs: 1000,
+};
+
+/// Leases orgs that are due at a time, with a token, until a time, up to a limit; all times in
+/// microseconds after the start. They come the longest due first.
 pub(super) async fn lease<D: Database>(
     world: &World<D>,
     now: i64,
@@ -21,7 +31,12 @@ pub(super) async fn lease<D: Database>(
         token,
         until: at(until),
     };
-    let taken = world.write(move |tx| tx.orgs_lease(at(now), lease, limit, |_| {}));
+    let taken = world.write(move |tx| {
+        let mut due = tx.orgs_due(at(now), None, LIMITS)?.orgs;
+        due.sort_by_key(|it| (it.due_at, it.id));
+        let ids: Vec<OrgId> = due.into_iter().take(limit).map(|it| it.id).collect();
+        tx.orgs_lease(&ids, at(now), lease, |_| {})
+    });
     ids_of(&taken.await, |work| work.org.id)
 }
 
@@ -52,21 +67,21 @@ pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
         token: world.build.lease_token(),
         until: at(100),
     };
+    let id = org.id;
     let taken = world
-        .write(move |tx| tx.orgs_lease(at(0), hold, 10, |_| {}))
+        .write(move |tx| tx.orgs_lease(&[id], at(0), hold, |_| {}))
         .await;
     let expect = OrgWork {
         org: org.clone(),
         steps: StepName::MAKING.map(Step::pending).to_vec(),
     };
     assert_eq!(taken, [expect]);
-    let id = org.id;
     let held = world.write(move |tx| tx.org_leased(id, hold.token)).await;
     assert_eq!(held, Some(org));
 }
 
-/// Up to the limit, in the order in which they fell due, whole seconds among them.
-pub async fn only_what_is_due_and_not_held_is_leased_the_longest_due_first<D: Database>(db: D) {
+/// In the order in which they fell due, whole seconds among them.
+pub async fn only_what_is_due_and_not_held_is_leased<D: Database>(db: D) {
     let world = World::new(db);
     let mut orgs = Vec::new();
     // The start is at 123456 µs of its second, so the third falls due at a whole second.
@@ -75,44 +90,89 @@ pub async fn only_what_is_due_and_not_held_is_leased_the_longest_due_first<D: Da
         set_due(&world, &org, due).await;
         orgs.push(org.id);
     }
-    let [d30, d10, whole_second, _, _, d20] = *orgs.as_slice() else {
+    let [d30, d10, whole_second, d31, never, d20] = *orgs.as_slice() else {
         panic!("six orgs");
     };
     let (one, two) = (world.build.lease_token(), world.build.lease_token());
     assert_eq!(lease(&world, 30, one, 90, 2).await, [whole_second, d10]);
     assert_eq!(lease(&world, 30, two, 90, 9).await, [d20, d30]);
     assert_eq!(lease(&world, 30, one, 90, 9).await, []);
+    // Whoever asks for others gets what is due of them and free.
+    let hold = Lease {
+        token: one,
+        until: at(200),
+    };
+    let all = [d31, never, d20, d10];
+    let taken = world
+        .write(move |tx| tx.orgs_lease(&all, at(89), hold, |_| {}))
+        .await;
+    assert_eq!(ids_of(&taken, |work| work.org.id), [d31]);
+    let taken = world
+        .write(move |tx| tx.orgs_lease(&all, at(90), hold, |_| {}))
+        .await;
+    assert_eq!(ids_of(&taken, |work| work.org.id), [d20, d10]);
 }
 
-/// Half of what a worker takes is for them, and the rest is the longest due.
-pub async fn orgs_that_are_being_made_do_not_wait_behind_all_that_are_going<D: Database>(db: D) {
+/// Those of one partner and status the longest due first; those that are being made come before those
+/// that are going. A partner with many due has no more than its part of what one search gives.
+pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
     let world = World::new(db);
-    let mut going = Vec::new();
-    for due in 1..=4 {
-        let mut org = world.any_org().await;
-        org.status = OrgStatus::Deprovisioning;
-        set_due(&world, &org, Some(due)).await;
-        going.push(org.id);
+    let (one, other) = (world.partner().await, world.partner().await);
+    let (first, second) = (one.id.min(other.id), one.id.max(other.id));
+    let mut expect = Vec::new();
+    for (partner, status, dues) in [
+        (first, OrgStatus::Provisioning, &[7, 5, 6, 4][..]),
+        (second, OrgStatus::Provisioning, &[9, 8]),
+        (first, OrgStatus::Deprovisioning, &[3]),
+    ] {
+        let key = world
+            .key(if partner == one.id { &one } else { &other })
+            .await;
+        let mut orgs = Vec::new();
+        for &due in dues {
+            let mut org = world.org(&key).await;
+            org.status = status;
+            set_due(&world, &org, Some(due)).await;
+            orgs.push(DueOrg {
+                id: org.id,
+                partner_id: partner,
+                status,
+                due_at: at(due),
+            });
+        }
+        orgs.sort_by_key(|it| it.due_at);
+        expect.extend(orgs);
     }
-    let mut new = Vec::new();
-    for due in 5..=7 {
-        let org = world.any_org().await;
-        set_due(&world, &org, Some(due)).await;
-        new.push(org.id);
-    }
-    let [g1, g2, g3, g4] = *going.as_slice() else {
-        panic!("four orgs");
+    let [a4, a5, a6, _, b8, b9, going] = *expect.as_slice() else {
+        panic!("seven orgs");
     };
-    let [n5, n6, n7] = *new.as_slice() else {
-        panic!("three orgs");
+    let due = |now, after, partners, orgs| {
+        let limits = DueLimits { partners, orgs };
+        world.read(move |view| view.orgs_due(at(now), after, limits))
     };
-    let token = world.build.lease_token();
-    assert_eq!(lease(&world, 9, token, 99, 4).await, [n5, n6, g1, g2]);
-    assert_eq!(lease(&world, 9, token, 99, 1).await, [g3]);
-    assert_eq!(lease(&world, 9, token, 99, 9).await, [n7, g4]);
+    let all = due(9, None, 9, 100).await;
+    assert_eq!(
+        (all.orgs, all.after, all.more),
+        (expect.clone(), None, false)
+    );
+    let some = due(9, None, 9, 4).await;
+    assert_eq!(some.orgs, [a4, a5, b8, b9, going]);
+    assert!(some.more);
+    let early = due(6, None, 9, 4).await;
+    assert_eq!(early.orgs, [a4, a5, a6, going], "nobody else has any due");
+    let of_first = due(9, None, 1, 1).await;
+    assert_eq!(of_first.orgs, [a4, going]);
+    assert_eq!((of_first.after, of_first.more), (Some(first), true));
+    let of_second = due(9, Some(first), 1, 2).await;
+    assert_eq!(
+        (of_second.orgs, of_second.after),
+        (vec![b8, b9], Some(second))
+    );
+    assert_eq!(due(9, Some(second), 1, 2).await, DueOrgs::default());
+    assert_eq!(due(2, None, 9, 9).await, DueOrgs::default());
 }
 
-/// Twenty orgs and eight workers: each org has one worker, and none is left over.
+/// Twenty orgs and eight workers that want all of them: each org has one worker, and none is left over.
 pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
     let world = World::new(db);
     let mut expect = BTreeSet::new();
@@ -122,15 +182,17 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
     let mut taken = Vec::new();
     while taken.len() < expect.len() {
         let before = taken.len();
+        let ids: Vec<OrgId> = expect.iter().copied().collect();
         let tokens: Vec<_> = (0..8).map(|_| world.build.lease_token()).collect();
         let told = at_once(tokens.len(), |n| {
-            let db = world.db.clone();
+            let (db, mut ids) = (world.db.clone(), ids.clone());
+            ids.rotate_left(n);
             let hold = Lease {
                 token: *tokens.get(n).unwrap(),
                 until: at(100),
             };
             async move {
-                let orgs = db.write(move |tx| tx.orgs_lease(at(0), hold, 4, |_| {}));
+                let orgs = db.write(move |tx| tx.orgs_lease(&ids, at(0), hold, |_| {}));
                 Result::<Vec<OrgWork>, StoreError>::unwrap(orgs.await)
             }
         });
@@ -252,7 +314,7 @@ pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db:
 pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
     let world = World::new(db);
     let backlog = async |now| {
-        let told = world.read(move |view| view.org_backlog(at(now))).await;
+        let told = world.read(move |view| view.org_backlog(at(now), 9)).await;
         (told.due, told.oldest)
     };
     assert_eq!(backlog(0).await, (0, None));
@@ -268,6 +330,8 @@ pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
     assert_eq!(backlog(49).await, (1, Some(at(20))));
     assert_eq!(backlog(59).await, (2, Some(at(20))));
     assert_eq!(backlog(60).await, (3, Some(at(10))));
+    let counted = world.read(|view| view.org_backlog(at(60), 2)).await;
+    assert_eq!(counted.due, 2, "up to the limit");
 }
 
 /// It is held from its first moment, and free for others when the hold ends.

@@ -4,6 +4,7 @@
 //! function that takes a fresh empty database and panics where it is broken; its name is the rule.
 
 pub mod admin_keys;
+pub mod announcements;
 pub mod audit;
 pub mod audit_history;
 pub mod audit_ids;
@@ -21,6 +22,7 @@ pub mod progress;
 pub mod replies;
 pub mod slugs;
 pub mod transactions;
+pub mod webhook_backlogs;
 pub mod webhook_work;
 pub mod webhooks;
 mod world;
@@ -43,6 +45,11 @@ macro_rules! conformance_rules {
                 admin_keys_are_listed_newest_first
                 the_pepper_check_is_replaced_only_when_it_is_as_expected
                 of_many_first_starts_at_once_one_sets_the_pepper_check
+            }
+            announcements {
+                an_end_is_announced_once_and_again_when_it_moves
+                keys_are_announced_that_end_within_the_time_and_are_not_revoked
+                orgs_are_announced_that_end_within_the_time_and_stay
             }
             audit {
                 an_event_keeps_all_its_fields
@@ -125,8 +132,8 @@ macro_rules! conformance_rules {
             }
             leases {
                 a_new_org_is_due_at_once
-                only_what_is_due_and_not_held_is_leased_the_longest_due_first
-                orgs_that_are_being_made_do_not_wait_behind_all_that_are_going
+                only_what_is_due_and_not_held_is_leased
+                due_orgs_are_found_by_partner
                 workers_at_once_never_get_the_same_org
                 a_lease_ends_at_its_time_and_not_before
                 a_renewed_lease_lasts_longer
@@ -169,6 +176,7 @@ macro_rules! conformance_rules {
             }
             progress {
                 what_a_worker_begins_with_is_written_with_its_lease
+                orgs_and_leases_that_are_far_ahead_are_hastened
                 the_progress_of_many_orgs_is_written_at_once
             }
             replies {
@@ -199,18 +207,20 @@ macro_rules! conformance_rules {
                 changes_of_one_key_at_once_lose_none
                 changes_of_one_org_at_once_lose_none
             }
+            webhook_backlogs {
+                what_overflows_is_given_up_with_its_reason
+                what_is_due_ahead_of_a_time_can_be_hastened
+            }
             webhook_work {
-                endpoints_with_deliveries_due_are_held_the_longest_due_first
-                workers_at_once_never_hold_the_same_endpoint
-                a_hold_ends_at_its_time_and_can_be_renewed
-                a_lost_hold_can_neither_work_nor_renew_nor_release
+                endpoints_with_pending_deliveries_are_found_by_partner
+                all_free_endpoints_of_a_partner_are_found_together
+                workers_at_once_never_lease_the_same_endpoint
+                a_lease_of_an_endpoint_ends_at_its_time_and_can_be_renewed
+                a_lost_lease_of_an_endpoint_can_neither_work_nor_renew_nor_release
                 deliveries_are_due_the_longest_waiting_first
-                the_next_delivery_due_is_the_earliest_to_an_endpoint_that_nobody_holds
+                the_next_delivery_due_is_the_earliest_of_all
                 given_up_deliveries_of_one_endpoint_leave_those_of_others
                 the_backlog_is_counted
-                an_end_is_announced_once_and_again_when_it_moves
-                keys_are_announced_that_end_within_the_time_and_are_not_revoked
-                orgs_are_announced_that_end_within_the_time_and_stay
                 what_is_outdated_is_forgotten_up_to_the_limit
             }
             webhooks {

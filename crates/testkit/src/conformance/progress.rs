@@ -19,8 +19,9 @@ pub async fn what_a_worker_begins_with_is_written_with_its_lease<D: Database>(db
         token: one,
         until: at(50),
     };
+    let id = org.id;
     let taken = world.write(move |tx| {
-        tx.orgs_lease(at(0), hold, 9, |one| {
+        tx.orgs_lease(&[id], at(0), hold, |one| {
             one.work.org.updated_at = at(5);
             one.work.org.attempts = 2;
             one.work.steps.first_mut().unwrap().begin(at(5));
@@ -113,4 +114,27 @@ pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
     assert_eq!(lease(&world, 49, two, 99, 9).await, [bystander.id]);
     assert_eq!(lease(&world, 50, two, 99, 9).await, [b.id]);
     world.write(|tx| tx.orgs_progress(&[])).await;
+}
+
+/// Those that are due later than a time, and leases that end later, up to a limit of each.
+pub async fn orgs_and_leases_that_are_far_ahead_are_hastened<D: Database>(db: D) {
+    let world = World::new(db);
+    let mut orgs = Vec::new();
+    for due in [Some(5), Some(900), Some(800), None] {
+        let org = world.any_org().await;
+        set_due(&world, &org, due).await;
+        orgs.push(org);
+    }
+    let token = world.build.lease_token();
+    let first = orgs.first().unwrap();
+    assert_eq!(lease(&world, 6, token, 990, 9).await, [first.id]);
+    let hasten = |later, limit| world.write(move |tx| tx.orgs_hasten(at(later), at(7), limit));
+    assert_eq!(hasten(990, 9).await, 0);
+    assert_eq!(hasten(100, 1).await, 2, "an org and a lease");
+    assert_eq!(hasten(100, 9).await, 1);
+    assert_eq!(hasten(100, 9).await, 0);
+    assert!(holds(&world, first, token).await, "until another takes it");
+    let other = world.build.lease_token();
+    assert_eq!(lease(&world, 7, other, 99, 9).await.len(), 3);
+    assert_eq!(next_due(&world, 7).await, None);
 }

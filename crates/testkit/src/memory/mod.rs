@@ -5,10 +5,12 @@
 
 mod audit;
 mod keys;
+mod org_work;
 mod orgs;
 mod replies;
 mod session;
 mod table;
+mod webhook_queries;
 mod webhooks;
 
 use std::{

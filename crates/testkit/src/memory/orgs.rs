@@ -2,9 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress, OrgQueries,
-    OrgSight, OrgStatus, OrgStore, OrgWork, Slug, Standing, Step, StepName, Subscription,
-    SubscriptionStatus, Workspace,
+    Doomed, DueLimits, DueOrgs, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog, OrgFilter,
+    OrgProgress, OrgQueries, OrgSight, OrgStatus, OrgStore, OrgWork, Slug, Standing, Step,
+    StepName, Subscription, SubscriptionStatus, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -95,13 +95,22 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(free.filter_map(|row| row.due_at).min())
     }
 
-    fn org_backlog(&mut self, now: OffsetDateTime) -> Result<OrgBacklog, StoreError> {
+    fn orgs_due(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<DueOrgs, StoreError> {
+        Ok(self.state.due_orgs(now, after, limits))
+    }
+
+    fn org_backlog(&mut self, now: OffsetDateTime, limit: usize) -> Result<OrgBacklog, StoreError> {
         let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
         let due: Vec<_> = free
             .filter_map(|row| row.due_at.filter(|&at| at <= now))
             .collect();
         Ok(OrgBacklog {
-            due: due.len().try_into().unwrap(),
+            due: due.len().min(limit).try_into().unwrap(),
             oldest: due.into_iter().min(),
         })
     }
@@ -252,28 +261,17 @@ impl OrgStore for MemoryTx {
 
     fn orgs_lease(
         &mut self,
+        ids: &[OrgId],
         now: OffsetDateTime,
         lease: Lease,
-        limit: usize,
         begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, StoreError> {
-        let free = self.state.orgs.rows().filter(|row| !row.is_held(now));
-        let mut due: Vec<_> = free
-            .filter_map(|row| Some((row.due_at.filter(|&at| at <= now)?, row.org.id)))
-            .collect();
-        due.sort_unstable();
-        let is_new = |id: &OrgId| {
-            let row = self.state.orgs.get(id);
-            row.is_some_and(|row| row.org.status == OrgStatus::Provisioning)
-        };
-        let new: Vec<_> = due.iter().filter(|(_, id)| is_new(id)).copied().collect();
-        let first: Vec<_> = new.into_iter().take(limit / 2).collect();
-        due.retain(|one| !first.contains(one));
-        due.splice(..0, first);
-        due.truncate(limit);
         let mut taken = Vec::new();
-        for (due_at, id) in due {
-            if let Some(row) = self.state.orgs.get_mut(&id) {
+        for id in ids {
+            if let Some(row) = self.state.orgs.get_mut(id)
+                && !row.is_held(now)
+                && let Some(due_at) = row.due_at.filter(|&due| due <= now)
+            {
                 row.lease = Some(lease);
                 let mut one = OrgProgress {
                     work: work(row),
@@ -329,6 +327,15 @@ impl OrgStore for MemoryTx {
             }
         }
         Ok(())
+    }
+
+    fn orgs_hasten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        Ok(self.state.hasten_orgs(later_than, at, limit))
     }
 
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {

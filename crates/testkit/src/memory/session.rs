@@ -8,7 +8,7 @@ use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{KeptReply, StoreError, Transaction};
 use time::OffsetDateTime;
-use webhooks::{Delivery, Endpoint, Hold, SealedSecrets};
+use webhooks::{Delivery, Endpoint, SealedSecrets};
 
 use super::table::Table;
 
@@ -71,7 +71,7 @@ pub(super) struct EndpointRow {
     /// None once it is deleted.
     pub(super) secrets: Option<SealedSecrets>,
     pub(super) deleted_at: Option<OffsetDateTime>,
-    pub(super) hold: Option<Hold>,
+    pub(super) lease: Option<webhooks::Lease>,
 }
 
 /// An org as it is stored: beside what the reconciler needs.

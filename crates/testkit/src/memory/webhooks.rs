@@ -1,174 +1,18 @@
-//! Webhook endpoints and deliveries in memory.
+//! Changes of webhook endpoints and deliveries in memory.
 
-use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
+use ids::{DeliveryId, EndpointId, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
-    Backlog, Delivery, DeliveryStatus, Endpoint, EventKind, Hold, SealedSecrets, WebhookQueries,
+    Delivery, DeliveryStatus, Endpoint, LastAnswer, Lease, SealedSecrets, WebhookQueries as _,
     WebhookStore,
 };
 
 use super::{
-    session::{EndpointRow, MemoryTx, Session, State},
+    session::{EndpointRow, MemoryTx, State},
     table::Violated,
+    webhook_queries::{holds, with_secrets},
 };
-
-impl State {
-    /// The row of an endpoint that is not deleted.
-    fn live_endpoint(&self, id: EndpointId) -> Option<&EndpointRow> {
-        self.endpoints
-            .get(&id)
-            .filter(|row| row.deleted_at.is_none())
-    }
-
-    /// Deliveries that are due some time, to endpoints that are free.
-    fn free_deliveries(
-        &self,
-        now: OffsetDateTime,
-    ) -> impl Iterator<Item = (&Delivery, OffsetDateTime)> {
-        self.deliveries
-            .rows()
-            .filter_map(|delivery| Some((delivery, delivery.due_at?)))
-            .filter(move |(delivery, _)| {
-                let row = self.live_endpoint(delivery.endpoint_id);
-                row.is_some_and(|row| row.hold.is_none_or(|hold| hold.until <= now))
-            })
-    }
-}
-
-impl State {
-    /// Whether an end of this after `from` has been announced.
-    fn is_announced(&self, subject: impl ToString, from: OffsetDateTime) -> bool {
-        let subject = subject.to_string();
-        let mut rows = self.announcements.rows();
-        rows.any(|(told, end)| *told == subject && *end > from)
-    }
-}
-
-impl<Mode> WebhookQueries for Session<Mode> {
-    type Error = StoreError;
-
-    fn endpoint(
-        &mut self,
-        partner: PartnerId,
-        id: EndpointId,
-    ) -> Result<Option<Endpoint>, StoreError> {
-        let row = self.state.live_endpoint(id);
-        let row = row.filter(|row| row.endpoint.partner_id == partner);
-        Ok(row.map(|row| row.endpoint.clone()))
-    }
-
-    fn endpoints(
-        &mut self,
-        partner: PartnerId,
-        page: PageRequest,
-    ) -> Result<Page<Endpoint>, StoreError> {
-        let wanted =
-            |row: &EndpointRow| row.endpoint.partner_id == partner && row.deleted_at.is_none();
-        let page = self.state.endpoints.page(page, wanted);
-        Ok(page.map(|row| row.endpoint))
-    }
-
-    fn listeners(
-        &mut self,
-        partner: PartnerId,
-        kind: EventKind,
-    ) -> Result<Vec<EndpointId>, StoreError> {
-        let rows = self.state.endpoints.rows();
-        let live = rows
-            .filter(|row| row.deleted_at.is_none())
-            .map(|row| &row.endpoint);
-        let listens = |endpoint: &&Endpoint| {
-            endpoint.partner_id == partner
-                && endpoint.disabled_at.is_none()
-                && endpoint.events.contain(kind)
-        };
-        Ok(live.filter(listens).map(|endpoint| endpoint.id).collect())
-    }
-
-    fn sealed_secrets(
-        &mut self,
-        after: Option<EndpointId>,
-        limit: usize,
-    ) -> Result<Vec<(EndpointId, SealedSecrets)>, StoreError> {
-        let rows = self.state.endpoints.rows();
-        let live = rows.filter(|row| row.deleted_at.is_none());
-        let behind = live.filter(|row| after.is_none_or(|after| row.endpoint.id > after));
-        let secrets = behind.filter_map(|row| Some((row.endpoint.id, row.secrets.clone()?)));
-        Ok(secrets.take(limit).collect())
-    }
-
-    fn delivery(
-        &mut self,
-        (partner, endpoint): (PartnerId, EndpointId),
-        id: DeliveryId,
-    ) -> Result<Option<Delivery>, StoreError> {
-        let found = self.state.deliveries.get(&id);
-        let found = found.filter(|it| (it.partner_id, it.endpoint_id) == (partner, endpoint));
-        Ok(found.cloned())
-    }
-
-    fn deliveries(
-        &mut self,
-        (partner, endpoint): (PartnerId, EndpointId),
-        page: PageRequest,
-    ) -> Result<Page<Delivery>, StoreError> {
-        let wanted = |it: &Delivery| (it.partner_id, it.endpoint_id) == (partner, endpoint);
-        Ok(self.state.deliveries.page(page, wanted))
-    }
-
-    fn next_delivery_due(
-        &mut self,
-        now: OffsetDateTime,
-    ) -> Result<Option<OffsetDateTime>, StoreError> {
-        Ok(self.state.free_deliveries(now).map(|(_, due)| due).min())
-    }
-
-    fn backlog(&mut self, now: OffsetDateTime) -> Result<Backlog, StoreError> {
-        let due = self.state.deliveries.rows().filter_map(|it| it.due_at);
-        let due: Vec<OffsetDateTime> = due.collect();
-        Ok(Backlog {
-            pending: due.len().try_into().unwrap(),
-            due_since: due.into_iter().filter(|&at| at <= now).min(),
-        })
-    }
-
-    fn keys_to_announce(
-        &mut self,
-        from: OffsetDateTime,
-        until: OffsetDateTime,
-        limit: usize,
-    ) -> Result<Vec<KeyId>, StoreError> {
-        let rows = self.state.keys.rows().map(|row| &row.key);
-        let mut ending: Vec<_> = rows
-            .filter(|key| key.revoked_at.is_none())
-            .filter_map(|key| Some((key.expires_at?, key.id)))
-            .filter(|&(end, _)| end > from && end <= until)
-            .filter(|&(_, id)| !self.state.is_announced(id, from))
-            .collect();
-        ending.sort_unstable();
-        ending.truncate(limit);
-        Ok(ending.into_iter().map(|(_, id)| id).collect())
-    }
-
-    fn orgs_to_announce(
-        &mut self,
-        from: OffsetDateTime,
-        until: OffsetDateTime,
-        limit: usize,
-    ) -> Result<Vec<OrgId>, StoreError> {
-        let rows = self.state.orgs.rows().map(|row| &row.org);
-        let mut ending: Vec<_> = rows
-            .filter(|org| org.status.is_staying())
-            .filter_map(|org| Some((org.expires_at?, org.id)))
-            .filter(|&(end, _)| end > from && end <= until)
-            .filter(|&(_, id)| !self.state.is_announced(id, from))
-            .collect();
-        ending.sort_unstable();
-        ending.truncate(limit);
-        Ok(ending.into_iter().map(|(_, id)| id).collect())
-    }
-}
 
 impl WebhookStore for MemoryTx {
     fn endpoint_insert(
@@ -183,7 +27,7 @@ impl WebhookStore for MemoryTx {
             endpoint: endpoint.clone(),
             secrets: Some(secrets.clone()),
             deleted_at: None,
-            hold: None,
+            lease: None,
         };
         self.state.endpoints.insert(endpoint.id, row)
     }
@@ -228,52 +72,43 @@ impl WebhookStore for MemoryTx {
         Ok(true)
     }
 
-    fn endpoints_hold(
+    fn endpoints_lease(
         &mut self,
+        ids: &[EndpointId],
         now: OffsetDateTime,
-        hold: Hold,
-        limit: usize,
+        lease: Lease,
     ) -> Result<Vec<EndpointId>, StoreError> {
-        let due = self
-            .state
-            .free_deliveries(now)
-            .filter(|&(_, due)| due <= now);
-        let mut due: Vec<_> = due.map(|(it, due)| (due, it.endpoint_id)).collect();
-        due.sort_unstable();
-        let mut held = Vec::new();
-        for (_, id) in due {
-            if !held.contains(&id) && held.len() < limit {
-                held.push(id);
+        let mut leased = Vec::new();
+        for id in ids {
+            let row = self.state.live_endpoint(*id);
+            if row.is_some_and(|row| row.lease.is_none_or(|lease| lease.until <= now))
+                && let Some(row) = self.state.endpoints.get_mut(id)
+            {
+                row.lease = Some(lease);
+                leased.push(*id);
             }
         }
-        for id in &held {
-            if let Some(row) = self.state.endpoints.get_mut(id) {
-                row.hold = Some(hold);
-            }
-        }
-        Ok(held)
+        Ok(leased)
     }
 
-    fn hold_renew(&mut self, hold: Hold) -> Result<(), StoreError> {
-        let held = |row: &EndpointRow| holds(row, hold.token);
-        self.state
-            .endpoints
-            .change(held, |row| row.hold = Some(hold));
+    fn endpoint_lease_renew(&mut self, id: EndpointId, lease: Lease) -> Result<(), StoreError> {
+        let held = |row: &EndpointRow| row.endpoint.id == id && holds(row, lease.token);
+        let endpoints = &mut self.state.endpoints;
+        endpoints.change(held, |row| row.lease = Some(lease));
         Ok(())
     }
 
-    fn endpoint_held(
+    fn endpoint_leased_for_update(
         &mut self,
         id: EndpointId,
         token: Ulid,
     ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-        let row = self.state.live_endpoint(id);
-        Ok(row.filter(|row| holds(row, token)).and_then(with_secrets))
+        self.endpoint_leased(id, token)
     }
 
-    fn hold_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), StoreError> {
+    fn endpoint_lease_release(&mut self, id: EndpointId, token: Ulid) -> Result<(), StoreError> {
         let held = |row: &EndpointRow| row.endpoint.id == id && holds(row, token);
-        self.state.endpoints.change(held, |row| row.hold = None);
+        self.state.endpoints.change(held, |row| row.lease = None);
         Ok(())
     }
 
@@ -298,32 +133,62 @@ impl WebhookStore for MemoryTx {
         Ok(())
     }
 
-    fn deliveries_due(
-        &mut self,
-        endpoint: EndpointId,
-        now: OffsetDateTime,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        let rows = self.state.deliveries.rows();
-        let mut due: Vec<&Delivery> = rows
-            .filter(|it| it.endpoint_id == endpoint && it.due_at.is_some_and(|at| at <= now))
-            .collect();
-        due.sort_by_key(|it| (it.due_at, it.id));
-        Ok(due.into_iter().take(limit).cloned().collect())
-    }
-
     fn deliveries_give_up(
         &mut self,
         endpoint: EndpointId,
+        (at, reason): (OffsetDateTime, Option<&str>),
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let rows = self.state.deliveries.rows();
+        let mut pending: Vec<_> = rows
+            .filter(|it| it.endpoint_id == endpoint)
+            .filter_map(|it| Some((it.due_at?, it.id)))
+            .collect();
+        pending.sort_unstable();
+        pending.truncate(limit);
+        for (_, id) in &pending {
+            if let Some(it) = self.state.deliveries.get_mut(id) {
+                it.status = DeliveryStatus::Failed;
+                it.due_at = None;
+                it.ended_at = Some(at);
+                if let Some(reason) = reason {
+                    it.last_answer = Some(LastAnswer {
+                        at,
+                        status_code: None,
+                        excerpt: None,
+                        error: Some(reason.to_owned()),
+                    });
+                }
+            }
+        }
+        Ok(pending.len())
+    }
+
+    fn deliveries_hasten(
+        &mut self,
+        ids: &[DeliveryId],
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let pending = |it: &Delivery| it.endpoint_id == endpoint && it.due_at.is_some();
-        self.state.deliveries.change(pending, |it| {
-            it.status = DeliveryStatus::Failed;
-            it.due_at = None;
-            it.ended_at = Some(at);
-        });
+        let pending = |it: &Delivery| ids.contains(&it.id) && it.due_at.is_some();
+        let deliveries = &mut self.state.deliveries;
+        deliveries.change(pending, |it| it.due_at = Some(at));
         Ok(())
+    }
+
+    fn endpoint_leases_shorten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let rows = self.state.endpoints.rows();
+        let late = rows.filter(|row| row.lease.is_some_and(|lease| lease.until > later_than));
+        let late: Vec<EndpointId> = late.map(|row| row.endpoint.id).take(limit).collect();
+        let is_late = |row: &EndpointRow| late.contains(&row.endpoint.id);
+        self.state.endpoints.change(is_late, |row| {
+            row.lease = row.lease.map(|lease| Lease { until: at, ..lease });
+        });
+        Ok(late.len())
     }
 
     fn announcement_insert(
@@ -385,12 +250,4 @@ impl WebhookStore for MemoryTx {
         }
         Ok(outdated.len() + bare.len() + past.len())
     }
-}
-
-fn holds(row: &EndpointRow, token: Ulid) -> bool {
-    row.hold.is_some_and(|hold| hold.token == token)
-}
-
-fn with_secrets(row: &EndpointRow) -> Option<(Endpoint, SealedSecrets)> {
-    Some((row.endpoint.clone(), row.secrets.clone()?))
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use ids::{PartnerId, TypedId as _, Ulid};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
@@ -31,6 +32,7 @@ fn sender(reach: Reach) -> HttpSender {
 
 fn posting(url: &str) -> Posting {
     Posting {
+        partner_id: PartnerId::from_ulid(Ulid::from(1)),
         url: EndpointUrl::new(url, Reach::Anywhere).unwrap(),
         id: "whd_1".to_owned(),
         timestamp: "1614265330".to_owned(),
@@ -181,6 +183,21 @@ async fn what_is_not_http_is_no_answer() {
     let url = format!("http://{address}/");
     let reception = sender(Reach::Anywhere).send(posting(&url)).await;
     unanswered(reception, "the connection broke");
+}
+
+/// A receiver could go on so for ever: the status that counts never comes.
+#[tokio::test]
+async fn a_receiver_that_sends_interim_answers_without_end_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let receiver = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        while stream.write_all(interim).await.is_ok() {}
+    });
+    let reception = sender(Reach::Anywhere).send(posting(&url)).await;
+    unanswered(reception, "the receiver sends too much");
+    receiver.await.unwrap();
 }
 
 #[tokio::test]

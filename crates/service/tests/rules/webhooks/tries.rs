@@ -6,7 +6,7 @@ use ids::{EndpointId, EventId, TypedId as _, Ulid};
 use service::operations;
 use stores::{Database as _, StoreError};
 use time::Duration;
-use webhooks::{Attempted, DeliveryStatus, Hold, Posting, Reception, Sender, WebhookStore as _};
+use webhooks::{Attempted, DeliveryStatus, Lease, Posting, Reception, Sender, WebhookStore as _};
 
 use super::{Control, Scene, kind, told, verified};
 
@@ -157,7 +157,7 @@ async fn gone_disables_the_endpoint_until_it_takes_a_test() {
 }
 
 #[tokio::test]
-async fn a_worker_that_has_lost_its_hold_writes_nothing_and_the_message_is_sent_again() {
+async fn a_worker_that_has_lost_its_lease_writes_nothing_and_the_message_is_sent_again() {
     /// A receiver that answers only after another worker has taken the endpoint.
     struct Slow(Control, EndpointId);
 
@@ -165,11 +165,14 @@ async fn a_worker_that_has_lost_its_hold_writes_nothing_and_the_message_is_sent_
         async fn send(&self, _posting: Posting) -> Reception {
             self.0.clock.advance(Duration::seconds(11));
             let (now, id) = (self.0.clock.now(), self.1);
-            let hold = Hold {
+            let lease = Lease {
                 token: EventId::from_ulid(Ulid::from(9)).ulid(),
                 until: now + Duration::seconds(10),
             };
-            let taken = self.0.db.write(move |tx| tx.endpoints_hold(now, hold, 9));
+            let taken = self
+                .0
+                .db
+                .write(move |tx| tx.endpoints_lease(&[id], now, lease));
             let taken: Result<_, StoreError> = taken.await;
             assert_eq!(taken.unwrap(), [id]);
             Reception::Answered {
@@ -211,7 +214,7 @@ async fn a_worker_that_has_lost_its_hold_writes_nothing_and_the_message_is_sent_
 
 /// Nobody can tell then that the message has arrived; but its receiver is not flooded with it.
 #[tokio::test]
-async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_hold_ends() {
+async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_lease_ends() {
     /// A receiver during whose answer the database goes away.
     struct Unlucky(
         testkit::memory::MemoryDatabase,
@@ -235,7 +238,7 @@ async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_hold_ends(
     scene.bench.service.deliver_due(&unlucky).await.unwrap();
     assert_eq!(unlucky.1.load(std::sync::atomic::Ordering::SeqCst), 1);
     scene.bench.db.fail_writes(false);
-    assert_eq!(scene.deliver().await, 0, "it is still held");
+    assert_eq!(scene.deliver().await, 0, "it is still leased");
     scene.bench.clock.advance(Duration::seconds(10));
     assert_eq!(scene.deliver().await, 1);
     let delivery = scene.deliveries().await.remove(0);
