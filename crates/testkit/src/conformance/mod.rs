@@ -11,6 +11,7 @@ pub mod audit_ids;
 pub mod audit_lists;
 pub mod endings;
 pub mod key_changes;
+pub mod key_digests;
 pub mod key_uses;
 pub mod keys;
 pub mod leases;
@@ -114,11 +115,13 @@ macro_rules! conformance_rules {
                 whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_making
                 a_revocation_notes_the_orgs_that_are_to_go
             }
-            keys {
-                a_key_keeps_all_its_fields
+            key_digests {
                 a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
                 keys_are_found_by_many_digests_at_once
                 a_duplicate_digest_is_an_error_and_changes_nothing
+            }
+            keys {
+                a_key_keeps_all_its_fields
                 a_key_is_held_with_its_partner_as_it_is_now
                 keys_for_use_are_as_nobody_has_changed_them
                 a_key_update_writes_what_an_admin_may_change_and_nothing_else
