@@ -57,10 +57,8 @@ pub async fn run(database: SqlDatabase, args: &Args) -> Result<()> {
         let (mut took, mut found) = (Vec::new(), 0);
         for _ in 0..args.times {
             let (filter, began) = (filter.clone(), Instant::now());
-            let page = PageRequest {
-                limit: args.limit,
-                after: None,
-            };
+            // The whole walk is measured.
+            let page = PageRequest::new(args.limit, None).with_budget(usize::MAX);
             let page = database
                 .read(move |view| view.events(&filter, page))
                 .await?;

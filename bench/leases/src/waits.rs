@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use audit::{Action, AuditQueries as _, AuditSight, EventFilter};
-use ids::{OrgId, PageRequest, TypedId as _};
+use ids::{OrgId, PageRequest};
 use orgs::{OrgSight, OrgStatus, OrgStore as _};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
@@ -159,12 +159,12 @@ async fn polls_on_record(db: &SqlDatabase) -> Result<usize> {
             action: Some(Action::OrgStatus),
             ..EventFilter::all(AuditSight::All)
         };
-        let page = PageRequest { limit: 1000, after };
+        let page = PageRequest::new(1000, after);
         let read = db.read(move |view| view.events(&filter, page)).await;
         let page = read.map_err(|error: StoreError| error)?;
         count += page.items.len();
-        after = page.items.last().map(|event| event.id.ulid());
-        if !page.has_more {
+        after = page.next;
+        if after.is_none() {
             return Ok(count);
         }
     }

@@ -2,6 +2,7 @@
 
 mod connections;
 mod limits;
+mod lists;
 mod provisioning;
 mod webhooks;
 
@@ -13,8 +14,8 @@ use prometheus::{
 };
 
 pub use self::{
-    connections::ConnectionMetrics, limits::LimitMetrics, provisioning::ProvisioningMetrics,
-    webhooks::WebhookMetrics,
+    connections::ConnectionMetrics, limits::LimitMetrics, lists::ListMetrics,
+    provisioning::ProvisioningMetrics, webhooks::WebhookMetrics,
 };
 
 /// Upper bounds of the histogram of durations, in seconds.
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
+    /// How lists share the readers of the database.
+    pub lists: ListMetrics,
     /// Calls that no known credential made.
     pub unknown_credentials: IntCounter,
     /// Audit events of answered calls that storage did not take.
@@ -102,6 +105,7 @@ impl Metrics {
         let provisioning = ProvisioningMetrics::new(&registry)?;
         let limits = LimitMetrics::new(&registry)?;
         let connections = ConnectionMetrics::new(&registry)?;
+        let lists = ListMetrics::new(&registry)?;
         Ok(Self {
             registry,
             requests,
@@ -111,6 +115,7 @@ impl Metrics {
             provisioning,
             limits,
             connections,
+            lists,
             unknown_credentials,
             lost_events,
             ready,

@@ -14,12 +14,13 @@ const BINDING: usize = 8;
 #[error("the cursor was not made for this list with these filters; start again without it")]
 pub struct InvalidCursor;
 
-/// The place after an item of one list.
+/// A position in one list: the page after it holds items with lower ids. Nothing needs to have this id,
+/// since a page can end before it has found `limit` items.
 ///
 /// It carries no authority: a list is always cut to what its caller may see, whatever the cursor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The item's id.
+    /// The position.
     pub after: Ulid,
 }
 

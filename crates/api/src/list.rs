@@ -1,6 +1,6 @@
 //! Lists on the wire.
 
-use ids::{Page, PageRequest, Ulid};
+use ids::{Page, PageRequest};
 use serde::Serialize;
 
 use crate::{Cursor, Query, QueryError};
@@ -44,7 +44,7 @@ impl ListParams {
         };
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         Ok(Self {
-            page: PageRequest { limit, after },
+            page: PageRequest::new(limit, after),
             binding,
         })
     }
@@ -55,29 +55,31 @@ impl ListParams {
 pub struct ListView<T> {
     /// The items, newest first.
     pub data: Vec<T>,
-    /// Whether there are older ones.
+    /// Whether the list goes on. A page costs a bounded amount of work, so where few items match it may
+    /// hold fewer than `limit`, even none, and go on all the same.
     pub has_more: bool,
     /// What to send as `cursor` for the next page.
     pub next_cursor: Option<String>,
 }
 
-/// A page as it goes out; `id` tells the ULID of an item.
+/// A page as it goes out.
 pub fn list_view<T, V>(
     page: Page<T>,
     params: &ListParams,
-    id: impl Fn(&T) -> Ulid,
     view: impl FnMut(T) -> V,
 ) -> ListView<V> {
-    let last = page.items.last().filter(|_| page.has_more).map(id);
+    let next = page.next.map(|after| Cursor { after });
     ListView {
-        has_more: page.has_more,
-        next_cursor: last.map(|after| Cursor { after }.encode(&params.binding)),
+        has_more: next.is_some(),
+        next_cursor: next.map(|cursor| cursor.encode(&params.binding)),
         data: page.items.into_iter().map(view).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ids::Ulid;
+
     use super::*;
 
     fn params(query: &[(&str, &str)]) -> Result<ListParams, QueryError> {
@@ -99,18 +101,12 @@ mod tests {
         let first = params(&[("status", "a")]).unwrap();
         let page = Page {
             items: vec![Ulid(9), Ulid(5)],
-            has_more: true,
+            next: Some(Ulid(4)),
         };
-        let view = list_view(page, &first, |&id| id, |id| id.0);
+        let view = list_view(page, &first, |id| id.0);
         let cursor = view.next_cursor.unwrap();
         let next = params(&[("status", "a"), ("cursor", &cursor), ("limit", "7")]).unwrap();
-        assert_eq!(
-            next.page,
-            PageRequest {
-                limit: 7,
-                after: Some(Ulid(5))
-            }
-        );
+        assert_eq!(next.page, PageRequest::new(7, Some(Ulid(4))));
         assert_eq!(
             params(&[("cursor", &cursor)]).unwrap_err(),
             QueryError::Cursor
@@ -121,10 +117,28 @@ mod tests {
     fn the_last_page_has_no_cursor() {
         let page = Page {
             items: vec![Ulid(9)],
-            has_more: false,
+            next: None,
         };
-        let view = list_view(page, &params(&[]).unwrap(), |&id| id, |id| id.0);
-        assert_eq!(view.next_cursor, None);
+        let view = list_view(page, &params(&[]).unwrap(), |id| id.0);
+        assert_eq!((view.has_more, view.next_cursor), (false, None));
+    }
+
+    #[test]
+    fn an_empty_page_may_go_on() {
+        let page = Page::<Ulid> {
+            items: Vec::new(),
+            next: Some(Ulid(4)),
+        };
+        let view = list_view(page, &params(&[]).unwrap(), |id| id.0);
+        assert!(view.has_more && view.next_cursor.is_some());
+    }
+
+    /// Clients keep cursors over an upgrade: their bytes stay.
+    #[test]
+    fn a_cursor_of_an_earlier_release_is_taken() {
+        let cursor = "AWs5ZIck__8IAAAAAAAAAAAAAAAAAAAATQ";
+        let next = params(&[("cursor", cursor)]).unwrap();
+        assert_eq!(next.page.after, Some(Ulid(77)));
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl ActorId {
 pub struct EventFilter {
     /// Those in sight.
     pub sight: AuditSight,
-    /// What this credential did.
+    /// What this credential did. Stores look events up by it, and by the org, where it is named: a caller
+    /// makes sure that both are in sight.
     pub actor: Option<ActorId>,
     /// What was done on behalf of this partner.
     pub partner_id: Option<PartnerId>,

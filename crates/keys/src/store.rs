@@ -21,6 +21,16 @@ pub struct KeyFilter {
     pub status: Option<(KeyStatus, OffsetDateTime)>,
 }
 
+impl KeyFilter {
+    /// Whether the key is to be listed.
+    #[must_use]
+    pub fn includes(&self, key: &PartnerKey) -> bool {
+        self.partner_id.is_none_or(|id| key.partner_id == id)
+            && self.id.is_none_or(|id| key.id == id)
+            && self.status.is_none_or(|(is, at)| key.status(at) == is)
+    }
+}
+
 /// Questions to a store of keys.
 pub trait KeyQueries {
     /// What can go wrong in the store.

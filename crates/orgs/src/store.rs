@@ -20,6 +20,23 @@ pub struct OrgFilter {
     pub labels: Vec<(String, String)>,
 }
 
+impl OrgFilter {
+    /// Whether the org is to be listed.
+    #[must_use]
+    pub fn includes(&self, org: &Org) -> bool {
+        let has_status = match self.status {
+            Some(status) => org.status == status,
+            None => org.status != OrgStatus::Deleted,
+        };
+        let has_label = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
+        self.sight.includes(org)
+            && has_status
+            && self.slug.as_ref().is_none_or(|slug| org.slug == *slug)
+            && (self.external_id.is_none() || org.external_id == self.external_id)
+            && self.labels.iter().all(has_label)
+    }
+}
+
 /// Which orgs are to go, of those that are not going or gone.
 #[derive(Clone, Debug)]
 pub enum Doomed {

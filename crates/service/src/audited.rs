@@ -11,7 +11,7 @@ use serde_json::Value;
 use stores::{Database, Queries, StoreError, Transaction};
 use time::OffsetDateTime;
 
-use crate::{Caller, Context, Error, LimitName, Service, authorize};
+use crate::{Caller, Context, Error, LimitName, Service, abandoned::RecordIfAbandoned, authorize};
 
 /// How long the record of a fault is waited for; then the answer leaves without.
 const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -191,8 +191,35 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
     ) -> Result<Answer<T>, Refusal> {
-        match self.db.read(work).await {
+        let guard = RecordIfAbandoned::new(&self.db, &self.world, context);
+        let found = self.db.read(work).await;
+        guard.disarm();
+        self.found(context, found).await
+    }
+
+    /// Runs the questions of a list, within the share that lists have of the database; its event is durable
+    /// before the answer.
+    pub(crate) async fn look_list<T: Send + 'static>(
+        &self,
+        context: &Context,
+        work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
+    ) -> Result<Answer<T>, Refusal> {
+        let guard = RecordIfAbandoned::new(&self.db, &self.world, context);
+        let found = self.db.read_list(context.caller.requester(), work).await;
+        guard.disarm();
+        self.found(context, found).await
+    }
+
+    async fn found<T>(
+        &self,
+        context: &Context,
+        found: Result<Done<T>, Error>,
+    ) -> Result<Answer<T>, Refusal> {
+        match found {
             Ok(done) => self.looked(context, done).await,
+            Err(Error::Store(StoreError::Throttled)) => {
+                Err(self.refuse(context, Error::TooManyLists).await)
+            }
             Err(Error::Store(error)) => Err(self.refuse_fault(context, error).await),
             Err(error) => Err(self.refuse(context, error).await),
         }

@@ -6,6 +6,7 @@ use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use ids::{EventId, KeyId, OrgId, TypedId as _, Ulid};
 use keys::{AdminKey, HeldKey};
 use ratelimit::Decision;
+use stores::Requester;
 use time::OffsetDateTime;
 
 use crate::{Once, Operation, memory::Since};
@@ -115,6 +116,14 @@ impl Caller {
         match self {
             Self::Admin(key) => key.id.ulid(),
             Self::Partner(held) => held.key.id.ulid(),
+        }
+    }
+
+    /// Whose share of the database a list of this caller is read with.
+    pub(crate) fn requester(&self) -> Requester {
+        match self {
+            Self::Admin(key) => Requester::admin_key(key.id),
+            Self::Partner(held) => Requester::partner_key(held.partner.id, held.key.id),
         }
     }
 

@@ -47,6 +47,9 @@ pub enum Error {
         /// How long to wait until all of them allow a call.
         retry_after: Duration,
     },
+    /// As many lists of this credential wait as may.
+    #[error("too many lists of this credential are waiting")]
+    TooManyLists,
     /// This kind of credential can't do this; the text says what can.
     #[error("{0}")]
     NotPermitted(&'static str),
@@ -122,7 +125,7 @@ impl Error {
             Self::KeyExpired => ErrorCode::KeyExpired,
             Self::KeyRevoked => ErrorCode::KeyRevoked,
             Self::KeyDisabled => ErrorCode::KeyDisabled,
-            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::RateLimited { .. } | Self::TooManyLists => ErrorCode::RateLimited,
             Self::NotPermitted(_) => ErrorCode::NotPermitted,
             Self::IpNotAllowed(_) => ErrorCode::IpNotAllowed,
             Self::PartnerPlanRequired => ErrorCode::PartnerPlanRequired,

@@ -118,7 +118,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 ..asked
             },
         };
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             Ok(Done::new(200, view.keys(&filter, page)?))
         })
         .await

@@ -5,6 +5,7 @@
 //! This crate refuses to know how requests travel, what SQL is, and what time it is: the clock and the
 //! random source come in with [`World`].
 
+mod abandoned;
 mod announce;
 mod audited;
 mod auth_failure_throttle;

@@ -74,7 +74,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let which = Doomed::Labelled(sight(&context.caller), labels.clone());
             let caller = context.caller.clone();
             return self
-                .look(context, move |view| {
+                .look_list(context, move |view| {
                     let orgs = view.doomed_orgs(&which, MOST)?;
                     permit_plans(&caller, &orgs)?;
                     Ok(told(200, &caller, &labels, orgs).detail("dry_run", true))

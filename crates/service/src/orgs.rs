@@ -81,7 +81,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         filter: OrgFilter,
         page: PageRequest,
     ) -> Result<Answer<Page<Org>>, Refusal> {
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             Ok(Done::new(200, view.orgs(&filter, page)?))
         })
         .await

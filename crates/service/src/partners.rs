@@ -39,7 +39,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         page: PageRequest,
     ) -> Result<Answer<Page<Partner>>, Refusal> {
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             Ok(Done::new(200, view.partners(page)?))
         })
         .await

@@ -64,10 +64,7 @@ impl SystemUser {
 /// # Errors
 /// When the database fails.
 pub async fn go_on<D: Database>(db: &D, world: &World) -> Result<(), StoreError> {
-    let newest = PageRequest {
-        limit: 1,
-        after: None,
-    };
+    let newest = PageRequest::new(1, None);
     let all = EventFilter::all(AuditSight::All);
     let page = db.read(move |view| view.events(&all, newest)).await?;
     if let Some(event) = page.items.first() {

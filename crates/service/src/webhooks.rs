@@ -79,10 +79,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let partner = partner(caller)?;
             // The partner's row is held from here on, so that two calls can't pass together.
             tx.partner_for_update(partner)?.ok_or(Error::NotFound)?;
-            let all = PageRequest {
-                limit: MAX_ENDPOINTS,
-                after: None,
-            };
+            // All are counted, whatever that costs.
+            let all = PageRequest::new(MAX_ENDPOINTS, None).with_budget(usize::MAX);
             if tx.endpoints(partner, all)?.items.len() >= MAX_ENDPOINTS {
                 return Err(Error::at(
                     "",
@@ -119,7 +117,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         page: PageRequest,
     ) -> Result<Answer<Page<Endpoint>>, Refusal> {
         let partner = partner(&context.caller);
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             Ok(Done::new(200, view.endpoints(partner?, page)?))
         })
         .await
@@ -228,7 +226,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         page: PageRequest,
     ) -> Result<Answer<Page<Delivery>>, Refusal> {
         let partner = partner(&context.caller);
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             let partner = partner?;
             view.endpoint(partner, id)?.ok_or(Error::NotFound)?;
             Ok(Done::new(200, view.deliveries((partner, id), page)?))

@@ -69,7 +69,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         page: PageRequest,
     ) -> Result<Answer<Page<Workspace>>, Refusal> {
         let sight = reading_sight(&context.caller);
-        self.look(context, move |view| {
+        self.look_list(context, move |view| {
             view.org(sight, org_id)?.ok_or(Error::NotFound)?;
             Ok(Done::new(200, view.workspaces(org_id, page)?))
         })

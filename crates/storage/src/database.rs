@@ -10,7 +10,7 @@ use std::{
 
 use audit::{Event, Stamper};
 use ids::{EventId, KeyId};
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, Requester, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     control::Control,
     error::{self, OpenError},
     indexer::Sizes,
+    list_queue::{ListQueue, ListStats},
     migrations,
     pool::Pool,
     pooler,
@@ -88,6 +89,7 @@ pub struct SqlDatabase(Arc<Handle>);
 
 struct Handle {
     readers: Pool<Reading>,
+    lists: ListQueue,
     control: Control,
     timeout: Duration,
     writer: Writer,
@@ -147,8 +149,10 @@ impl SqlDatabase {
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
                 let writer =
                     SqliteWriter::open(url, Arc::clone(&backlog), options.sqlite_batch, sizes)?;
+                let readers = readers.clamp(SQLITE_READERS, 16);
                 Handle {
-                    readers: Pool::open(url, readers.clamp(SQLITE_READERS, 16), false),
+                    readers: Pool::open(url, readers, false),
+                    lists: ListQueue::new(readers.into()),
                     control: Control::start(url, None, writer.probe())?,
                     timeout: options.timeout,
                     writer: Writer::Sqlite(writer),
@@ -169,6 +173,7 @@ impl SqlDatabase {
     ) -> Result<Handle, OpenError> {
         let (readers, writers) = shares(options.connections);
         // A question has no transaction whose beginning would tell that the connection is dead.
+        let lists = ListQueue::new(readers.into());
         let readers = Pool::open(url, readers, true);
         let (mut control, mut events) = (None, None);
         let too_few = |source| OpenError::TooFewConnections {
@@ -188,6 +193,7 @@ impl SqlDatabase {
         }
         Ok(Handle {
             readers,
+            lists,
             control: Control::start(url, control, ())?,
             timeout: options.timeout,
             writer: Writer::Postgres(writer),
@@ -215,6 +221,12 @@ impl SqlDatabase {
     /// When it does not.
     pub fn readiness(&self) -> Result<(), StoreError> {
         self.0.control.readiness()
+    }
+
+    /// What lists do, and what has become of them.
+    #[must_use]
+    pub fn list_stats(&self) -> ListStats {
+        self.0.lists.stats()
     }
 
     /// How many events could not be made durable although their calls had been answered; none unless
@@ -300,6 +312,19 @@ impl Database for SqlDatabase {
         E: From<StoreError> + Send + 'static,
     {
         within(self.0.timeout, self.0.control.run(work)).await
+    }
+
+    async fn read_list<T, E>(
+        &self,
+        by: Requester,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let read = self.0.lists.run(by, &self.0.readers, work);
+        within(self.0.timeout, read).await
     }
 
     async fn write<T, E>(

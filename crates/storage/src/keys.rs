@@ -1,8 +1,8 @@
 //! Rows of partner keys.
 
 use diesel::prelude::*;
-use ids::{KeyId, Page, PageRequest};
-use keys::{HeldKey, KeyDigest, KeyFilter, KeyStatus, OnRevoke, PartnerKey};
+use ids::{KeyId, Page, PageRequest, TypedId as _, Ulid};
+use keys::{HeldKey, KeyDigest, KeyFilter, OnRevoke, PartnerKey};
 use scopes::ScopeSet;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::{
     connection::AnyBackend,
     dialect::{self, same},
+    paged,
     partners::PartnerRow,
     peppers,
     schema::{partner_keys, partners},
@@ -179,46 +180,37 @@ pub(crate) fn list<M>(
     filter: &KeyFilter,
     page: PageRequest,
 ) -> Result<Page<PartnerKey>, StoreError> {
+    paged::page(
+        session,
+        page,
+        |key: &PartnerKey| key.id.ulid(),
+        |key| filter.includes(key),
+        |session, below, limit| next(session, filter, below, limit),
+    )
+}
+
+/// The next keys below an id, of the partner that the filter names.
+fn next<M>(
+    session: &mut Session<M>,
+    filter: &KeyFilter,
+    below: Option<Ulid>,
+    limit: i64,
+) -> Result<Vec<PartnerKey>, StoreError> {
     let mut query = partner_keys::table
         .order(partner_keys::id.desc())
-        .limit(values::rows_for(page))
+        .limit(limit)
         .select(KeyRow::as_select())
         .into_boxed::<AnyBackend>();
-    if let Some(partner) = filter.partner_id {
-        query = query.filter(partner_keys::partner_id.eq(partner.to_string()));
-    }
     if let Some(id) = filter.id {
         query = query.filter(partner_keys::id.eq(id.to_string()));
+    } else if let Some(partner) = filter.partner_id {
+        query = query.filter(partner_keys::partner_id.eq(partner.to_string()));
     }
-    if let Some(after) = values::after::<KeyId>(page) {
-        query = query.filter(partner_keys::id.lt(after));
-    }
-    if let Some((status, now)) = filter.status {
-        let now = values::micros(now);
-        let live = partner_keys::revoked_at.is_null();
-        let unexpired = partner_keys::expires_at
-            .is_null()
-            .or(partner_keys::expires_at.gt(now).assume_not_null());
-        // In the order of `PartnerKey::status`: what can't be undone outweighs what can.
-        query = match status {
-            KeyStatus::Revoked => query.filter(partner_keys::revoked_at.is_not_null()),
-            KeyStatus::Expired => query.filter(live).filter(partner_keys::expires_at.le(now)),
-            KeyStatus::Disabled => query
-                .filter(live)
-                .filter(unexpired)
-                .filter(partner_keys::disabled.eq(true)),
-            KeyStatus::Active => query
-                .filter(live)
-                .filter(unexpired)
-                .filter(partner_keys::disabled.eq(false)),
-        };
+    if let Some(below) = below {
+        query = query.filter(partner_keys::id.lt(KeyId::from_ulid(below).to_string()));
     }
     let rows = session.run(|connection| query.load(connection))?;
-    let items = rows
-        .into_iter()
-        .map(PartnerKey::try_from)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
+    rows.into_iter().map(PartnerKey::try_from).collect()
 }
 
 pub(crate) fn lock(

@@ -10,7 +10,7 @@ use stores::StoreError;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    org_ends, org_progress, org_work, orgs as rows,
+    org_ends, org_lists, org_progress, org_work, orgs as rows,
     session::{Session, Writing},
     slugs, subscriptions, workspaces,
 };
@@ -23,7 +23,7 @@ impl<M> OrgQueries for Session<M> {
     }
 
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
-        rows::list(self, filter, page)
+        org_lists::list(self, filter, page)
     }
 
     fn live_org_counts(&mut self, partners: &[PartnerId]) -> Result<Vec<u64>, StoreError> {

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use diesel::{expression::SqlLiteral, prelude::*, sql_types::Bool};
-use ids::{KeyId, OrgId, Page, PageRequest, PartnerId};
-use orgs::{Failure, NewOrg, Org, OrgFilter, OrgSight, OrgStatus, Slug};
+use ids::{KeyId, OrgId, PartnerId};
+use orgs::{Failure, NewOrg, Org, OrgSight, OrgStatus, Slug};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
     connection::AnyBackend,
     dialect::{self, same},
-    schema::{org_labels, orgs as table, slugs},
+    schema::{org_labels, orgs as table},
     session::{Session, Writing},
     steps,
     subscriptions::SubscriptionRow,
@@ -107,7 +107,7 @@ pub(crate) fn is_live() -> SqlLiteral<Bool> {
 }
 
 /// The condition of the indexes of deleted orgs.
-fn is_deleted() -> SqlLiteral<Bool> {
+pub(crate) fn is_deleted() -> SqlLiteral<Bool> {
     diesel::dsl::sql("orgs.status = 'deleted'")
 }
 
@@ -145,49 +145,6 @@ pub(crate) fn by_id<M>(
         .map(Org::try_from)
         .transpose()
         .map(|org| org.filter(|org| sight.includes(org)))
-}
-
-pub(crate) fn list<M>(
-    session: &mut Session<M>,
-    filter: &OrgFilter,
-    page: PageRequest,
-) -> Result<Page<Org>, StoreError> {
-    let mut query = in_sight(filter.sight);
-    let live = filter.status != Some(OrgStatus::Deleted);
-    query = match filter.status {
-        Some(OrgStatus::Deleted) => query.filter(is_deleted()),
-        Some(status) => query
-            .filter(is_live())
-            .filter(table::status.eq(status.as_str())),
-        None => query.filter(is_live()),
-    };
-    if let Some(slug) = &filter.slug {
-        query = query.filter(table::slug.eq(slug.as_str()));
-        if live {
-            // The live org that has a slug is in the slug's own row.
-            let its = slugs::table.filter(slugs::slug.eq(slug.as_str()));
-            query = query.filter(table::id.eq_any(its.select(slugs::org_id)));
-        }
-    }
-    if let Some(external_id) = &filter.external_id {
-        query = query.filter(table::external_id.eq(external_id.as_str()));
-    }
-    query = labelled(query, &filter.labels, live);
-    if let Some(after) = values::after::<OrgId>(page) {
-        query = query.filter(table::id.lt(after));
-    }
-    let rows: Vec<OrgRow> = session.run(|connection| {
-        query
-            .order(table::id.desc())
-            .limit(values::rows_for(page))
-            .select(OrgRow::as_select())
-            .load(connection)
-    })?;
-    let items = rows
-        .into_iter()
-        .map(Org::try_from)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
 }
 
 /// Those that have all of the labels, of live orgs or of deleted ones.

@@ -1,7 +1,7 @@
 //! Rows of partners.
 
 use diesel::prelude::*;
-use ids::{Page, PageRequest, PartnerId};
+use ids::{Page, PageRequest, PartnerId, TypedId as _};
 use keys::Partner;
 use stores::StoreError;
 
@@ -93,11 +93,13 @@ pub(crate) fn list<M>(
         query = query.filter(partners::id.lt(after));
     }
     let rows = session.run(|connection| query.load(connection))?;
-    let items = rows
+    let items: Vec<_> = rows
         .into_iter()
         .map(Partner::try_from)
         .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
+    Ok(Page::cut(items, page.limit, None, |partner: &_| {
+        partner.id.ulid()
+    }))
 }
 
 pub(crate) fn lock(

@@ -3,6 +3,10 @@
 use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,6 +15,7 @@ use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
 use stores::StoreError;
 
 use crate::{
+    budget::Budget,
     connection::AnyConnection,
     dialect, error, events,
     known_keys::KnownKeys,
@@ -23,6 +28,13 @@ const FRESH: Duration = Duration::from_millis(250);
 
 /// For how long the server's clock is taken to run as ours does.
 const CLOCK_TTL: Duration = Duration::from_secs(60);
+
+/// How long the pages of a list may be read, and whether anybody still waits for them.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkLimit {
+    pub(crate) deadline: Instant,
+    pub(crate) abandoned: Arc<AtomicBool>,
+}
 
 /// The mode of a session that only asks.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +80,10 @@ pub struct Session<M> {
     server_clock: Option<(i64, Instant)>,
     /// The keys that need not be read again.
     pub(crate) known_keys: KnownKeys,
+    /// What the work has to keep to; `None` outside lists.
+    limit: Option<WorkLimit>,
+    /// Whether a page has ended because its budget was used up, since [`Session::take_cut`].
+    cut: bool,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -86,6 +102,8 @@ impl<M> Session<M> {
             events: Vec::new(),
             server_clock: None,
             known_keys: KnownKeys::default(),
+            limit: None,
+            cut: false,
             mode: PhantomData,
         })
     }
@@ -133,6 +151,43 @@ impl<M> Session<M> {
         if self.connection.depth() > 0 {
             self.spoiled = Some(error.clone());
         }
+    }
+
+    /// Whether a page has to end here.
+    ///
+    /// # Errors
+    /// [`StoreError::Abandoned`] when nobody waits for it any more.
+    pub(crate) fn must_stop(&self, budget: &Budget) -> Result<bool, StoreError> {
+        self.check_wanted()?;
+        let late = |limit: &WorkLimit| Instant::now() >= limit.deadline;
+        Ok(budget.is_spent() || self.limit.as_ref().is_some_and(late))
+    }
+
+    /// Sees that somebody still waits for the work.
+    ///
+    /// # Errors
+    /// [`StoreError::Abandoned`] when nobody does.
+    pub(crate) fn check_wanted(&self) -> Result<(), StoreError> {
+        let abandoned = |limit: &WorkLimit| limit.abandoned.load(Ordering::Relaxed);
+        if self.limit.as_ref().is_some_and(abandoned) {
+            return Err(StoreError::Abandoned);
+        }
+        Ok(())
+    }
+
+    /// Sets or lifts the limit of the work that follows.
+    pub(crate) fn set_limit(&mut self, limit: Option<WorkLimit>) {
+        self.limit = limit;
+    }
+
+    /// Whether a page has ended because its budget was used up since the last call.
+    pub(crate) const fn take_cut(&mut self) -> bool {
+        std::mem::replace(&mut self.cut, false)
+    }
+
+    /// Notes that a page has ended because its budget was used up.
+    pub(crate) const fn note_cut(&mut self) {
+        self.cut = true;
     }
 
     /// How many questions are best asked as one.

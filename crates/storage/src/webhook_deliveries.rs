@@ -1,7 +1,7 @@
 //! Rows of deliveries.
 
 use diesel::prelude::*;
-use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
+use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId, TypedId as _};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Backlog, Delivery, DeliveryStatus, EventKind, LastAnswer, PendingDelivery};
@@ -132,7 +132,9 @@ pub(crate) fn list<M>(
         query = query.filter(table::id.lt(after));
     }
     let rows = session.run(|connection| query.load(connection))?;
-    Ok(Page::cut(deliveries(rows)?, page.limit))
+    Ok(Page::cut(deliveries(rows)?, page.limit, None, |delivery| {
+        delivery.id.ulid()
+    }))
 }
 
 fn deliveries(rows: Vec<DeliveryRow>) -> Result<Vec<Delivery>, StoreError> {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use ids::{EndpointId, Page, PageRequest, PartnerId};
+use ids::{EndpointId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, EndpointUrl, EventKind, Kinds, OldSecret, SealedSecrets};
 
 use crate::{
     connection::AnyBackend,
-    dialect,
+    dialect, paged,
     schema::webhook_endpoints as table,
     session::{Session, Writing},
     values,
@@ -156,19 +156,36 @@ pub(crate) fn list<M>(
     partner: PartnerId,
     page: PageRequest,
 ) -> Result<Page<Endpoint>, StoreError> {
-    let mut query = of_partner(partner)
+    let found = paged::page(
+        session,
+        page,
+        |(endpoint, _): &(Endpoint, Option<i64>)| endpoint.id.ulid(),
+        |(_, deleted_at)| deleted_at.is_none(),
+        |session, below, limit| next(session, partner, below, limit),
+    )?;
+    Ok(found.map(|(endpoint, _)| endpoint))
+}
+
+/// The next endpoints of a partner below an id, and when they were deleted.
+fn next<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    below: Option<Ulid>,
+    limit: i64,
+) -> Result<Vec<(Endpoint, Option<i64>)>, StoreError> {
+    let mut query = table::table
+        .filter(table::partner_id.eq(partner.to_string()))
         .order(table::id.desc())
-        .limit(values::rows_for(page))
-        .select(EndpointRow::as_select());
-    if let Some(after) = values::after::<EndpointId>(page) {
-        query = query.filter(table::id.lt(after));
+        .limit(limit)
+        .select((EndpointRow::as_select(), table::deleted_at))
+        .into_boxed::<AnyBackend>();
+    if let Some(below) = below {
+        query = query.filter(table::id.lt(EndpointId::from_ulid(below).to_string()));
     }
-    let rows = session.run(|connection| query.load(connection))?;
-    let items = rows
-        .into_iter()
-        .map(Endpoint::try_from)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
+    let rows: Vec<(EndpointRow, Option<i64>)> = session.run(|connection| query.load(connection))?;
+    rows.into_iter()
+        .map(|(row, deleted_at)| Ok((row.try_into()?, deleted_at)))
+        .collect()
 }
 
 pub(crate) fn listeners_of<M>(

@@ -1,7 +1,7 @@
 //! Rows of workspaces.
 
 use diesel::prelude::*;
-use ids::{OrgId, Page, PageRequest, WorkspaceId};
+use ids::{OrgId, Page, PageRequest, TypedId as _, WorkspaceId};
 use orgs::{Slug, Workspace};
 use stores::StoreError;
 
@@ -64,11 +64,13 @@ pub(crate) fn list<M>(
         query = query.filter(workspaces::id.lt(after));
     }
     let rows = session.run(|connection| query.load(connection))?;
-    let items = rows
+    let items: Vec<_> = rows
         .into_iter()
         .map(Workspace::try_from)
         .collect::<Result<_, _>>()?;
-    Ok(Page::cut(items, page.limit))
+    Ok(Page::cut(items, page.limit, None, |workspace: &_| {
+        workspace.id.ulid()
+    }))
 }
 
 pub(crate) fn insert(

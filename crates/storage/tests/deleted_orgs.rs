@@ -109,10 +109,7 @@ fn deleted(numbers: &str, org: &Org) -> String {
 /// Asks all that is asked about live orgs, and gives the statements.
 async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statements) -> Vec<String> {
     told.0.lock().unwrap().clear();
-    let page = PageRequest {
-        limit: 20,
-        after: None,
-    };
+    let page = PageRequest::new(20, None);
     let (key, org) = (key.clone(), org.clone());
     let questions = db.write(move |tx| {
         let now = OffsetDateTime::UNIX_EPOCH;

@@ -152,10 +152,7 @@ async fn what_is_written_survives_a_reopen() {
         .open()
         .read(move |view| {
             let filter = audit::EventFilter::all(audit::AuditSight::All);
-            let page = PageRequest {
-                limit: 10,
-                after: None,
-            };
+            let page = PageRequest::new(10, None);
             Ok::<_, StoreError>((view.partner(id)?, view.events(&filter, page)?))
         })
         .await
@@ -189,10 +186,7 @@ async fn two_handles_write_to_one_file() {
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    let page = PageRequest {
-        limit: 1000,
-        after: None,
-    };
+    let page = PageRequest::new(1000, None);
     for database in handles {
         let partners = database.read(move |view| view.partners(page)).await;
         assert_eq!(partners.unwrap().items.len(), 2 * EACH);

@@ -14,6 +14,12 @@ pub enum StoreError {
     /// More work waits than the database can do; later it may.
     #[error("too much work is waiting for the database")]
     Overloaded,
+    /// The caller has as many lists waiting as one may; others are served.
+    #[error("too many lists of this caller are waiting for the database")]
+    Throttled,
+    /// Nobody waited for the result any more, so the work was given up.
+    #[error("nobody waited for the result any more")]
+    Abandoned,
     /// The engine refused a statement that should have worked.
     #[error("the database refused a statement")]
     Engine(#[source] Source),
@@ -33,7 +39,7 @@ impl StoreError {
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Overloaded => true,
+            Self::Unavailable(_) | Self::Overloaded | Self::Throttled | Self::Abandoned => true,
             Self::Engine(_) | Self::Corrupt { .. } | Self::Panicked => false,
         }
     }

@@ -14,9 +14,11 @@ use webhooks::{WebhookQueries, WebhookStore};
 
 mod error;
 mod replies;
+mod requester;
 
 pub use error::StoreError;
 pub use replies::{KeptReply, ReplyId, ReplyStore};
+pub use requester::Requester;
 
 /// All questions that can be asked of a database.
 pub trait Queries:
@@ -76,6 +78,24 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// As for [`Database::read`].
     fn read_control<T, E>(
         &self,
+        work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.read(work)
+    }
+
+    /// Runs the questions of a list on one connection. They may take long, so a database may let lists
+    /// have a share of its connections alone, and each requester a share of that. When the future is
+    /// dropped, the work ends at its next step.
+    ///
+    /// # Errors
+    /// As for [`Database::read`]; [`StoreError::Throttled`] when too many lists of this requester wait.
+    fn read_list<T, E>(
+        &self,
+        _by: Requester,
         work: impl FnOnce(&mut Self::View) -> Result<T, E> + Send + 'static,
     ) -> impl Future<Output = Result<T, E>> + Send
     where

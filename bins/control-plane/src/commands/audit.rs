@@ -163,7 +163,9 @@ async fn page(
     after: Option<Ulid>,
     limit: usize,
 ) -> anyhow::Result<Vec<Event>> {
-    let (filter, page) = (filter.clone(), PageRequest { limit, after });
+    // This process serves nobody beside, so a page ends when it is full.
+    let page = PageRequest::new(limit, after).with_budget(usize::MAX);
+    let filter = filter.clone();
     let page = db
         .read(move |view| view.events_oldest_first(&filter, page))
         .await?;

@@ -1,7 +1,6 @@
 //! `/cp/audit-events` and `/cp/admin/audit-events`.
 
 use api::{EventView, ListParams, event_filter};
-use ids::TypedId as _;
 
 use super::{json, page};
 use crate::http::{Failure, Http, Reply};
@@ -15,7 +14,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .audit_list(&http.context, filter, params.page)
         .await?;
-    page(answer, &params, |event| event.id.ulid(), EventView::from)
+    page(answer, &params, EventView::from)
 }
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {

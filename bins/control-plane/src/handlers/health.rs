@@ -39,6 +39,8 @@ pub async fn metrics(app: Arc<App>, _id: Arc<str>) -> HttpResponse {
         .lost_events
         .set(i64::try_from(lost).unwrap_or(i64::MAX));
     app.metrics.ready.set(readiness(&app).is_ok().into());
+    let lists = app.service.database().list_stats();
+    app.metrics.lists.set(lists);
     match app.metrics.text() {
         Ok((kind, text)) => HttpResponse::Ok().content_type(kind).body(text),
         Err(error) => {

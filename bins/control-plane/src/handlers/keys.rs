@@ -1,7 +1,6 @@
 //! `/cp/admin/partner-keys`.
 
 use api::{KeyView, ListParams, NewKeyView, key_changes, key_draft, key_filter};
-use ids::TypedId as _;
 use keys::{PartnerKey, PlainKey};
 use service::Caller;
 
@@ -34,12 +33,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .key_list(&http.context, filter, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |key| key.id.ulid(),
-        |key| KeyView::new(key, now),
-    )
+    page(answer, &params, |key| KeyView::new(key, now))
 }
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {

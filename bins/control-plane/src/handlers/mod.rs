@@ -14,7 +14,7 @@ pub mod whoami;
 pub mod workspaces;
 
 use api::{ListParams, ListView, list_view};
-use ids::{Page, Ulid};
+use ids::Page;
 use serde::Serialize;
 use service::{Answer, Rendered};
 
@@ -35,10 +35,9 @@ fn rendered(view: &impl Serialize) -> Rendered {
 fn page<T, V: Serialize>(
     answer: Answer<Page<T>>,
     params: &ListParams,
-    id: impl Fn(&T) -> Ulid,
     view: impl FnMut(T) -> V,
 ) -> Result<Reply, Failure> {
     json(answer, |page| -> ListView<V> {
-        list_view(page, params, id, view)
+        list_view(page, params, view)
     })
 }

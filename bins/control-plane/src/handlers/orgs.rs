@@ -6,7 +6,7 @@ use actix_web::http::header::RETRY_AFTER;
 use api::{
     DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
 };
-use ids::{OrgId, TypedId as _};
+use ids::OrgId;
 use orgs::Org;
 use service::{Answer, OrgWithSteps, Refusal, Rendered};
 
@@ -39,12 +39,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .org_list(&http.context, filter, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |org| org.id.ulid(),
-        |org| OrgView::new(org, http.login_url()),
-    )
+    page(answer, &params, |org| OrgView::new(org, http.login_url()))
 }
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {

@@ -1,7 +1,6 @@
 //! `/cp/admin/partners`.
 
 use api::{ListParams, PartnerView, partner_changes, partner_draft};
-use ids::TypedId as _;
 use keys::Partner;
 
 use super::{json, page, rendered};
@@ -23,12 +22,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .partner_list(&http.context, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |partner| partner.id.ulid(),
-        PartnerView::from,
-    )
+    page(answer, &params, PartnerView::from)
 }
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {

@@ -2,7 +2,7 @@
 
 use ::webhooks::{Delivery, Endpoint, WebhookSecret};
 use api::{DeliveryView, EndpointView, ListParams, NewEndpointView, endpoint_draft};
-use ids::{EndpointId, TypedId as _};
+use ids::EndpointId;
 use service::Rendered;
 use time::OffsetDateTime;
 
@@ -30,12 +30,7 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .webhook_list(&http.context, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |endpoint| endpoint.id.ulid(),
-        |endpoint| EndpointView::new(endpoint, now),
-    )
+    page(answer, &params, |endpoint| EndpointView::new(endpoint, now))
 }
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {
@@ -88,12 +83,7 @@ pub async fn deliveries(http: Http) -> Result<Reply, Failure> {
         .service()
         .delivery_list(&http.context, http.id()?, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |delivery| delivery.id.ulid(),
-        DeliveryView::from,
-    )
+    page(answer, &params, DeliveryView::from)
 }
 
 pub async fn redeliver(http: Http) -> Result<Reply, Failure> {

@@ -1,7 +1,7 @@
 //! `/cp/orgs/{id}/workspaces`.
 
 use api::{ListParams, WorkspaceView, workspace_draft};
-use ids::{OrgId, TypedId as _};
+use ids::OrgId;
 use orgs::Workspace;
 
 use super::{page, rendered};
@@ -26,10 +26,5 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .service()
         .workspace_list(&http.context, http.id()?, params.page)
         .await?;
-    page(
-        answer,
-        &params,
-        |workspace| workspace.id.ulid(),
-        WorkspaceView::from,
-    )
+    page(answer, &params, WorkspaceView::from)
 }

@@ -196,6 +196,13 @@ impl Complaint {
                 violated: limits.iter().map(|limit| limit.as_str()).collect(),
                 ..Self::new(code, format!("{error}; wait as Retry-After says"))
             },
+            Error::TooManyLists => Self {
+                retry_after: Some(UNAVAILABLE_RETRY),
+                ..Self::new(
+                    code,
+                    "too many lists of this key are waiting; wait for some answers before asking for more",
+                )
+            },
             Error::NotPermitted(detail) => Self::new(code, *detail),
             Error::IpNotAllowed(Some(address)) => Self::new(
                 code,

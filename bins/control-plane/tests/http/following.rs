@@ -209,10 +209,7 @@ fn events_that_are_too_old_are_deleted_in_the_background(store: Store) {
         for event in old.iter().chain([&young]) {
             db.append(Box::new(event.clone())).await.unwrap();
         }
-        let page = PageRequest {
-            limit: 1000,
-            after: None,
-        };
+        let page = PageRequest::new(1000, None);
         let all = EventFilter::all(AuditSight::All);
         let there = db.read(move |view| view.events(&all, page)).await.unwrap();
         assert!(there.items.len() > old.len());

@@ -28,6 +28,7 @@ mod key_orgs;
 mod keys;
 mod kills;
 mod limits;
+mod list_budgets;
 mod lists;
 mod long_polls;
 mod matrix;

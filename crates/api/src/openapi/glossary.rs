@@ -148,7 +148,9 @@ fn common(member: &str) -> Option<&'static str> {
         "external_id" => "The partner's own name for it.",
         "failure" => "Why the last attempt failed.",
         "finished_at" => "When it last ended.",
-        "has_more" => "Whether there are older ones.",
+        "has_more" => {
+            "Whether the list goes on. Where few items match, a page may hold fewer than `limit`, even none, and go on all the same."
+        }
         "id" => "Its id.",
         "ip" => "The client's address; `null` where it can't be told.",
         "key" => "The secret, shown this once.",

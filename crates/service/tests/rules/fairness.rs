@@ -225,10 +225,7 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
     bench.db.write(add).await.unwrap();
     while bench.service.trim_backlogs().await.unwrap() {}
     assert_eq!(bench.service.overflowed_deliveries(), 250);
-    let page = ids::PageRequest {
-        limit: total,
-        after: None,
-    };
+    let page = ids::PageRequest::new(total, None).with_budget(total.saturating_add(1));
     let read = bench
         .db
         .read(move |view| webhooks::WebhookQueries::deliveries(view, (partner, endpoint), page));

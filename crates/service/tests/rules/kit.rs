@@ -186,10 +186,7 @@ impl<P: Provisioner> Bench<P> {
     /// All events, oldest first.
     pub async fn events(&self) -> Vec<Event> {
         let all = EventFilter::all(AuditSight::All);
-        let page = PageRequest {
-            limit: 1000,
-            after: None,
-        };
+        let page = PageRequest::new(1000, None).with_budget(usize::MAX);
         let read = self.db.read(move |view| view.events(&all, page));
         let mut events: Vec<Event> = read.await.map_err(|error: StoreError| error).unwrap().items;
         events.reverse();

@@ -1,7 +1,14 @@
 //! No answer without its event, no change without its event.
 
-use audit::Outcome;
+use std::{
+    future::Future as _,
+    task::{self, Waker},
+};
+
+use audit::{Action, Outcome};
+use ids::PageRequest;
 use keys::KeyQueries as _;
+use orgs::OrgFilter;
 use service::{Error, operations};
 use stores::Database as _;
 
@@ -138,4 +145,40 @@ async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer()
         bench.admit(&key, operations::WHOAMI).await.unwrap();
         assert_eq!(used().await, Some(noted), "{case}");
     }
+}
+
+/// As when its client hangs up: the future of the call is dropped.
+#[tokio::test]
+async fn a_question_that_is_dropped_has_its_event_and_one_alone() {
+    let bench = bench().await;
+    let (_, key) = bench.key(None).await;
+    let context = bench.admit(&key, operations::ORG_LIST).await.unwrap();
+    let before = bench.events().await.len();
+    let filter = OrgFilter {
+        sight: bench.service.org_list_sight(&context),
+        status: None,
+        slug: None,
+        external_id: None,
+        labels: Vec::new(),
+    };
+    let page = PageRequest::new(1, None);
+    let list = || bench.service.org_list(&context, filter.clone(), page);
+    // The store answers at the second poll.
+    let mut dropped = Box::pin(list());
+    let polled = dropped
+        .as_mut()
+        .poll(&mut task::Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending());
+    drop(dropped);
+    while bench.events().await.len() == before {
+        tokio::task::yield_now().await;
+    }
+    let event = bench.events().await.pop().unwrap();
+    assert_eq!(event.action, Action::OrgList);
+    assert_eq!(event.outcome, Outcome::Denied);
+    assert_eq!(event.request.map(|request| request.status_code), Some(499));
+    let code = event.details.get("code").and_then(|code| code.as_str());
+    assert_eq!(code, Some("client-closed"));
+    list().await.unwrap();
+    assert_eq!(bench.events().await.len(), before + 2);
 }

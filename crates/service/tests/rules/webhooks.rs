@@ -130,10 +130,7 @@ impl Scene {
     }
 }
 
-const ALL: PageRequest = PageRequest {
-    limit: 1000,
-    after: None,
-};
+const ALL: PageRequest = PageRequest::new(1000, None);
 
 pub async fn create(
     bench: &Control,

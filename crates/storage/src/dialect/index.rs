@@ -114,18 +114,19 @@ pub(crate) fn segments_within(
 /// The numbers, last ids and bodies of segments.
 type Numbered = Vec<(i64, Vec<u8>, Vec<u8>)>;
 
-/// The last segments between two numbers, neither of them included, those without the subject perhaps
-/// left out: their numbers, last ids and bodies.
+/// The last segments between two numbers, neither of them included, that begin below an id; those without
+/// the subject perhaps left out: their numbers, last ids and bodies.
 pub(crate) fn segments_before(
     connection: &mut AnyConnection,
     subject: &[u8; SUBJECT],
-    above: i64,
-    below: i64,
+    (above, below): (i64, i64),
+    first_below: &[u8],
     limit: i64,
 ) -> QueryResult<Numbered> {
     let question = segments::table
         .filter(segments::number.gt(above))
         .filter(segments::number.lt(below))
+        .filter(segments::first_id.lt(first_below))
         .order(segments::number.desc())
         .select((segments::number, segments::last_id, segments::body))
         .limit(limit);

@@ -145,6 +145,20 @@ pub(crate) fn below(
     same::list(connection, question)
 }
 
+/// The bodies of segments that begin above an id and below another, which they do not end below.
+pub(crate) fn astride(
+    connection: &mut AnyConnection,
+    above: &[u8],
+    below: &[u8],
+) -> QueryResult<Vec<Vec<u8>>> {
+    let question = audit_segments::table
+        .filter(audit_segments::first_id.gt(above))
+        .filter(audit_segments::first_id.lt(below))
+        .filter(audit_segments::last_id.ge(below))
+        .select(audit_segments::body);
+    same::ask(connection, question)
+}
+
 /// Segments whose first ids are above `after` and below `below`, and whose last ids are not below
 /// `from`, the first first.
 pub(crate) fn from(

@@ -91,14 +91,36 @@ impl Bounds {
         self.from.is_none_or(|from| id >= from) && self.below.is_none_or(|below| id < below)
     }
 
-    /// The highest id that a segment may end with which has ids within the bounds.
-    pub(super) fn highest_of_segments(self) -> Option<Ulid> {
+    /// Of them, those not below this one.
+    pub(super) fn and_from(self, id: Ulid) -> Self {
+        Self {
+            from: self.from.max(Some(id)),
+            ..self
+        }
+    }
+
+    /// Of them, those not above this one.
+    pub(super) fn and_up_to(self, id: Ulid) -> Self {
+        match u128::from(id).checked_add(1) {
+            Some(next) => self.and_below(Some(Ulid::from(next))),
+            None => self,
+        }
+    }
+
+    /// The highest id within them; `None` when no id is.
+    pub(super) fn highest(self) -> Option<Ulid> {
         let Some(below) = self.below else {
             return Some(Ulid::from(u128::MAX));
         };
-        u128::from(below)
-            .checked_sub(1)
-            .map(|_| highest(below.timestamp_ms().saturating_add(MOST_SPAN_MS)))
+        u128::from(below).checked_sub(1).map(Ulid::from)
+    }
+
+    /// Between which ids a segment begins that has ids below the upper bound and others that are not: above
+    /// the first, and below the second, which is the bound.
+    pub(super) fn astride(self) -> Option<(Ulid, Ulid)> {
+        let below = self.below?;
+        let earliest = below.timestamp_ms().saturating_sub(MOST_SPAN_MS + 1);
+        Some((lowest(earliest), below))
     }
 
     /// An id below the first of every segment that may have ids within the bounds.

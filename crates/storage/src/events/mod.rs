@@ -2,11 +2,14 @@
 
 mod bounds;
 mod encode;
+mod found;
 pub(crate) mod index;
 mod one;
+mod pace;
 mod prune;
 mod row;
 mod segment;
+mod selector;
 mod walk;
 mod write;
 
@@ -17,7 +20,7 @@ use time::OffsetDateTime;
 
 use self::{
     bounds::{Ahead, Bounds},
-    walk::End,
+    found::End,
 };
 pub(crate) use self::{
     encode::Segment,
@@ -60,9 +63,7 @@ impl<M> AuditQueries for Session<M> {
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
         let bounds = bounds_of(self, filter)?.and_below(page.after);
-        let most = page.limit.saturating_add(1);
-        let events = walk::find(self, filter, bounds, End::Newest, most)?;
-        Ok(Page::cut(events, page.limit))
+        walk::find(self, filter, bounds, End::Newest, page)
     }
 
     fn events_oldest_first(
@@ -71,9 +72,7 @@ impl<M> AuditQueries for Session<M> {
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
         let bounds = bounds_of(self, filter)?.and_above(page.after);
-        let most = page.limit.saturating_add(1);
-        let events = walk::find(self, filter, bounds, End::Oldest, most)?;
-        Ok(Page::cut(events, page.limit))
+        walk::find(self, filter, bounds, End::Oldest, page)
     }
 }
 

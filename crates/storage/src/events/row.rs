@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use audit::{
-    Action, Actor, ActorId, AuditSight, Event, EventFilter, Outcome, Request, Target, TargetKind,
-};
+use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use diesel::prelude::*;
 use ids::{EventId, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::bounds::{self, Ahead, Bounds};
+use super::{
+    bounds::{self, Ahead, Bounds},
+    found::End,
+    selector::Selector,
+};
 use crate::{
     connection::AnyBackend,
     schema::audit_events,
@@ -21,9 +23,6 @@ use crate::{
 const PARTNER_KEY: &str = "partner_key";
 const ADMIN: &str = "admin";
 const SYSTEM: &str = "system";
-
-/// What the details of an open event have; a quotation mark within a value is escaped.
-const OPEN: &str = r#""open":true"#;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = audit_events)]
@@ -160,67 +159,37 @@ impl EventRow {
     }
 }
 
-type Query<'a> = audit_events::BoxedQuery<'a, AnyBackend>;
-
-/// The events in sight, and no others.
-fn in_sight<'a>(sight: AuditSight) -> Query<'a> {
-    let query = audit_events::table.into_boxed::<AnyBackend>();
-    // An admin acts on behalf of no partner, so a partner's rows have none of an admin's.
-    match sight {
-        AuditSight::All => query,
-        AuditSight::Partner(partner) => {
-            query.filter(audit_events::partner_id.eq(partner.to_string()))
-        }
-        AuditSight::Org(partner, org) => query
-            .filter(audit_events::partner_id.eq(partner.to_string()))
-            .filter(audit_events::org_id.eq(org.to_string())),
-    }
-}
-
-fn wanted<'a>(filter: &EventFilter, bounds: Bounds) -> Query<'a> {
-    let mut query = in_sight(filter.sight);
-    match filter.actor {
-        Some(ActorId::Key(id)) => query = query.filter(audit_events::actor_id.eq(id.to_string())),
-        Some(ActorId::Admin(id)) => query = query.filter(audit_events::actor_id.eq(id.to_string())),
-        None => {}
-    }
-    if let Some(partner) = filter.partner_id {
-        query = query.filter(audit_events::partner_id.eq(partner.to_string()));
-    }
-    if let Some(org) = filter.org_id {
-        query = query.filter(audit_events::org_id.eq(org.to_string()));
-    }
-    if let Some(action) = filter.action {
-        query = query.filter(audit_events::action.eq(action.as_str()));
-    }
-    if let Some(outcome) = filter.outcome {
-        query = query.filter(audit_events::outcome.eq(outcome.as_str()));
-    }
-    if let Some(id) = &filter.request_id {
-        query = query.filter(audit_events::request_id.eq(id.to_string()));
-    }
-    // The order of the ids bounds what is scanned, the time itself decides.
-    if let Some(since) = filter.since {
-        query = query.filter(audit_events::occurred_at.ge(values::micros(since)));
-    }
-    if let Some(until) = filter.until {
-        query = query.filter(audit_events::occurred_at.lt(values::micros(until)));
-    }
-    if let Some(before) = filter.open_before {
-        let open = format!("%{OPEN}%");
-        query = query.filter(
-            audit_events::occurred_at
-                .lt(values::micros(before))
-                .or(audit_events::details.not_like(open)),
-        );
-    }
+/// Up to `limit` events of a selector within the bounds, from one end of them on.
+pub(super) fn next<M>(
+    session: &mut Session<M>,
+    selector: Option<Selector>,
+    bounds: Bounds,
+    end: End,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut query = audit_events::table
+        .limit(limit)
+        .select(EventRow::as_select())
+        .into_boxed::<AnyBackend>();
+    query = match selector {
+        Some(Selector::Key(id)) => query.filter(audit_events::actor_id.eq(id.to_string())),
+        Some(Selector::Admin(id)) => query.filter(audit_events::actor_id.eq(id.to_string())),
+        Some(Selector::Org(id)) => query.filter(audit_events::org_id.eq(id.to_string())),
+        Some(Selector::Partner(id)) => query.filter(audit_events::partner_id.eq(id.to_string())),
+        None => query,
+    };
     if let Some(from) = bounds.from {
         query = query.filter(audit_events::id.ge(text(from)));
     }
     if let Some(below) = bounds.below {
         query = query.filter(audit_events::id.lt(text(below)));
     }
-    query
+    query = match end {
+        End::Newest => query.order(audit_events::id.desc()),
+        End::Oldest => query.order(audit_events::id.asc()),
+    };
+    let rows: Vec<EventRow> = session.run(|connection| query.load(connection))?;
+    rows.into_iter().map(Event::try_from).collect()
 }
 
 fn text(id: Ulid) -> String {
@@ -231,45 +200,13 @@ fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-fn events(rows: Vec<EventRow>) -> Result<Vec<Event>, StoreError> {
-    rows.into_iter().map(Event::try_from).collect()
-}
-
 /// The event of this id.
 pub(super) fn one<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
     let query = audit_events::table
         .filter(audit_events::id.eq(id.to_string()))
         .select(EventRow::as_select());
-    let rows = session.run(|connection| query.load(connection))?;
-    Ok(events(rows)?.into_iter().next())
-}
-
-/// Up to `most` of the events that the filter lists within the bounds, the newest.
-pub(super) fn newest<M>(
-    session: &mut Session<M>,
-    filter: &EventFilter,
-    bounds: Bounds,
-    most: usize,
-) -> Result<Vec<Event>, StoreError> {
-    let query = wanted(filter, bounds)
-        .order(audit_events::id.desc())
-        .limit(limit(most))
-        .select(EventRow::as_select());
-    events(session.run(|connection| query.load(connection))?)
-}
-
-/// Up to `most` of the events that the filter lists within the bounds, the oldest.
-pub(super) fn oldest<M>(
-    session: &mut Session<M>,
-    filter: &EventFilter,
-    bounds: Bounds,
-    most: usize,
-) -> Result<Vec<Event>, StoreError> {
-    let query = wanted(filter, bounds)
-        .order(audit_events::id.asc())
-        .limit(limit(most))
-        .select(EventRow::as_select());
-    events(session.run(|connection| query.load(connection))?)
+    let rows: Vec<EventRow> = session.run(|connection| query.load(connection))?;
+    rows.into_iter().next().map(Event::try_from).transpose()
 }
 
 /// The ids of up to `most` events that happened before a time, the oldest first.

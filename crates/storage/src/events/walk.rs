@@ -1,43 +1,51 @@
-//! Finding events in segments: only those segments are read that can have some.
+//! Finding events: only those rows and segments are read that can have some, as many as a page may cost.
+//!
+//! A walk that has used up its budget stops at a position: whatever comes before it has been looked at.
+//! Segments are walked by their last ids (upwards by their first), so those that are left hold no event
+//! before the last id that was read.
 
-use std::collections::BTreeMap;
-
-use audit::{ActorId, AuditSight, Event, EventFilter};
-use ids::{EventId, TypedId as _, Ulid};
+use audit::Event;
+use audit::EventFilter;
+use ids::{Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
 
 use super::{
     bounds::Bounds,
+    found::{End, Found},
     index::{Search, Slot},
+    pace::{FIRST_READ, MOST_READ, Pace},
     row,
-    segment::{Body, Kind, Subject, bytes, second, subject, ulid},
+    segment::{Body, Subject, bytes, second, ulid},
+    selector::Selector,
 };
 use crate::{
+    budget::Budget,
     dialect::{
         self,
         index::Stretch,
         segments::{Bodies, Place},
     },
     session::Session,
+    values,
 };
 
-/// How many segments are read at first; then twice as many each time.
-const FIRST_READ: i64 = 4;
-/// How many segments are read at once at the most.
-const MOST_READ: i64 = 512;
 /// How many slots of the index are looked into at once at the most.
 const MOST_SLOTS: usize = 64;
-/// How many events may come with them.
-const MOST_EVENTS_READ: usize = 16_384;
+/// How many segments that the index does not cover are read as they are.
+const MAX_UNCOVERED: usize = 512;
+/// How many of them are read at once.
+const UNCOVERED_READ: i64 = 128;
 
-/// The end of the list from which events are wanted.
+/// How a walk has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Newest,
-    Oldest,
+enum Walked {
+    /// All there is was read, or what is left comes after the page.
+    ToTheEnd,
+    /// The budget was used up at this position.
+    To(Ulid),
 }
 
-/// Up to `most` events that the filter lists within the bounds: those nearest to this end, from it on.
+/// A page of the events that the filter lists within the bounds: those nearest to this end.
 ///
 /// What this transaction has yet to write counts too.
 pub(super) fn find<M>(
@@ -45,68 +53,121 @@ pub(super) fn find<M>(
     filter: &EventFilter,
     bounds: Bounds,
     end: End,
-    most: usize,
-) -> Result<Vec<Event>, StoreError> {
-    let mut found = Found {
-        filter,
-        bounds,
-        end,
-        most,
-        events: BTreeMap::new(),
-    };
+    page: PageRequest,
+) -> Result<Page<Event>, StoreError> {
+    let mut found = Found::new(filter, bounds, end, page.limit);
     for event in session.events_to_come() {
-        if filter.includes(event) && bounds.include(event.id.ulid()) {
-            found.add(event.clone());
-        }
+        found.offer(event);
     }
-    session.snapshot(|session| {
-        let rows = match end {
-            End::Newest => row::newest(session, filter, bounds, most)?,
-            End::Oldest => row::oldest(session, filter, bounds, most)?,
-        };
-        rows.into_iter().for_each(|event| found.add(event));
-        match end {
-            End::Newest => newest_first(session, &mut found),
-            End::Oldest => oldest_first(session, &mut found),
+    let stopped = session.snapshot(|session| {
+        let rows = rows(session, &mut found, Budget::of(page))?;
+        if let Walked::To(position) = rows {
+            found.stop_at(position);
         }
+        let segments = match end {
+            End::Newest => newest_first(session, &mut found, Budget::of(page))?,
+            End::Oldest => oldest_first(session, &mut found, Budget::of(page))?,
+        };
+        Ok(match (segments, rows) {
+            (Walked::To(position), _) | (Walked::ToTheEnd, Walked::To(position)) => Some(position),
+            (Walked::ToTheEnd, Walked::ToTheEnd) => None,
+        })
     })?;
-    let events = found.events.into_values();
-    Ok(match end {
-        End::Newest => events.rev().collect(),
-        End::Oldest => events.collect(),
-    })
+    if stopped.is_some() {
+        session.note_cut();
+    }
+    Ok(found.page(page.limit, stopped))
+}
+
+/// Reads the events that stand in rows of their own. Only the selector is left to the engine, so that no
+/// plan reads more rows than the budget has.
+fn rows<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    mut budget: Budget,
+) -> Result<Walked, StoreError> {
+    let selector = Selector::of(found.filter);
+    let mut bounds = found.bounds;
+    let mut wanted = values::row_count(found.most());
+    loop {
+        let limit = budget.allow(wanted.min(MOST_READ));
+        let read = row::next(session, selector, bounds, found.end, limit)?;
+        budget.spend_rows(read.len());
+        read.iter().for_each(|event| found.offer(event));
+        let Some(last) = read.last().map(|event| event.id.ulid()) else {
+            return Ok(Walked::ToTheEnd);
+        };
+        if values::row_count(read.len()) < limit || found.is_beyond(last) {
+            return Ok(Walked::ToTheEnd);
+        }
+        if session.must_stop(&budget)? {
+            return Ok(Walked::To(last));
+        }
+        bounds = match found.end {
+            End::Newest => bounds.and_below(Some(last)),
+            End::Oldest => bounds.and_above(Some(last)),
+        };
+        wanted = limit.saturating_mul(2);
+    }
 }
 
 /// Reads segments by their last ids, downwards.
-fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<(), StoreError> {
+fn newest_first<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    mut budget: Budget,
+) -> Result<Walked, StoreError> {
     let lowest = found.bounds.from.unwrap_or(Ulid::from(0));
-    let Some(highest) = found.bounds.highest_of_segments() else {
-        return Ok(());
+    let Some(highest) = found.bounds.highest() else {
+        return Ok(Walked::ToTheEnd);
     };
-    let Some(whom) = most_selective(found.filter) else {
+    if highest < lowest {
+        return Ok(Walked::ToTheEnd);
+    }
+    let whom = Selector::of(found.filter).map(Selector::subject);
+    astride(session, found, whom.as_ref())?;
+    let indexed = match whom {
+        Some(whom) => {
+            read_uncovered(session, found, &whom, budget.with_fewer_events())?.then_some(whom)
+        }
+        None => None,
+    };
+    let Some(whom) = indexed else {
         let (from, below) = (place(lowest), place_above(highest));
         return downwards(
             session,
             found,
-            None,
+            whom.as_ref(),
             below,
-            Pace::new(FIRST_READ),
+            FIRST_READ,
+            &mut budget,
             |session, below, limit| {
                 session.run(|connection| dialect::segments::below(connection, &from, below, limit))
             },
         );
     };
-    uncovered(session, found, &whom)?;
+    by_index(session, found, whom, (lowest, highest), budget)
+}
+
+/// Reads the segments that the index has for a subject, slot by slot.
+fn by_index<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    whom: Subject,
+    (lowest, highest): (Ulid, Ulid),
+    mut budget: Budget,
+) -> Result<Walked, StoreError> {
     let mut search = Search::begin(session, whom, Slot::of(lowest), Slot::of(highest))?;
     // Few at first, for each has an event at least; the more are wanted, the more are taken at once.
     let mut most = session.at_once();
     loop {
         let slots = search.next(session, most)?;
-        let Some(newest) = slots.first().map(|slot| slot.highest()) else {
-            return Ok(());
+        let (Some(newest), Some(oldest)) = (slots.first(), slots.last()) else {
+            return Ok(Walked::ToTheEnd);
         };
+        let newest = newest.highest().min(highest);
         if found.is_beyond(newest) {
-            return Ok(());
+            return Ok(Walked::ToTheEnd);
         }
         let stretches: Vec<Stretch> = slots
             .iter()
@@ -116,51 +177,94 @@ fn newest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<()
                 below: place_above(slot.highest().min(highest)).id,
             })
             .collect();
-        let below = place_above(newest);
         // When there is one segment for each, the first answer tells that there are no others.
-        let one_more = i64::try_from(slots.len()).unwrap_or(MOST_READ) + 1;
-        downwards(
+        let one_more = values::row_count(slots.len()).saturating_add(1);
+        let before = budget.rows();
+        let walked = downwards(
             session,
             found,
             Some(&whom),
-            below,
-            Pace::new(FIRST_READ.max(one_more)),
+            place_above(newest),
+            FIRST_READ.max(one_more),
+            &mut budget,
             |session, below, limit| {
                 session.run(|connection| {
                     dialect::index::segments_within(connection, &whom, &stretches, &below.id, limit)
                 })
             },
         )?;
-        most = if most > 1 {
-            (most * 2).min(MOST_SLOTS)
-        } else {
-            most
-        };
+        if let Walked::To(_) = walked {
+            return Ok(walked);
+        }
+        // To look into a slot costs something, whatever is there.
+        let read = before.saturating_sub(budget.rows());
+        budget.spend_rows(slots.len().saturating_sub(read));
+        if session.must_stop(&budget)? {
+            return Ok(Walked::To(oldest.lowest().max(lowest)));
+        }
+        if most > 1 {
+            most = (most * 2).min(MOST_SLOTS);
+        }
     }
 }
 
-/// Reads the segments that the index does not cover yet; hardly ever are there many.
-fn uncovered<M>(
+/// Reads the segments that have ids on both sides of where the page begins. There are no more than were
+/// being written at one time, so they cost none of the budget; a page that paid for them might not come
+/// any further.
+fn astride<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    whom: Option<&Subject>,
+) -> Result<(), StoreError> {
+    let Some((above, below)) = found.bounds.astride() else {
+        return Ok(());
+    };
+    let (above, below) = (stored(above), stored(below));
+    let bodies =
+        session.run(|connection| dialect::segments::astride(connection, &above, &below))?;
+    for body in &bodies {
+        if let Some(body) = Body::read_of(body, whom)? {
+            found.add_of(&body)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the segments that the index does not cover yet. `false` when that costs too much: they are in no
+/// order, so the log is then to be walked without the index. That is no loss, for a subject whose segments
+/// cost so much is in most of them.
+fn read_uncovered<M>(
     session: &mut Session<M>,
     found: &mut Found<'_>,
     whom: &Subject,
-) -> Result<(), StoreError> {
+    mut budget: Budget,
+) -> Result<bool, StoreError> {
     let covered = session.run(dialect::index::covered)?;
+    let newest = session.run(dialect::index::newest)?;
+    let most = budget.rows().min(MAX_UNCOVERED);
+    if usize::try_from(newest.saturating_sub(covered)).is_ok_and(|count| count > most) {
+        return Ok(false);
+    }
+    let first_below = found.bounds.below.map_or(ABOVE_ALL.to_vec(), stored);
     let mut below = i64::MAX;
     loop {
         let read = session.run(|connection| {
-            dialect::index::segments_before(connection, whom, covered, below, MOST_READ)
+            let numbers = (covered, below);
+            dialect::index::segments_before(connection, whom, numbers, &first_below, UNCOVERED_READ)
         })?;
         for (number, last_id, body) in &read {
             below = *number;
             if !found.is_beyond(id(last_id)?)
                 && let Some(body) = Body::read_of(body, Some(whom))?
             {
-                found.add_of(&body)?;
+                budget.spend_segment(found.add_of(&body)?);
+                if session.must_stop(&budget)? {
+                    return Ok(false);
+                }
             }
         }
-        if i64::try_from(read.len()).unwrap_or(i64::MAX) < MOST_READ {
-            return Ok(());
+        if values::row_count(read.len()) < UNCOVERED_READ {
+            return Ok(true);
         }
     }
 }
@@ -171,51 +275,82 @@ fn downwards<M>(
     found: &mut Found<'_>,
     whom: Option<&Subject>,
     mut below: Place,
-    mut pace: Pace,
+    first_read: i64,
+    budget: &mut Budget,
     mut read: impl FnMut(&mut Session<M>, &Place, i64) -> Result<Bodies, StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<Walked, StoreError> {
+    let mut pace = Pace::new(first_read, budget);
     loop {
         let read = read(session, &below, pace.limit)?;
+        let mut reached = None;
         for (last_id, body) in &read {
-            if found.is_beyond(id(last_id)?) {
-                return Ok(());
+            let last_id = id(last_id)?;
+            if found.is_beyond(last_id) {
+                return Ok(Walked::ToTheEnd);
             }
-            if let Some(body) = Body::read_of(body, whom)? {
-                pace.events += found.add_of(&body)?;
+            let events = match Body::read_of(body, whom)? {
+                Some(body) => found.add_of(&body)?,
+                None => 0,
+            };
+            pace.events += events;
+            budget.spend_segment(events);
+            if session.must_stop(budget)? {
+                return Ok(Walked::To(last_id));
             }
+            reached = Some(last_id);
         }
-        match read.last() {
-            Some((last_id, _)) if pace.goes_on(read.len()) => below = place(id(last_id)?),
-            Some(_) | None => return Ok(()),
+        let Some(reached) = reached else {
+            return Ok(Walked::ToTheEnd);
+        };
+        if !pace.goes_on(read.len(), budget) {
+            return Ok(Walked::ToTheEnd);
         }
+        below = place(reached);
     }
 }
 
 /// Reads segments by their first ids, upwards.
-fn oldest_first<M>(session: &mut Session<M>, found: &mut Found<'_>) -> Result<(), StoreError> {
-    let from = found.bounds.from.map_or(LOWEST.to_vec(), stored);
+fn oldest_first<M>(
+    session: &mut Session<M>,
+    found: &mut Found<'_>,
+    mut budget: Budget,
+) -> Result<Walked, StoreError> {
+    let start = found.bounds.from.unwrap_or(Ulid::from(0));
+    let from = stored(start);
     let below = found.bounds.below.map_or(ABOVE_ALL.to_vec(), stored);
     let mut after = found.bounds.below_segments().map_or(Vec::new(), stored);
-    let mut pace = Pace::new(FIRST_READ);
+    let mut pace = Pace::new(FIRST_READ, &budget);
     loop {
         let limit = pace.limit;
         let read = session
             .run(|connection| dialect::segments::from(connection, &after, &from, &below, limit))?;
+        let mut reached = None;
         for (first_id, body) in &read {
-            if found.is_beyond(id(first_id)?) {
-                return Ok(());
+            let first_id = id(first_id)?;
+            if found.is_beyond(first_id) {
+                return Ok(Walked::ToTheEnd);
             }
-            pace.events += found.add_of(&Body::read(body)?)?;
+            let events = found.add_of(&Body::read(body)?)?;
+            pace.events += events;
+            reached = Some(first_id);
+            // As with those astride the beginning of a page downwards.
+            if first_id >= start {
+                budget.spend_segment(events);
+                if session.must_stop(&budget)? {
+                    return Ok(Walked::To(first_id));
+                }
+            }
         }
-        match read.last() {
-            Some((first_id, _)) if pace.goes_on(read.len()) => after.clone_from(first_id),
-            Some(_) | None => return Ok(()),
+        let Some(reached) = reached else {
+            return Ok(Walked::ToTheEnd);
+        };
+        if !pace.goes_on(read.len(), &budget) {
+            return Ok(Walked::ToTheEnd);
         }
+        after = stored(reached);
     }
 }
 
-/// The least id.
-const LOWEST: [u8; 16] = [0; 16];
 /// What sorts above every id.
 const ABOVE_ALL: [u8; 17] = [u8::MAX; 17];
 
@@ -226,13 +361,7 @@ fn place_above(id: Ulid) -> Place {
             second: i64::MAX,
             id: ABOVE_ALL.to_vec(),
         },
-        |next| {
-            let next = Ulid::from(next);
-            Place {
-                second: second(next),
-                id: stored(next),
-            }
-        },
+        |next| place(Ulid::from(next)),
     )
 }
 
@@ -251,111 +380,5 @@ fn id(stored: &[u8]) -> Result<Ulid, StoreError> {
     stored
         .try_into()
         .map(ulid)
-        .map_err(|_| crate::values::corrupt("the id of a segment"))
-}
-
-/// By whom the fewest segments are to be read: a key acts less than its partner, and an org has less
-/// done to it.
-fn most_selective(filter: &EventFilter) -> Option<Subject> {
-    let (partner, org) = match filter.sight {
-        AuditSight::All => (None, None),
-        AuditSight::Partner(partner) => (Some(partner), None),
-        AuditSight::Org(partner, org) => (Some(partner), Some(org)),
-    };
-    match filter.actor {
-        Some(ActorId::Key(id)) => return Some(subject(Kind::Key, id)),
-        Some(ActorId::Admin(id)) => return Some(subject(Kind::Admin, id)),
-        None => {}
-    }
-    if let Some(org) = org.or(filter.org_id) {
-        return Some(subject(Kind::Org, org));
-    }
-    partner
-        .or(filter.partner_id)
-        .map(|partner| subject(Kind::Partner, partner))
-}
-
-/// How many segments to read at once: few when few are needed, more the longer it takes.
-struct Pace {
-    limit: i64,
-    /// How many events the last ones had.
-    events: usize,
-}
-
-impl Pace {
-    const fn new(first: i64) -> Self {
-        Self {
-            limit: first,
-            events: 0,
-        }
-    }
-
-    /// Whether there may be more after this many segments, and then how many to read.
-    fn goes_on(&mut self, read: usize) -> bool {
-        let all = i64::try_from(read).unwrap_or(i64::MAX) < self.limit;
-        let fitting = read.saturating_mul(MOST_EVENTS_READ) / self.events.max(1);
-        self.limit = (self.limit * 2)
-            .min(i64::try_from(fitting).unwrap_or(MOST_READ))
-            .clamp(FIRST_READ, MOST_READ);
-        self.events = 0;
-        !all
-    }
-}
-
-/// The events nearest to one end so far, each id once.
-struct Found<'a> {
-    filter: &'a EventFilter,
-    bounds: Bounds,
-    end: End,
-    most: usize,
-    events: BTreeMap<EventId, Event>,
-}
-
-impl Found<'_> {
-    fn add(&mut self, event: Event) {
-        if self.is_beyond(event.id.ulid()) {
-            return;
-        }
-        self.events.entry(event.id).or_insert(event);
-        if self.events.len() > self.most {
-            match self.end {
-                End::Newest => self.events.pop_first(),
-                End::Oldest => self.events.pop_last(),
-            };
-        }
-    }
-
-    /// Adds the events of a segment; how many it has.
-    fn add_of(&mut self, body: &Body<'_>) -> Result<usize, StoreError> {
-        let mut entries = body.entries().iter();
-        while let Some(entry) = match self.end {
-            End::Newest => entries.next_back(),
-            End::Oldest => entries.next(),
-        } {
-            let id = ulid(entry.id);
-            if self.is_beyond(id) {
-                break;
-            }
-            if self.bounds.include(id) && body.may_match(self.filter, entry) {
-                let event = body.event(entry)?;
-                if self.filter.includes(&event) {
-                    self.add(event);
-                }
-            }
-        }
-        Ok(body.entries().len())
-    }
-
-    /// Whether there are as many as wanted, and all of them come before this id.
-    fn is_beyond(&self, id: Ulid) -> bool {
-        let last = match self.end {
-            End::Newest => self.events.first_key_value(),
-            End::Oldest => self.events.last_key_value(),
-        };
-        self.events.len() >= self.most
-            && last.is_none_or(|(last, _)| match self.end {
-                End::Newest => id < last.ulid(),
-                End::Oldest => id > last.ulid(),
-            })
-    }
+        .map_err(|_| values::corrupt("the id of a segment"))
 }

@@ -254,10 +254,7 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
             actor: Some(audit::ActorId::Key(id)),
             ..audit::EventFilter::all(audit::AuditSight::All)
         };
-        let page = ids::PageRequest {
-            limit: 2,
-            after: None,
-        };
+        let page = ids::PageRequest::new(2, None);
         let told = reader.events(&filter, page).unwrap().items;
         assert_eq!(told, std::slice::from_ref(event));
     }

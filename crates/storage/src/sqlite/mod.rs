@@ -215,10 +215,7 @@ mod tests {
         }
         assert_eq!(refused, 1);
 
-        let page = PageRequest {
-            limit: 1000,
-            after: None,
-        };
+        let page = PageRequest::new(1000, None);
         let partners = database.read(move |view| view.partners(page)).await;
         assert_eq!(partners.unwrap().items.len(), EACH);
         let commits = database.commits() - before;
@@ -261,10 +258,7 @@ mod tests {
         assert!(!second.await.unwrap());
         assert!(appended.await.unwrap());
         let all = EventFilter::all(AuditSight::All);
-        let page = PageRequest {
-            limit: 10,
-            after: None,
-        };
+        let page = PageRequest::new(10, None);
         let listed = database.read(move |view| view.events(&all, page)).await;
         assert_eq!(listed.unwrap().items, [twice, two, one]);
     }

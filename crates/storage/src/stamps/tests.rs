@@ -95,12 +95,12 @@ async fn page(db: &SqlDatabase, filter: EventFilter, after: Option<Ulid>) -> Vec
     let mut all = Vec::new();
     let mut after = after;
     loop {
-        let (filter, page) = (filter.clone(), PageRequest { limit: 500, after });
+        let (filter, page) = (filter.clone(), PageRequest::new(500, after));
         let read = db.read(move |view| view.events_oldest_first(&filter, page));
         let read = read.await.unwrap();
-        after = read.items.last().map(|event| event.id.ulid());
+        after = read.next;
         all.extend(read.items);
-        if !read.has_more {
+        if after.is_none() {
             return all;
         }
     }

@@ -11,7 +11,7 @@ use crate::build::Build;
 async fn all_events<D: Database>(world: &World<D>) -> Vec<Event> {
     let filter = EventFilter::all(AuditSight::All);
     let page = world.read(move |view| view.events(&filter, ALL)).await;
-    assert!(!page.has_more);
+    assert_eq!(page.next, None);
     page.items
 }
 

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod audit_history;
 pub mod audit_ids;
 pub mod audit_lists;
+pub mod budgets;
 pub mod endings;
 pub mod key_changes;
 pub mod key_digests;
@@ -62,6 +63,7 @@ macro_rules! conformance_rules {
             }
             audit_history {
                 events_are_listed_exactly_in_whatever_company_they_were_written
+                events_are_listed_exactly_however_little_a_page_may_cost
                 pruning_deletes_what_happened_before_a_time_and_nothing_else
                 pruning_keeps_what_happened_at_the_very_time
                 a_writer_sees_its_own_events_and_those_of_no_failed_savepoint
@@ -83,6 +85,15 @@ macro_rules! conformance_rules {
                 events_are_found_by_the_id_of_their_request
                 events_whose_ids_run_ahead_of_their_times_are_found_and_pruned
                 an_open_event_is_hidden_until_it_is_closed_or_old
+            }
+            budgets {
+                a_page_of_events_that_match_nothing_ends_with_its_budget
+                rare_events_are_found_once_each_in_order_over_many_pages
+                orgs_of_a_rare_status_are_found_over_many_pages
+                an_org_is_found_by_slug_external_id_or_label_on_the_first_page
+                orgs_are_listed_exactly_however_little_a_page_may_cost
+                keys_of_a_rare_status_are_found_over_many_pages
+                endpoints_are_listed_past_many_deleted_ones
             }
             key_changes {
                 every_change_of_what_is_remembered_has_a_revision_of_its_own

@@ -29,14 +29,8 @@ impl<Mode> AuditQueries for Session<Mode> {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>, StoreError> {
-        let events = self.state.events.rows();
-        let items = events
-            .filter(|event| page.after.is_none_or(|after| event.id.ulid() > after))
-            .filter(|event| filter.includes(event))
-            .take(page.limit.saturating_add(1))
-            .cloned()
-            .collect();
-        Ok(Page::cut(items, page.limit))
+        let wanted = |event: &Event| filter.includes(event);
+        Ok(self.state.events.page_oldest_first(page, wanted))
     }
 }
 

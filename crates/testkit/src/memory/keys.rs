@@ -63,11 +63,7 @@ impl<Mode> KeyQueries for Session<Mode> {
         filter: &KeyFilter,
         page: PageRequest,
     ) -> Result<Page<PartnerKey>, StoreError> {
-        let wanted = |Stored { key, .. }: &Stored<PartnerKey>| {
-            filter.partner_id.is_none_or(|id| key.partner_id == id)
-                && filter.id.is_none_or(|id| key.id == id)
-                && filter.status.is_none_or(|(is, at)| key.status(at) == is)
-        };
+        let wanted = |row: &Stored<PartnerKey>| filter.includes(&row.key);
         Ok(self.state.keys.page(page, wanted).map(|row| row.key))
     }
 

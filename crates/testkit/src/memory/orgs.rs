@@ -32,7 +32,15 @@ impl<Mode> OrgQueries for Session<Mode> {
     }
 
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
-        let wanted = |row: &OrgRow| matches(filter, &row.org);
+        // An engine finds these by an index.
+        let indexed =
+            filter.slug.is_some() || filter.external_id.is_some() || !filter.labels.is_empty();
+        let page = if indexed {
+            page.with_budget(usize::MAX)
+        } else {
+            page
+        };
+        let wanted = |row: &OrgRow| filter.includes(&row.org);
         Ok(self.state.orgs.page(page, wanted).map(|row| row.org))
     }
 
@@ -122,19 +130,6 @@ impl<Mode> Session<Mode> {
         let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
         count.try_into().unwrap()
     }
-}
-
-fn matches(filter: &OrgFilter, org: &Org) -> bool {
-    let status_fits = match filter.status {
-        Some(status) => org.status == status,
-        None => org.status != OrgStatus::Deleted,
-    };
-    let label_fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
-    filter.sight.includes(org)
-        && status_fits
-        && filter.slug.as_ref().is_none_or(|slug| org.slug == *slug)
-        && (filter.external_id.is_none() || org.external_id == filter.external_id)
-        && filter.labels.iter().all(label_fits)
 }
 
 fn is_doomed(which: &Doomed, org: &Org) -> bool {

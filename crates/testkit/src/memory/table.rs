@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ids::{Page, PageRequest, TypedId};
+use ids::{Page, PageRequest, TypedId, Ulid};
 use stores::StoreError;
 
 /// A statement that an engine's constraints would have refused.
@@ -87,16 +87,47 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
 impl<K: TypedId, V: Clone> Table<K, V> {
     /// The page of those rows that `wanted` picks, newest first.
     pub(super) fn page(&self, page: PageRequest, wanted: impl Fn(&V) -> bool) -> Page<V> {
-        let items = self
-            .0
-            .iter()
-            .rev()
-            .filter(|(id, _)| page.after.is_none_or(|after| id.ulid() < after))
-            .map(|(_, row)| row.as_ref())
-            .filter(|row| wanted(row))
-            .take(page.limit.saturating_add(1))
-            .cloned()
-            .collect();
-        Page::cut(items, page.limit)
+        let rows = self.0.iter().map(|(id, row)| (id.ulid(), row.as_ref()));
+        let rows = rows.rev();
+        paged(
+            page,
+            rows.filter(|&(id, _)| page.after.is_none_or(|after| id < after)),
+            wanted,
+        )
     }
+
+    /// The page of those rows that `wanted` picks, oldest first.
+    pub(super) fn page_oldest_first(
+        &self,
+        page: PageRequest,
+        wanted: impl Fn(&V) -> bool,
+    ) -> Page<V> {
+        let rows = self.0.iter().map(|(id, row)| (id.ulid(), row.as_ref()));
+        paged(
+            page,
+            rows.filter(|&(id, _)| page.after.is_none_or(|after| id > after)),
+            wanted,
+        )
+    }
+}
+
+/// A page of the rows that `wanted` picks; each row costs one of the budget.
+fn paged<'a, V: Clone + 'a>(
+    page: PageRequest,
+    mut rows: impl Iterator<Item = (Ulid, &'a V)>,
+    wanted: impl Fn(&V) -> bool,
+) -> Page<V> {
+    let (mut found, mut stopped) = (Vec::new(), None);
+    for (id, row) in rows.by_ref().take(page.budget.max(1)) {
+        if wanted(row) {
+            found.push((id, row.clone()));
+        }
+        if found.len() > page.limit {
+            break;
+        }
+        stopped = Some(id);
+    }
+    // Whoever has seen all stops nowhere.
+    let stopped = stopped.filter(|_| rows.next().is_some());
+    Page::cut(found, page.limit, stopped, |&(id, _)| id).map(|(_, row)| row)
 }

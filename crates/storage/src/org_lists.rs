@@ -1,0 +1,170 @@
+//! Lists of orgs.
+
+use diesel::prelude::*;
+use ids::{OrgId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
+use orgs::{Org, OrgFilter, OrgSight, OrgStatus};
+use stores::StoreError;
+
+use crate::{
+    connection::AnyBackend,
+    orgs::{OrgRow, is_deleted, is_live},
+    paged,
+    schema::{org_labels, orgs as table, slugs},
+    session::Session,
+    values,
+};
+
+/// A page of orgs. Where a filter picks few, they are found by its index; otherwise the orgs in sight are
+/// walked, newest first.
+pub(crate) fn list<M>(
+    session: &mut Session<M>,
+    filter: &OrgFilter,
+    page: PageRequest,
+) -> Result<Page<Org>, StoreError> {
+    let few = candidates(session, filter, page.budget)?;
+    paged::page(
+        session,
+        page,
+        |org: &Org| org.id.ulid(),
+        |org| filter.includes(org),
+        |session, below, limit| match &few {
+            Some(few) => next_of(session, few, below, limit),
+            None => next(session, filter, below, limit),
+        },
+    )
+}
+
+/// The ids of all orgs that the filter's most selective member picks, the highest first; `None` when they
+/// are more than `most`, or the filter has no such member.
+fn candidates<M>(
+    session: &mut Session<M>,
+    filter: &OrgFilter,
+    most: usize,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let partner = match filter.sight {
+        OrgSight::One(_, id) => return Ok(Some(vec![id.to_string()])),
+        OrgSight::All => None,
+        OrgSight::Partner(partner) | OrgSight::MadeBy(partner, _) => Some(partner),
+    };
+    let limit = values::row_count(most.saturating_add(1));
+    let mut ids = match (&filter.slug, &filter.external_id, filter.labels.first()) {
+        // Of those that are not deleted one has the slug, whoever else has had it.
+        (Some(slug), ..) if !wants_deleted(filter) => {
+            let holder = slugs::table.find(slug.as_str()).select(slugs::org_id);
+            session.run(|connection| holder.load::<String>(connection))?
+        }
+        (_, Some(external_id), _) => {
+            let mut query = table::table
+                .filter(table::external_id.eq(external_id.as_str()))
+                .select(table::id)
+                .limit(limit)
+                .into_boxed::<AnyBackend>();
+            query = if wants_deleted(filter) {
+                query.filter(is_deleted())
+            } else {
+                query.filter(is_live())
+            };
+            if let Some(partner) = partner {
+                query = query.filter(table::partner_id.eq(partner.to_string()));
+            }
+            session.run(|connection| query.load(connection))?
+        }
+        (.., Some(label)) if let Some(partner) = partner => {
+            labelled(session, partner, label, !wants_deleted(filter), limit)?
+        }
+        (Some(slug), ..) => {
+            let query = table::table
+                .filter(table::slug.eq(slug.as_str()))
+                .filter(is_deleted())
+                .select(table::id)
+                .limit(limit);
+            session.run(|connection| query.load(connection))?
+        }
+        (None, None, _) => return Ok(None),
+    };
+    if ids.len() > most {
+        return Ok(None);
+    }
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(Some(ids))
+}
+
+/// The ids of orgs of a partner that have a label, of live ones or of deleted ones.
+fn labelled<M>(
+    session: &mut Session<M>,
+    partner: PartnerId,
+    (key, value): &(String, String),
+    live: bool,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let query = org_labels::table
+        .filter(org_labels::partner_id.eq(partner.to_string()))
+        .filter(org_labels::label_key.eq(key))
+        .filter(org_labels::label_value.eq(value))
+        .filter(org_labels::live.eq(live))
+        .select(org_labels::org_id)
+        .limit(limit);
+    session.run(|connection| query.load(connection))
+}
+
+/// The next of some orgs below an id.
+fn next_of<M>(
+    session: &mut Session<M>,
+    ids: &[String],
+    below: Option<Ulid>,
+    limit: i64,
+) -> Result<Vec<Org>, StoreError> {
+    let below = below.map(|id| OrgId::from_ulid(id).to_string());
+    let left = ids
+        .iter()
+        .filter(|id| below.as_ref().is_none_or(|below| *id < below));
+    let some: Vec<&String> = left
+        .take(usize::try_from(limit).unwrap_or(usize::MAX))
+        .collect();
+    let query = table::table
+        .filter(table::id.eq_any(some))
+        .order(table::id.desc())
+        .select(OrgRow::as_select());
+    orgs(session.run(|connection| query.load(connection))?)
+}
+
+/// The next orgs below an id of those that may be in the list: of the partner, deleted or not.
+fn next<M>(
+    session: &mut Session<M>,
+    filter: &OrgFilter,
+    below: Option<Ulid>,
+    limit: i64,
+) -> Result<Vec<Org>, StoreError> {
+    let mut query = table::table
+        .order(table::id.desc())
+        .limit(limit)
+        .select(OrgRow::as_select())
+        .into_boxed::<AnyBackend>();
+    let partner = match filter.sight {
+        OrgSight::All => None,
+        OrgSight::Partner(partner) | OrgSight::MadeBy(partner, _) | OrgSight::One(partner, _) => {
+            Some(partner)
+        }
+    };
+    if let Some(partner) = partner {
+        query = query.filter(table::partner_id.eq(partner.to_string()));
+    }
+    // Each condition has an index of its own, but for the deleted orgs of all partners.
+    if !wants_deleted(filter) {
+        query = query.filter(is_live());
+    } else if partner.is_some() {
+        query = query.filter(is_deleted());
+    }
+    if let Some(below) = below {
+        query = query.filter(table::id.lt(OrgId::from_ulid(below).to_string()));
+    }
+    orgs(session.run(|connection| query.load(connection))?)
+}
+
+fn wants_deleted(filter: &OrgFilter) -> bool {
+    filter.status == Some(OrgStatus::Deleted)
+}
+
+fn orgs(rows: Vec<OrgRow>) -> Result<Vec<Org>, StoreError> {
+    rows.into_iter().map(Org::try_from).collect()
+}
