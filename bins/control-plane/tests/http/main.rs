@@ -14,6 +14,7 @@ mod addresses;
 mod again;
 mod announced;
 mod audit;
+mod audit_ids;
 mod bound_keys;
 mod bounds;
 mod budgets;

@@ -47,13 +47,16 @@ pub(super) async fn create_all<D: Database>(
     }
 }
 
+/// Orgs that are leased for the worker of this process, each with its place among the creations.
+type Handed = Vec<(usize, OrgWork)>;
+
 /// What has become of each, and the orgs that are leased for the worker of this process, each with its
 /// place among all: those for which a slot is reserved.
 fn create_together<T: Transaction>(
     tx: &mut T,
     all: &[Creation],
     (lease, reserved): (Lease, &[bool]),
-) -> Result<(Vec<Created>, Vec<(usize, OrgWork)>), StoreError> {
+) -> Result<(Vec<Created>, Handed), StoreError> {
     let counted = all.iter().filter_map(known).collect();
     Quotas::lock(tx, &counted)?;
     let keys = creators(tx, all)?;
