@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store, tokens};
+use crate::kit::{ALL_SCOPES, Answer, Caller, Store};
 
 on_both_engines![
     an_event_is_read_by_the_id_that_its_answer_named,

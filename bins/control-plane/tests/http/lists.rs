@@ -158,6 +158,7 @@ fn a_cursor_is_bound_to_its_list_and_filters(store: Store) {
         format!("/cp/orgs?cursor={}", &all[1..]),
         "/cp/orgs?cursor=".to_owned(),
         "/cp/orgs?cursor=nonsense".to_owned(),
+        "/cp/orgs?cursor=%C3%A9".to_owned(),
     ] {
         key.get(&path).problem(400, "invalid-cursor");
     }

@@ -305,7 +305,10 @@ fn whoami_has_exactly_these_members(store: Store) {
     let keys = key.get("/cp/whoami").expect(200);
     for who in [&admins, &keys] {
         has_exactly(who, "credential partner limits");
-        has_exactly(&who["credential"], "type id name scopes org_id expires_at");
+        has_exactly(
+            &who["credential"],
+            "type id name scopes org_id org_plans max_live_orgs allowed_cidrs expires_at",
+        );
         let limits = who["limits"].as_array().unwrap();
         assert_eq!(limits.len(), 1);
         has_exactly(&limits[0], "name limit window_seconds remaining");
