@@ -134,7 +134,7 @@ impl Attack {
                         let request = request("GET", "/cp/whoami", token.expose(), "", "");
                         count(tally, &mut connection, &request);
                     };
-                    Box::new(worker) as Worker
+                    boxed(worker)
                 })
                 .collect(),
             Self::HalfRequests => (0..connections)
@@ -225,6 +225,10 @@ impl Plan {
     }
 }
 
+fn boxed(worker: impl FnMut(&mut Tally) + Send + 'static) -> Worker {
+    Box::new(worker)
+}
+
 /// Sends a request and counts the answer.
 fn count(tally: &mut Tally, connection: &mut Connection, request: &str) {
     let status = connection.send(request).map_or(0, |answer| answer.status);
@@ -240,7 +244,7 @@ fn repeat(connections: usize, to: SocketAddr, request: &str) -> Vec<Worker> {
     (0..connections)
         .map(|_| {
             let (mut connection, request) = (Connection::new(ATTACKER, to), request.to_owned());
-            Box::new(move |tally: &mut Tally| count(tally, &mut connection, &request)) as Worker
+            boxed(move |tally| count(tally, &mut connection, &request))
         })
         .collect()
 }
@@ -248,7 +252,7 @@ fn repeat(connections: usize, to: SocketAddr, request: &str) -> Vec<Worker> {
 /// Sends a text and reads nothing until the server closes the connection; then again.
 fn send_only(to: SocketAddr, text: String) -> Worker {
     let mut open_one = None;
-    Box::new(move |tally: &mut Tally| {
+    boxed(move |tally| {
         if open_one.is_none() {
             let Ok(mut stream) = open(ATTACKER, to) else {
                 thread::sleep(Duration::from_millis(100));
@@ -307,7 +311,7 @@ fn creators(connections: usize, to: SocketAddr, keys: &[String], slug: &str) -> 
                     &request("POST", "/cp/orgs", &key, "", &body),
                 );
             };
-            Box::new(worker) as Worker
+            boxed(worker)
         })
         .collect()
 }

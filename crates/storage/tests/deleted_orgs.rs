@@ -1,7 +1,7 @@
 //! Deleted orgs stay for good, and cost live ones nothing: no question about live orgs is answered by an
 //! index that has the deleted ones in its way.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::sync::{Arc, Mutex};
 

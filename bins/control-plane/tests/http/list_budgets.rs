@@ -99,7 +99,7 @@ fn a_filter_that_matches_nothing_is_answered_page_by_page(store: Store) {
         assert_eq!(first["data"], json!([]), "{path}");
         assert_eq!(first["has_more"], true, "{path}");
         let (found, pages) = walked(caller, &path);
-        assert_eq!(found, [] as [Value; 0], "{path}");
+        assert!(found.is_empty(), "{path}: {found:?}");
         assert!((2..80).contains(&pages), "{pages} pages of {path}");
     }
     let rare = "/cp/audit-events?action=key.revoke";

@@ -1,6 +1,6 @@
 //! The use cases on the database in memory, with a clock that the test moves.
 
-#![expect(clippy::unwrap_used, reason = "this is test code")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "this is test code")]
 
 mod again;
 mod creations;
