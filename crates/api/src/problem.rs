@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::{ErrorCode, FieldError, fields::MAX_ERRORS, openapi::forms::of};
 
 /// How many bytes a problem has at the most.
-pub const MAX_PROBLEM: usize = 65_536;
+const MAX_PROBLEM: usize = 65_536;
 
 /// An error as clients see it, `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -55,7 +55,7 @@ impl Problem {
         }
     }
 
-    /// The problem as JSON, [`MAX_PROBLEM`] bytes at the most: errors that don't fit are left out, the last
+    /// The problem as JSON, 64 KiB at the most: errors that don't fit are left out, the last
     /// ones first. Escaped characters can make six bytes of one, so the size is known only now.
     #[must_use]
     pub fn to_json(mut self) -> Vec<u8> {
