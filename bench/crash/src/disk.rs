@@ -33,8 +33,8 @@ const TAIL: u64 = 1 << 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// All that changes a file. What is known below is carried out, and the rest must not happen.
 const CALLS: &str = "trace=pwrite64,fdatasync,fsync,ftruncate,unlink,unlinkat,openat,write,writev,\
-                     pwritev,pwritev2,truncate,fallocate,rename,renameat,renameat2,copy_file_range,\
-                     sendfile,sync_file_range";
+                     pwritev,pwritev2,truncate,fallocate,rename,renameat,renameat2,link,linkat,\
+                     copy_file_range,sendfile,sync_file_range";
 
 /// The disk under one folder.
 pub(crate) struct Disk {

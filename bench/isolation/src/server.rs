@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -43,10 +44,16 @@ impl Engine {
 /// A running server; it ends with this.
 pub(crate) struct Server {
     process: Child,
-    _folder: TempDir,
-    _postgres: Option<testkit::postgres::Server>,
+    place: Arc<Place>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+}
+
+/// What the instances on one database share.
+struct Place {
+    folder: TempDir,
+    /// The server and the database on it.
+    postgres: Option<(testkit::postgres::Server, String)>,
 }
 
 impl Server {
@@ -57,12 +64,24 @@ impl Server {
         let postgres = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => {
-                Some(testkit::postgres::Server::start().context("PostgreSQL is not installed")?)
+                let server =
+                    testkit::postgres::Server::start().context("PostgreSQL is not installed")?;
+                let url = server.new_database();
+                Some((server, url))
             }
         };
         let provisioner = folder.path().join("provision");
         fs::write(&provisioner, PROVISIONER)?;
         fs::set_permissions(&provisioner, fs::Permissions::from_mode(0o755))?;
+        Self::start_in(Arc::new(Place { folder, postgres }))
+    }
+
+    /// Starts another instance on the same database.
+    pub(crate) fn twin(&self) -> Result<Self> {
+        Self::start_in(Arc::clone(&self.place))
+    }
+
+    fn start_in(place: Arc<Place>) -> Result<Self> {
         let program = match env::var_os("MOLECULE_CP_BENCH_PROGRAM") {
             Some(program) => program.into(),
             None => env::current_exe()?.with_file_name("molecule-cp"),
@@ -70,7 +89,7 @@ impl Server {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(&program);
         command
-            .current_dir(&folder)
+            .current_dir(&place.folder)
             .args(["--listen", &address.to_string(), "--data-dir", "data"])
             .env_remove("MOLECULE_CP_BENCH_PROGRAM")
             .env("RUST_LOG", "error")
@@ -78,19 +97,21 @@ impl Server {
             .env("MOLECULE_CP_ADMIN_RATE_LIMIT", "100000000/1")
             .env("MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE", "true")
             .env("MOLECULE_CP_PROVISIONER", "exec")
-            .env("MOLECULE_CP_PROVISIONER_EXEC", &provisioner)
+            .env(
+                "MOLECULE_CP_PROVISIONER_EXEC",
+                place.folder.path().join("provision"),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if let Some(postgres) = &postgres {
-            command.env("MOLECULE_CP_DATABASE_URL", postgres.new_database());
+        if let Some((_, url)) = &place.postgres {
+            command.env("MOLECULE_CP_DATABASE_URL", url);
         }
         let process = command
             .spawn()
             .with_context(|| format!("{} can't be started; build it first", program.display()))?;
         let server = Self {
             process,
-            _folder: folder,
-            _postgres: postgres,
+            place,
             address,
         };
         let begun = Instant::now();

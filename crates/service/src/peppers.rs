@@ -61,7 +61,9 @@ pub(crate) fn settle<T: Transaction>(
     if orphans == Orphans::Refuse && !orphaned.is_empty() {
         return Err(SetupError::Orphans(OrphanedKeys(orphaned)));
     }
-    if let (Some(&only), 1) = (given.first(), given.len()) {
+    // A start on a database that can't be written to now must not need to write.
+    let is_labelled = uses.iter().all(|used| used.pepper.is_some());
+    if let (Some(&only), 1, false) = (given.first(), given.len(), is_labelled) {
         // Whatever verifies does so under this one.
         tx.pepper_label(only)?;
     }

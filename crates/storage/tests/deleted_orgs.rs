@@ -31,7 +31,7 @@ const INDEXES: [&str; 8] = [
     "orgs_live_external_id",
     "orgs_live_expires",
     "orgs_due",
-    "orgs_status_due",
+    "orgs_status_partner_due",
     "orgs_plan_ready",
 ];
 /// The indexes of primary keys.

@@ -40,7 +40,7 @@ impl Survival {
 }
 
 /// A change of a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Change {
     Write {
         offset: usize,
@@ -72,7 +72,7 @@ fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 /// A change that is not known to be kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     change: Change,
     /// When it had ended, if it has.
@@ -80,7 +80,7 @@ struct Pending {
 }
 
 /// A file as the disk has it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct OnDisk {
     pub(super) is_there: bool,
     kept: Vec<u8>,

@@ -32,6 +32,8 @@ enum Call {
     Open,
     /// To this name.
     Rename(String),
+    /// To a second name.
+    Link(String),
 }
 
 impl<'a> Files<'a> {
@@ -71,7 +73,7 @@ impl<'a> Files<'a> {
             let text = arguments.get(n).copied().unwrap_or_default();
             text.trim_end_matches(" <unfinished ...>")
         };
-        let named = usize::from(["unlinkat", "openat"].contains(&name));
+        let named = usize::from(["unlinkat", "openat", "linkat"].contains(&name));
         let Some(file) = self.name_of(argument(named))? else {
             return Ok(());
         };
@@ -104,6 +106,14 @@ impl<'a> Files<'a> {
             "rename" => {
                 let to = self.name_of(argument(1))?;
                 Call::Rename(to.context("it leaves the folder")?)
+            }
+            "link" => {
+                let to = self.name_of(argument(1))?;
+                Call::Link(to.context("it leaves the folder")?)
+            }
+            "linkat" => {
+                let to = self.name_of(argument(3))?;
+                Call::Link(to.context("it leaves the folder")?)
             }
             _ => bail!("what this call does to a file is not known here"),
         };
@@ -141,7 +151,12 @@ impl<'a> Files<'a> {
                 let file = std::mem::take(file);
                 self.files.insert(to, file);
             }
-            (Call::Sync(_) | Call::Unlink | Call::Open | Call::Rename(_), _) => {}
+            (Call::Link(to), Some(0)) => {
+                // Whoever links a file here has written it wholly, and takes the first name away.
+                let file = file.clone();
+                self.files.insert(to, file);
+            }
+            (Call::Sync(_) | Call::Unlink | Call::Open | Call::Rename(_) | Call::Link(_), _) => {}
         }
         Ok(())
     }
@@ -285,6 +300,18 @@ mod tests {
                 r#"7 write(3<{/data/a}>, "{e}", 1) = 1"#,
                 "7 fsync(3<{/data/a}>) = 0",
                 r#"7 rename("{/data/a}", "{/data/file}") = 0"#,
+            ],
+            "one",
+            0,
+        );
+        check(
+            &[
+                r#"7 openat(AT_FDCWD<{/}>, "{/data/a}", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3<{/data/a}>"#,
+                r#"7 write(3<{/data/a}>, "{one}", 3) = 3"#,
+                "7 fsync(3<{/data/a}>) = 0",
+                r#"7 linkat(AT_FDCWD<{/}>, "{/data/a}", AT_FDCWD<{/}>, "{/data/b}", 0) = 0"#,
+                r#"7 unlink("{/data/a}") = 0"#,
+                r#"7 rename("{/data/b}", "{/data/file}") = 0"#,
             ],
             "one",
             0,

@@ -144,6 +144,11 @@ pub(crate) fn label() -> Object {
     matching(format!("^{}:{PLAIN}{{0,255}}$", label_key()))
 }
 
+/// A label whose value is not empty.
+pub(crate) fn label_with_value() -> Object {
+    matching(format!("^{}:{PLAIN}{{1,255}}$", label_key()))
+}
+
 fn label_key() -> &'static str {
     "[a-z0-9][a-z0-9_.-]{0,62}"
 }

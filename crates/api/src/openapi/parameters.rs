@@ -88,7 +88,7 @@ impl Param {
             ),
             Self::DoomedLabel => (
                 "label",
-                forms::list(forms::label(), Some(1), Some(ids::MAX_LABELS)).into(),
+                forms::list(forms::label_with_value(), Some(1), Some(ids::MAX_LABELS)).into(),
                 "The orgs with this label, `key:value`, whose value is not empty; given several times, those with \
                  all of them.",
             ),
