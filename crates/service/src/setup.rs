@@ -233,7 +233,9 @@ impl Operator {
             known = tx.admin_key_by_digest(std::slice::from_ref(digest))?;
             if let Some(key) = &known {
                 // Under a retired pepper it would need that for as long as it is set.
-                tx.admin_key_digest_renew(key.id, digest, &self.new.digest)?;
+                if *digest != self.new.digest {
+                    tx.admin_key_digest_renew(key.id, digest, &self.new.digest)?;
+                }
                 break;
             }
         }

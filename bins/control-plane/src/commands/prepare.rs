@@ -78,9 +78,15 @@ where
     F: Future<Output = Result<T, SetupError>>,
 {
     let deadline = Instant::now() + BUSY_TIMEOUT;
+    let mut is_told = false;
     loop {
         match work().await {
             Err(SetupError::Store(error)) if error.is_temporary() && Instant::now() < deadline => {
+                if !is_told {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the database is not ready; trying again");
+                    is_told = true;
+                }
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
             outcome => return outcome,
