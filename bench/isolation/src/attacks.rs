@@ -355,7 +355,7 @@ fn silent_webhooks(server: &Server, connections: usize) -> Result<Vec<Worker>> {
             let key = server.key(None)?.secret;
             for n in 0..ENDPOINTS {
                 let url = format!("http://{receiver}/{n}");
-                let body = json!({"url": url, "events": ["org.created", "org.ready"]}).to_string();
+                let body = json!({"url": url, "events": ["org.ready"]}).to_string();
                 Connection::new(ATTACKER, server.address)
                     .send(&request("POST", "/cp/webhook-endpoints", &key, "", &body))?
                     .json(201)?;
