@@ -115,12 +115,12 @@ impl Writer {
                 Ok(()) => break Ok(()),
                 // Hardly any closure fails; the others have done nothing wrong.
                 Err(Failed::Work) => Way::Guarded,
-                // Somebody's event can't be written, and it is the same with that.
                 // The process was stopped between the stamps and the segments.
                 Err(Failed::Store(_)) if self.session.forget_conflict() && attempt < ATTEMPTS => {
                     attempt += 1;
                     way
                 }
+                // Somebody's event can't be written, and it is the same with that.
                 Err(Failed::Store(error)) if way != Way::Apart && !error.is_temporary() => {
                     Way::Apart
                 }
