@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use audit::{Action, ActorId, AuditQueries as _, AuditSight, EventFilter};
+use audit::{Action, ActorId, AuditQueries as _, AuditVisibility, EventFilter};
 use ids::PageRequest;
 use storage::SqlDatabase;
 use stores::Database as _;
@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub async fn run(database: SqlDatabase, args: &Args) -> Result<()> {
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     let of = |number| EventFilter {
         partner_id: Some(partner(number)),
         ..all.clone()

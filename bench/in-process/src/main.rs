@@ -17,7 +17,7 @@ use keys::{KeyKind, KeyStore as _, PartnerDraft, PartnerKey, Pepper, Peppers, Pl
 use orgs::{LocalProvisioner, PlanCatalogue, ReservedSlugs};
 use ratelimit::{Limiter as _, MemoryLimiter, RateLimit, Subject};
 use scopes::Scope;
-use service::{Call, ClientAddress, Presented, Service, Settings, World, operations};
+use service::{ClientAddress, Credentials, Env, RequestInfo, Service, Settings, operations};
 use storage::{DatabaseUrl, SqlDatabase};
 use stores::{Database as _, StoreError};
 use time::OffsetDateTime;
@@ -91,14 +91,14 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
     storage::migrate(&url)?;
     let db = SqlDatabase::open(&url)?;
     let peppers = Peppers::new(Pepper::new("bench-pepper-bench-pepper-bench-pepper")?, []);
-    let world = World::new(OffsetDateTime::now_utc, UnwrapErr(SysRng));
-    let now = world.now();
+    let env = Env::new(OffsetDateTime::now_utc, UnwrapErr(SysRng));
+    let now = env.now();
     let name = Name::new("bench")?;
-    let partner = PartnerDraft::for_one_key(name.clone()).into_partner(world.id(), now);
-    let plain = world.key(KeyKind::Partner);
+    let partner = PartnerDraft::for_one_key(name.clone()).into_partner(env.id(), now);
+    let plain = env.key(KeyKind::Partner);
     let digest = peppers.digest(&plain);
     let key = PartnerKey {
-        id: world.id(),
+        id: env.id(),
         partner_id: partner.id,
         name,
         scopes: Scope::ALL.iter().copied().collect(),
@@ -113,7 +113,7 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         labels: Labels::default(),
         key_prefix: plain.shown_prefix().to_owned(),
         created_at: now,
-        created_by: world.id::<AdminKeyId>(),
+        created_by: env.id::<AdminKeyId>(),
         last_used_at: None,
         revoked_at: None,
     };
@@ -132,7 +132,7 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         login_url: "https://app.example/login".to_owned(),
         webhook_reach: webhooks::Reach::Public,
     };
-    let service = Service::new(db, limiter(), LocalProvisioner, settings, world);
+    let service = Service::new(db, limiter(), LocalProvisioner, settings, env);
     service.follow_changes().await?;
     Ok((service, peppers, plain))
 }
@@ -150,7 +150,7 @@ async fn admitted(service: &Control, key: &PlainKey, span: Duration) -> Result<f
         let mut contexts = Vec::with_capacity(calls.len());
         let begun = Instant::now();
         for (call, presented) in calls {
-            contexts.push(service.admit(call, presented).await);
+            contexts.push(service.authenticate(call, presented).await);
         }
         took += begun.elapsed();
         count = count.saturating_add(BATCH);
@@ -160,15 +160,15 @@ async fn admitted(service: &Control, key: &PlainKey, span: Duration) -> Result<f
     Ok(nanoseconds(took, count))
 }
 
-fn presented(key: &PlainKey) -> Presented {
-    Presented {
+fn presented(key: &PlainKey) -> Credentials {
+    Credentials {
         key: key.clone(),
         revokes: None,
     }
 }
 
-fn call() -> Call {
-    Call {
+fn call() -> RequestInfo {
+    RequestInfo {
         at: OffsetDateTime::now_utc(),
         request_id: "req_01JSWJ6V8K2M4N6P8Q0R2S4T6V".into(),
         method: "GET",

@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use audit::{Action, AuditQueries as _, AuditSight, EventFilter};
+use audit::{Action, AuditQueries as _, AuditVisibility, EventFilter};
 use ids::{OrgId, PageRequest};
-use orgs::{OrgSight, OrgStatus, OrgStore as _};
+use orgs::{OrgStatus, OrgStore as _, OrgVisibility};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
@@ -141,7 +141,7 @@ async fn set(db: &SqlDatabase, ids: &[OrgId], status: OrgStatus) -> Result<()> {
     let written: Result<(), StoreError> = db
         .write(move |tx| {
             for &id in &ids {
-                if let Some(mut org) = tx.org_for_update(OrgSight::All, id)? {
+                if let Some(mut org) = tx.org_for_update(OrgVisibility::All, id)? {
                     org.status = status;
                     tx.org_update(&org, None)?;
                 }
@@ -157,7 +157,7 @@ async fn polls_on_record(db: &SqlDatabase) -> Result<usize> {
     loop {
         let filter = EventFilter {
             action: Some(Action::OrgStatus),
-            ..EventFilter::all(AuditSight::All)
+            ..EventFilter::all(AuditVisibility::All)
         };
         let page = PageRequest::new(1000, after);
         let read = db.read(move |view| view.events(&filter, page)).await;

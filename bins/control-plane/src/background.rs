@@ -70,7 +70,7 @@ impl Background {
             tokio::spawn(Arc::clone(&app.service).watch_orgs(stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).keep_statuses(stopped.clone())),
             tokio::spawn(record_refusals(Arc::clone(app), stopped.clone())),
-            tokio::spawn(forget_replies(Arc::clone(app), stopped.clone())),
+            tokio::spawn(expire_idempotency_keys(Arc::clone(app), stopped.clone())),
             tokio::spawn(Arc::clone(&app.service).deliver(Arc::new(sender), stopped.clone())),
             tokio::spawn(announce_ends(Arc::clone(app), stopped.clone())),
             tokio::spawn(forget_deliveries(Arc::clone(app), stopped.clone())),
@@ -165,9 +165,9 @@ async fn record_refusals(app: Arc<App>, stop: watch::Receiver<bool>) {
 async fn prune(app: Arc<App>, retention: time::Duration, stop: watch::Receiver<bool>) {
     let mut beats = Beats::new(PRUNE, stop);
     while beats.next().await {
-        let world = app.service.world();
-        let before = world.now() - retention;
-        let mut pruning = Pruning::new(world, before, None);
+        let env = app.service.env();
+        let before = env.now() - retention;
+        let mut pruning = Pruning::new(env, before, None);
         loop {
             let began = Instant::now();
             match pruning.part(app.service.database()).await {
@@ -190,10 +190,10 @@ async fn prune(app: Arc<App>, retention: time::Duration, stop: watch::Receiver<b
     }
 }
 
-async fn forget_replies(app: Arc<App>, stop: watch::Receiver<bool>) {
+async fn expire_idempotency_keys(app: Arc<App>, stop: watch::Receiver<bool>) {
     let mut beats = Beats::new(FORGET_REPLIES, stop);
     while beats.next().await {
-        while match app.service.forget_replies().await {
+        while match app.service.expire_idempotency_keys().await {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!("outdated answers wait to be forgotten: {error}");
@@ -248,10 +248,10 @@ async fn trim_backlogs(app: Arc<App>, stop: watch::Receiver<bool>) {
 /// Looks at the start too: the clock may have been set back while nobody worked.
 async fn watch_clock(app: Arc<App>, stop: watch::Receiver<bool>) {
     let mut beats = Beats::new(WATCH_CLOCK, stop);
-    let mut clock = ClockWatch::new(app.service.world().now());
+    let mut clock = ClockWatch::new(app.service.env().now());
     let mut hasten_at = Some(Instant::now() + HASTEN_AFTER);
     while beats.next().await {
-        if clock.was_set_back(app.service.world().now()) {
+        if clock.was_set_back(app.service.env().now()) {
             hasten_at = Some(Instant::now() + HASTEN_AFTER);
         }
         if hasten_at.is_some_and(|at| at <= Instant::now()) {
@@ -279,7 +279,7 @@ async fn measure_webhooks(app: Arc<App>, stop: watch::Receiver<bool>) {
         if let Ok(backlog) = app.service.backlog().await {
             let waited = backlog
                 .due_since
-                .map(|since| app.service.world().now() - since);
+                .map(|since| app.service.env().now() - since);
             let waited = waited.map_or(0, |waited| waited.whole_seconds().max(0));
             app.metrics.webhooks.backlog(backlog.pending, waited);
         }
@@ -289,7 +289,7 @@ async fn measure_webhooks(app: Arc<App>, stop: watch::Receiver<bool>) {
 async fn count_due(app: Arc<App>, stop: watch::Receiver<bool>) {
     let mut beats = Beats::new(COUNT_DUE, stop);
     while beats.next().await {
-        let now = app.service.world().now();
+        let now = app.service.env().now();
         let db = app.service.database();
         let counted: Result<_, StoreError> =
             db.read(move |view| view.org_backlog(now, COUNTED)).await;

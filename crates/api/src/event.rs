@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit::{Action, Actor, ActorId, AuditSight, Details, Event, EventFilter, Outcome};
+use audit::{Action, Actor, ActorId, AuditVisibility, Details, Event, EventFilter, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -133,11 +133,14 @@ fn request_id(text: &str) -> Result<Arc<str>, NoRequestId> {
     }
 }
 
-/// Reads which events to list within a sight. The operator may ask for one partner's.
+/// Reads which events to list within a visibility. The operator may ask for one partner's.
 ///
 /// # Errors
 /// When a value is bad.
-pub fn event_filter(query: &mut Query, sight: AuditSight) -> Result<EventFilter, QueryError> {
+pub fn event_filter(
+    query: &mut Query,
+    visibility: AuditVisibility,
+) -> Result<EventFilter, QueryError> {
     let actor = query.filter("key_id", |text| {
         let key = text.parse::<KeyId>().map(ActorId::Key);
         key.or_else(|error| {
@@ -146,12 +149,12 @@ pub fn event_filter(query: &mut Query, sight: AuditSight) -> Result<EventFilter,
                 .map_err(|_| error)
         })
     })?;
-    let partner_id = match sight {
-        AuditSight::All => query.filter("partner_id", str::parse::<PartnerId>)?,
-        AuditSight::Partner(_) | AuditSight::Org(..) => None,
+    let partner_id = match visibility {
+        AuditVisibility::All => query.filter("partner_id", str::parse::<PartnerId>)?,
+        AuditVisibility::Partner(_) | AuditVisibility::Org(..) => None,
     };
     Ok(EventFilter {
-        sight,
+        visibility,
         actor,
         partner_id,
         org_id: query.filter("org_id", str::parse::<OrgId>)?,

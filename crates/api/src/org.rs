@@ -4,8 +4,8 @@ mod views;
 
 use ids::{Labels, MAX_LABELS, Name, PartnerId, PlanName};
 use orgs::{
-    BillingDraft, OrgDraft, OrgFilter, OrgSight, OrgStatus, OrgsDeletion, Slug, SubscriptionStatus,
-    Ttl, WorkspaceDraft,
+    BillingDraft, OrgDraft, OrgFilter, OrgStatus, OrgVisibility, OrgsDeletion, Slug,
+    SubscriptionStatus, Ttl, WorkspaceDraft,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -59,22 +59,24 @@ fn ttl(value: Value) -> Result<Ttl, Vec<FieldError>> {
     Ttl::from_seconds(whole(min, max)(value)?).map_err(FieldError::here)
 }
 
-/// Reads which orgs to list within a sight. The operator may ask for one partner's.
+/// Reads which orgs to list within a visibility. The operator may ask for one partner's.
 ///
 /// # Errors
 /// When a value is bad.
-pub fn org_filter(query: &mut Query, sight: OrgSight) -> Result<OrgFilter, QueryError> {
+pub fn org_filter(query: &mut Query, visibility: OrgVisibility) -> Result<OrgFilter, QueryError> {
     let status = query.filter("status", str::parse::<OrgStatus>)?;
     let slug = query.filter("slug", |text| Slug::new(text))?;
     let external_id = query.filter("external_id", |text| Name::new(text))?;
-    let sight = match sight {
-        OrgSight::All => query
+    let visibility = match visibility {
+        OrgVisibility::All => query
             .filter("partner_id", str::parse::<PartnerId>)?
-            .map_or(OrgSight::All, OrgSight::Partner),
-        narrower @ (OrgSight::Partner(_) | OrgSight::MadeBy(..) | OrgSight::One(..)) => narrower,
+            .map_or(OrgVisibility::All, OrgVisibility::Partner),
+        narrower @ (OrgVisibility::Partner(_)
+        | OrgVisibility::MadeBy(..)
+        | OrgVisibility::One(..)) => narrower,
     };
     Ok(OrgFilter {
-        sight,
+        visibility,
         status,
         slug,
         external_id,
@@ -343,7 +345,7 @@ mod tests {
     fn labels_are_asked_for_as_key_and_value() {
         let ask = |label: &str| {
             let mut query = Query::new([("label".to_owned(), label.to_owned())]);
-            org_filter(&mut query, OrgSight::All).map(|filter| filter.labels)
+            org_filter(&mut query, OrgVisibility::All).map(|filter| filter.labels)
         };
         assert_eq!(ask("run_id:1:2"), Ok(vec![("run_id".into(), "1:2".into())]));
         assert!(ask("run_id").is_err());
@@ -361,7 +363,7 @@ mod tests {
             let asked = |count: usize| {
                 let labels = (0..count).map(|n| ("label".to_owned(), label(n)));
                 let mut query = Query::new(labels.clone());
-                let listed = org_filter(&mut query, OrgSight::All).is_ok();
+                let listed = org_filter(&mut query, OrgVisibility::All).is_ok();
                 assert_eq!(orgs_deletion(Query::new(labels)).is_ok(), listed);
                 listed
             };

@@ -12,4 +12,4 @@ mod store;
 pub use action::{Action, UnknownAction};
 pub use event::{Actor, Details, Event, Outcome, Request, Target, TargetKind, UnknownOutcome};
 pub use stamp::{LAG, Receipt, Stamp, Stamper};
-pub use store::{ActorId, AuditQueries, AuditSight, AuditStore, EventFilter, Pruned};
+pub use store::{ActorId, AuditQueries, AuditStore, AuditVisibility, EventFilter, Pruned};

@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use crate::{Action, Actor, Event, Outcome, Receipt};
 
-/// Which events a caller can see. A store that is given a sight returns nothing beyond it.
+/// Which events a caller can see. A store that is given a visibility returns nothing beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditSight {
-    /// Every event: the operator's sight.
+pub enum AuditVisibility {
+    /// Every event: the operator's visibility.
     All,
     /// What the partner's keys did and what the system did to its orgs; never an admin's doing.
     Partner(PartnerId),
@@ -18,8 +18,8 @@ pub enum AuditSight {
     Org(PartnerId, OrgId),
 }
 
-impl AuditSight {
-    /// Whether the event is in sight.
+impl AuditVisibility {
+    /// Whether the event is in visibility.
     #[must_use]
     pub fn includes(self, event: &Event) -> bool {
         let of_partner = |partner| match event.actor {
@@ -60,10 +60,10 @@ impl ActorId {
 /// Which events to list. `None` leaves a member open.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
-    /// Those in sight.
-    pub sight: AuditSight,
+    /// Those in visibility.
+    pub visibility: AuditVisibility,
     /// What this credential did. Stores look events up by it, and by the org, where it is named: a caller
-    /// makes sure that both are in sight.
+    /// makes sure that both are in visibility.
     pub actor: Option<ActorId>,
     /// What was done on behalf of this partner.
     pub partner_id: Option<PartnerId>,
@@ -85,11 +85,11 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// All events in sight.
+    /// All events in visibility.
     #[must_use]
-    pub const fn all(sight: AuditSight) -> Self {
+    pub const fn all(visibility: AuditVisibility) -> Self {
         Self {
-            sight,
+            visibility,
             actor: None,
             partner_id: None,
             org_id: None,
@@ -112,7 +112,7 @@ impl EventFilter {
     /// Whether the event is to be listed.
     #[must_use]
     pub fn includes(&self, event: &Event) -> bool {
-        self.sight.includes(event)
+        self.visibility.includes(event)
             && self.actor.is_none_or(|actor| actor.acted(event.actor))
             && (self.partner_id.is_none() || event.actor.partner_id() == self.partner_id)
             && (self.org_id.is_none() || event.org_id == self.org_id)
@@ -142,8 +142,12 @@ pub trait AuditQueries {
     /// What can go wrong in the store.
     type Error;
 
-    /// The event of this id, if it is in sight.
-    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, Self::Error>;
+    /// The event of this id, if it is in visibility.
+    fn event(
+        &mut self,
+        visibility: AuditVisibility,
+        id: EventId,
+    ) -> Result<Option<Event>, Self::Error>;
 
     /// Events, newest first.
     fn events(

@@ -16,14 +16,14 @@ mod ttl;
 mod workspace;
 
 pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
-pub use org::{Failure, LeaseConflict, Org, OrgSight};
+pub use org::{Failure, LeaseConflict, Org, OrgVisibility};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
 pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, Stop};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
-    Doomed, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,
+    DeletionSelector, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,
     OrgProgress, OrgQueries, OrgStore, OrgWork, SlugClaim, Standing,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};

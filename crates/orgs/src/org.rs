@@ -108,10 +108,10 @@ impl Org {
     }
 }
 
-/// Which orgs a caller can see. A store that is given a sight returns nothing beyond it.
+/// Which orgs a caller can see. A store that is given a visibility returns nothing beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrgSight {
-    /// Every org: the operator's sight.
+pub enum OrgVisibility {
+    /// Every org: the operator's visibility.
     All,
     /// The orgs of one partner.
     Partner(PartnerId),
@@ -121,8 +121,8 @@ pub enum OrgSight {
     One(PartnerId, OrgId),
 }
 
-impl OrgSight {
-    /// Whether the org is in sight.
+impl OrgVisibility {
+    /// Whether the org is in visibility.
     #[must_use]
     pub fn includes(self, org: &Org) -> bool {
         match self {

@@ -3,13 +3,13 @@
 use ids::{KeyId, Name, OrgId, Page, PageRequest, PartnerId, PlanName, Ulid};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Org, OrgSight, OrgStatus, Slug, Step, Subscription, Workspace};
+use crate::{Org, OrgStatus, OrgVisibility, Slug, Step, Subscription, Workspace};
 
 /// Which orgs to list.
 #[derive(Clone, Debug)]
 pub struct OrgFilter {
-    /// Those in sight.
-    pub sight: OrgSight,
+    /// Those in visibility.
+    pub visibility: OrgVisibility,
     /// Those of this status; without it, those that are not deleted.
     pub status: Option<OrgStatus>,
     /// The one with this slug.
@@ -29,7 +29,7 @@ impl OrgFilter {
             None => org.status != OrgStatus::Deleted,
         };
         let has_label = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
-        self.sight.includes(org)
+        self.visibility.includes(org)
             && has_status
             && self.slug.as_ref().is_none_or(|slug| org.slug == *slug)
             && (self.external_id.is_none() || org.external_id == self.external_id)
@@ -39,9 +39,9 @@ impl OrgFilter {
 
 /// Which orgs are to go, of those that are not going or gone.
 #[derive(Clone, Debug)]
-pub enum Doomed {
-    /// Those in sight that have all of these labels, each a key and its value.
-    Labelled(OrgSight, Vec<(String, String)>),
+pub enum DeletionSelector {
+    /// Those in visibility that have all of these labels, each a key and its value.
+    Labelled(OrgVisibility, Vec<(String, String)>),
     /// Those whose lease has run out by this time.
     Expired(OffsetDateTime),
     /// Those that this key made.
@@ -168,8 +168,8 @@ pub trait OrgQueries {
     /// What can go wrong in the store.
     type Error;
 
-    /// One org, if it is in sight; deleted ones too.
-    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, Self::Error>;
+    /// One org, if it is in visibility; deleted ones too.
+    fn org(&mut self, visibility: OrgVisibility, id: OrgId) -> Result<Option<Org>, Self::Error>;
 
     /// Orgs, newest first.
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, Self::Error>;
@@ -181,7 +181,11 @@ pub trait OrgQueries {
     fn live_org_counts_of_keys(&mut self, keys: &[KeyId]) -> Result<Vec<u64>, Self::Error>;
 
     /// Up to `limit` of the orgs that are to go; the newest first where they are picked by label.
-    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, Self::Error>;
+    fn doomed_orgs(
+        &mut self,
+        which: &DeletionSelector,
+        limit: usize,
+    ) -> Result<Vec<Org>, Self::Error>;
 
     /// Where orgs stand, in no order; those that are not there are left out.
     fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, Self::Error>;
@@ -257,8 +261,12 @@ pub trait OrgStore: OrgQueries {
         }])
     }
 
-    /// One org if it is in sight, held against every other writer until the transaction ends.
-    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, Self::Error>;
+    /// One org if it is in visibility, held against every other writer until the transaction ends.
+    fn org_for_update(
+        &mut self,
+        visibility: OrgVisibility,
+        id: OrgId,
+    ) -> Result<Option<Org>, Self::Error>;
 
     /// Writes the name, plan, status, times, failure and attempts, and when it is due next for the
     /// reconciler. A lease stays as it is.
@@ -268,7 +276,7 @@ pub trait OrgStore: OrgQueries {
     /// transaction ends.
     fn doomed_orgs_for_update(
         &mut self,
-        which: &Doomed,
+        which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
 

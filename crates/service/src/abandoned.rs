@@ -3,7 +3,7 @@
 use ids::EventId;
 use stores::Database;
 
-use crate::{Context, World};
+use crate::{Context, Env};
 
 /// The status of a call whose client has closed the connection: nginx's, for there is no standard one.
 const CLIENT_CLOSED: u16 = 499;
@@ -12,15 +12,15 @@ const CLIENT_CLOSED: u16 = 499;
 /// hangs up, and every call by a known credential has an event.
 pub(crate) struct RecordIfAbandoned<'a, D: Database> {
     db: &'a D,
-    world: &'a World,
+    env: &'a Env,
     context: Option<&'a Context>,
 }
 
 impl<'a, D: Database> RecordIfAbandoned<'a, D> {
-    pub(crate) const fn new(db: &'a D, world: &'a World, context: &'a Context) -> Self {
+    pub(crate) const fn new(db: &'a D, env: &'a Env, context: &'a Context) -> Self {
         Self {
             db,
-            world,
+            env,
             context: Some(context),
         }
     }
@@ -34,7 +34,7 @@ impl<'a, D: Database> RecordIfAbandoned<'a, D> {
 impl<D: Database> Drop for RecordIfAbandoned<'_, D> {
     fn drop(&mut self) {
         let Some(context) = self.context else { return };
-        let id: EventId = self.world.id();
+        let id: EventId = self.env.id();
         let mut event = context
             .call
             .event(id, context.caller.actor(), CLIENT_CLOSED);

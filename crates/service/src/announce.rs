@@ -1,7 +1,7 @@
 //! What a partner is told ahead of time: that an org or a key will end by itself soon.
 
 use ids::{KeyId, OrgId};
-use orgs::OrgSight;
+use orgs::OrgVisibility;
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::{Duration, OffsetDateTime};
@@ -26,7 +26,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When the database fails.
     pub async fn announce_ends(&self) -> Result<bool, StoreError> {
-        let now = self.world.now();
+        let now = self.env.now();
         let (mut keys, mut orgs) = self
             .db
             .read(move |view| {
@@ -68,7 +68,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When the database fails.
     pub async fn forget_deliveries(&self) -> Result<bool, StoreError> {
-        let since = self.world.now() - KEPT;
+        let since = self.env.now() - KEPT;
         let forgotten = self
             .db
             .write(move |tx| tx.webhooks_forget(since, FORGET_AT_ONCE))
@@ -100,7 +100,7 @@ fn announce_org<T: Transaction>(
     id: OrgId,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let org = tx.org(OrgSight::All, id)?;
+    let org = tx.org(OrgVisibility::All, id)?;
     if let Some(org) = org.filter(|org| org.status.is_staying())
         && is_news(tx, &id.to_string(), org.expires_at, now)?
     {

@@ -95,7 +95,7 @@ impl<T> Done<T> {
 
 /// What a call gets, with its event on record.
 #[derive(Debug)]
-pub struct Answer<T> {
+pub struct Audited<T> {
     /// What was asked for.
     pub value: T,
     /// The HTTP status that the event tells of.
@@ -104,10 +104,10 @@ pub struct Answer<T> {
     pub event: EventId,
 }
 
-impl<T> Answer<T> {
+impl<T> Audited<T> {
     /// The same answer with another value.
-    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Audited<U> {
+        Audited {
             value: f(self.value),
             status: self.status,
             event: self.event,
@@ -117,7 +117,7 @@ impl<T> Answer<T> {
 
 /// Why a call gets nothing, with its event on record.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Rejection {
     /// Why.
     pub error: Error,
     /// The event; `None` when nobody is known to have called, or storage can't take it.
@@ -131,12 +131,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// When the change is refused, what it did is undone and the event of the refusal is written in
     /// the same transaction.
-    pub(crate) async fn change<T: Send + 'static>(
+    pub(crate) async fn audited_write<T: Send + 'static>(
         &self,
         context: &Context,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
-    ) -> Result<Answer<T>, Refusal> {
-        let id: EventId = self.world.id();
+    ) -> Result<Audited<T>, Rejection> {
+        let id: EventId = self.env.id();
         let asked = context.clone();
         let written = self.db.write(move |tx| {
             let changed = tx.savepoint(|tx| {
@@ -150,7 +150,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 }
                 Err(Error::Store(error)) => Err(error),
                 Err(refused) => {
-                    let receipt = tx.event_insert(&refused_event(&asked, id, refused.code()))?;
+                    let receipt = tx.event_insert(&rejected_event(&asked, id, refused.code()))?;
                     Ok((receipt, Err(refused)))
                 }
             }
@@ -167,9 +167,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         outcome: Result<(Receipt, Result<Done<T>, Error>), StoreError>,
-    ) -> Result<Answer<T>, Refusal> {
+    ) -> Result<Audited<T>, Rejection> {
         match outcome {
-            Ok((receipt, Ok(Done { value, status, .. }))) => Ok(Answer {
+            Ok((receipt, Ok(Done { value, status, .. }))) => Ok(Audited {
                 value,
                 status,
                 event: receipt.id(),
@@ -181,17 +181,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 log_fault(context, &fault);
                 Err(refusal(context, fault.into(), None))
             }
-            Err(fault) => Err(self.refuse_fault(context, fault).await),
+            Err(fault) => Err(self.reject_fault(context, fault).await),
         }
     }
 
     /// Runs a question; its event is durable before the answer.
-    pub(crate) async fn look<T: Send + 'static>(
+    pub(crate) async fn audited_read<T: Send + 'static>(
         &self,
         context: &Context,
         work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
-    ) -> Result<Answer<T>, Refusal> {
-        let guard = RecordIfAbandoned::new(&self.db, &self.world, context);
+    ) -> Result<Audited<T>, Rejection> {
+        let guard = RecordIfAbandoned::new(&self.db, &self.env, context);
         let found = self.db.read(work).await;
         guard.disarm();
         self.found(context, found).await
@@ -199,12 +199,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Runs the questions of a list, within the share that lists have of the database; its event is durable
     /// before the answer.
-    pub(crate) async fn look_list<T: Send + 'static>(
+    pub(crate) async fn audited_list<T: Send + 'static>(
         &self,
         context: &Context,
         work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
-    ) -> Result<Answer<T>, Refusal> {
-        let guard = RecordIfAbandoned::new(&self.db, &self.world, context);
+    ) -> Result<Audited<T>, Rejection> {
+        let guard = RecordIfAbandoned::new(&self.db, &self.env, context);
         let found = self.db.read_list(context.caller.requester(), work).await;
         guard.disarm();
         self.found(context, found).await
@@ -214,29 +214,29 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         found: Result<Done<T>, Error>,
-    ) -> Result<Answer<T>, Refusal> {
+    ) -> Result<Audited<T>, Rejection> {
         match found {
-            Ok(done) => self.looked(context, done).await,
+            Ok(done) => self.audited_value(context, done).await,
             Err(Error::Store(StoreError::Throttled)) => {
-                Err(self.refuse(context, Error::TooManyLists).await)
+                Err(self.reject(context, Error::TooManyLists).await)
             }
-            Err(Error::Store(error)) => Err(self.refuse_fault(context, error).await),
-            Err(error) => Err(self.refuse(context, error).await),
+            Err(Error::Store(error)) => Err(self.reject_fault(context, error).await),
+            Err(error) => Err(self.reject(context, error).await),
         }
     }
 
     /// Records a question that needed no look into the database.
-    pub(crate) async fn looked<T>(
+    pub(crate) async fn audited_value<T>(
         &self,
         context: &Context,
         done: Done<T>,
-    ) -> Result<Answer<T>, Refusal> {
-        let id: EventId = self.world.id();
+    ) -> Result<Audited<T>, Rejection> {
+        let id: EventId = self.env.id();
         let actor = context.caller.actor();
         let mut event = Box::new(context.call.event(id, actor, done.status));
         done.complete(&mut event);
         match self.put_on_record(context, event).await {
-            Ok(event) => Ok(Answer {
+            Ok(event) => Ok(Audited {
                 value: done.value,
                 status: done.status,
                 event,
@@ -246,8 +246,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// Records that a call was refused.
-    pub async fn refuse(&self, context: &Context, error: Error) -> Refusal {
-        match self.refuse_as(context, error.code()).await {
+    pub async fn reject(&self, context: &Context, error: Error) -> Rejection {
+        match self.reject_as(context, error.code()).await {
             Ok(id) => refusal(context, error, Some(id)),
             Err(fault) => refusal(context, fault.into(), None),
         }
@@ -257,13 +257,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When storage can't take the event; the call must then be answered with that.
-    pub async fn refuse_as(
+    pub async fn reject_as(
         &self,
         context: &Context,
         code: ErrorCode,
     ) -> Result<EventId, StoreError> {
-        let id: EventId = self.world.id();
-        self.put_on_record(context, Box::new(refused_event(context, id, code)))
+        let id: EventId = self.env.id();
+        self.put_on_record(context, Box::new(rejected_event(context, id, code)))
             .await
     }
 
@@ -282,10 +282,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// Records that storage failed, if storage can take that.
-    pub(crate) async fn refuse_fault(&self, context: &Context, fault: StoreError) -> Refusal {
+    pub(crate) async fn reject_fault(&self, context: &Context, fault: StoreError) -> Rejection {
         log_fault(context, &fault);
         let error = Error::from(fault);
-        let record = self.refuse_as(context, error.code());
+        let record = self.reject_as(context, error.code());
         // The call has waited for the database once already.
         let event = tokio::time::timeout(FAULT_TIMEOUT, record).await;
         refusal(context, error, event.ok().and_then(Result::ok))
@@ -308,7 +308,7 @@ pub(crate) fn done_event<T>(context: &Context, id: EventId, done: &Done<T>) -> E
     event
 }
 
-pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> Event {
+pub(crate) fn rejected_event(context: &Context, id: EventId, code: ErrorCode) -> Event {
     let mut event = context
         .call
         .event(id, context.caller.actor(), code.status());
@@ -318,8 +318,8 @@ pub(crate) fn refused_event(context: &Context, id: EventId, code: ErrorCode) -> 
     event
 }
 
-fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Refusal {
-    Refusal {
+fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Rejection {
+    Rejection {
         error,
         event,
         limits: context.limits.clone(),

@@ -9,15 +9,15 @@ use stores::{Database, StoreError};
 use time::OffsetDateTime;
 
 use crate::{
-    Call, Caller, Context, Error, LimitName, Refusal, Service,
+    Caller, Context, Error, LimitName, Rejection, RequestInfo, Service,
     auth_failure_throttle::Lookup,
     authorize::permit,
-    memory::{Known, Moment, Recall},
+    credential_cache::{CacheLookup, Known, Moment},
 };
 
 /// A token as it came, and what kind of call it came with.
 #[derive(Debug)]
-pub struct Presented {
+pub struct Credentials {
     /// The token, whose form and checksum are right.
     pub key: PlainKey,
     /// The key that the call asks to revoke, if that is what it asks and its head is well formed.
@@ -30,11 +30,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When nobody knows the token, when its key can't be used, or when a limit is used up.
-    pub async fn admit(&self, call: Call, presented: Presented) -> Result<Context, Refusal> {
+    pub async fn authenticate(
+        &self,
+        call: RequestInfo,
+        presented: Credentials,
+    ) -> Result<Context, Rejection> {
         let known = self
             .find(&presented.key, &call)
             .await
-            .map_err(|error| Refusal {
+            .map_err(|error| Rejection {
                 error,
                 event: None,
                 limits: Vec::new(),
@@ -46,7 +50,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             first_use: false,
             limits: Vec::new(),
             is_counted: true,
-            once: None,
+            idempotency_key: None,
         };
         if let Err(error) = usable(&context.caller, context.call.at) {
             return Err(self.refuse_unusable(&context, error).await);
@@ -63,14 +67,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// The credential behind a token, from memory where memory counts.
-    async fn find(&self, key: &PlainKey, call: &Call) -> Result<Arc<Known>, Error> {
+    async fn find(&self, key: &PlainKey, call: &RequestInfo) -> Result<Arc<Known>, Error> {
         let digest = self.settings.peppers.digest(key);
-        match self.memory.recall(&digest, Moment::now(call.at)) {
-            Recall::Known(known) => return Ok(known),
-            Recall::Unknown => return Err(self.unknown(call).await),
-            Recall::Nothing => {}
+        match self.credentials.recall(&digest, Moment::now(call.at)) {
+            CacheLookup::Known(known) => return Ok(known),
+            CacheLookup::Unknown => return Err(self.unknown(call).await),
+            CacheLookup::Nothing => {}
         }
-        let since = self.memory.about_to_read();
+        let since = self.credentials.about_to_read();
         let address = Subject::address(call.client.limited_by());
         let limit = self.settings.auth_failure_limit;
         let found = if self.limiter.peek(address, limit).await.is_allowed() {
@@ -89,7 +93,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             self.renew_digest(caller, *stored, digest).await;
         }
         let caller = found.map(|(caller, _)| caller);
-        match self.memory.remember(&digest, since, caller) {
+        match self.credentials.remember(&digest, since, caller) {
             Some(known) => Ok(known),
             None => Err(self.unknown(call).await),
         }
@@ -121,7 +125,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// A token that nobody knows is counted against its sender's address alone.
-    async fn unknown(&self, call: &Call) -> Error {
+    async fn unknown(&self, call: &RequestInfo) -> Error {
         let subject = Subject::address(call.client.limited_by());
         let limit = self.settings.auth_failure_limit;
         match self.limiter.check(subject, limit).await.retry_after {
@@ -137,7 +141,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When a limit is used up.
-    pub async fn count_late(&self, context: &mut Context) -> Result<(), Refusal> {
+    pub async fn count_late(&self, context: &mut Context) -> Result<(), Rejection> {
         if context.is_counted {
             return Ok(());
         }
@@ -147,7 +151,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Counts a call against the limits of its caller: against all of them or, when one refuses it,
     /// against none.
-    async fn count(&self, context: &mut Context) -> Result<(), Refusal> {
+    async fn count(&self, context: &mut Context) -> Result<(), Rejection> {
         context.limits = match self.limits_of(&context.caller) {
             (name, (subject, limit), None) => {
                 vec![(name, self.limiter.check(subject, limit).await)]
@@ -201,17 +205,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Records that a key can't be used. Only its first refusals in a while have events of their own, so
     /// that it can't fill the log.
-    async fn refuse_unusable(&self, context: &Context, error: Error) -> Refusal {
+    async fn refuse_unusable(&self, context: &Context, error: Error) -> Rejection {
         if self.refusals.is_unfolded(context) {
-            return self.refuse(context, error).await;
+            return self.reject(context, error).await;
         }
         self.refuse_folded(context, error)
     }
 
     /// A refusal whose event is on record within a second, with others of its kind.
-    fn refuse_folded(&self, context: &Context, error: Error) -> Refusal {
-        Refusal {
-            event: self.refusals.fold(context, error.code(), &self.world),
+    fn refuse_folded(&self, context: &Context, error: Error) -> Rejection {
+        Rejection {
+            event: self.refusals.fold(context, error.code(), &self.env),
             error,
             limits: context.limits.clone(),
         }

@@ -6,7 +6,7 @@ use keys::PartnerKey;
 use ratelimit::Limiter;
 use stores::Database;
 
-use crate::{Access, Call, Caller, Context, Error, Refusal, Service};
+use crate::{Access, Caller, Context, Error, Rejection, RequestInfo, Service};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether the caller may ask for this, as far as it is known without the request's body.
@@ -15,10 +15,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When it may not; the refusal is on record.
-    pub async fn authorize(&self, context: &Context) -> Result<(), Refusal> {
+    pub async fn authorize(&self, context: &Context) -> Result<(), Rejection> {
         match permit(&context.caller, &context.call) {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.refuse(context, error).await),
+            Err(error) => Err(self.reject(context, error).await),
         }
     }
 }
@@ -43,7 +43,7 @@ pub(crate) fn permit_key_org_plan(key: &PartnerKey, plan: &PlanName) -> Result<(
 }
 
 /// The same as a plain question.
-pub(crate) fn permit(caller: &Caller, call: &Call) -> Result<(), Error> {
+pub(crate) fn permit(caller: &Caller, call: &RequestInfo) -> Result<(), Error> {
     let operation = call.operation;
     match (caller, operation.access) {
         (Caller::Admin(_), Access::Admin | Access::Any) => Ok(()),

@@ -6,7 +6,7 @@ use orgs::{Org, OrgQueries as _, OrgStore as _, Subscription};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
 
-use crate::{Answer, Context, Error, Refusal, Service, audited::Done, orgs::sight};
+use crate::{Audited, Context, Error, Rejection, Service, audited::Done, orgs::visibility};
 
 /// Every org has a subscription from its first moment.
 const NO_SUBSCRIPTION: StoreError = StoreError::Corrupt {
@@ -17,15 +17,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Reads an org's billing state.
     ///
     /// # Errors
-    /// When the org is not in sight.
+    /// When the org is not in visibility.
     pub async fn billing_read(
         &self,
         context: &Context,
         id: OrgId,
-    ) -> Result<Answer<(Org, Subscription)>, Refusal> {
-        let sight = sight(&context.caller);
-        self.look(context, move |view| {
-            let org = view.org(sight, id)?.ok_or(Error::NotFound)?;
+    ) -> Result<Audited<(Org, Subscription)>, Rejection> {
+        let visibility = visibility(&context.caller);
+        self.audited_read(context, move |view| {
+            let org = view.org(visibility, id)?.ok_or(Error::NotFound)?;
             let subscription = view.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
             Ok(Done::new(200, (org, subscription)))
         })
@@ -41,15 +41,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         asked: BillingRequest,
-    ) -> Result<Answer<(Org, Subscription)>, Refusal> {
+    ) -> Result<Audited<(Org, Subscription)>, Rejection> {
         let BillingRequest { draft, at } = asked;
         if let Some(error) = draft.plan.as_ref().and_then(|plan| self.unknown_plan(plan)) {
-            return Err(self.refuse(context, Error::Validation(vec![error])).await);
+            return Err(self.reject(context, Error::Validation(vec![error])).await);
         }
         let now = context.call.at;
-        self.change(context, move |tx, caller| {
+        self.audited_write(context, move |tx, caller| {
             let mut org = tx
-                .org_for_update(sight(caller), id)?
+                .org_for_update(visibility(caller), id)?
                 .ok_or(Error::NotFound)?;
             let before = tx.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
             let after = draft

@@ -57,7 +57,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When the database fails.
     pub async fn hasten_waiting(&self) -> Result<usize, StoreError> {
-        let now = self.world.now();
+        let now = self.env.now();
         let mut hastened = 0;
         loop {
             let orgs = self

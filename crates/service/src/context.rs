@@ -9,7 +9,7 @@ use ratelimit::Decision;
 use stores::Requester;
 use time::OffsetDateTime;
 
-use crate::{Once, Operation, memory::Since};
+use crate::{IdempotencyKey, Operation, credential_cache::Since};
 
 /// Where a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl ClientAddress {
 
 /// One call, as far as it is known before anything is done about it.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct RequestInfo {
     /// When it came.
     pub at: OffsetDateTime,
     /// Its id, the client's own or ours.
@@ -60,7 +60,7 @@ pub struct Call {
     pub user_agent: Option<Arc<str>>,
 }
 
-impl Call {
+impl RequestInfo {
     /// What the call is about: who asks for itself, else what the route names.
     fn target(&self, actor: &Actor) -> Target {
         match actor {
@@ -173,7 +173,7 @@ impl LimitName {
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The call.
-    pub call: Call,
+    pub call: RequestInfo,
     /// Who makes it.
     pub caller: Caller,
     /// How old what is known of the caller is at the most.
@@ -185,7 +185,7 @@ pub struct Context {
     /// Whether it was counted: a key's own revocation is not.
     pub(crate) is_counted: bool,
     /// What makes it the same as an earlier call, when the caller says that it may be one.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Context {

@@ -147,7 +147,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When storage can't say.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let now = self.world.now();
+        let now = self.env.now();
         self.db.read(move |view| view.backlog(now, COUNTED)).await
     }
 
@@ -218,7 +218,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if lock(&self.deliverer.slots).are_taken() {
             return Ok(MAX_IDLE);
         }
-        let now = self.world.now();
+        let now = self.env.now();
         let after = lock(&self.deliverer.search).after;
         let search = self.db.read(move |view| {
             let next = view.next_delivery_due()?;
@@ -256,7 +256,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             return Ok(0);
         }
         let lease = Lease {
-            token: self.world.id::<EventId>().ulid(),
+            token: self.env.id::<EventId>().ulid(),
             until: now + LEASE,
         };
         let wanted: Vec<_> = chosen.iter().map(|it| it.id).collect();

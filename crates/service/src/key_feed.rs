@@ -11,7 +11,7 @@ use ratelimit::Limiter;
 use stores::{Database, StoreError};
 use tokio::sync::Mutex;
 
-use crate::{Service, memory::Moment};
+use crate::{Service, credential_cache::Moment};
 
 /// How long a change waits until it is known here, before everything that is cached is given up instead.
 /// It is longer than what is cached counts without an answer.
@@ -67,19 +67,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether what is cached of credentials counts: the database has told of changes a moment ago.
     #[must_use]
     pub fn is_following_changes(&self) -> bool {
-        self.memory.is_fresh(Moment::now(self.world.now()))
+        self.credentials.is_fresh(Moment::now(self.env.now()))
     }
 
     async fn ask_for_changes(&self) -> Result<(), StoreError> {
-        let seen = self.memory.seen();
-        let world = self.world.clone();
+        let seen = self.credentials.seen();
+        let env = self.env.clone();
         let question = move |view: &mut D::View| {
             // Not before: however long it has waited for the connection, the answer is as old as this.
-            let asked = Moment::now(world.now());
+            let asked = Moment::now(env.now());
             Ok::<_, StoreError>((asked, view.key_changes(seen)?))
         };
         let (asked, changes) = self.db.read_control(question).await?;
-        self.memory.apply(asked, changes);
+        self.credentials.apply(asked, changes);
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let followed = tokio::time::timeout(SETTLE_TIMEOUT, self.follow_changes()).await;
         let followed = followed.unwrap_or(Err(StoreError::Unavailable(None)));
         if let Err(error) = followed {
-            self.memory.distrust();
+            self.credentials.distrust();
             tracing::warn!(
                 error = error.as_dyn(),
                 "a change of keys can't be followed; nothing remembered counts until it can"

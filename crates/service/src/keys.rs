@@ -6,14 +6,14 @@ use keys::{
     Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, Partner,
     PartnerDraft, PartnerKey, PlainKey,
 };
-use orgs::{OrgSight, OrgStatus, PlanCatalogue};
+use orgs::{OrgStatus, OrgVisibility, PlanCatalogue};
 use ratelimit::Limiter;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, ReplyStore as _, Transaction};
+use stores::{Database, IdempotencyStore as _, Transaction};
 use webhooks::EventKind;
 
 use crate::{
-    Answer, Caller, Context, Error, Refusal, Rendered, Service, audited::Done, partners::changed,
+    Audited, Caller, Context, Error, Rejection, Rendered, Service, audited::Done, partners::changed,
 };
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
@@ -27,25 +27,25 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         draft: KeyDraft,
         render: impl Fn(&PartnerKey, &PlainKey) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         if let Some(error) = unknown_plan(draft.org_plans.as_deref(), &self.settings.plans) {
-            return Err(self.refuse(context, error).await);
+            return Err(self.reject(context, error).await);
         }
         let Caller::Admin(admin) = &context.caller else {
             let error = Error::NotPermitted("only an admin key issues keys");
-            return Err(self.refuse(context, error).await);
+            return Err(self.reject(context, error).await);
         };
         if draft.org_id.is_some()
             && let Some(error) = unbound_scope(&draft.scopes)
         {
-            return Err(self.refuse(context, error).await);
+            return Err(self.reject(context, error).await);
         }
-        let secret = self.world.key(KeyKind::Partner);
+        let secret = self.env.key(KeyKind::Partner);
         let digest = self.settings.peppers.digest(&secret);
         let now = context.call.at;
-        let own = PartnerDraft::for_one_key(draft.name.clone()).into_partner(self.world.id(), now);
+        let own = PartnerDraft::for_one_key(draft.name.clone()).into_partner(self.env.id(), now);
         let key = PartnerKey {
-            id: self.world.id(),
+            id: self.env.id(),
             partner_id: own.id,
             name: draft.name,
             scopes: draft.scopes,
@@ -67,7 +67,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let named = draft.partner_id;
         let issued = Some(key.id);
         let render = move |key: &PartnerKey| render(key, &secret);
-        self.change_once(context, issued, render, move |tx, _| {
+        self.idempotent_write(context, issued, render, move |tx, _| {
             let mut key = key.clone();
             let partner = match (named, key.org_id) {
                 (None, None) => {
@@ -109,7 +109,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         asked: KeyFilter,
         page: PageRequest,
-    ) -> Result<Answer<Page<PartnerKey>>, Refusal> {
+    ) -> Result<Audited<Page<PartnerKey>>, Rejection> {
         let filter = match &context.caller {
             Caller::Admin(_) => asked,
             Caller::Partner(held) => KeyFilter {
@@ -118,7 +118,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 ..asked
             },
         };
-        self.look_list(context, move |view| {
+        self.audited_list(context, move |view| {
             Ok(Done::new(200, view.keys(&filter, page)?))
         })
         .await
@@ -132,9 +132,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: KeyId,
-    ) -> Result<Answer<PartnerKey>, Refusal> {
+    ) -> Result<Audited<PartnerKey>, Rejection> {
         let caller = context.caller.clone();
-        self.look(context, move |view| {
+        self.audited_read(context, move |view| {
             let held = view.key(id)?.ok_or(Error::NotFound)?;
             itself(&caller, &held.key)?;
             Ok(Done::new(200, held.key))
@@ -151,16 +151,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: KeyId,
         changes: KeyChanges,
-    ) -> Result<Answer<PartnerKey>, Refusal> {
+    ) -> Result<Audited<PartnerKey>, Rejection> {
         let plans = match &changes.org_plans {
             Change::Set(plans) => Some(plans.as_slice()),
             Change::Keep | Change::Clear => None,
         };
         if let Some(error) = unknown_plan(plans, &self.settings.plans) {
-            return Err(self.refuse(context, error).await);
+            return Err(self.reject(context, error).await);
         }
         let answer = self
-            .change(context, move |tx, _| {
+            .audited_write(context, move |tx, _| {
                 let before = tx.key_for_update(id)?.ok_or(Error::NotFound)?.key;
                 if before.revoked_at.is_some() {
                     return Err(Error::KeyState);
@@ -198,10 +198,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When there is none of this id, or it is not the caller's to revoke.
-    pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Answer<()>, Refusal> {
+    pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Audited<()>, Rejection> {
         let (at, outbox) = (context.call.at, self.outbox.clone());
         let answer = self
-            .change(context, move |tx, caller| {
+            .audited_write(context, move |tx, caller| {
                 let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
                 itself(caller, &held.key)?;
                 let first = held.key.revoked_at.is_none();
@@ -212,7 +212,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     };
                     outbox.key(tx, EventKind::KeyRevoked, &revoked, at)?;
                 }
-                tx.reply_erase(id)?;
+                tx.idempotency_erase(id)?;
                 tx.key_revoke(id, at, held.key.on_revoke)?;
                 Ok(Done::new(204, ())
                     .detail("name", held.key.name.as_str())
@@ -241,7 +241,7 @@ fn itself(caller: &Caller, key: &PartnerKey) -> Result<(), Error> {
 
 fn org_partner<T: Transaction>(tx: &mut T, id: OrgId) -> Result<Option<Partner>, Error> {
     let org = tx
-        .org(OrgSight::All, id)?
+        .org(OrgVisibility::All, id)?
         .filter(|org| org.status != OrgStatus::Deleted);
     Ok(match org {
         Some(org) => tx.partner(org.partner_id)?,

@@ -1,9 +1,9 @@
 //! The use cases: who may do what, in one transaction with the audit event that tells of it.
 //!
-//! Every call goes [`Service::admit`] → [`Service::authorize`] → one use case. Each of them either
-//! gives an [`Answer`] whose event is durable, or a [`Refusal`] whose event is.
+//! Every call goes [`Service::authenticate`] → [`Service::authorize`] → one use case. Each of them either
+//! gives an [`Audited`] whose event is durable, or a [`Rejection`] whose event is.
 //! This crate refuses to know how requests travel, what SQL is, and what time it is: the clock and the
-//! random source come in with [`World`].
+//! random source come in with [`Env`].
 
 mod abandoned;
 mod announce;
@@ -14,15 +14,16 @@ mod authorize;
 mod billing;
 mod clock_steps;
 mod context;
+mod credential_cache;
 mod deliver;
+mod env;
 mod error;
 mod events;
 mod held_polls;
+mod idempotency;
 mod key_feed;
 mod keys;
 mod long_polls;
-mod memory;
-mod once;
 mod operation;
 mod org_creation;
 mod org_ends;
@@ -45,7 +46,6 @@ mod waiters;
 mod webhooks;
 mod whoami;
 mod workspaces;
-mod world;
 
 use std::sync::Arc;
 
@@ -55,14 +55,15 @@ use ::webhooks::Reach;
 use ratelimit::RateLimit;
 
 pub use self::{
-    audited::{Answer, Refusal},
-    authenticate::Presented,
+    audited::{Audited, Rejection},
+    authenticate::Credentials,
     clock_steps::{ClockWatch, HASTEN_AFTER},
-    context::{Call, Caller, ClientAddress, Context, LimitName},
+    context::{Caller, ClientAddress, Context, LimitName, RequestInfo},
     deliver::Deferred,
+    env::Env,
     error::{Error, OrgConflict},
     held_polls::HeldPollCounts,
-    once::{Once, Rendered},
+    idempotency::{IdempotencyKey, Rendered},
     operation::{Access, Operation, operations},
     orgs::OrgWithSteps,
     peppers::{OrphanedKeys, Orphans},
@@ -72,7 +73,6 @@ pub use self::{
         FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke, go_on, prepare,
     },
     webhooks::webhook_secret_pepper,
-    world::World,
 };
 
 /// What the operator has settled.
@@ -101,15 +101,15 @@ pub struct Service<D, L, P> {
     limiter: L,
     provisioner: P,
     settings: Settings,
-    world: World,
-    memory: memory::Memory,
+    env: Env,
+    credentials: credential_cache::CredentialCache,
     key_feed: key_feed::Coalescer,
     statuses: statuses::Statuses,
     pace: long_polls::Pace,
     held_polls: held_polls::HeldPolls,
     auth_failures: auth_failure_throttle::AuthFailureThrottle,
     refusals: refusals::Refusals,
-    running: once::Running,
+    running: idempotency::Running,
     running_shares: shares::Shares<ids::Ulid>,
     /// The partner behind which the search for due orgs goes on.
     due_after: std::sync::Mutex<Option<ids::PartnerId>>,
@@ -127,23 +127,23 @@ pub struct Service<D, L, P> {
 
 impl<D, L, P> Service<D, L, P> {
     /// A control plane; [`prepare`] has been run on its database.
-    pub fn new(db: D, limiter: L, provisioner: P, settings: Settings, world: World) -> Arc<Self> {
-        let outbox = outbox::Outbox::new(world.clone(), settings.login_url.clone());
+    pub fn new(db: D, limiter: L, provisioner: P, settings: Settings, env: Env) -> Arc<Self> {
+        let outbox = outbox::Outbox::new(env.clone(), settings.login_url.clone());
         Arc::new(Self {
             db,
             limiter,
             provisioner,
             settings,
-            world,
-            memory: memory::Memory::default(),
+            env,
+            credentials: credential_cache::CredentialCache::default(),
             key_feed: key_feed::Coalescer::default(),
             statuses: statuses::Statuses::default(),
             pace: long_polls::Pace::default(),
             held_polls: held_polls::HeldPolls::default(),
             auth_failures: auth_failure_throttle::AuthFailureThrottle::default(),
             refusals: refusals::Refusals::default(),
-            running: once::Running::default(),
-            running_shares: once::running_shares(),
+            running: idempotency::Running::default(),
+            running_shares: idempotency::running_shares(),
             due: tokio::sync::Notify::new(),
             slots: Arc::default(),
             due_after: std::sync::Mutex::default(),
@@ -158,8 +158,8 @@ impl<D, L, P> Service<D, L, P> {
 
     /// The clock and the random source.
     #[must_use]
-    pub const fn world(&self) -> &World {
-        &self.world
+    pub const fn env(&self) -> &Env {
+        &self.env
     }
 
     /// The database.

@@ -11,12 +11,12 @@ use time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Context, Error, OrgWithSteps, Refusal, Service,
+    Audited, Context, Error, OrgWithSteps, Rejection, Service,
     audited::{Done, current},
     authenticate::usable,
+    credential_cache::Moment,
     held_polls::HeldPollCounts,
-    memory::Moment,
-    orgs::reading_sight,
+    orgs::reading_visibility,
 };
 
 /// How many orgs tell how long the next will take.
@@ -64,14 +64,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// calls already.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight, or the caller may not ask any more at the
+    /// When there is none of this id in the caller's visibility, or the caller may not ask any more at the
     /// end of the wait.
     pub async fn org_status_awaited(
         &self,
         context: &Context,
         id: OrgId,
         wait: StdDuration,
-    ) -> Result<(Answer<Arc<OrgWithSteps>>, bool), Refusal> {
+    ) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
         let deadline = Instant::now() + wait;
         let waiters = self.statuses.waiters();
         // Entered before the question, so that no change falls between the two.
@@ -79,11 +79,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         // What comes before the wait and after it has boxes of its own: thousands wait, few do more.
         let first = Box::pin(self.status_in_turn(context, id)).await?;
         if !first.org.status.is_pending() || wait.is_zero() {
-            let answer = Box::pin(self.looked(context, Done::new(200, first))).await?;
+            let answer = Box::pin(self.audited_value(context, Done::new(200, first))).await?;
             return Ok((answer, true));
         }
         let Some(_held) = self.held_polls.acquire(context) else {
-            let answer = Box::pin(self.looked(context, Done::new(200, first))).await?;
+            let answer = Box::pin(self.audited_value(context, Done::new(200, first))).await?;
             return Ok((answer, false));
         };
         let seen = first.org.status;
@@ -111,9 +111,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: OrgId,
-    ) -> Result<Arc<OrgWithSteps>, Refusal> {
+    ) -> Result<Arc<OrgWithSteps>, Rejection> {
         let _turn = self.statuses.waiters().turn().await;
-        self.status_in_sight(context, id).await
+        self.visible_status(context, id).await
     }
 
     /// The answer to a caller who has waited, if it still may have one; none where the org stands as it
@@ -123,47 +123,49 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         seen: Option<OrgStatus>,
-    ) -> Result<Option<Answer<Arc<OrgWithSteps>>>, Refusal> {
+    ) -> Result<Option<Audited<Arc<OrgWithSteps>>>, Rejection> {
         let _turn = self.statuses.waiters().turn().await;
         match self.still_permitted(context).await {
             Ok(()) => {}
-            Err(Error::Store(fault)) => return Err(self.refuse_fault(context, fault).await),
-            Err(error) => return Err(self.refuse(context, error).await),
+            Err(Error::Store(fault)) => return Err(self.reject_fault(context, fault).await),
+            Err(error) => return Err(self.reject(context, error).await),
         }
-        let status = self.status_in_sight(context, id).await?;
+        let status = self.visible_status(context, id).await?;
         // What was told may have been overtaken on its way: then the wait goes on.
         if seen == Some(status.org.status) {
             return Ok(None);
         }
-        self.looked(context, Done::new(200, status)).await.map(Some)
+        self.audited_value(context, Done::new(200, status))
+            .await
+            .map(Some)
     }
 
     /// Where an org stands that the caller may read.
-    pub(crate) async fn status_in_sight(
+    pub(crate) async fn visible_status(
         &self,
         context: &Context,
         id: OrgId,
-    ) -> Result<Arc<OrgWithSteps>, Refusal> {
+    ) -> Result<Arc<OrgWithSteps>, Rejection> {
         let found = match self.statuses.recall(id) {
             Some(status) => Some(status),
             None => match self.read_status(id).await {
                 Ok(found) => found,
-                Err(fault) => return Err(self.refuse_fault(context, fault).await),
+                Err(fault) => return Err(self.reject_fault(context, fault).await),
             },
         };
-        let sight = reading_sight(&context.caller);
-        match found.filter(|status| sight.includes(&status.org)) {
+        let visibility = reading_visibility(&context.caller);
+        match found.filter(|status| visibility.includes(&status.org)) {
             Some(status) => Ok(status),
-            None => Err(self.refuse(context, Error::NotFound).await),
+            None => Err(self.reject(context, Error::NotFound).await),
         }
     }
 
     /// Whether the caller may still ask what it asked a while ago.
     async fn still_permitted(&self, context: &Context) -> Result<(), Error> {
-        let at = self.world.now();
+        let at = self.env.now();
         let now = Moment::now(at);
         if self
-            .memory
+            .credentials
             .still_counts(&context.caller, context.since, now)
         {
             return usable(&context.caller, at);
@@ -204,7 +206,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             | OrgStatus::Suspended
             | OrgStatus::Deleted => org.updated_at,
         };
-        (took - (self.world.now() - began)).clamp(LEAST, took)
+        (took - (self.env.now() - began)).clamp(LEAST, took)
     }
 }
 

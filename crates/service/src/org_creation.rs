@@ -25,7 +25,7 @@ use self::{
     quotas::{Counted, Quotas},
 };
 use crate::{
-    Answer, Caller, Context, Error, Refusal, Rendered, Service,
+    Audited, Caller, Context, Error, Rejection, Rendered, Service,
     audited::{Done, active},
     authorize::permit_key_org_plan,
     reconcile::Hold,
@@ -82,7 +82,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         draft: OrgDraft,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let mut wrong = Vec::new();
         if self.settings.reserved_slugs.contains(&draft.slug) {
             wrong.push(api::FieldError::new("/slug", "is reserved; choose another"));
@@ -91,10 +91,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             wrong.push(error);
         }
         if !wrong.is_empty() {
-            return Err(self.refuse(context, Error::Validation(wrong)).await);
+            return Err(self.reject(context, Error::Validation(wrong)).await);
         }
         let alone = match &context.caller {
-            Caller::Partner(_) => context.once.is_some(),
+            Caller::Partner(_) => context.idempotency_key.is_some(),
             Caller::Admin(_) => true,
         };
         if alone {
@@ -103,14 +103,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let creation = Creation {
             context: context.clone(),
             draft: draft.clone(),
-            id: self.world.id(),
-            event: self.world.id(),
+            id: self.env.id(),
+            event: self.env.id(),
         };
-        let (db, world) = (self.db.clone(), self.world.clone());
+        let (db, env) = (self.db.clone(), self.env.clone());
         let slots = Arc::clone(&self.slots);
         let create = move |all: Vec<Creation>| {
             let permits = slots.reserve(all.iter().map(Creation::partner));
-            let hold = Hold::new(&world);
+            let hold = Hold::new(&env);
             create_all(db.clone(), all, Arc::clone(&slots), (hold, permits))
         };
         let created = self.creations.run(creation, self.db.together(), create);
@@ -132,7 +132,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Waits until no other creation that goes alone is counted for the same partner: they would wait for
     /// its row, each with a connection in hand that others need.
-    async fn quota_turn(&self, context: &Context) -> Result<Option<Turn>, Refusal> {
+    async fn quota_turn(&self, context: &Context) -> Result<Option<Turn>, Rejection> {
         let held = match &context.caller {
             Caller::Partner(held) => held,
             Caller::Admin(_) => return Ok(None),
@@ -142,7 +142,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         match self.quota_turns.take(held.partner.id).await {
             Some(turn) => Ok(Some(turn)),
-            None => Err(self.refuse_fault(context, StoreError::Overloaded).await),
+            None => Err(self.reject_fault(context, StoreError::Overloaded).await),
         }
     }
 
@@ -152,13 +152,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         draft: OrgDraft,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let id: OrgId = self.world.id();
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let id: OrgId = self.env.id();
         let now = context.call.at;
-        let begun = self.begin_once(context).await?;
+        let begun = self.idempotency_begin(context).await?;
         let _turn = self.quota_turn(context).await?;
         let answer = self
-            .change_begun(context, (begun, None), render, move |tx, caller| {
+            .idempotent_write_begun(context, (begun, None), render, move |tx, caller| {
                 let Caller::Partner(held) = caller else {
                     return Err(Error::NotPermitted("orgs are created with a partner key"));
                 };

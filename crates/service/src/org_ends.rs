@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration as StdDuration};
 use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
 use ids::{EventId, KeyId, OrgId};
 use keys::{KeyQueries as _, KeyStore as _};
-use orgs::{Doomed, Move, Org, OrgQueries as _, OrgStore as _, OrgsDeletion, Ttl};
+use orgs::{DeletionSelector, Move, Org, OrgQueries as _, OrgStore as _, OrgsDeletion, Ttl};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
-    authorize::permit_org_plan, orgs::sight,
+    Audited, Caller, Context, Error, OrgConflict, Rejection, Rendered, Service, audited::Done,
+    authorize::permit_org_plan, orgs::visibility,
 };
 
 /// How many orgs one call deletes by label at the most.
@@ -34,7 +34,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Has the lease of an org end this long after the call.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight, the key is held to other plans, it has no lease,
+    /// When there is none of this id in the caller's visibility, the key is held to other plans, it has no lease,
     /// or it is going already.
     pub async fn org_renew(
         &self,
@@ -42,11 +42,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: OrgId,
         ttl: Ttl,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let now = context.call.at;
-        self.change_once(context, None, render, move |tx, caller| {
+        self.idempotent_write(context, None, render, move |tx, caller| {
             let mut org = tx
-                .org_for_update(sight(caller), id)?
+                .org_for_update(visibility(caller), id)?
                 .ok_or(Error::NotFound)?;
             permit_org_plan(caller, &org.plan)?;
             org.renew(ttl, now).map_err(OrgConflict::from)?;
@@ -68,13 +68,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         asked: OrgsDeletion,
-    ) -> Result<Answer<Vec<Org>>, Refusal> {
+    ) -> Result<Audited<Vec<Org>>, Rejection> {
         let OrgsDeletion { labels, dry_run } = asked;
         if dry_run {
-            let which = Doomed::Labelled(sight(&context.caller), labels.clone());
+            let which = DeletionSelector::Labelled(visibility(&context.caller), labels.clone());
             let caller = context.caller.clone();
             return self
-                .look_list(context, move |view| {
+                .audited_list(context, move |view| {
                     let orgs = view.doomed_orgs(&which, MOST)?;
                     permit_plans(&caller, &orgs)?;
                     Ok(told(200, &caller, &labels, orgs).detail("dry_run", true))
@@ -83,11 +83,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         let now = context.call.at;
         let answer = self
-            .change(context, move |tx, caller| {
-                let which = Doomed::Labelled(sight(caller), labels.clone());
+            .audited_write(context, move |tx, caller| {
+                let which = DeletionSelector::Labelled(visibility(caller), labels.clone());
                 let mut orgs = tx.doomed_orgs_for_update(&which, MOST)?;
                 permit_plans(caller, &orgs)?;
-                send_off(tx, &mut orgs, now)?;
+                begin_deprovision(tx, &mut orgs, now)?;
                 Ok(told(202, caller, &labels, orgs))
             })
             .await?;
@@ -127,22 +127,24 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When storage can't say which they are, or can't take it.
     pub async fn end_orgs_due(&self) -> Result<usize, StoreError> {
-        let now = self.world.now();
+        let now = self.env.now();
         let (expired, key) = self
             .db
             .read(move |view| {
-                let expired = view.doomed_orgs(&Doomed::Expired(now), 1)?;
+                let expired = view.doomed_orgs(&DeletionSelector::Expired(now), 1)?;
                 Ok::<_, StoreError>((expired, view.key_with_orgs_to_go()?))
             })
             .await?;
         let mut sent = 0;
         if !expired.is_empty() {
-            sent += self.end(Doomed::Expired(now), None, now).await?;
+            sent += self.end(DeletionSelector::Expired(now), None, now).await?;
         }
         if let Some(key) = key {
             // A creation that began before the revocation may be about to add an org.
             self.db.write(move |tx| tx.key_await_uses(key)).await?;
-            sent += self.end(Doomed::MadeBy(key), Some(key), now).await?;
+            sent += self
+                .end(DeletionSelector::MadeBy(key), Some(key), now)
+                .await?;
         }
         if sent > 0 {
             tracing::info!(orgs = sent, "orgs were sent on their way out");
@@ -155,11 +157,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// is taken back. Until then the key goes behind the others that are noted.
     async fn end(
         &self,
-        which: Doomed,
+        which: DeletionSelector,
         revoked: Option<KeyId>,
         now: OffsetDateTime,
     ) -> Result<usize, StoreError> {
-        let ids: Vec<EventId> = (0..BATCH).map(|_| self.world.id()).collect();
+        let ids: Vec<EventId> = (0..BATCH).map(|_| self.env.id()).collect();
         let sent: Vec<OrgId> = self
             .db
             .write(move |tx| {
@@ -167,7 +169,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     tx.key_for_update(key)?;
                 }
                 let mut orgs = tx.doomed_orgs_for_update(&which, BATCH)?;
-                send_off(tx, &mut orgs, now)?;
+                begin_deprovision(tx, &mut orgs, now)?;
                 for (org, &id) in orgs.iter().zip(&ids) {
                     tx.event_insert(&event_of(org, revoked, id, now))?;
                 }
@@ -192,7 +194,7 @@ fn permit_plans(caller: &Caller, orgs: &[Org]) -> Result<(), Error> {
 }
 
 /// Sends orgs on their way out, whose rows are held.
-fn send_off<T: Transaction>(
+fn begin_deprovision<T: Transaction>(
     tx: &mut T,
     orgs: &mut [Org],
     now: OffsetDateTime,

@@ -3,14 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
-use orgs::{Move, Org, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _, Step};
+use orgs::{Move, Org, OrgFilter, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Step};
 use ratelimit::Limiter;
 use scopes::Scope;
 use stores::{Database, StoreError};
 use webhooks::EventKind;
 
 use crate::{
-    Answer, Caller, Context, Error, OrgConflict, Refusal, Rendered, Service, audited::Done,
+    Audited, Caller, Context, Error, OrgConflict, Rejection, Rendered, Service, audited::Done,
     authorize::permit_org_plan,
 };
 
@@ -38,23 +38,23 @@ impl OrgWithSteps {
 }
 
 /// Which orgs the caller can act on.
-pub(crate) fn sight(caller: &Caller) -> OrgSight {
+pub(crate) fn visibility(caller: &Caller) -> OrgVisibility {
     match caller {
-        Caller::Admin(_) => OrgSight::All,
+        Caller::Admin(_) => OrgVisibility::All,
         Caller::Partner(held) => match held.key.org_id {
-            Some(org) => OrgSight::One(held.partner.id, org),
-            None => OrgSight::Partner(held.partner.id),
+            Some(org) => OrgVisibility::One(held.partner.id, org),
+            None => OrgVisibility::Partner(held.partner.id),
         },
     }
 }
 
 /// Which orgs the caller can read: with `orgs:create` alone, those that this very key made.
-pub(crate) fn reading_sight(caller: &Caller) -> OrgSight {
+pub(crate) fn reading_visibility(caller: &Caller) -> OrgVisibility {
     match caller {
         Caller::Partner(held) if !held.key.scopes.contains(Scope::OrgsList) => {
-            OrgSight::MadeBy(held.partner.id, held.key.id)
+            OrgVisibility::MadeBy(held.partner.id, held.key.id)
         }
-        Caller::Partner(_) | Caller::Admin(_) => sight(caller),
+        Caller::Partner(_) | Caller::Admin(_) => visibility(caller),
     }
 }
 
@@ -71,7 +71,7 @@ const fn told_as(status: OrgStatus) -> Option<EventKind> {
 }
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Lists orgs; the filter's sight is the caller's, see [`Service::org_list_sight`].
+    /// Lists orgs; the filter's visibility is the caller's, see [`Service::org_list_visibility`].
     ///
     /// # Errors
     /// As for every use case.
@@ -80,27 +80,30 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         filter: OrgFilter,
         page: PageRequest,
-    ) -> Result<Answer<Page<Org>>, Refusal> {
-        self.look_list(context, move |view| {
+    ) -> Result<Audited<Page<Org>>, Rejection> {
+        self.audited_list(context, move |view| {
             Ok(Done::new(200, view.orgs(&filter, page)?))
         })
         .await
     }
 
-    /// The sight within which the caller lists orgs.
+    /// The visibility within which the caller lists orgs.
     #[must_use]
-    pub fn org_list_sight(&self, context: &Context) -> OrgSight {
-        reading_sight(&context.caller)
+    pub fn org_list_visibility(&self, context: &Context) -> OrgVisibility {
+        reading_visibility(&context.caller)
     }
 
     /// Reads an org.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight.
-    pub async fn org_read(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
-        let sight = reading_sight(&context.caller);
-        self.look(context, move |view| {
-            Ok(Done::new(200, view.org(sight, id)?.ok_or(Error::NotFound)?))
+    /// When there is none of this id in the caller's visibility.
+    pub async fn org_read(&self, context: &Context, id: OrgId) -> Result<Audited<Org>, Rejection> {
+        let visibility = reading_visibility(&context.caller);
+        self.audited_read(context, move |view| {
+            Ok(Done::new(
+                200,
+                view.org(visibility, id)?.ok_or(Error::NotFound)?,
+            ))
         })
         .await
     }
@@ -108,14 +111,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Reads where an org stands.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight.
+    /// When there is none of this id in the caller's visibility.
     pub async fn org_status(
         &self,
         context: &Context,
         id: OrgId,
-    ) -> Result<Answer<Arc<OrgWithSteps>>, Refusal> {
-        let status = self.status_in_sight(context, id).await?;
-        self.looked(context, Done::new(200, status)).await
+    ) -> Result<Audited<Arc<OrgWithSteps>>, Rejection> {
+        let status = self.visible_status(context, id).await?;
+        self.audited_value(context, Done::new(200, status)).await
     }
 
     pub(crate) async fn read_status(
@@ -126,7 +129,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let found: Result<_, StoreError> = self
             .db
             .read(move |view| {
-                let Some(org) = view.org(OrgSight::All, id)? else {
+                let Some(org) = view.org(OrgVisibility::All, id)? else {
                     return Ok(None);
                 };
                 let steps = view.org_steps(id)?;
@@ -143,13 +146,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Has an org taken away; what is on its way already stays on it.
     ///
     /// # Errors
-    /// When there is none of this id in the caller's sight, or the key is held to other plans.
-    pub async fn org_delete(&self, context: &Context, id: OrgId) -> Result<Answer<Org>, Refusal> {
+    /// When there is none of this id in the caller's visibility, or the key is held to other plans.
+    pub async fn org_delete(
+        &self,
+        context: &Context,
+        id: OrgId,
+    ) -> Result<Audited<Org>, Rejection> {
         let now = context.call.at;
         let answer = self
-            .change(context, move |tx, caller| {
+            .audited_write(context, move |tx, caller| {
                 let mut org = tx
-                    .org_for_update(sight(caller), id)?
+                    .org_for_update(visibility(caller), id)?
                     .ok_or(Error::NotFound)?;
                 permit_org_plan(caller, &org.plan)?;
                 match org.status {
@@ -181,7 +188,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         self.org_move(context, id, Move::Suspend, render).await
     }
 
@@ -194,7 +201,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         self.org_move(context, id, Move::Resume, render).await
     }
 
@@ -207,7 +214,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let answer = self.org_move(context, id, Move::Retry, render).await?;
         self.due.notify_one();
         Ok(answer)
@@ -219,12 +226,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: OrgId,
         step: Move,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let (now, outbox) = (context.call.at, self.outbox.clone());
         let answer = self
-            .change_once(context, None, render, move |tx, caller| {
+            .idempotent_write(context, None, render, move |tx, caller| {
                 let mut org = tx
-                    .org_for_update(sight(caller), id)?
+                    .org_for_update(visibility(caller), id)?
                     .ok_or(Error::NotFound)?;
                 let before = org.status;
                 org.apply(step, now).map_err(OrgConflict::from)?;

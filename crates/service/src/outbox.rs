@@ -10,18 +10,18 @@ use stores::{StoreError, Transaction};
 use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, EventKind};
 
-use crate::World;
+use crate::Env;
 
 /// Writes messages. Cloning one gives another handle to the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    world: World,
+    env: Env,
     login_url: String,
 }
 
 impl Outbox {
-    pub(crate) const fn new(world: World, login_url: String) -> Self {
-        Self { world, login_url }
+    pub(crate) const fn new(env: Env, login_url: String) -> Self {
+        Self { env, login_url }
     }
 
     /// Tells those who listen what has become of an org.
@@ -121,6 +121,6 @@ impl Outbox {
         body: String,
         now: OffsetDateTime,
     ) -> Delivery {
-        Delivery::new(self.world.id(), ids, kind, body, now)
+        Delivery::new(self.env.id(), ids, kind, body, now)
     }
 }

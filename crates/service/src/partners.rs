@@ -6,7 +6,7 @@ use keys::{KeyQueries as _, KeyStore as _, Partner, PartnerChanges, PartnerDraft
 use ratelimit::Limiter;
 use stores::Database;
 
-use crate::{Answer, Context, Error, Refusal, Rendered, Service, audited::Done};
+use crate::{Audited, Context, Error, Rejection, Rendered, Service, audited::Done};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Makes a partner.
@@ -18,9 +18,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         draft: PartnerDraft,
         render: impl Fn(&Partner) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let partner = draft.into_partner(self.world.id(), context.call.at);
-        self.change_once(context, None, render, move |tx, _| {
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let partner = draft.into_partner(self.env.id(), context.call.at);
+        self.idempotent_write(context, None, render, move |tx, _| {
             tx.partner_insert(&partner)?;
             Ok(Done::new(201, partner.clone())
                 .on(Target::one(TargetKind::Partner, partner.id))
@@ -38,8 +38,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         page: PageRequest,
-    ) -> Result<Answer<Page<Partner>>, Refusal> {
-        self.look_list(context, move |view| {
+    ) -> Result<Audited<Page<Partner>>, Rejection> {
+        self.audited_list(context, move |view| {
             Ok(Done::new(200, view.partners(page)?))
         })
         .await
@@ -53,8 +53,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: PartnerId,
-    ) -> Result<Answer<Partner>, Refusal> {
-        self.look(context, move |view| {
+    ) -> Result<Audited<Partner>, Rejection> {
+        self.audited_read(context, move |view| {
             Ok(Done::new(200, view.partner(id)?.ok_or(Error::NotFound)?))
         })
         .await
@@ -69,9 +69,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: PartnerId,
         changes: PartnerChanges,
-    ) -> Result<Answer<Partner>, Refusal> {
+    ) -> Result<Audited<Partner>, Rejection> {
         let answer = self
-            .change(context, move |tx, _| {
+            .audited_write(context, move |tx, _| {
                 let mut partner = tx.partner_for_update(id)?.ok_or(Error::NotFound)?;
                 let before = partner.clone();
                 partner

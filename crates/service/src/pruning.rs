@@ -6,7 +6,7 @@ use ids::{EventId, Ulid};
 use stores::{Database, StoreError, Transaction};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{SystemUser, World};
+use crate::{Env, SystemUser};
 
 /// How much is looked at in one transaction, so that whoever else writes waits for moments only.
 const PART: usize = 32;
@@ -15,7 +15,7 @@ const PART: usize = 32;
 /// it has deleted so far from the first part on. Readers see that once it is done, or has been cut off.
 #[derive(Debug)]
 pub struct Pruning {
-    world: World,
+    env: Env,
     before: OffsetDateTime,
     by: Option<SystemUser>,
     /// The open event that tells of the parts so far.
@@ -25,12 +25,12 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    /// One that will delete the events from before this time, which is not ahead of the world's. One
+    /// One that will delete the events from before this time, which is not ahead of the env's. One
     /// that a user of the system has asked for is on record even when there was nothing to delete.
     #[must_use]
-    pub fn new(world: &World, before: OffsetDateTime, by: Option<SystemUser>) -> Self {
+    pub fn new(env: &Env, before: OffsetDateTime, by: Option<SystemUser>) -> Self {
         Self {
-            world: world.clone(),
+            env: env.clone(),
             before,
             by,
             record: None,
@@ -45,7 +45,7 @@ impl Pruning {
     /// When storage can't do this part; those before it stay done.
     pub async fn part<D: Database>(&mut self, db: &D) -> Result<bool, StoreError> {
         let (before, reached, so_far) = (self.before, self.reached, self.deleted);
-        let (record, by, world) = (self.record, self.by.clone(), self.world.clone());
+        let (record, by, env) = (self.record, self.by.clone(), self.env.clone());
         let (deleted, next, record) = db
             .write(move |tx| {
                 let pruned = tx.events_prune(before, reached, PART)?;
@@ -55,7 +55,7 @@ impl Pruning {
                 }
                 let mut open = None;
                 if deleted > 0 || by.is_some() {
-                    let event = event(&world, before, deleted, by.as_ref());
+                    let event = event(&env, before, deleted, by.as_ref());
                     open = put_on_record(tx, event, pruned.next.is_some())?;
                 }
                 Ok::<_, StoreError>((deleted, pruned.next, open))
@@ -97,8 +97,8 @@ fn count(events: usize) -> u64 {
     u64::try_from(events).unwrap_or(u64::MAX)
 }
 
-fn event(world: &World, before: OffsetDateTime, deleted: u64, by: Option<&SystemUser>) -> Event {
-    let stamp = world.stamp();
+fn event(env: &Env, before: OffsetDateTime, deleted: u64, by: Option<&SystemUser>) -> Event {
+    let stamp = env.stamp();
     let mut details = by.map(SystemUser::details).unwrap_or_default();
     let before = before.format(&Rfc3339).unwrap_or_default();
     details.insert("before".to_owned(), before.into());

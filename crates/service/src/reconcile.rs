@@ -114,7 +114,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
 
     /// Until when nothing falls due, as far as this process can know.
     async fn pause(&self) -> StdDuration {
-        let now = self.world.now();
+        let now = self.env.now();
         let next = self.db.read(move |view| view.next_org_due(now)).await;
         match next {
             Ok(Some(at)) => StdDuration::try_from(at - now)
@@ -151,7 +151,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         room: usize,
         ending: &watch::Receiver<bool>,
     ) -> Result<Begun, StoreError> {
-        let now = self.world.now();
+        let now = self.env.now();
         let after = *self.due_after();
         let limits = DueLimits {
             partners: PARTNERS_AT_ONCE,
@@ -205,8 +205,8 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let hold = Hold::new(&self.world);
-        let (now, lease) = (self.world.now(), hold.lease);
+        let hold = Hold::new(&self.env);
+        let (now, lease) = (self.env.now(), hold.lease);
         let taken: Vec<Org> = self
             .db
             .write(move |tx| {

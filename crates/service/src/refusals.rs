@@ -16,7 +16,7 @@ use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use tokio::time::Instant;
 
-use crate::{Context, Service, World, audited::refused_event};
+use crate::{Context, Env, Service, audited::rejected_event};
 
 /// For how long after its first refusal an event may be counted on; later ones need another event.
 const COUNTED_AT_MOST: time::Duration = time::Duration::milliseconds(1500);
@@ -88,15 +88,10 @@ struct Pending {
 impl Refusals {
     /// Counts one refusal and names the event that will tell of it; `None` when there is no room for
     /// one more.
-    pub(crate) fn fold(
-        &self,
-        context: &Context,
-        code: ErrorCode,
-        world: &World,
-    ) -> Option<EventId> {
+    pub(crate) fn fold(&self, context: &Context, code: ErrorCode, env: &Env) -> Option<EventId> {
         let mut state = self.lock();
         // Within the lock: nothing is counted in a second that was found to be over.
-        let second = world.now().unix_timestamp();
+        let second = env.now().unix_timestamp();
         let State {
             open, len, counts, ..
         } = &mut *state;
@@ -118,9 +113,9 @@ impl Refusals {
             counts.lost += 1;
             return None;
         }
-        let stamp = world.stamp();
+        let stamp = env.stamp();
         let id = stamp.id;
-        let mut event = refused_event(context, id, code);
+        let mut event = rejected_event(context, id, code);
         event.occurred_at = stamp.at;
         open.push(Folded {
             second,
@@ -160,9 +155,9 @@ impl Refusals {
     }
 
     /// What is to be written: new counts, and the ends of seconds.
-    fn pending(&self, world: &World) -> Vec<Pending> {
+    fn pending(&self, env: &Env) -> Vec<Pending> {
         let state = self.lock();
-        let now = world.now().unix_timestamp();
+        let now = env.now().unix_timestamp();
         let mut pending = Vec::new();
         for (refused, open) in &state.open {
             for folded in open {
@@ -224,10 +219,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When storage can't take them; they are kept for the next time.
     pub async fn record_refusals(&self) -> Result<(), StoreError> {
-        for batch in self.refusals.pending(&self.world).chunks(BATCH) {
-            let (world, writes) = (self.world.clone(), batch.to_vec());
+        for batch in self.refusals.pending(&self.env).chunks(BATCH) {
+            let (env, writes) = (self.env.clone(), batch.to_vec());
             self.db
-                .write(move |tx| writes.iter().try_for_each(|it| it.write(tx, &world)))
+                .write(move |tx| writes.iter().try_for_each(|it| it.write(tx, &env)))
                 .await?;
             self.refusals.recorded(batch);
         }
@@ -243,10 +238,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 }
 
 impl Pending {
-    fn write<T: Transaction>(&self, tx: &mut T, world: &World) -> Result<(), StoreError> {
+    fn write<T: Transaction>(&self, tx: &mut T, env: &Env) -> Result<(), StoreError> {
         let folded = &self.folded;
         let event = &folded.event;
-        if folded.closed || world.now() - event.occurred_at > COUNTED_AT_MOST {
+        if folded.closed || env.now() - event.occurred_at > COUNTED_AT_MOST {
             // Storage has failed for a while. Who follows the log has seen the event as it is, or has
             // seen that it is not there: what is left gets one of its own, which tells the id that the
             // answers have named.
@@ -256,8 +251,8 @@ impl Pending {
                 let mut event = event.clone();
                 event.details.insert("answered_as".to_owned(), named.into());
                 let late = Event {
-                    id: world.id(),
-                    occurred_at: world.now(),
+                    id: env.id(),
+                    occurred_at: env.now(),
                     ..counted(&event, left)
                 };
                 tx.event_insert(&late)?;

@@ -1,8 +1,8 @@
 //! What a server and the command line do to a database before and beside serving.
 
 use audit::{
-    Action, Actor, AuditQueries as _, AuditSight, Details, Event, EventFilter, Outcome, Target,
-    TargetKind,
+    Action, Actor, AuditQueries as _, AuditVisibility, Details, Event, EventFilter, Outcome,
+    Target, TargetKind,
 };
 use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
 use keys::{
@@ -10,7 +10,7 @@ use keys::{
 };
 use stores::{Database, StoreError, Transaction};
 
-use crate::{OrphanedKeys, Orphans, World, peppers};
+use crate::{Env, OrphanedKeys, Orphans, peppers};
 
 /// Why a server can't start on this database.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +63,12 @@ impl SystemUser {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn go_on<D: Database>(db: &D, world: &World) -> Result<(), StoreError> {
+pub async fn go_on<D: Database>(db: &D, env: &Env) -> Result<(), StoreError> {
     let newest = PageRequest::new(1, None);
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     let page = db.read(move |view| view.events(&all, newest)).await?;
     if let Some(event) = page.items.first() {
-        world.go_on_from(event.id.ulid());
+        env.go_on_from(event.id.ulid());
     }
     Ok(())
 }
@@ -80,16 +80,16 @@ pub async fn go_on<D: Database>(db: &D, world: &World) -> Result<(), StoreError>
 /// When the pepper is another one, when keys need one that is not given, or the database fails.
 pub async fn prepare<D: Database>(
     db: &D,
-    world: &World,
+    env: &Env,
     peppers: &Peppers,
     operator_key: Option<&PlainKey>,
     orphans: Orphans,
 ) -> Result<FirstStart, SetupError> {
     let checks: Vec<String> = peppers.check_values().collect();
-    let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), world.now());
-    let fresh = world.key(KeyKind::Admin);
+    let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), env.now());
+    let fresh = env.key(KeyKind::Admin);
     let generated = Prepared {
-        key: admin_key(world, AdminKeyOrigin::Generated, first_name()?),
+        key: admin_key(env, AdminKeyOrigin::Generated, first_name()?),
         digest: peppers.digest(&fresh),
     };
     let operator = match operator_key {
@@ -97,12 +97,12 @@ pub async fn prepare<D: Database>(
         Some(key) => Some(Operator {
             candidates: peppers.candidates(key).collect(),
             new: Prepared {
-                key: admin_key(world, AdminKeyOrigin::Settings, settings_name()?),
+                key: admin_key(env, AdminKeyOrigin::Settings, settings_name()?),
                 digest: peppers.digest(key),
             },
         }),
     };
-    let scribe = Scribe(world.clone(), None);
+    let scribe = Scribe(env.clone(), None);
     let made = db
         .write(move |tx| -> Result<bool, SetupError> {
             check_pepper(tx, &checks)?;
@@ -130,18 +130,18 @@ pub async fn prepare<D: Database>(
 /// database fails.
 pub async fn admin_key_create<D: Database>(
     db: &D,
-    world: &World,
+    env: &Env,
     peppers: &Peppers,
     name: Name,
     by: SystemUser,
 ) -> Result<(AdminKey, PlainKey), SetupError> {
-    let secret = world.key(KeyKind::Admin);
+    let secret = env.key(KeyKind::Admin);
     let prepared = Prepared {
-        key: admin_key(world, AdminKeyOrigin::Generated, name),
+        key: admin_key(env, AdminKeyOrigin::Generated, name),
         digest: peppers.digest(&secret),
     };
     let key = prepared.key.clone();
-    let scribe = Scribe(world.clone(), Some(by));
+    let scribe = Scribe(env.clone(), Some(by));
     let current: Vec<String> = peppers.check_values().take(1).collect();
     db.write(move |tx| -> Result<(), SetupError> {
         check_pepper(tx, &current)?;
@@ -157,11 +157,11 @@ pub async fn admin_key_create<D: Database>(
 /// When the database fails.
 pub async fn admin_key_revoke<D: Database>(
     db: &D,
-    world: &World,
+    env: &Env,
     id: AdminKeyId,
     by: SystemUser,
 ) -> Result<bool, StoreError> {
-    let scribe = Scribe(world.clone(), Some(by));
+    let scribe = Scribe(env.clone(), Some(by));
     db.write(move |tx| scribe.revoke(tx, id)).await
 }
 
@@ -197,12 +197,12 @@ fn settings_name() -> Result<Name, StoreError> {
     Name::new("admin key of the settings").map_err(|_| StoreError::Corrupt { what: "the name" })
 }
 
-fn admin_key(world: &World, origin: AdminKeyOrigin, name: Name) -> AdminKey {
+fn admin_key(env: &Env, origin: AdminKeyOrigin, name: Name) -> AdminKey {
     AdminKey {
-        id: world.id(),
+        id: env.id(),
         name,
         origin,
-        created_at: world.now(),
+        created_at: env.now(),
         revoked_at: None,
     }
 }
@@ -271,7 +271,7 @@ fn end_settings_keys<T: Transaction>(
 }
 
 /// Writes the events of what the program itself does to admin keys, and for whom.
-struct Scribe(World, Option<SystemUser>);
+struct Scribe(Env, Option<SystemUser>);
 
 impl Scribe {
     fn revoke<T: Transaction>(&self, tx: &mut T, id: AdminKeyId) -> Result<bool, StoreError> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ids::OrgId;
-use orgs::{OrgQueries as _, OrgSight, OrgStatus};
+use orgs::{OrgQueries as _, OrgStatus, OrgVisibility};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
@@ -233,7 +233,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .read(move |view| {
                 let mut found = Vec::with_capacity(ids.len());
                 for id in ids {
-                    if let Some(org) = view.org(OrgSight::All, id)? {
+                    if let Some(org) = view.org(OrgVisibility::All, id)? {
                         found.push(OrgWithSteps::new(org, view.org_steps(id)?));
                     }
                 }

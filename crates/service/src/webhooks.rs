@@ -10,7 +10,7 @@ use webhooks::{
     WebhookQueries as _, WebhookSecret, WebhookStore as _,
 };
 
-use crate::{Answer, Caller, Context, Error, Refusal, Rendered, Service, World, audited::Done};
+use crate::{Audited, Caller, Context, Env, Error, Rejection, Rendered, Service, audited::Done};
 
 /// How many messages are given up together with their endpoint.
 const GIVEN_UP_AT_ONCE: usize = 200;
@@ -34,8 +34,8 @@ fn bound(id: EndpointId) -> String {
     format!("webhook secret of {id}")
 }
 
-fn seal(world: &World, peppers: &Peppers, id: EndpointId, secret: &WebhookSecret) -> Vec<u8> {
-    world.seal(peppers, secret.as_bytes(), bound(id).as_bytes())
+fn seal(env: &Env, peppers: &Peppers, id: EndpointId, secret: &WebhookSecret) -> Vec<u8> {
+    env.seal(peppers, secret.as_bytes(), bound(id).as_bytes())
 }
 
 /// The pepper under which a secret of an endpoint was sealed; `None` when it is none of these.
@@ -66,16 +66,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         draft: EndpointDraft,
         render: impl Fn(&Endpoint, &WebhookSecret) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let (id, now): (EndpointId, _) = (self.world.id(), context.call.at);
-        let secret = self.world.webhook_secret();
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let (id, now): (EndpointId, _) = (self.env.id(), context.call.at);
+        let secret = self.env.webhook_secret();
         let secrets = SealedSecrets {
-            current: seal(&self.world, &self.settings.peppers, id, &secret),
+            current: seal(&self.env, &self.settings.peppers, id, &secret),
             old: None,
             older: Vec::new(),
         };
         let render = move |endpoint: &Endpoint| render(endpoint, &secret);
-        self.change_once(context, None, render, move |tx, caller| {
+        self.idempotent_write(context, None, render, move |tx, caller| {
             let partner = partner(caller)?;
             // The partner's row is held from here on, so that two calls can't pass together.
             tx.partner_for_update(partner)?.ok_or(Error::NotFound)?;
@@ -115,9 +115,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         page: PageRequest,
-    ) -> Result<Answer<Page<Endpoint>>, Refusal> {
+    ) -> Result<Audited<Page<Endpoint>>, Rejection> {
         let partner = partner(&context.caller);
-        self.look_list(context, move |view| {
+        self.audited_list(context, move |view| {
             Ok(Done::new(200, view.endpoints(partner?, page)?))
         })
         .await
@@ -131,9 +131,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: EndpointId,
-    ) -> Result<Answer<Endpoint>, Refusal> {
+    ) -> Result<Audited<Endpoint>, Rejection> {
         let partner = partner(&context.caller);
-        self.look(context, move |view| {
+        self.audited_read(context, move |view| {
             let endpoint = view.endpoint(partner?, id)?;
             Ok(Done::new(200, endpoint.ok_or(Error::NotFound)?))
         })
@@ -148,9 +148,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: EndpointId,
-    ) -> Result<Answer<()>, Refusal> {
+    ) -> Result<Audited<()>, Rejection> {
         let now = context.call.at;
-        self.change(context, move |tx, caller| {
+        self.audited_write(context, move |tx, caller| {
             if !tx.endpoint_delete(partner(caller)?, id, now)? {
                 return Err(Error::NotFound);
             }
@@ -172,12 +172,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: EndpointId,
         render: impl Fn(&Endpoint, &WebhookSecret) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let now = context.call.at;
-        let secret = self.world.webhook_secret();
-        let sealed = seal(&self.world, &self.settings.peppers, id, &secret);
+        let secret = self.env.webhook_secret();
+        let sealed = seal(&self.env, &self.settings.peppers, id, &secret);
         let render = move |endpoint: &Endpoint| render(endpoint, &secret);
-        self.change_once(context, None, render, move |tx, caller| {
+        self.idempotent_write(context, None, render, move |tx, caller| {
             let (mut endpoint, before) = tx
                 .endpoint_for_update(partner(caller)?, id)?
                 .ok_or(Error::NotFound)?;
@@ -198,10 +198,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: EndpointId,
         render: impl Fn(&Delivery) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let (now, outbox) = (context.call.at, self.outbox.clone());
         let answer = self
-            .change_once(context, None, render, move |tx, caller| {
+            .idempotent_write(context, None, render, move |tx, caller| {
                 let (endpoint, _) = tx
                     .endpoint_for_update(partner(caller)?, id)?
                     .ok_or(Error::NotFound)?;
@@ -224,9 +224,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: EndpointId,
         page: PageRequest,
-    ) -> Result<Answer<Page<Delivery>>, Refusal> {
+    ) -> Result<Audited<Page<Delivery>>, Rejection> {
         let partner = partner(&context.caller);
-        self.look_list(context, move |view| {
+        self.audited_list(context, move |view| {
             let partner = partner?;
             view.endpoint(partner, id)?.ok_or(Error::NotFound)?;
             Ok(Done::new(200, view.deliveries((partner, id), page)?))
@@ -244,10 +244,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: EndpointId,
         delivery: DeliveryId,
         render: impl Fn(&Delivery) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
+    ) -> Result<Audited<Rendered>, Rejection> {
         let now = context.call.at;
         let answer = self
-            .change_once(context, None, render, move |tx, caller| {
+            .idempotent_write(context, None, render, move |tx, caller| {
                 let partner = partner(caller)?;
                 // The endpoint's row is held, so that no worker writes beside this.
                 tx.endpoint_for_update(partner, id)?

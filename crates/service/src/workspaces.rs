@@ -7,28 +7,28 @@ use ratelimit::Limiter;
 use stores::Database;
 
 use crate::{
-    Answer, Context, Error, OrgConflict, Refusal, Rendered, Service,
+    Audited, Context, Error, OrgConflict, Rejection, Rendered, Service,
     audited::Done,
     authorize::permit_org_plan,
-    orgs::{reading_sight, sight},
+    orgs::{reading_visibility, visibility},
 };
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Creates a workspace in an org that is ready.
     ///
     /// # Errors
-    /// When the org is not in sight, of a plan that the key is not held to, or not ready, or has a workspace of this slug.
+    /// When the org is not in visibility, of a plan that the key is not held to, or not ready, or has a workspace of this slug.
     pub async fn workspace_create(
         &self,
         context: &Context,
         org_id: OrgId,
         draft: WorkspaceDraft,
         render: impl Fn(&Workspace) -> Rendered + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let id = self.world.id();
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let id = self.env.id();
         let slug = match draft.slug_for(id) {
             Ok(slug) => slug,
-            Err(error) => return Err(self.refuse(context, Error::at("/slug", error)).await),
+            Err(error) => return Err(self.reject(context, Error::at("/slug", error)).await),
         };
         let created_at = context.call.at;
         let workspace = Workspace {
@@ -38,10 +38,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             slug,
             created_at,
         };
-        self.change_once(context, None, render, move |tx, caller| {
+        self.idempotent_write(context, None, render, move |tx, caller| {
             // The org's row is held, so that it can't be deleted beside this.
             let org = tx
-                .org_for_update(sight(caller), org_id)?
+                .org_for_update(visibility(caller), org_id)?
                 .ok_or(Error::NotFound)?;
             permit_org_plan(caller, &org.plan)?;
             if org.status != OrgStatus::Ready {
@@ -61,16 +61,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Lists the workspaces of an org.
     ///
     /// # Errors
-    /// When the org is not in sight.
+    /// When the org is not in visibility.
     pub async fn workspace_list(
         &self,
         context: &Context,
         org_id: OrgId,
         page: PageRequest,
-    ) -> Result<Answer<Page<Workspace>>, Refusal> {
-        let sight = reading_sight(&context.caller);
-        self.look_list(context, move |view| {
-            view.org(sight, org_id)?.ok_or(Error::NotFound)?;
+    ) -> Result<Audited<Page<Workspace>>, Rejection> {
+        let visibility = reading_visibility(&context.caller);
+        self.audited_list(context, move |view| {
+            view.org(visibility, org_id)?.ok_or(Error::NotFound)?;
             Ok(Done::new(200, view.workspaces(org_id, page)?))
         })
         .await

@@ -17,7 +17,7 @@ pub(crate) use self::locks::{
 use crate::{
     connection::AnyConnection,
     events::EventRow,
-    replies::ReplyRow,
+    idempotency::ReplyRow,
     schema::{audit_events, meta, replies, workspaces},
     workspaces::WorkspaceRow,
 };

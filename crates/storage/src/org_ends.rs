@@ -2,31 +2,31 @@
 
 use diesel::{expression::SqlLiteral, prelude::*, sql_types::Text};
 use ids::OrgId;
-use orgs::{Doomed, Org, OrgSight, OrgStatus};
+use orgs::{DeletionSelector, Org, OrgStatus, OrgVisibility};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
     dialect,
-    orgs::{OrgRow, Query, in_sight, is_live, labelled},
+    orgs::{OrgRow, Query, is_live, labelled, visible},
     schema::orgs as table,
     session::{Session, Writing},
     steps, values,
 };
 
 /// The orgs that are to go, of those that are not going or gone.
-fn doomed(which: &Doomed) -> Query<'_> {
+fn doomed(which: &DeletionSelector) -> Query<'_> {
     let staying = OrgStatus::STAYING.map(OrgStatus::as_str);
     let query = match which {
-        Doomed::Labelled(sight, labels) => {
-            let live = in_sight(*sight).filter(is_live());
+        DeletionSelector::Labelled(visibility, labels) => {
+            let live = visible(*visibility).filter(is_live());
             labelled(live, labels, true).order(table::id.desc())
         }
-        Doomed::Expired(now) => {
-            let live = in_sight(OrgSight::All).filter(is_live());
+        DeletionSelector::Expired(now) => {
+            let live = visible(OrgVisibility::All).filter(is_live());
             live.filter(table::expires_at.le(values::micros(*now)))
         }
-        Doomed::MadeBy(key) => in_sight(OrgSight::All)
+        DeletionSelector::MadeBy(key) => visible(OrgVisibility::All)
             .filter(table::created_by_key_id.eq(key.to_string()))
             .filter(is_live()),
     };
@@ -35,7 +35,7 @@ fn doomed(which: &Doomed) -> Query<'_> {
 
 pub(crate) fn list<M>(
     session: &mut Session<M>,
-    which: &Doomed,
+    which: &DeletionSelector,
     limit: usize,
 ) -> Result<Vec<Org>, StoreError> {
     let rows: Vec<OrgRow> = session.run(|connection| {
@@ -49,7 +49,7 @@ pub(crate) fn list<M>(
 
 pub(crate) fn lock(
     session: &mut Session<Writing>,
-    which: &Doomed,
+    which: &DeletionSelector,
     limit: usize,
 ) -> Result<Vec<Org>, StoreError> {
     let mut ids: Vec<String> = session.run(|connection| {
@@ -71,7 +71,7 @@ pub(crate) fn lock(
     rows.into_iter().map(Org::try_from).collect()
 }
 
-pub(crate) fn send_off(
+pub(crate) fn begin_deprovision(
     session: &mut Session<Writing>,
     ids: &[OrgId],
     at: OffsetDateTime,

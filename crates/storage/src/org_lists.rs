@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::{OrgId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
-use orgs::{Org, OrgFilter, OrgSight, OrgStatus};
+use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
 use stores::StoreError;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     values,
 };
 
-/// A page of orgs. Where a filter picks few, they are found by its index; otherwise the orgs in sight are
+/// A page of orgs. Where a filter picks few, they are found by its index; otherwise the orgs in visibility are
 /// walked, newest first.
 pub(crate) fn list<M>(
     session: &mut Session<M>,
@@ -41,10 +41,10 @@ fn candidates<M>(
     filter: &OrgFilter,
     most: usize,
 ) -> Result<Option<Vec<String>>, StoreError> {
-    let partner = match filter.sight {
-        OrgSight::One(_, id) => return Ok(Some(vec![id.to_string()])),
-        OrgSight::All => None,
-        OrgSight::Partner(partner) | OrgSight::MadeBy(partner, _) => Some(partner),
+    let partner = match filter.visibility {
+        OrgVisibility::One(_, id) => return Ok(Some(vec![id.to_string()])),
+        OrgVisibility::All => None,
+        OrgVisibility::Partner(partner) | OrgVisibility::MadeBy(partner, _) => Some(partner),
     };
     let limit = values::row_count(most.saturating_add(1));
     let mut ids = match (&filter.slug, &filter.external_id, filter.labels.first()) {
@@ -140,11 +140,11 @@ fn next<M>(
         .limit(limit)
         .select(OrgRow::as_select())
         .into_boxed::<AnyBackend>();
-    let partner = match filter.sight {
-        OrgSight::All => None,
-        OrgSight::Partner(partner) | OrgSight::MadeBy(partner, _) | OrgSight::One(partner, _) => {
-            Some(partner)
-        }
+    let partner = match filter.visibility {
+        OrgVisibility::All => None,
+        OrgVisibility::Partner(partner)
+        | OrgVisibility::MadeBy(partner, _)
+        | OrgVisibility::One(partner, _) => Some(partner),
     };
     if let Some(partner) = partner {
         query = query.filter(table::partner_id.eq(partner.to_string()));

@@ -2,9 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter, OrgProgress,
-    OrgQueries, OrgSight, OrgStore, OrgWork, Slug, SlugClaim, Standing, Step, Subscription,
-    Workspace,
+    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter,
+    OrgProgress, OrgQueries, OrgStore, OrgVisibility, OrgWork, Slug, SlugClaim, Standing, Step,
+    Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -18,8 +18,8 @@ use crate::{
 impl<M> OrgQueries for Session<M> {
     type Error = StoreError;
 
-    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
-        rows::by_id(self, sight, id)
+    fn org(&mut self, visibility: OrgVisibility, id: OrgId) -> Result<Option<Org>, StoreError> {
+        rows::by_id(self, visibility, id)
     }
 
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
@@ -34,7 +34,11 @@ impl<M> OrgQueries for Session<M> {
         rows::live_counts_of_keys(self, keys)
     }
 
-    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
+    fn doomed_orgs(
+        &mut self,
+        which: &DeletionSelector,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
         org_ends::list(self, which, limit)
     }
 
@@ -109,8 +113,12 @@ impl OrgStore for Session<Writing> {
         rows::insert(self, orgs)
     }
 
-    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
-        rows::lock(self, sight, id)
+    fn org_for_update(
+        &mut self,
+        visibility: OrgVisibility,
+        id: OrgId,
+    ) -> Result<Option<Org>, StoreError> {
+        rows::lock(self, visibility, id)
     }
 
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), StoreError> {
@@ -119,14 +127,14 @@ impl OrgStore for Session<Writing> {
 
     fn doomed_orgs_for_update(
         &mut self,
-        which: &Doomed,
+        which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, StoreError> {
         org_ends::lock(self, which, limit)
     }
 
     fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), StoreError> {
-        org_ends::send_off(self, ids, at)
+        org_ends::begin_deprovision(self, ids, at)
     }
 
     fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {

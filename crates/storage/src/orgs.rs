@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::{expression::SqlLiteral, prelude::*, sql_types::Bool};
 use ids::{KeyId, OrgId, PartnerId};
-use orgs::{Failure, NewOrg, Org, OrgSight, OrgStatus, Slug};
+use orgs::{Failure, NewOrg, Org, OrgStatus, OrgVisibility, Slug};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -114,25 +114,25 @@ pub(crate) fn is_deleted() -> SqlLiteral<Bool> {
 /// Orgs that are asked for.
 pub(crate) type Query<'a> = table::BoxedQuery<'a, AnyBackend>;
 
-/// The orgs in sight, and no others.
-pub(crate) fn in_sight<'a>(sight: OrgSight) -> Query<'a> {
+/// The orgs in visibility, and no others.
+pub(crate) fn visible<'a>(visibility: OrgVisibility) -> Query<'a> {
     let query = table::table.into_boxed::<AnyBackend>();
     let of = |query: Query<'a>, partner: PartnerId| {
         query.filter(table::partner_id.eq(partner.to_string()))
     };
-    match sight {
-        OrgSight::All => query,
-        OrgSight::Partner(partner) => of(query, partner),
-        OrgSight::MadeBy(partner, key) => {
+    match visibility {
+        OrgVisibility::All => query,
+        OrgVisibility::Partner(partner) => of(query, partner),
+        OrgVisibility::MadeBy(partner, key) => {
             of(query, partner).filter(table::created_by_key_id.eq(key.to_string()))
         }
-        OrgSight::One(partner, id) => of(query, partner).filter(table::id.eq(id.to_string())),
+        OrgVisibility::One(partner, id) => of(query, partner).filter(table::id.eq(id.to_string())),
     }
 }
 
 pub(crate) fn by_id<M>(
     session: &mut Session<M>,
-    sight: OrgSight,
+    visibility: OrgVisibility,
     id: OrgId,
 ) -> Result<Option<Org>, StoreError> {
     session
@@ -144,7 +144,7 @@ pub(crate) fn by_id<M>(
         })?
         .map(Org::try_from)
         .transpose()
-        .map(|org| org.filter(|org| sight.includes(org)))
+        .map(|org| org.filter(|org| visibility.includes(org)))
 }
 
 /// Those that have all of the labels, of live orgs or of deleted ones.
@@ -244,11 +244,11 @@ pub(crate) fn insert(session: &mut Session<Writing>, orgs: &[NewOrg]) -> Result<
 
 pub(crate) fn lock(
     session: &mut Session<Writing>,
-    sight: OrgSight,
+    visibility: OrgVisibility,
     id: OrgId,
 ) -> Result<Option<Org>, StoreError> {
     session.run(|connection| dialect::lock_org(connection, &id.to_string()))?;
-    by_id(session, sight, id)
+    by_id(session, visibility, id)
 }
 
 pub(crate) fn update(

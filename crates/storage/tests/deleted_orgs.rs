@@ -12,7 +12,10 @@ use diesel::{
 };
 use ids::{Name, PageRequest};
 use keys::{KeyStore as _, PartnerKey};
-use orgs::{Doomed, NewOrg, Org, OrgFilter, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _};
+use orgs::{
+    DeletionSelector, NewOrg, Org, OrgFilter, OrgQueries as _, OrgStatus, OrgStore as _,
+    OrgVisibility,
+};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
 use testkit::build::{Build, labels, name};
@@ -116,7 +119,7 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
         assert_eq!(tx.live_org_counts(&[org.partner_id])?, [1]);
         assert_eq!(tx.live_org_counts_of_keys(&[key.id])?, [1]);
         let all = OrgFilter {
-            sight: OrgSight::Partner(org.partner_id),
+            visibility: OrgVisibility::Partner(org.partner_id),
             status: None,
             slug: None,
             external_id: None,
@@ -126,11 +129,11 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
         let filters = [
             all.clone(),
             OrgFilter {
-                sight: OrgSight::All,
+                visibility: OrgVisibility::All,
                 ..all.clone()
             },
             OrgFilter {
-                sight: OrgSight::MadeBy(org.partner_id, key.id),
+                visibility: OrgVisibility::MadeBy(org.partner_id, key.id),
                 ..all.clone()
             },
             OrgFilter {
@@ -154,13 +157,13 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
             assert_eq!(tx.orgs(filter, page)?.items.len(), 1, "{filter:?}");
         }
         for which in [
-            Doomed::Labelled(OrgSight::Partner(org.partner_id), run),
-            Doomed::MadeBy(key.id),
+            DeletionSelector::Labelled(OrgVisibility::Partner(org.partner_id), run),
+            DeletionSelector::MadeBy(key.id),
         ] {
             assert_eq!(tx.doomed_orgs(&which, 200)?.len(), 1, "{which:?}");
         }
         assert!(
-            tx.doomed_orgs(&Doomed::Expired(org.created_at), 200)?
+            tx.doomed_orgs(&DeletionSelector::Expired(org.created_at), 200)?
                 .is_empty()
         );
         tx.orgs_to_announce(now, org.created_at, 100)?;

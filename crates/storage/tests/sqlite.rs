@@ -151,7 +151,7 @@ async fn what_is_written_survives_a_reopen() {
     let (told, events) = fresh
         .open()
         .read(move |view| {
-            let filter = audit::EventFilter::all(audit::AuditSight::All);
+            let filter = audit::EventFilter::all(audit::AuditVisibility::All);
             let page = PageRequest::new(10, None);
             Ok::<_, StoreError>((view.partner(id)?, view.events(&filter, page)?))
         })

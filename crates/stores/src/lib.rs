@@ -13,11 +13,11 @@ use time::OffsetDateTime;
 use webhooks::{WebhookQueries, WebhookStore};
 
 mod error;
-mod replies;
+mod idempotency;
 mod requester;
 
 pub use error::StoreError;
-pub use replies::{KeptReply, ReplyId, ReplyStore};
+pub use idempotency::{IdempotencyId, IdempotencyStore, StoredResponse};
 pub use requester::Requester;
 
 /// All questions that can be asked of a database.
@@ -39,7 +39,7 @@ impl<T> Queries for T where
 
 /// All changes that can be made in one transaction, and all questions.
 pub trait Transaction:
-    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + ReplyStore
+    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + IdempotencyStore
 {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.

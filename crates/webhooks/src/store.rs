@@ -197,7 +197,7 @@ pub trait WebhookStore: WebhookQueries {
         secrets: &SealedSecrets,
     ) -> Result<(), Self::Error>;
 
-    /// Takes an endpoint out of sight, and its secrets away; `false` when there is none.
+    /// Takes an endpoint out of visibility, and its secrets away; `false` when there is none.
     fn endpoint_delete(
         &mut self,
         partner: PartnerId,

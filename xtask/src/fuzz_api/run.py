@@ -31,7 +31,7 @@ FEW = 5
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Left out, and why: a deleted org can still be read (contract), and two callers of one partner see
-# the same things; sight between partners has tests of its own.
+# the same things; visibility between partners has tests of its own.
 EXCLUDED = "use_after_free,object_level_authorization"
 
 # Makes orgs as `local` does, and fails where a failed org is wanted.

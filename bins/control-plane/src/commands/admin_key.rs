@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use ids::{AdminKeyId, Name};
 use keys::KeyQueries as _;
-use service::World;
+use service::Env;
 use storage::SqlDatabase;
 use stores::Database as _;
 use time::format_description::well_known::Rfc3339;
@@ -35,21 +35,21 @@ pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> 
         // A key may come before the first start. A database that is older is left to `migrate`.
         storage::migrate_if_empty(&settings.database_url)?;
     }
-    on_database(settings, async |db, world| match command {
-        AdminKeyCommand::Create { name } => create(settings, (db, world), name).await,
+    on_database(settings, async |db, env| match command {
+        AdminKeyCommand::Create { name } => create(settings, (db, env), name).await,
         AdminKeyCommand::List => list(db).await,
-        AdminKeyCommand::Revoke { id } => revoke((db, world), &id).await,
+        AdminKeyCommand::Revoke { id } => revoke((db, env), &id).await,
     })
 }
 
 async fn create(
     settings: &Settings,
-    (db, world): (&SqlDatabase, &World),
+    (db, env): (&SqlDatabase, &Env),
     name: String,
 ) -> anyhow::Result<()> {
     let name = Name::new(name).context("--name")?;
     let (_, (key, secret)) = with_peppers(db, settings, async |peppers| {
-        service::admin_key_create(db, world, peppers, name.clone(), system_user()).await
+        service::admin_key_create(db, env, peppers, name.clone(), system_user()).await
     })
     .await
     .context("start the server first, or give the same settings as it has")?;
@@ -79,9 +79,9 @@ async fn list(db: &SqlDatabase) -> anyhow::Result<()> {
     print(&text)
 }
 
-async fn revoke((db, world): (&SqlDatabase, &World), id: &str) -> anyhow::Result<()> {
+async fn revoke((db, env): (&SqlDatabase, &Env), id: &str) -> anyhow::Result<()> {
     let id: AdminKeyId = id.parse()?;
-    if service::admin_key_revoke(db, world, id, system_user()).await? {
+    if service::admin_key_revoke(db, env, id, system_user()).await? {
         return print(&format!("{id} is revoked\n"));
     }
     match db.read(move |view| view.admin_key(id)).await? {

@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::ensure;
 use api::EventView;
-use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
+use audit::{AuditQueries as _, AuditVisibility, Event, EventFilter};
 use clap::Subcommand;
 use ids::{EventId, PageRequest, TypedId as _, Ulid};
 use indicatif::{ProgressBar, ProgressStyle};
-use service::{Pruning, World};
+use service::{Env, Pruning};
 use storage::SqlDatabase;
 use stores::Database as _;
 use time::{Date, OffsetDateTime, macros::format_description};
@@ -46,15 +46,15 @@ pub enum AuditCommand {
 
 /// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    on_database(settings, async |db, world| match command {
-        AuditCommand::Prune { before } => prune(db, world, before).await,
+    on_database(settings, async |db, env| match command {
+        AuditCommand::Prune { before } => prune(db, env, before).await,
         AuditCommand::Export {
             since,
             until,
             after,
         } => {
-            let until = end(world, until).await;
-            export(db, world, (since, until), after).await
+            let until = end(env, until).await;
+            export(db, env, (since, until), after).await
         }
     })
 }
@@ -69,8 +69,8 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
 
 /// Where an export ends: where the log stands still. An end that is nearly there is waited for, so that
 /// the next export can begin with it.
-async fn end(world: &World, until: Option<OffsetDateTime>) -> OffsetDateTime {
-    let now = world.now();
+async fn end(env: &Env, until: Option<OffsetDateTime>) -> OffsetDateTime {
+    let now = env.now();
     match until {
         None => now - audit::LAG,
         Some(until) if until > now => {
@@ -89,15 +89,15 @@ async fn end(world: &World, until: Option<OffsetDateTime>) -> OffsetDateTime {
     }
 }
 
-async fn prune(db: &SqlDatabase, world: &World, before: OffsetDateTime) -> anyhow::Result<()> {
+async fn prune(db: &SqlDatabase, env: &Env, before: OffsetDateTime) -> anyhow::Result<()> {
     ensure!(
-        before <= world.now(),
+        before <= env.now(),
         "--before: what is still to happen can't be pruned"
     );
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     let oldest = page(db, &all, None, 1).await?;
     let way = Way::new(oldest.first(), before);
-    let mut pruning = Pruning::new(world, before, Some(system_user()));
+    let mut pruning = Pruning::new(env, before, Some(system_user()));
     loop {
         let began = Instant::now();
         let more = pruning.part(db).await?;
@@ -114,15 +114,15 @@ async fn prune(db: &SqlDatabase, world: &World, before: OffsetDateTime) -> anyho
 
 async fn export(
     db: &SqlDatabase,
-    world: &World,
+    env: &Env,
     (since, until): (Option<OffsetDateTime>, OffsetDateTime),
     after: Option<EventId>,
 ) -> anyhow::Result<()> {
     let filter = EventFilter {
         since,
         until: Some(until),
-        open_before: Some(world.now() - service::OPEN_AT_MOST),
-        ..EventFilter::all(AuditSight::All)
+        open_before: Some(env.now() - service::OPEN_AT_MOST),
+        ..EventFilter::all(AuditVisibility::All)
     };
     let mut output = BufWriter::new(stdout().lock());
     let mut way: Option<Way> = None;

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use service::{Orphans, SystemUser, World};
+use service::{Env, Orphans, SystemUser};
 use storage::SqlDatabase;
 use time::OffsetDateTime;
 
@@ -147,7 +147,7 @@ fn migrate(settings: &Settings) -> anyhow::Result<()> {
 /// Does a command's work on the database, also beside a server.
 fn on_database<T>(
     settings: &Settings,
-    work: impl AsyncFnOnce(&SqlDatabase, &World) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&SqlDatabase, &Env) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
@@ -156,10 +156,10 @@ fn on_database<T>(
             connections: settings.database_pool,
             ..storage::Options::default()
         };
-        let world = world();
-        let db = SqlDatabase::open_stamping(&settings.database_url, options, world.stamper())?;
-        service::go_on(&db, &world).await?;
-        work(&db, &world).await
+        let env = env();
+        let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
+        service::go_on(&db, &env).await?;
+        work(&db, &env).await
     });
     // A thread that waits for a silent server is not waited for.
     runtime.shutdown_background();
@@ -193,6 +193,6 @@ fn system_user() -> SystemUser {
 }
 
 /// The real clock and the system's random source.
-fn world() -> World {
-    World::new(OffsetDateTime::now_utc, UnwrapErr(getrandom::SysRng))
+fn env() -> Env {
+    Env::new(OffsetDateTime::now_utc, UnwrapErr(getrandom::SysRng))
 }

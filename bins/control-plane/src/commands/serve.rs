@@ -15,7 +15,7 @@ use storage::SqlDatabase;
 use stores::Database as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{first_key, prepare::with_peppers, world};
+use super::{env, first_key, prepare::with_peppers};
 use crate::{
     background::Background,
     handlers::reference::Published,
@@ -72,11 +72,11 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
         connect_now: true,
         ..storage::Options::default()
     };
-    let world = world();
-    let db = SqlDatabase::open_stamping(&settings.database_url, options, world.stamper())?;
+    let env = env();
+    let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
-        service::go_on(&db, &world).await?;
-        service::prepare(&db, &world, peppers, settings.admin_key.as_ref(), orphans).await
+        service::go_on(&db, &env).await?;
+        service::prepare(&db, &env, peppers, settings.admin_key.as_ref(), orphans).await
     })
     .await?;
     warn_without_admin(&db).await?;
@@ -99,7 +99,7 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
             login_url: settings.login_url.clone(),
             webhook_reach: settings.webhook_reach,
         },
-        world,
+        env,
     );
     let app = Arc::new(App {
         service,

@@ -6,10 +6,10 @@ use super::{json, page};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let sight = http.service().audit_sight(&http.context);
+    let visibility = http.service().audit_visibility(&http.context);
     let mut query = http.query()?;
-    let filter = event_filter(&mut query, sight)?;
-    let params = ListParams::finish(query, &format!("events in {sight:?}"))?;
+    let filter = event_filter(&mut query, visibility)?;
+    let params = ListParams::finish(query, &format!("events in {visibility:?}"))?;
     let answer = http
         .service()
         .audit_list(&http.context, filter, params.page)

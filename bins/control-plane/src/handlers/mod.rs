@@ -16,12 +16,12 @@ pub mod workspaces;
 use api::{ListParams, ListView, list_view};
 use ids::Page;
 use serde::Serialize;
-use service::{Answer, Rendered};
+use service::{Audited, Rendered};
 
 use crate::http::{Failure, Reply};
 
 /// An answer with a JSON body.
-fn json<T, V: Serialize>(answer: Answer<T>, view: impl FnOnce(T) -> V) -> Result<Reply, Failure> {
+fn json<T, V: Serialize>(answer: Audited<T>, view: impl FnOnce(T) -> V) -> Result<Reply, Failure> {
     Reply::json(answer, view).map_err(Failure::from)
 }
 
@@ -33,7 +33,7 @@ fn rendered(view: &impl Serialize) -> Rendered {
 
 /// An answer with one page of a list.
 fn page<T, V: Serialize>(
-    answer: Answer<Page<T>>,
+    answer: Audited<Page<T>>,
     params: &ListParams,
     view: impl FnMut(T) -> V,
 ) -> Result<Reply, Failure> {

@@ -8,7 +8,7 @@ use api::{
 };
 use ids::OrgId;
 use orgs::Org;
-use service::{Answer, OrgWithSteps, Refusal, Rendered};
+use service::{Audited, OrgWithSteps, Rejection, Rendered};
 
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, PREFERENCE_APPLIED, Reply, retry_after};
@@ -31,10 +31,10 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let sight = http.service().org_list_sight(&http.context);
+    let visibility = http.service().org_list_visibility(&http.context);
     let mut query = http.query()?;
-    let filter = org_filter(&mut query, sight)?;
-    let params = ListParams::finish(query, &format!("orgs in {sight:?}"))?;
+    let filter = org_filter(&mut query, visibility)?;
+    let params = ListParams::finish(query, &format!("orgs in {visibility:?}"))?;
     let answer = http
         .service()
         .org_list(&http.context, filter, params.page)
@@ -91,7 +91,7 @@ async fn awaited_status(
     http: &Http,
     id: OrgId,
     wait: Duration,
-) -> Result<(Answer<Arc<OrgWithSteps>>, bool), Refusal> {
+) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
     let (service, context) = (http.service(), &http.context);
     tokio::select! {
         answer = service.org_status_awaited(context, id, wait) => answer,
@@ -159,6 +159,6 @@ fn org_view(http: &Http) -> impl Fn(&Org) -> Rendered + Send + use<> {
     move |org| rendered(&OrgView::new(org.clone(), &login_url))
 }
 
-fn org(http: &Http, answer: Answer<Org>) -> Result<Reply, Failure> {
+fn org(http: &Http, answer: Audited<Org>) -> Result<Reply, Failure> {
     json(answer, |org| OrgView::new(org, http.login_url()))
 }

@@ -16,7 +16,9 @@ use actix_web::{
 use api::{BodyError, ErrorCode, Query};
 use ids::{KeyId, OrgId, RequestId, TypedId};
 use ratelimit::Decision;
-use service::{Call, Context, Error, LimitName, Once, Operation, Presented, operations};
+use service::{
+    Context, Credentials, Error, IdempotencyKey, LimitName, Operation, RequestInfo, operations,
+};
 
 use super::{
     App, ControlPlane, Failure, Reply,
@@ -144,7 +146,7 @@ where
                     let context = Arc::clone(&http.context);
                     match Box::pin(handler(http)).await {
                         Ok(reply) => reply.respond(&context),
-                        Err(failure) => Box::pin(refuse(&app, &context, failure)).await,
+                        Err(failure) => Box::pin(reject(&app, &context, failure)).await,
                     }
                 }
                 Err(response) => response,
@@ -211,10 +213,10 @@ pub fn outside(allowed: Vec<&'static str>) -> Endpoint {
 }
 
 /// What is known of a request before anything is done about it.
-fn call(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> Call {
+fn call(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> RequestInfo {
     let (app, headers, place) = (&arrival.app, &arrival.headers, &arrival.place);
-    Call {
-        at: app.service.world().now(),
+    RequestInfo {
+        at: app.service.env().now(),
         request_id,
         method: method_name(&arrival.method),
         route: route(place),
@@ -262,7 +264,7 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     let revokes = (call.operation == operations::KEY_REVOKE && is_plain)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
-    let admitted = Box::pin(app.service.admit(call, Presented { key, revokes }));
+    let admitted = Box::pin(app.service.authenticate(call, Credentials { key, revokes }));
     let mut context = match admitted.await {
         Ok(context) => context,
         Err(refusal) => {
@@ -280,12 +282,12 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     if !matches!(body, Body::Whole(_))
         && let Err(refusal) = app.service.count_late(&mut context).await
     {
-        return Err(Box::pin(refuse(&app, &context, refusal.into())).await);
+        return Err(Box::pin(reject(&app, &context, refusal.into())).await);
     }
     let request = (&method, &uri, &headers);
     let body = match Box::pin(take_in(&app, request, &mut context, body)).await {
         Ok(body) => body,
-        Err(failure) => return Err(Box::pin(refuse(&app, &context, failure)).await),
+        Err(failure) => return Err(Box::pin(reject(&app, &context, failure)).await),
     };
     Ok(Http {
         context: Arc::new(context),
@@ -311,7 +313,7 @@ async fn take_in(
     }
     app.service.authorize(context).await?;
     let whole = acceptable(method, headers, body)?;
-    context.once = once(method, uri, headers, &whole)?;
+    context.idempotency_key = once(method, uri, headers, &whole)?;
     Ok(whole)
 }
 
@@ -321,14 +323,14 @@ fn once(
     uri: &Uri,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Option<Once>, Failure> {
+) -> Result<Option<IdempotencyKey>, Failure> {
     if method != Method::POST {
         return Ok(None);
     }
     let key = idempotency(headers).map_err(|error| {
         Failure::from(Complaint::new(ErrorCode::InvalidRequest, error.to_string()))
     })?;
-    Ok(key.map(|key| Once::new(method.as_str(), uri.path(), &key, body)))
+    Ok(key.map(|key| IdempotencyKey::new(method.as_str(), uri.path(), &key, body)))
 }
 
 fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
@@ -351,7 +353,7 @@ fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes,
     }
 }
 
-async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse {
+async fn reject(app: &App, context: &Context, failure: Failure) -> HttpResponse {
     let respond = |complaint: Complaint, event, limits: &[(LimitName, Decision)]| {
         complaint.respond(&app.public_url, &context.call.request_id, event, limits)
     };
@@ -364,7 +366,7 @@ async fn refuse(app: &App, context: &Context, failure: Failure) -> HttpResponse 
                 &refusal.limits,
             )
         }
-        Failure::Form(complaint) => match app.service.refuse_as(context, complaint.code).await {
+        Failure::Form(complaint) => match app.service.reject_as(context, complaint.code).await {
             Ok(event) => respond(*complaint, Some(event), &context.limits),
             Err(fault) => respond(
                 Complaint::of_error(&Error::Store(fault)),
@@ -386,5 +388,5 @@ fn count_refusal(app: &App, error: &Error) {
 
 /// The id of a request, the client's own or ours.
 fn id_of_request(headers: &HeaderMap, app: &App) -> Arc<str> {
-    request_id(headers).unwrap_or_else(|| app.service.world().id::<RequestId>().text().into())
+    request_id(headers).unwrap_or_else(|| app.service.env().id::<RequestId>().text().into())
 }

@@ -17,7 +17,7 @@ use super::{
     problem::{Complaint, PROBLEM_JSON},
 };
 
-/// A refusal that says the same each time but for the request's id, written once: there is no limit on
+/// A refusal that says the same each time but for the request's id, written idempotency_key: there is no limit on
 /// how often a stranger may send such a request.
 pub struct PreparedRefusal {
     status: StatusCode,

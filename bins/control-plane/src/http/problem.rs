@@ -14,7 +14,7 @@ use api::{BodyError, ErrorCode, FieldError, Problem, QueryError};
 use ids::{EventId, TypedId as _};
 use ratelimit::Decision;
 use scopes::Scope;
-use service::{Error, LimitName, Refusal};
+use service::{Error, LimitName, Rejection};
 
 use super::{
     credentials::NoCredential,
@@ -31,13 +31,13 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Failure {
     /// A use case refused it; that is on record, or can't be.
-    Refused(Box<Refusal>),
+    Refused(Box<Rejection>),
     /// Its form is wrong; that is still to be recorded where the caller is known.
     Form(Box<Complaint>),
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Failure {
+    fn from(refusal: Rejection) -> Self {
         Self::Refused(Box::new(refusal))
     }
 }

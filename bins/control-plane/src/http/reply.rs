@@ -10,7 +10,7 @@ use actix_web::{
 };
 use ids::{EventId, TypedId as _};
 use serde::Serialize;
-use service::{Answer, Context, Rendered};
+use service::{Audited, Context, Rendered};
 
 use super::headers::{AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, set, set_limits};
 
@@ -29,10 +29,10 @@ impl Reply {
     /// # Errors
     /// When the body can't be written as JSON, which none of the wire types refuses.
     pub fn json<T, V: Serialize>(
-        answer: Answer<T>,
+        answer: Audited<T>,
         view: impl FnOnce(T) -> V,
     ) -> serde_json::Result<Self> {
-        let Answer {
+        let Audited {
             value,
             status,
             event,
@@ -47,7 +47,7 @@ impl Reply {
     }
 
     /// An answer with a JSON body that has been written already.
-    pub fn written<T>(answer: &Answer<T>, body: Vec<u8>) -> Self {
+    pub fn written<T>(answer: &Audited<T>, body: Vec<u8>) -> Self {
         Self {
             status: answer.status,
             event: answer.event,
@@ -57,8 +57,8 @@ impl Reply {
     }
 
     /// An answer whose body was written beside the change that it tells of.
-    pub fn rendered(answer: Answer<Rendered>) -> Self {
-        let Answer {
+    pub fn rendered(answer: Audited<Rendered>) -> Self {
+        let Audited {
             value,
             status,
             event,
@@ -80,7 +80,7 @@ impl Reply {
     }
 
     /// An answer without a body.
-    pub fn empty<T>(answer: &Answer<T>) -> Self {
+    pub fn empty<T>(answer: &Audited<T>) -> Self {
         Self {
             status: answer.status,
             event: answer.event,

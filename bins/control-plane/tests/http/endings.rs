@@ -10,7 +10,7 @@ on_both_engines![
     a_lease_is_renewed_by_whoever_may_and_where_there_is_one,
     a_renewal_that_is_sent_again_is_done_once,
     orgs_are_deleted_by_all_of_the_labels_after_a_dry_run,
-    a_deletion_by_label_stays_within_the_sight_of_its_key,
+    a_deletion_by_label_stays_within_the_visibility_of_its_key,
     a_deletion_without_a_label_or_with_something_unknown_deletes_nothing,
 ];
 
@@ -176,7 +176,7 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
     assert_eq!(event["route"], "/cp/orgs");
 }
 
-fn a_deletion_by_label_stays_within_the_sight_of_its_key(store: Store) {
+fn a_deletion_by_label_stays_within_the_visibility_of_its_key(store: Store) {
     let server = store.start();
     let labels = || json!({"labels": {"run_id": "1"}});
     let (key, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));

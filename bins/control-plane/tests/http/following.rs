@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use audit::{Actor, AuditQueries as _, AuditSight, Event, EventFilter};
+use audit::{Actor, AuditQueries as _, AuditVisibility, Event, EventFilter};
 use ids::{EventId, PageRequest, TypedId as _, Ulid};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
@@ -210,7 +210,7 @@ fn events_that_are_too_old_are_deleted_in_the_background(store: Store) {
             db.append(Box::new(event.clone())).await.unwrap();
         }
         let page = PageRequest::new(1000, None);
-        let all = EventFilter::all(AuditSight::All);
+        let all = EventFilter::all(AuditVisibility::All);
         let there = db.read(move |view| view.events(&all, page)).await.unwrap();
         assert!(there.items.len() > old.len());
     });

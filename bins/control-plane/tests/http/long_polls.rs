@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orgs::{OrgSight, OrgStatus, OrgStore as _};
+use orgs::{OrgStatus, OrgStore as _, OrgVisibility};
 use serde_json::json;
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
@@ -33,7 +33,7 @@ fn change(store: &Store, id: &str, change: impl Fn(&mut orgs::Org) + Send + 'sta
     let changed = async {
         let db = SqlDatabase::open(&url.parse().unwrap()).unwrap();
         db.write(move |tx| {
-            let mut org = tx.org_for_update(OrgSight::All, id)?.unwrap();
+            let mut org = tx.org_for_update(OrgVisibility::All, id)?.unwrap();
             change(&mut org);
             tx.org_update(&org, None)
         })

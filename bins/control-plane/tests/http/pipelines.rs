@@ -20,8 +20,8 @@ on_both_engines![
 /// How long all of them go on.
 const DURATION: Duration = Duration::from_secs(3);
 
-/// A world with one partner under a quota.
-struct World {
+/// A fixture with one partner under a quota.
+struct Fixture {
     server: Server,
     admin: Caller,
     partner: String,
@@ -32,7 +32,7 @@ struct World {
     ready: AtomicUsize,
 }
 
-impl World {
+impl Fixture {
     fn new(store: &Store) -> Self {
         let server = store.start_with(&[
             ("MOLECULE_CP_ADMIN_RATE_LIMIT", "1000000/1"),
@@ -88,12 +88,12 @@ fn id(answer: &Answer) -> Option<String> {
 }
 
 /// Creates, waits and deletes.
-fn job(world: &World, key: &Caller, more: Value, headers: &[(&str, &str)]) {
+fn job(fixture: &Fixture, key: &Caller, more: Value, headers: &[(&str, &str)]) {
     let mut n = 0;
-    while world.goes_on() {
+    while fixture.goes_on() {
         n += 1;
-        let body = world.org(more.clone()).to_string();
-        let call = format!("{}-{n}", world.made.load(Ordering::Relaxed));
+        let body = fixture.org(more.clone()).to_string();
+        let call = format!("{}-{n}", fixture.made.load(Ordering::Relaxed));
         let mut all = headers.to_vec();
         for (name, value) in &mut all {
             if *name == "Idempotency-Key" {
@@ -105,16 +105,16 @@ fn job(world: &World, key: &Caller, more: Value, headers: &[(&str, &str)]) {
         let wait = [("Prefer", "wait=5")];
         let status = fine(key.send("GET", &format!("/cp/orgs/{id}/status"), &wait, b""));
         if status.json()["status"] == "ready" {
-            world.ready.fetch_add(1, Ordering::Relaxed);
+            fixture.ready.fetch_add(1, Ordering::Relaxed);
         }
         fine(key.delete(&format!("/cp/orgs/{id}")));
     }
 }
 
 /// Whatever else partners do to their orgs.
-fn partners(world: &World, key: &Caller) {
-    while world.goes_on() {
-        let leased = world.org(json!({"ttl_seconds": 60, "labels": {"run": "7"}}));
+fn partners(fixture: &Fixture, key: &Caller) {
+    while fixture.goes_on() {
+        let leased = fixture.org(json!({"ttl_seconds": 60, "labels": {"run": "7"}}));
         let Some(id) = id(&fine(key.post("/cp/orgs", leased))) else {
             fine(key.delete("/cp/orgs?label=run:7"));
             continue;
@@ -128,18 +128,22 @@ fn partners(world: &World, key: &Caller) {
 }
 
 /// Changes of the partner, of its keys and of what its orgs cost.
-fn operator(world: &World, keys: &[&Caller]) {
+fn operator(fixture: &Fixture, keys: &[&Caller]) {
     let mut n = 0;
-    while world.goes_on() {
+    while fixture.goes_on() {
         n += 1;
-        let partner = format!("/cp/admin/partners/{}", world.partner);
-        fine(world.admin.patch(&partner, json!({"max_orgs": 60 + n % 2})));
+        let partner = format!("/cp/admin/partners/{}", fixture.partner);
+        fine(
+            fixture
+                .admin
+                .patch(&partner, json!({"max_orgs": 60 + n % 2})),
+        );
         for key in keys {
             let quota = json!({"max_live_orgs": 20 + n % 2});
-            fine(world.admin.patch(&key.path(), quota));
+            fine(fixture.admin.patch(&key.path(), quota));
         }
-        let list = format!("/cp/admin/orgs?limit=5&partner_id={}", world.partner);
-        for org in fine(world.admin.get(&list)).json()["data"]
+        let list = format!("/cp/admin/orgs?limit=5&partner_id={}", fixture.partner);
+        for org in fine(fixture.admin.get(&list)).json()["data"]
             .as_array()
             .unwrap()
         {
@@ -147,32 +151,32 @@ fn operator(world: &World, keys: &[&Caller]) {
             let plan = ["free", "standard"][n % 2];
             let subscription = json!({"subscription": {"status": "past_due"}, "plan": plan});
             fine(
-                world
+                fixture
                     .admin
                     .put(&format!("{path}/subscription"), subscription),
             );
             for verb in ["suspend", "resume", "retry"] {
-                fine(world.admin.post(&format!("{path}/{verb}"), json!({})));
+                fine(fixture.admin.post(&format!("{path}/{verb}"), json!({})));
             }
         }
     }
 }
 
 /// Keys that come and go with their orgs.
-fn keys(world: &World) {
-    while world.goes_on() {
-        let key = world.key(json!({"on_revoke": "delete", "max_live_orgs": 3}));
+fn keys(fixture: &Fixture) {
+    while fixture.goes_on() {
+        let key = fixture.key(json!({"on_revoke": "delete", "max_live_orgs": 3}));
         for _ in 0..2 {
-            fine(key.post("/cp/orgs", world.org(json!({}))));
+            fine(key.post("/cp/orgs", fixture.org(json!({}))));
         }
         assert_eq!(fine(key.delete(&key.path())).status, 204);
     }
 }
 
 /// Webhook endpoints that come and go, and listen to all of it.
-fn webhooks(world: &World, key: &Caller) {
+fn webhooks(fixture: &Fixture, key: &Caller) {
     let nobody = json!({"url": "http://127.0.0.1:9/", "events": ["org.ready", "org.deleted"]});
-    while world.goes_on() {
+    while fixture.goes_on() {
         let made = fine(key.post("/cp/webhook-endpoints", nobody.clone()));
         let Some(id) = id(&made) else { continue };
         let path = format!("/cp/webhook-endpoints/{id}");
@@ -184,50 +188,50 @@ fn webhooks(world: &World, key: &Caller) {
 }
 
 fn pipelines_go_on_beside_every_other_change(store: Store) {
-    let world = World::new(&store);
-    let world = &world;
-    let counted = world.key(json!({"max_live_orgs": 20}));
-    let other = world.key(json!({"max_live_orgs": 20}));
+    let fixture = Fixture::new(&store);
+    let fixture = &fixture;
+    let counted = fixture.key(json!({"max_live_orgs": 20}));
+    let other = fixture.key(json!({"max_live_orgs": 20}));
     let again = [("Idempotency-Key", "")];
-    let unlimited = world.key(json!({}));
+    let unlimited = fixture.key(json!({}));
     thread::scope(|scope| {
         for key in [&counted, &counted, &other] {
-            scope.spawn(|| job(world, key, json!({"labels": {"job": "a"}}), &[]));
+            scope.spawn(|| job(fixture, key, json!({"labels": {"job": "a"}}), &[]));
         }
         for key in [&counted, &other] {
-            scope.spawn(|| job(world, key, json!({"external_id": "build"}), &again));
+            scope.spawn(|| job(fixture, key, json!({"external_id": "build"}), &again));
         }
-        scope.spawn(|| job(world, &unlimited, json!({}), &[]));
-        scope.spawn(|| partners(world, &unlimited));
-        scope.spawn(|| operator(world, &[&counted, &other]));
-        scope.spawn(|| keys(world));
-        scope.spawn(|| webhooks(world, &unlimited));
+        scope.spawn(|| job(fixture, &unlimited, json!({}), &[]));
+        scope.spawn(|| partners(fixture, &unlimited));
+        scope.spawn(|| operator(fixture, &[&counted, &other]));
+        scope.spawn(|| keys(fixture));
+        scope.spawn(|| webhooks(fixture, &unlimited));
     });
-    let ready = world.ready.load(Ordering::Relaxed);
+    let ready = fixture.ready.load(Ordering::Relaxed);
     assert!(ready >= 6, "{ready} orgs became ready");
-    let log = world.server.log();
+    let log = fixture.server.log();
     assert!(!log.contains("second update"), "{log}");
 }
 
 /// Ten times, each with a new key.
 fn a_key_is_revoked_at_once_while_eight_jobs_create_with_it(store: Store) {
-    let world = World::new(&store);
+    let fixture = Fixture::new(&store);
     for n in 0..10 {
         let quota = if n % 2 == 0 { json!(1000) } else { Value::Null };
-        let key = &world.key(json!({"max_live_orgs": quota, "on_revoke": "delete"}));
+        let key = &fixture.key(json!({"max_live_orgs": quota, "on_revoke": "delete"}));
         let revoked = &AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     while revoked.load(Ordering::Relaxed) == 0 {
-                        let answer = key.post("/cp/orgs", world.org(json!({})));
+                        let answer = key.post("/cp/orgs", fixture.org(json!({})));
                         assert!([201, 401, 409].contains(&answer.status), "{answer:#?}");
                     }
                 });
             }
             thread::sleep(Duration::from_millis(100));
             let began = Instant::now();
-            let answer = world.admin.delete(&key.path());
+            let answer = fixture.admin.delete(&key.path());
             let took = began.elapsed();
             revoked.store(1, Ordering::Relaxed);
             assert_eq!(answer.status, 204, "{answer:#?}");

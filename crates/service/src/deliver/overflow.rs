@@ -30,7 +30,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// When the database fails.
     pub async fn trim_backlogs(&self) -> Result<bool, StoreError> {
         let after = *lock(&self.deliverer.trimmed);
-        let any_lease = self.world.now() + ANY_LEASE;
+        let any_lease = self.env.now() + ANY_LEASE;
         let seen = self.db.read(move |view| {
             let found = view.endpoints_pending(any_lease, after, PARTNERS_AT_ONCE)?;
             let mut overflowing = Vec::new();
@@ -61,7 +61,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: EndpointId,
         excess: usize,
     ) -> Result<(), StoreError> {
-        let (event, now): (EventId, _) = (self.world.id(), self.world.now());
+        let (event, now): (EventId, _) = (self.env.id(), self.env.now());
         let given_up = self.db.write(move |tx| {
             // The endpoint's row is held, so that no worker writes beside this.
             if tx.endpoint_for_update(partner, id)?.is_none() {

@@ -108,7 +108,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
     async fn renew(&self) {
         let lease = Lease {
             token: self.token,
-            until: self.service.world.now() + LEASE,
+            until: self.service.env.now() + LEASE,
         };
         if let Err(error) = self.job(Job::Renew(self.id, lease)).await {
             self.warn(&error, "the lease of an endpoint was not renewed");
@@ -150,7 +150,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
         let fetch = Fetch {
             id: self.id,
             token: self.token,
-            now: self.service.world.now(),
+            now: self.service.env.now(),
             limit: PER_ENDPOINT,
         };
         let db = self.service.db.clone();
@@ -206,7 +206,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
         secrets: &SealedSecrets,
         delivery: &Delivery,
     ) -> Option<Posting> {
-        let (peppers, now) = (&self.service.settings.peppers, self.service.world.now());
+        let (peppers, now) = (&self.service.settings.peppers, self.service.env.now());
         let current = open(peppers, endpoint.id, &secrets.current)?;
         let old: Vec<_> = secrets
             .overlapping(endpoint.overlap(now), now)
@@ -235,22 +235,22 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
         delivery: Delivery,
         reception: Reception,
     ) -> Result<Option<Attempted>, StoreError> {
-        let world = &self.service.world;
+        let env = &self.service.env;
         let finished = Finished {
             id: self.id,
             token: self.token,
             delivery: delivery.id,
             was_disabled: endpoint.disabled_at.is_some(),
             reception,
-            now: world.now(),
-            random: world.number(),
-            event: world.id(),
+            now: env.now(),
+            random: env.number(),
+            event: env.id(),
         };
         let mut ended = self.job(Job::Attempt(Box::new(finished))).await?;
         let attempted = ended.attempted;
         // A receiver that is gone may have left a long backlog, which is given up step by step.
         while ended.more {
-            let now = self.service.world.now();
+            let now = self.service.env.now();
             ended = self.job(Job::GiveUp(self.id, self.token, now)).await?;
         }
         Ok(attempted)

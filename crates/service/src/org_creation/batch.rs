@@ -13,7 +13,7 @@ use stores::{Database, StoreError, Transaction};
 use super::{Created, Creation, done, held, new_org, quotas::Quotas, unheld};
 use crate::{
     Caller, Error,
-    audited::{done_event, partner_caller, refused_event},
+    audited::{done_event, partner_caller, rejected_event},
     authorize::permit_key_org_plan,
     provisioning_slots::{Permit, ProvisioningSlots},
     reconcile::Hold,
@@ -109,7 +109,7 @@ fn create_together<T: Transaction>(
             }
             Permitted::Full(_, error) | Permitted::No(error) => error,
         };
-        let event = refused_event(&one.context, one.event, refused.code());
+        let event = rejected_event(&one.context, one.event, refused.code());
         let receipt = tx.event_insert(&event)?;
         created.push(Created::Refused(refused, receipt));
     }

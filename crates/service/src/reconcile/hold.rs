@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Service, World};
+use crate::{Env, Service};
 
 /// How long an org is held without a sign of life.
 const LEASE: Duration = Duration::seconds(10);
@@ -34,11 +34,11 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// A new one, which counts from now on.
-    pub(crate) fn new(world: &World) -> Self {
+    pub(crate) fn new(env: &Env) -> Self {
         Self {
             lease: Lease {
-                token: LeaseToken(world.id::<EventId>().ulid()),
-                until: world.now() + LEASE,
+                token: LeaseToken(env.id::<EventId>().ulid()),
+                until: env.now() + LEASE,
             },
             since: Instant::now(),
         }
@@ -124,7 +124,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     }
 
     async fn renew(&self, org: &Org, token: LeaseToken) -> Result<Held, StoreError> {
-        let until = self.world.now() + LEASE;
+        let until = self.env.now() + LEASE;
         let (id, status) = (org.id, org.status);
         self.db
             .write(move |tx| {

@@ -8,7 +8,7 @@ use orgs::{
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
 
-use crate::world::Percent;
+use crate::env::Percent;
 
 /// After how many attempts an org that can't be made is given up.
 const MAX_ATTEMPTS: u32 = 12;

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use webhooks::EventKind;
 
 use super::outcome::{change_step, default_workspace, made, taken_away, working_step};
-use crate::{Service, outbox::Outbox, world::Percent};
+use crate::{Service, env::Percent, outbox::Outbox};
 
 /// One attempt at an org that has come to its end.
 #[derive(Clone, Debug)]
@@ -46,10 +46,10 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             token,
             began: org.status,
             result,
-            event: self.world.id(),
-            workspace: self.world.id(),
-            spread: self.world.percent(),
-            now: self.world.now(),
+            event: self.env.id(),
+            workspace: self.env.id(),
+            spread: self.env.percent(),
+            now: self.env.now(),
         };
         let (db, outbox) = (self.db.clone(), self.outbox.clone());
         let write = move |all| write_all(db.clone(), outbox.clone(), all);

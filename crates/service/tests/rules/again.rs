@@ -6,7 +6,7 @@ use ids::TypedId as _;
 use keys::{PartnerKey, PlainKey};
 use orgs::LocalProvisioner;
 use ratelimit::{Limiter as _, RateLimit, Subject};
-use service::{Answer, Error, LimitName, Once, Refusal, Rendered, operations};
+use service::{Audited, Error, IdempotencyKey, LimitName, Rejection, Rendered, operations};
 use time::Duration;
 
 use crate::kit::{Bench, bench, org_body};
@@ -16,9 +16,14 @@ async fn create(
     key: &PlainKey,
     name: &str,
     slug: &str,
-) -> Result<Answer<Rendered>, Refusal> {
-    let mut context = bench.admit(key, operations::ORG_CREATE).await?;
-    context.once = Some(Once::new("POST", "/cp/orgs", name, slug.as_bytes()));
+) -> Result<Audited<Rendered>, Rejection> {
+    let mut context = bench.authenticate(key, operations::ORG_CREATE).await?;
+    context.idempotency_key = Some(IdempotencyKey::new(
+        "POST",
+        "/cp/orgs",
+        name,
+        slug.as_bytes(),
+    ));
     bench
         .service
         .org_create(&context, bench.org_draft(slug), org_body)
@@ -101,7 +106,7 @@ async fn after_a_day_the_answer_is_gone() {
         matches!(refusal.error, Error::SlugTaken),
         "it is carried out anew"
     );
-    assert!(!bench.service.forget_replies().await.unwrap());
+    assert!(!bench.service.expire_idempotency_keys().await.unwrap());
 }
 
 #[tokio::test]
@@ -138,8 +143,15 @@ async fn a_keys_secret_is_shown_again_until_the_key_is_revoked() {
         Rendered::new(format!("{} {}", key.id, secret.expose()))
     };
     let issue = async || {
-        let mut context = bench.admit(&bench.admin, operations::KEY_CREATE).await?;
-        context.once = Some(Once::new("POST", "/cp/admin/partner-keys", "a", b"body"));
+        let mut context = bench
+            .authenticate(&bench.admin, operations::KEY_CREATE)
+            .await?;
+        context.idempotency_key = Some(IdempotencyKey::new(
+            "POST",
+            "/cp/admin/partner-keys",
+            "a",
+            b"body",
+        ));
         let draft = bench.key_draft(None);
         bench.service.key_create(&context, draft, render).await
     };
@@ -151,7 +163,7 @@ async fn a_keys_secret_is_shown_again_until_the_key_is_revoked() {
     );
     let (id, _) = first.body.split_once(' ').unwrap();
     let admin = bench
-        .admit(&bench.admin, operations::KEY_REVOKE)
+        .authenticate(&bench.admin, operations::KEY_REVOKE)
         .await
         .unwrap();
     bench

@@ -35,7 +35,7 @@ async fn of_creations_at_once_each_has_its_own_answer_and_event() {
     let before = bench.events().await.len();
     // They are admitted before the revocation, and find it in their transaction.
     let late = bench
-        .admit(&ended, service::operations::ORG_CREATE)
+        .authenticate(&ended, service::operations::ORG_CREATE)
         .await
         .unwrap();
     bench.revoke(revoked).await;

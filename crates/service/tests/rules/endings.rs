@@ -4,12 +4,12 @@ use audit::{Actor, Event};
 use ids::{KeyId, OrgId};
 use keys::{KeyDraft, OnRevoke, PlainKey};
 use orgs::{
-    Doomed, LeaseConflict, LocalProvisioner, OrgDraft, OrgQueries as _, OrgStatus, OrgsDeletion,
-    Ttl,
+    DeletionSelector, LeaseConflict, LocalProvisioner, OrgDraft, OrgQueries as _, OrgStatus,
+    OrgsDeletion, Ttl,
 };
 use ratelimit::RateLimit;
 use serde_json::json;
-use service::{Error, OrgConflict, Refusal, operations};
+use service::{Error, OrgConflict, Rejection, operations};
 use stores::{Database as _, StoreError};
 use time::Duration;
 
@@ -29,8 +29,13 @@ async fn leased(bench: &LocalBench, key: &PlainKey, slug: &str, seconds: u64) ->
     bench.create_org_by(key, draft).await.unwrap()
 }
 
-async fn renew(bench: &LocalBench, key: &PlainKey, id: OrgId, seconds: u64) -> Result<(), Refusal> {
-    let context = bench.admit(key, operations::ORG_RENEW).await?;
+async fn renew(
+    bench: &LocalBench,
+    key: &PlainKey,
+    id: OrgId,
+    seconds: u64,
+) -> Result<(), Rejection> {
+    let context = bench.authenticate(key, operations::ORG_RENEW).await?;
     let renewed = bench
         .service
         .org_renew(&context, id, ttl(seconds), org_body);
@@ -196,7 +201,7 @@ async fn whoever_takes_over_after_a_crash_ends_what_is_left_of_a_revoked_key() {
     let left = async || {
         let doomed = bench
             .db
-            .read(move |view| view.doomed_orgs(&Doomed::MadeBy(id), 1000));
+            .read(move |view| view.doomed_orgs(&DeletionSelector::MadeBy(id), 1000));
         doomed
             .await
             .map_err(|error: StoreError| error)
@@ -231,7 +236,10 @@ async fn a_deletion_by_label_is_one_event_that_names_the_orgs() {
     of_run.reverse();
     let expect: Vec<String> = of_run.iter().map(ToString::to_string).collect();
     let delete = async |dry_run| {
-        let context = bench.admit(&key, operations::ORGS_DELETE).await.unwrap();
+        let context = bench
+            .authenticate(&key, operations::ORGS_DELETE)
+            .await
+            .unwrap();
         let labels = vec![("run".to_owned(), "7".to_owned())];
         let asked = OrgsDeletion { labels, dry_run };
         let answer = bench.service.orgs_delete(&context, asked).await.unwrap();
@@ -277,7 +285,10 @@ async fn one_call_deletes_a_thousand_orgs_at_the_most_and_the_next_the_others() 
         bench.create_org_by(&key, draft).await.unwrap();
     }
     let delete = async |dry_run| {
-        let context = bench.admit(&key, operations::ORGS_DELETE).await.unwrap();
+        let context = bench
+            .authenticate(&key, operations::ORGS_DELETE)
+            .await
+            .unwrap();
         let labels = vec![("run".to_owned(), "7".to_owned())];
         let asked = OrgsDeletion { labels, dry_run };
         let answer = bench.service.orgs_delete(&context, asked).await.unwrap();

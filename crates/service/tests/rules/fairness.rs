@@ -37,7 +37,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 async fn partner<P: Provisioner>(bench: &Bench<P>, key: &PlainKey) -> PartnerId {
-    let context = bench.admit(key, operations::WHOAMI).await.unwrap();
+    let context = bench.authenticate(key, operations::WHOAMI).await.unwrap();
     context.caller.actor().partner_id().unwrap()
 }
 

@@ -5,18 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use audit::{AuditQueries as _, AuditSight, Event, EventFilter};
+use audit::{AuditQueries as _, AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
-    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgSight, PlanCatalogue, ProvisionError,
+    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgVisibility, PlanCatalogue, ProvisionError,
     Provisioner, ReservedSlugs, Step, Stop,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    Call, ClientAddress, Context, Operation, Orphans, Presented, Refusal, Rendered, Service,
-    Settings, World, operations, prepare,
+    ClientAddress, Context, Credentials, Env, Operation, Orphans, Rejection, Rendered, RequestInfo,
+    Service, Settings, operations, prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
@@ -38,9 +38,9 @@ pub fn peppers() -> Peppers {
 }
 
 /// A process of its own: two with one seed would make the same ids.
-pub fn world(clock: &FakeClock, seed: u64) -> World {
+pub fn env(clock: &FakeClock, seed: u64) -> Env {
     let clock = clock.clone();
-    World::new(move || clock.now(), SeededRandom::new(seed))
+    Env::new(move || clock.now(), SeededRandom::new(seed))
 }
 
 pub async fn bench() -> Bench<LocalProvisioner> {
@@ -49,8 +49,8 @@ pub async fn bench() -> Bench<LocalProvisioner> {
 
 pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
     let (db, clock) = (MemoryDatabase::new(), FakeClock::new());
-    let world = world(&clock, 1);
-    let admin = prepare(&db, &world, &peppers(), None, Orphans::Refuse)
+    let env = env(&clock, 1);
+    let admin = prepare(&db, &env, &peppers(), None, Orphans::Refuse)
         .await
         .unwrap()
         .admin_key
@@ -67,7 +67,7 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
     };
     let ticks = clock.clone();
     let limiter = MemoryLimiter::new(move || ticks.monotonic());
-    let service = Service::new(db.clone(), limiter, provisioner, settings, world);
+    let service = Service::new(db.clone(), limiter, provisioner, settings, env);
     Bench {
         service,
         db,
@@ -82,8 +82,8 @@ pub fn org_body(org: &Org) -> Rendered {
 }
 
 impl<P: Provisioner> Bench<P> {
-    pub fn call(&self, operation: Operation) -> Call {
-        Call {
+    pub fn call(&self, operation: Operation) -> RequestInfo {
+        RequestInfo {
             at: self.clock.now(),
             request_id: "req".into(),
             method: "GET",
@@ -96,12 +96,18 @@ impl<P: Provisioner> Bench<P> {
         }
     }
 
-    pub async fn admit(&self, key: &PlainKey, operation: Operation) -> Result<Context, Refusal> {
-        let presented = Presented {
+    pub async fn authenticate(
+        &self,
+        key: &PlainKey,
+        operation: Operation,
+    ) -> Result<Context, Rejection> {
+        let presented = Credentials {
             key: key.clone(),
             revokes: None,
         };
-        self.service.admit(self.call(operation), presented).await
+        self.service
+            .authenticate(self.call(operation), presented)
+            .await
     }
 
     pub fn key_draft(&self, limit: Option<RateLimit>) -> KeyDraft {
@@ -126,7 +132,7 @@ impl<P: Provisioner> Bench<P> {
 
     pub async fn key_by(&self, draft: KeyDraft) -> (KeyId, PlainKey) {
         let context = self
-            .admit(&self.admin, operations::KEY_CREATE)
+            .authenticate(&self.admin, operations::KEY_CREATE)
             .await
             .unwrap();
         let render = |key: &PartnerKey, secret: &PlainKey| {
@@ -149,24 +155,27 @@ impl<P: Provisioner> Bench<P> {
         }
     }
 
-    pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Refusal> {
+    pub async fn create_org(&self, key: &PlainKey, slug: &str) -> Result<OrgId, Rejection> {
         self.create_org_by(key, self.org_draft(slug)).await
     }
 
-    pub async fn create_org_by(&self, key: &PlainKey, draft: OrgDraft) -> Result<OrgId, Refusal> {
-        let context = self.admit(key, operations::ORG_CREATE).await?;
+    pub async fn create_org_by(&self, key: &PlainKey, draft: OrgDraft) -> Result<OrgId, Rejection> {
+        let context = self.authenticate(key, operations::ORG_CREATE).await?;
         let answer = self.service.org_create(&context, draft, org_body).await?;
         Ok(answer.value.body.parse().unwrap())
     }
 
     pub async fn delete_org(&self, key: &PlainKey, id: OrgId) -> Org {
-        let context = self.admit(key, operations::ORG_DELETE).await.unwrap();
+        let context = self
+            .authenticate(key, operations::ORG_DELETE)
+            .await
+            .unwrap();
         self.service.org_delete(&context, id).await.unwrap().value
     }
 
     /// The operator ends a key.
     pub async fn revoke(&self, id: KeyId) {
-        let context = self.admit(&self.admin, operations::KEY_REVOKE).await;
+        let context = self.authenticate(&self.admin, operations::KEY_REVOKE).await;
         self.service
             .key_revoke(&context.unwrap(), id)
             .await
@@ -174,7 +183,7 @@ impl<P: Provisioner> Bench<P> {
     }
 
     pub async fn org(&self, id: OrgId) -> Org {
-        let read = self.db.read(move |view| view.org(OrgSight::All, id));
+        let read = self.db.read(move |view| view.org(OrgVisibility::All, id));
         read.await.unwrap().unwrap()
     }
 
@@ -185,7 +194,7 @@ impl<P: Provisioner> Bench<P> {
 
     /// All events, oldest first.
     pub async fn events(&self) -> Vec<Event> {
-        let all = EventFilter::all(AuditSight::All);
+        let all = EventFilter::all(AuditVisibility::All);
         let page = PageRequest::new(1000, None).with_budget(usize::MAX);
         let read = self.db.read(move |view| view.events(&all, page));
         let mut events: Vec<Event> = read.await.map_err(|error: StoreError| error).unwrap().items;

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use ids::EventId;
 use keys::PlainKey;
 use ratelimit::RateLimit;
-use service::{ClientAddress, Error, LimitName, Presented, operations};
+use service::{ClientAddress, Credentials, Error, LimitName, operations};
 use stores::Database as _;
 use time::Duration;
 
@@ -27,7 +27,7 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
     let (_, key) = bench.key(Some(TWO)).await;
     let mut named = Vec::new();
     for _ in 0..5 {
-        if let Err(refusal) = bench.admit(&key, operations::WHOAMI).await {
+        if let Err(refusal) = bench.authenticate(&key, operations::WHOAMI).await {
             assert!(matches!(
                 refusal.error,
                 Error::RateLimited { ref limits, .. } if *limits == [LimitName::Key]
@@ -42,11 +42,17 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
     assert_eq!(folded(&bench).await, [3]);
 
     // More in the same second go into the same event; those of the next second do not.
-    bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     bench.service.record_refusals().await.unwrap();
     assert_eq!(folded(&bench).await, [4]);
     bench.clock.advance(Duration::seconds(1));
-    bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     bench.service.record_refusals().await.unwrap();
     assert_eq!(folded(&bench).await, [4, 1]);
 }
@@ -55,8 +61,11 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
 async fn refusals_that_storage_can_not_take_are_kept_for_later() {
     let bench = bench().await;
     let (_, key) = bench.key(Some(RateLimit::literal(1, 60))).await;
-    bench.admit(&key, operations::WHOAMI).await.unwrap();
-    bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    bench.authenticate(&key, operations::WHOAMI).await.unwrap();
+    bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     bench.db.fail_writes(true);
     bench.service.record_refusals().await.unwrap_err();
     bench.clock.advance(Duration::seconds(30));
@@ -72,21 +81,21 @@ async fn revokes_itself(
     bench: &Bench<orgs::LocalProvisioner>,
     (id, key): (ids::KeyId, &PlainKey),
     is_plain: bool,
-) -> Result<service::Context, service::Refusal> {
-    let presented = Presented {
+) -> Result<service::Context, service::Rejection> {
+    let presented = Credentials {
         key: key.clone(),
         revokes: is_plain.then_some(id),
     };
     let mut call = bench.call(operations::KEY_REVOKE);
     call.subject = Some(id.to_string().into());
-    bench.service.admit(call, presented).await
+    bench.service.authenticate(call, presented).await
 }
 
 #[tokio::test]
 async fn a_keys_own_revocation_is_never_limited() {
     let bench = bench().await;
     let (id, key) = bench.key(Some(TWO)).await;
-    while bench.admit(&key, operations::WHOAMI).await.is_ok() {}
+    while bench.authenticate(&key, operations::WHOAMI).await.is_ok() {}
     // What only looks like one is limited, and takes nothing from one that is.
     for _ in 0..20 {
         let refusal = revokes_itself(&bench, (id, &key), false).await.unwrap_err();
@@ -110,7 +119,10 @@ async fn a_keys_own_revocation_is_never_limited() {
         .unwrap_err();
     assert!(matches!(refusal.error, Error::RateLimited { .. }));
     bench.service.key_revoke(&contexts[0], id).await.unwrap();
-    let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    let refusal = bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     assert!(matches!(refusal.error, Error::KeyRevoked));
 }
 
@@ -145,10 +157,13 @@ async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
     partner_limit(Some(TWO)).await;
     bench.service.follow_changes().await.unwrap();
     for _ in 0..2 {
-        bench.admit(&key, operations::WHOAMI).await.unwrap();
+        bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     }
     for _ in 0..20 {
-        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        let refusal = bench
+            .authenticate(&key, operations::WHOAMI)
+            .await
+            .unwrap_err();
         assert!(matches!(
             refusal.error,
             Error::RateLimited { ref limits, .. } if *limits == [LimitName::Partner]
@@ -164,9 +179,12 @@ async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
     partner_limit(Some(RateLimit::literal(10, 60))).await;
     bench.service.follow_changes().await.unwrap();
     for _ in 0..8 {
-        bench.admit(&key, operations::WHOAMI).await.unwrap();
+        bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     }
-    let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    let refusal = bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     let Error::RateLimited {
         limits,
         retry_after,
@@ -185,7 +203,10 @@ async fn a_key_that_is_revoked_has_sixty_events_a_minute_and_asks_storage_nothin
     bench.revoke(id).await;
     bench.service.follow_changes().await.unwrap();
     let refused = async || {
-        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        let refusal = bench
+            .authenticate(&key, operations::WHOAMI)
+            .await
+            .unwrap_err();
         assert!(matches!(refusal.error, Error::KeyRevoked));
         refusal.event.unwrap()
     };
@@ -216,11 +237,14 @@ async fn a_key_that_is_revoked_has_sixty_events_a_minute_and_asks_storage_nothin
 async fn refusals_stay_few_and_counted_while_storage_takes_nothing() {
     let bench = bench().await;
     let (_, key) = bench.key(Some(RateLimit::literal(1, 86_400))).await;
-    bench.admit(&key, operations::WHOAMI).await.unwrap();
+    bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     bench.db.fail_writes(true);
     let mut named = Vec::new();
     for _ in 0..600 {
-        let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+        let refusal = bench
+            .authenticate(&key, operations::WHOAMI)
+            .await
+            .unwrap_err();
         named.push(refusal.event.unwrap());
         bench.service.record_refusals().await.unwrap_err();
         bench.clock.advance(Duration::seconds(1));
@@ -255,7 +279,7 @@ async fn a_known_key_behind_a_flood_of_unknown_tokens_gets_in() {
     let guess = |n: usize| PlainKey::parse(&format!("somebody's guess {n}")).unwrap();
     for n in 0..2 {
         bench
-            .admit(&guess(n), operations::WHOAMI)
+            .authenticate(&guess(n), operations::WHOAMI)
             .await
             .unwrap_err();
     }
@@ -264,9 +288,12 @@ async fn a_known_key_behind_a_flood_of_unknown_tokens_gets_in() {
     let flood = join_all(
         guesses
             .iter()
-            .map(|key| bench.admit(key, operations::WHOAMI)),
+            .map(|key| bench.authenticate(key, operations::WHOAMI)),
     );
-    let known = join_all(keys.iter().map(|key| bench.admit(key, operations::WHOAMI)));
+    let known = join_all(
+        keys.iter()
+            .map(|key| bench.authenticate(key, operations::WHOAMI)),
+    );
     let (flood, known) = tokio::join!(flood, known);
     for admitted in known {
         admitted.unwrap();
@@ -286,11 +313,15 @@ async fn a_known_key_behind_a_flood_of_unknown_tokens_gets_in() {
         ip: None,
         peer: "198.51.100.7".parse().unwrap(),
     };
-    let presented = Presented {
+    let presented = Credentials {
         key: guess(5000),
         revokes: None,
     };
-    let refusal = bench.service.admit(call, presented).await.unwrap_err();
+    let refusal = bench
+        .service
+        .authenticate(call, presented)
+        .await
+        .unwrap_err();
     assert!(matches!(refusal.error, Error::InvalidKey));
     assert_eq!(bench.service.throttled_lookups(), 3020);
 }
@@ -301,14 +332,20 @@ async fn unknown_tokens_are_limited_and_a_known_key_beside_them_is_not() {
     let (_, key) = bench.key(None).await;
     let unknown = PlainKey::parse("somebody's guess").unwrap();
     for _ in 0..2 {
-        let refusal = bench.admit(&unknown, operations::WHOAMI).await.unwrap_err();
+        let refusal = bench
+            .authenticate(&unknown, operations::WHOAMI)
+            .await
+            .unwrap_err();
         assert!(matches!(refusal.error, Error::InvalidKey));
         assert_eq!(refusal.event, None);
     }
-    let refusal = bench.admit(&unknown, operations::WHOAMI).await.unwrap_err();
+    let refusal = bench
+        .authenticate(&unknown, operations::WHOAMI)
+        .await
+        .unwrap_err();
     assert!(matches!(
         refusal.error,
         Error::RateLimited { ref limits, .. } if *limits == [LimitName::Address]
     ));
-    bench.admit(&key, operations::WHOAMI).await.unwrap();
+    bench.authenticate(&key, operations::WHOAMI).await.unwrap();
 }

@@ -4,16 +4,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ids::OrgId;
 use keys::PlainKey;
-use orgs::{LocalProvisioner, Move, OrgQueries as _, OrgSight, OrgStatus, OrgStore as _};
+use orgs::{LocalProvisioner, Move, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility};
 use ratelimit::RateLimit;
-use service::{ClientAddress, Error, Presented, Refusal, operations};
+use service::{ClientAddress, Credentials, Error, Rejection, operations};
 use stores::{Database as _, StoreError};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::kit::{Bench, bench};
 
 type LocalBench = Bench<LocalProvisioner>;
-type Outcome = Result<OrgStatus, Refusal>;
+type Outcome = Result<OrgStatus, Rejection>;
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -26,7 +26,10 @@ fn watching(bench: &LocalBench) -> watch::Sender<bool> {
 
 /// Asks where an org stands and waits for as long as it may.
 async fn ask(bench: &LocalBench, key: &PlainKey, id: OrgId, wait: Duration) -> JoinHandle<Outcome> {
-    let context = bench.admit(key, operations::ORG_STATUS).await.unwrap();
+    let context = bench
+        .authenticate(key, operations::ORG_STATUS)
+        .await
+        .unwrap();
     let service = Arc::clone(&bench.service);
     let asked = tokio::spawn(async move {
         let (answer, _) = service.org_status_awaited(&context, id, wait).await?;
@@ -81,7 +84,7 @@ async fn what_another_process_changes_is_told_within_half_a_second() {
     let asked = ask(&bench, &key, id, LONG).await;
     let now = bench.clock.now();
     let changed = bench.db.write(move |tx| {
-        let mut org = tx.org(OrgSight::All, id)?.unwrap();
+        let mut org = tx.org(OrgVisibility::All, id)?.unwrap();
         org.apply(Move::Provisioned, now).unwrap();
         tx.org_update(&org, None)
     });
@@ -105,7 +108,7 @@ async fn orgs_that_change_together_are_told_of_however_many_they_are() {
     let now = bench.clock.now();
     let changed = bench.db.write(move |tx| {
         for &id in &ids {
-            let mut org = tx.org(OrgSight::All, id)?.unwrap();
+            let mut org = tx.org(OrgVisibility::All, id)?.unwrap();
             org.apply(Move::Provisioned, now).unwrap();
             tx.org_update(&org, None)?;
         }
@@ -223,14 +226,14 @@ async fn poll_from(
     key: &PlainKey,
     id: OrgId,
     address: [u8; 4],
-) -> JoinHandle<Result<bool, Refusal>> {
+) -> JoinHandle<Result<bool, Rejection>> {
     let mut call = bench.call(operations::ORG_STATUS);
     call.client = ClientAddress::direct(IpAddr::from(address));
-    let presented = Presented {
+    let presented = Credentials {
         key: key.clone(),
         revokes: None,
     };
-    let context = bench.service.admit(call, presented).await.unwrap();
+    let context = bench.service.authenticate(call, presented).await.unwrap();
     let service = Arc::clone(&bench.service);
     tokio::spawn(async move {
         let (_, is_heeded) = service.org_status_awaited(&context, id, LONG).await?;

@@ -132,7 +132,7 @@ async fn an_org_that_can_not_be_made_fails_and_can_be_tried_again() {
     );
     assert_eq!(bench.actions().await.last(), Some(&"org.failed"));
     let admin = bench
-        .admit(&bench.admin, service::operations::ORG_RETRY)
+        .authenticate(&bench.admin, service::operations::ORG_RETRY)
         .await
         .unwrap();
     bench.service.org_retry(&admin, id, org_body).await.unwrap();

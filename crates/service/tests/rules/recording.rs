@@ -18,9 +18,9 @@ use crate::kit::bench;
 async fn what_storage_can_not_record_is_not_answered_and_not_done() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
-    bench.admit(&key, operations::WHOAMI).await.unwrap();
+    bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     let before = bench.events().await.len();
-    let context = bench.admit(&key, operations::WHOAMI).await.unwrap();
+    let context = bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     bench.db.fail_writes(true);
     let refusal = bench.service.whoami(&context).await.unwrap_err();
     assert!(matches!(refusal.error, Error::Store(_)));
@@ -72,9 +72,12 @@ async fn a_refused_change_leaves_its_event_and_nothing_else() {
 async fn a_revocation_between_admission_and_change_is_seen() {
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
-    let admitted = bench.admit(&key, operations::ORG_DELETE).await.unwrap();
+    let admitted = bench
+        .authenticate(&key, operations::ORG_DELETE)
+        .await
+        .unwrap();
     let admin = bench
-        .admit(&bench.admin, operations::KEY_REVOKE)
+        .authenticate(&bench.admin, operations::KEY_REVOKE)
         .await
         .unwrap();
     let org = bench.create_org(&key, "acme-corp").await.unwrap();
@@ -92,11 +95,14 @@ async fn a_revoked_keys_calls_are_on_record() {
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
     let admin = bench
-        .admit(&bench.admin, operations::KEY_REVOKE)
+        .authenticate(&bench.admin, operations::KEY_REVOKE)
         .await
         .unwrap();
     bench.service.key_revoke(&admin, id).await.unwrap();
-    let refusal = bench.admit(&key, operations::WHOAMI).await.unwrap_err();
+    let refusal = bench
+        .authenticate(&key, operations::WHOAMI)
+        .await
+        .unwrap_err();
     let event = bench.events().await.pop().unwrap();
     assert_eq!(Some(event.id), refusal.event);
     assert_eq!(event.request.map(|request| request.status_code), Some(401));
@@ -120,13 +126,13 @@ async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer()
         let at = bench.clock.now();
         match case {
             "read" => {
-                let context = bench.admit(&key, operation).await.unwrap();
+                let context = bench.authenticate(&key, operation).await.unwrap();
                 assert_eq!(used().await, None, "it is noted together with its event");
                 bench.service.whoami(&context).await.unwrap();
             }
             "refused read" => {
-                let context = bench.admit(&key, operation).await.unwrap();
-                bench.service.refuse(&context, Error::NotFound).await;
+                let context = bench.authenticate(&key, operation).await.unwrap();
+                bench.service.reject(&context, Error::NotFound).await;
             }
             "change" => {
                 bench.create_org(&key, "free").await.unwrap();
@@ -142,7 +148,7 @@ async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer()
             "{case}"
         );
         // Within the minute nothing is noted again.
-        bench.admit(&key, operations::WHOAMI).await.unwrap();
+        bench.authenticate(&key, operations::WHOAMI).await.unwrap();
         assert_eq!(used().await, Some(noted), "{case}");
     }
 }
@@ -152,10 +158,13 @@ async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer()
 async fn a_question_that_is_dropped_has_its_event_and_one_alone() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
-    let context = bench.admit(&key, operations::ORG_LIST).await.unwrap();
+    let context = bench
+        .authenticate(&key, operations::ORG_LIST)
+        .await
+        .unwrap();
     let before = bench.events().await.len();
     let filter = OrgFilter {
-        sight: bench.service.org_list_sight(&context),
+        visibility: bench.service.org_list_visibility(&context),
         status: None,
         slug: None,
         external_id: None,

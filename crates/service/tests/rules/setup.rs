@@ -3,7 +3,7 @@
 use keys::{Pepper, Peppers, PlainKey};
 use service::{Error, Orphans, SetupError, operations, prepare};
 
-use crate::kit::{bench, peppers, world};
+use crate::kit::{bench, env, peppers};
 
 fn pepper(letter: &str) -> Pepper {
     Pepper::new(letter.repeat(32)).unwrap()
@@ -12,12 +12,12 @@ fn pepper(letter: &str) -> Pepper {
 #[tokio::test]
 async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
     let db = testkit::memory::MemoryDatabase::new();
-    let world = world(&testkit::clock::FakeClock::new(), 1);
+    let env = env(&testkit::clock::FakeClock::new(), 1);
     let peppers = peppers();
     let starts: Vec<_> = (0..8)
         .map(|_| {
-            let (db, world, peppers) = (db.clone(), world.clone(), peppers.clone());
-            tokio::spawn(async move { prepare(&db, &world, &peppers, None, Orphans::Refuse).await })
+            let (db, env, peppers) = (db.clone(), env.clone(), peppers.clone());
+            tokio::spawn(async move { prepare(&db, &env, &peppers, None, Orphans::Refuse).await })
         })
         .collect();
     let mut made = 0;
@@ -30,9 +30,9 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
 #[tokio::test]
 async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
     let bench = bench().await;
-    let world = world(&bench.clock, 2);
+    let env = env(&bench.clock, 2);
     let start_with = async |peppers: Peppers, orphans: Orphans| {
-        prepare(&bench.db, &world, &peppers, None, orphans).await
+        prepare(&bench.db, &env, &peppers, None, orphans).await
     };
     let start = async |peppers: Peppers| start_with(peppers, Orphans::Refuse).await;
     let refused = start(Peppers::new(pepper("x"), [])).await;
@@ -62,14 +62,14 @@ async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
 #[tokio::test]
 async fn changing_the_operators_key_ends_the_old_one() {
     let bench = bench().await;
-    let world = world(&bench.clock, 2);
+    let env = env(&bench.clock, 2);
     let [first, second] = ["a", "b"].map(|letter| PlainKey::operator(&letter.repeat(40)).unwrap());
     let start = async |key: Option<&PlainKey>| {
-        prepare(&bench.db, &world, &peppers(), key, Orphans::Refuse)
+        prepare(&bench.db, &env, &peppers(), key, Orphans::Refuse)
             .await
             .unwrap();
     };
-    let works = async |key: &PlainKey| match bench.admit(key, operations::WHOAMI).await {
+    let works = async |key: &PlainKey| match bench.authenticate(key, operations::WHOAMI).await {
         Ok(_) => true,
         Err(refusal) => {
             assert!(matches!(refusal.error, Error::KeyRevoked));

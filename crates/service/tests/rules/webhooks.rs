@@ -11,7 +11,7 @@ use std::{
 use ids::{EndpointId, PageRequest, PartnerId};
 use keys::PlainKey;
 use orgs::LocalProvisioner;
-use service::{Refusal, Rendered, operations};
+use service::{Rejection, Rendered, operations};
 use stores::{Database as _, StoreError};
 use time::{Duration, OffsetDateTime};
 use webhooks::{
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     pub async fn partner(&self) -> PartnerId {
-        let context = self.bench.admit(&self.key, operations::WHOAMI).await;
+        let context = self.bench.authenticate(&self.key, operations::WHOAMI).await;
         context.unwrap().caller.actor().partner_id().unwrap()
     }
 
@@ -136,8 +136,8 @@ pub async fn create(
     bench: &Control,
     key: &PlainKey,
     kinds: &[EventKind],
-) -> Result<(EndpointId, WebhookSecret), Refusal> {
-    let context = bench.admit(key, operations::WEBHOOK_CREATE).await?;
+) -> Result<(EndpointId, WebhookSecret), Rejection> {
+    let context = bench.authenticate(key, operations::WEBHOOK_CREATE).await?;
     let draft = EndpointDraft {
         url: EndpointUrl::new("https://hooks.example.com/x", Reach::Public).unwrap(),
         events: Kinds::new(kinds.iter().copied()).unwrap(),
@@ -195,7 +195,7 @@ async fn a_change_that_is_refused_tells_nobody() {
     scene.deliver().await;
     scene.receiver.taken();
     let context = bench
-        .admit(&bench.admin, operations::ORG_RESUME)
+        .authenticate(&bench.admin, operations::ORG_RESUME)
         .await
         .unwrap();
     let refused = bench.service.org_resume(&context, org, org_body).await;
@@ -205,7 +205,7 @@ async fn a_change_that_is_refused_tells_nobody() {
         (operations::ORG_SUSPEND, "org.suspended"),
         (operations::ORG_RESUME, "org.resumed"),
     ] {
-        let context = bench.admit(&bench.admin, operation).await.unwrap();
+        let context = bench.authenticate(&bench.admin, operation).await.unwrap();
         let moved = if expect == "org.suspended" {
             bench.service.org_suspend(&context, org, org_body).await
         } else {
@@ -224,7 +224,7 @@ async fn for_a_day_after_a_rotation_both_secrets_sign() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
     let context = bench
-        .admit(&scene.key, operations::WEBHOOK_ROTATE)
+        .authenticate(&scene.key, operations::WEBHOOK_ROTATE)
         .await
         .unwrap();
     let answer = bench
@@ -258,13 +258,16 @@ async fn for_a_day_after_a_rotation_both_secrets_sign() {
 async fn a_revoked_key_is_told_of_once() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
-    let context = bench.admit(&scene.key, operations::WHOAMI).await.unwrap();
+    let context = bench
+        .authenticate(&scene.key, operations::WHOAMI)
+        .await
+        .unwrap();
     let audit::Actor::PartnerKey { id, .. } = context.caller.actor() else {
         panic!("a partner key");
     };
     for _ in 0..2 {
         let context = bench
-            .admit(&bench.admin, operations::KEY_REVOKE)
+            .authenticate(&bench.admin, operations::KEY_REVOKE)
             .await
             .unwrap();
         bench.service.key_revoke(&context, id).await.unwrap();
@@ -289,7 +292,7 @@ async fn a_partner_has_sixteen_endpoints_at_the_most() {
     assert!(refused.error.to_string().contains("values"), "{refused:?}");
     let bench = &scene.bench;
     let context = bench
-        .admit(&scene.key, operations::WEBHOOK_DELETE)
+        .authenticate(&scene.key, operations::WEBHOOK_DELETE)
         .await
         .unwrap();
     bench

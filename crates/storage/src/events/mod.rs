@@ -13,7 +13,7 @@ mod selector;
 mod walk;
 mod write;
 
-use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned, Receipt};
+use audit::{AuditQueries, AuditStore, AuditVisibility, Event, EventFilter, Pruned, Receipt};
 use ids::{EventId, Page, PageRequest, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -52,9 +52,13 @@ fn ahead<M>(session: &mut Session<M>) -> Result<Ahead, StoreError> {
 impl<M> AuditQueries for Session<M> {
     type Error = StoreError;
 
-    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, StoreError> {
+    fn event(
+        &mut self,
+        visibility: AuditVisibility,
+        id: EventId,
+    ) -> Result<Option<Event>, StoreError> {
         let event = one::find(self, id)?;
-        Ok(event.filter(|event| sight.includes(event)))
+        Ok(event.filter(|event| visibility.includes(event)))
     }
 
     fn events(

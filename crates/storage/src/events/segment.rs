@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use audit::{Actor, ActorId, AuditSight, Event, EventFilter, Request, Target, TargetKind};
+use audit::{Actor, ActorId, AuditVisibility, Event, EventFilter, Request, Target, TargetKind};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, RequestId, TypedId, Ulid};
 use serde::{Deserialize, Serialize};
 use stores::StoreError;
@@ -201,9 +201,9 @@ impl<'a> Body<'a> {
 
     /// Whether the filter may list the event; one that it lists is never passed over.
     pub(super) fn may_match(&self, filter: &EventFilter, entry: &Entry<'_>) -> bool {
-        let partner = match filter.sight {
-            AuditSight::All => None,
-            AuditSight::Partner(partner) | AuditSight::Org(partner, _) => Some(partner),
+        let partner = match filter.visibility {
+            AuditVisibility::All => None,
+            AuditVisibility::Partner(partner) | AuditVisibility::Org(partner, _) => Some(partner),
         };
         let (actor, of_partner) = match entry.actor {
             Who::Key { key, partner } => (Some(key), Some(partner)),

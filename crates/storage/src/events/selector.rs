@@ -1,6 +1,6 @@
 //! By what the events of a list are looked up.
 
-use audit::{ActorId, AuditSight, EventFilter};
+use audit::{ActorId, AuditVisibility, EventFilter};
 use ids::{AdminKeyId, KeyId, OrgId, PartnerId};
 
 use super::segment::{Kind, Subject, subject};
@@ -20,10 +20,10 @@ impl Selector {
     ///
     /// It is the caller's own or one that it may see; see [`EventFilter::actor`].
     pub(super) fn of(filter: &EventFilter) -> Option<Self> {
-        let (partner, org) = match filter.sight {
-            AuditSight::All => (None, None),
-            AuditSight::Partner(partner) => (Some(partner), None),
-            AuditSight::Org(partner, org) => (Some(partner), Some(org)),
+        let (partner, org) = match filter.visibility {
+            AuditVisibility::All => (None, None),
+            AuditVisibility::Partner(partner) => (Some(partner), None),
+            AuditVisibility::Org(partner, org) => (Some(partner), Some(org)),
         };
         match filter.actor {
             Some(ActorId::Key(id)) => return Some(Self::Key(id)),

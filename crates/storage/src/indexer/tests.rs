@@ -1,13 +1,13 @@
 mod company;
 mod engines;
-mod world;
+mod fixture;
 
 use tempfile::TempDir;
 use testkit::conformance::audit_history as rules;
 
 use self::{
     engines::{Engine, on_both},
-    world::{World, time_of},
+    fixture::{Fixture, time_of},
 };
 use super::{read::Mentions, *};
 use crate::{Options, SqlDatabase, events::index::Page, migrate};
@@ -96,34 +96,34 @@ fn pruning_is_exact_while_the_log_is_indexed<E: Engine>() {
 fn whatever_is_indexed_merged_and_pruned_lists_are_exact<E: Engine>() {
     let (seeds, steps) = E::CHANCE;
     for seed in 0..seeds {
-        let Some(mut world) = World::<E>::new(seed) else {
+        let Some(mut fixture) = Fixture::<E>::new(seed) else {
             return;
         };
-        let mut indexer = world.indexer(SMALL);
+        let mut indexer = fixture.indexer(SMALL);
         let mut highest = 0;
         for _ in 0..steps {
-            match world.below(10) {
+            match fixture.below(10) {
                 0..4 => {
-                    let count = world.below(12);
-                    world.add(count);
+                    let count = fixture.below(12);
+                    fixture.add(count);
                 }
                 4 | 5 => drop(indexer.cover().unwrap()),
                 6 => drop(indexer.merge().unwrap()),
                 7 => drop(indexer.clear().unwrap()),
                 8 => assert!(indexer.work().unwrap()),
                 _ => {
-                    let (before, limit) = (world.below(world.now + 1), world.below(20));
+                    let (before, limit) = (fixture.below(fixture.now + 1), fixture.below(20));
                     // Now and then all of it, also the newest.
-                    let before = if world.below(8) == 0 {
-                        world.now + 1
+                    let before = if fixture.below(8) == 0 {
+                        fixture.now + 1
                     } else {
                         before / 4
                     };
-                    world.prune(time_of(before), usize::try_from(limit).unwrap());
+                    fixture.prune(time_of(before), usize::try_from(limit).unwrap());
                 }
             }
-            world.check();
-            highest = world
+            fixture.check();
+            highest = fixture
                 .runs()
                 .iter()
                 .map(|run| run.tier)
@@ -132,81 +132,81 @@ fn whatever_is_indexed_merged_and_pruned_lists_are_exact<E: Engine>() {
                 .max(highest);
         }
         indexer.work().unwrap();
-        world.check();
-        world.is_clean();
+        fixture.check();
+        fixture.is_clean();
         assert!(highest > 2, "runs were merged up to tier {highest}");
     }
 }
 
 fn a_subject_that_fills_pages_is_found_in_all_of_them<E: Engine>() {
-    let Some(mut world) = World::<E>::new(1) else {
+    let Some(mut fixture) = Fixture::<E>::new(1) else {
         return;
     };
-    let mut indexer = world.indexer(Sizes {
+    let mut indexer = fixture.indexer(Sizes {
         segments: 1000,
         events: i64::MAX,
         ..SMALL
     });
     for _ in 0..6 {
         for _ in 0..700 {
-            world.now += 9 + world.below(1_000_000);
-            world.add_at(world.now);
+            fixture.now += 9 + fixture.below(1_000_000);
+            fixture.add_at(fixture.now);
         }
         indexer.cover().unwrap();
-        world.check();
+        fixture.check();
     }
     indexer.work().unwrap();
-    let pages: i64 = world.runs().iter().map(|run| run.pages).sum();
+    let pages: i64 = fixture.runs().iter().map(|run| run.pages).sum();
     assert!(pages > 6, "{pages}");
     for _ in 0..10 {
-        world.check();
+        fixture.check();
     }
 }
 
-/// A world whose first segments are the latest, so that a pruning leaves them and takes the highest
+/// A fixture whose first segments are the latest, so that a pruning leaves them and takes the highest
 /// numbers away.
-fn upside_down<E: Engine>(seed: u64) -> Option<World<E>> {
-    let mut world = World::new(seed)?;
-    world.now = 100_000;
-    (0..3).for_each(|_| world.add_at(world.now));
-    (0..7).for_each(|ms| world.add_at(ms));
-    Some(world)
+fn upside_down<E: Engine>(seed: u64) -> Option<Fixture<E>> {
+    let mut fixture = Fixture::new(seed)?;
+    fixture.now = 100_000;
+    (0..3).for_each(|_| fixture.add_at(fixture.now));
+    (0..7).for_each(|ms| fixture.add_at(ms));
+    Some(fixture)
 }
 
 /// Has others get the numbers of the last seven.
-fn renumber<E: Engine>(world: &mut World<E>) {
-    world.prune(time_of(50_000), 100);
-    assert_eq!(world.reader.run(rows::newest).unwrap(), 3);
-    (0..10).for_each(|ms| world.add_at(world.now + ms));
+fn renumber<E: Engine>(fixture: &mut Fixture<E>) {
+    fixture.prune(time_of(50_000), 100);
+    assert_eq!(fixture.reader.run(rows::newest).unwrap(), 3);
+    (0..10).for_each(|ms| fixture.add_at(fixture.now + ms));
 }
 
 fn a_number_that_was_covered_is_not_when_another_segment_gets_it<E: Engine>() {
-    let Some(mut world) = upside_down::<E>(5) else {
+    let Some(mut fixture) = upside_down::<E>(5) else {
         return;
     };
-    let mut indexer = world.indexer(Sizes {
+    let mut indexer = fixture.indexer(Sizes {
         segments: 100,
         ..SMALL
     });
     indexer.work().unwrap();
-    assert_eq!(world.reader.run(rows::covered).unwrap(), 10);
-    renumber(&mut world);
-    assert_eq!(world.runs().len(), 1, "the run still covers what is left");
-    (0..20).for_each(|_| world.check());
+    assert_eq!(fixture.reader.run(rows::covered).unwrap(), 10);
+    renumber(&mut fixture);
+    assert_eq!(fixture.runs().len(), 1, "the run still covers what is left");
+    (0..20).for_each(|_| fixture.check());
     indexer.work().unwrap();
-    (0..20).for_each(|_| world.check());
+    (0..20).for_each(|_| fixture.check());
 }
 
 /// What a run would cover must still be what was read when it begins to count.
 fn a_run_of_segments_that_are_gone_does_not_count<E: Engine>() {
-    let Some(mut world) = upside_down::<E>(2) else {
+    let Some(mut fixture) = upside_down::<E>(2) else {
         return;
     };
-    let mut indexer = world.indexer(SMALL);
+    let mut indexer = fixture.indexer(SMALL);
     indexer.cover().unwrap();
-    let covered = world.reader.run(rows::covered).unwrap();
+    let covered = fixture.reader.run(rows::covered).unwrap();
     assert_eq!(covered, 3);
-    let segments = world
+    let segments = fixture
         .reader
         .run(|connection| rows::segments_after(connection, covered, 100))
         .unwrap();
@@ -216,24 +216,24 @@ fn a_run_of_segments_that_are_gone_does_not_count<E: Engine>() {
         to: last.number,
         last_id: last.last_id.clone(),
     };
-    renumber(&mut world);
-    assert_eq!(world.reader.run(rows::covered).unwrap(), covered);
+    renumber(&mut fixture);
+    assert_eq!(fixture.reader.run(rows::covered).unwrap(), covered);
     let slots = (Slot::FIRST, Slot::FIRST);
     assert!(!indexer.build(source, 0, slots, |_| Ok(None)).unwrap());
-    (0..20).for_each(|_| world.check());
+    (0..20).for_each(|_| fixture.check());
     indexer.work().unwrap();
-    world.check();
-    world.is_clean();
+    fixture.check();
+    fixture.is_clean();
 }
 
 fn of_two_who_index_the_same_segments_one_is_too_late<E: Engine>() {
-    let Some(mut world) = World::<E>::new(3) else {
+    let Some(mut fixture) = Fixture::<E>::new(3) else {
         return;
     };
-    world.add(9);
-    let [mut one, mut other] = [world.indexer(SMALL), world.indexer(SMALL)];
+    fixture.add(9);
+    let [mut one, mut other] = [fixture.indexer(SMALL), fixture.indexer(SMALL)];
     let slots = (Slot::FIRST, Slot::FIRST);
-    let last = world
+    let last = fixture
         .reader
         .run(|connection| rows::segments_after(connection, 2, 1))
         .unwrap();
@@ -245,31 +245,31 @@ fn of_two_who_index_the_same_segments_one_is_too_late<E: Engine>() {
     one.cover().unwrap();
     assert!(!other.build(late, 0, slots, |_| Ok(None)).unwrap());
     one.cover().unwrap();
-    let runs: Vec<i64> = world.runs().iter().map(|run| run.id).collect();
+    let runs: Vec<i64> = fixture.runs().iter().map(|run| run.id).collect();
     assert!(one.merge().unwrap());
     let late = Source::Runs(runs);
     assert!(!other.build(late, 1, slots, |_| Ok(None)).unwrap());
-    world.check();
+    fixture.check();
     other.work().unwrap();
-    world.check();
-    world.is_clean();
+    fixture.check();
+    fixture.is_clean();
 }
 
 fn what_was_cut_off_is_cleared_away_and_done_anew<E: Engine>() {
-    let Some(mut world) = World::<E>::new(4) else {
+    let Some(mut fixture) = Fixture::<E>::new(4) else {
         return;
     };
-    world.add(20);
-    let mut dead = world.indexer(SMALL);
+    fixture.add(20);
+    let mut dead = fixture.indexer(SMALL);
     dead.work().unwrap();
     let page = |first: u8| Page {
         first: vec![first],
         body: vec![0; 10],
     };
     let run = dead.add(None, vec![page(1), page(2)]).unwrap();
-    world.add(20);
-    world.check();
-    let mut next = world.indexer(SMALL);
+    fixture.add(20);
+    fixture.check();
+    let mut next = fixture.indexer(SMALL);
     assert!(next.hand.claim().unwrap());
     assert_eq!(
         dead.add(run, vec![page(3)]).unwrap(),
@@ -278,24 +278,24 @@ fn what_was_cut_off_is_cleared_away_and_done_anew<E: Engine>() {
     );
     next.work().unwrap();
     assert_eq!(dead.add(run, vec![page(3)]).unwrap(), None, "it is gone");
-    world.check();
-    world.is_clean();
+    fixture.check();
+    fixture.is_clean();
 }
 
 /// Whoever is about to merge a run knows it by its id.
 fn the_id_of_a_run_is_never_given_twice<E: Engine>() {
-    let Some(mut world) = World::<E>::new(6) else {
+    let Some(mut fixture) = Fixture::<E>::new(6) else {
         return;
     };
-    world.add(6);
-    let mut indexer = world.indexer(SMALL);
+    fixture.add(6);
+    let mut indexer = fixture.indexer(SMALL);
     indexer.work().unwrap();
-    let last = world.runs().iter().map(|run| run.id).max().unwrap();
-    world.prune(time_of(world.now + 1), 100);
+    let last = fixture.runs().iter().map(|run| run.id).max().unwrap();
+    fixture.prune(time_of(fixture.now + 1), 100);
     indexer.work().unwrap();
-    assert_eq!(world.runs(), []);
-    world.add(3);
+    assert_eq!(fixture.runs(), []);
+    fixture.add(3);
     indexer.work().unwrap();
-    assert!(world.runs().iter().all(|run| run.id > last));
-    world.check();
+    assert!(fixture.runs().iter().all(|run| run.id > last));
+    fixture.check();
 }

@@ -252,7 +252,7 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
         };
         let filter = audit::EventFilter {
             actor: Some(audit::ActorId::Key(id)),
-            ..audit::EventFilter::all(audit::AuditSight::All)
+            ..audit::EventFilter::all(audit::AuditVisibility::All)
         };
         let page = ids::PageRequest::new(2, None);
         let told = reader.events(&filter, page).unwrap().items;

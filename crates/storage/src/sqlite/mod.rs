@@ -118,7 +118,7 @@ impl SqliteWriter {
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
-    use audit::{AuditQueries as _, AuditSight, AuditStore as _, Event, EventFilter};
+    use audit::{AuditQueries as _, AuditStore as _, AuditVisibility, Event, EventFilter};
     use ids::PageRequest;
     use keys::{KeyQueries as _, KeyStore as _};
     use stores::{Database as _, StoreError};
@@ -257,7 +257,7 @@ mod tests {
         assert!(first.await.unwrap());
         assert!(!second.await.unwrap());
         assert!(appended.await.unwrap());
-        let all = EventFilter::all(AuditSight::All);
+        let all = EventFilter::all(AuditVisibility::All);
         let page = PageRequest::new(10, None);
         let listed = database.read(move |view| view.events(&all, page)).await;
         assert_eq!(listed.unwrap().items, [twice, two, one]);

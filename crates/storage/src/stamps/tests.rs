@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use audit::{Actor, AuditQueries as _, AuditSight, AuditStore as _, EventFilter, LAG, Stamp};
+use audit::{Actor, AuditQueries as _, AuditStore as _, AuditVisibility, EventFilter, LAG, Stamp};
 use diesel::connection::{SimpleConnection as _, TransactionManager as _};
 use ids::{EventId, PageRequest, Sequence, TypedId as _, Ulid};
 use stores::{Database as _, StoreError};
@@ -118,7 +118,7 @@ async fn nothing_overtakes_a_reader(url: &DatabaseUrl, slow: Duration) {
         .flat_map(|db| [(db, None), (db, None), (db, Some(slow))])
         .map(|(db, slow)| write(db.clone(), Arc::clone(&build), slow, end))
         .collect();
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     let (mut by_time, mut by_id) = (BTreeMap::new(), BTreeMap::new());
     let mut since = OffsetDateTime::UNIX_EPOCH;
     let stop = Instant::now() + Duration::from_secs(12);
@@ -191,12 +191,14 @@ async fn a_stamp_that_has_grown_old_is_replaced(url: &DatabaseUrl) {
             let change = db.write(move |tx| tx.event_insert(&event));
             change.await.unwrap().id()
         };
-        let found = db.read(move |view| view.event(AuditSight::All, id)).await;
+        let found = db
+            .read(move |view| view.event(AuditVisibility::All, id))
+            .await;
         let at = found.unwrap().unwrap().occurred_at;
         assert!(at - began >= STAMP_TTL, "{at} is not after {began}");
         told.push(id);
     }
-    let all = page(&db, EventFilter::all(AuditSight::All), None).await;
+    let all = page(&db, EventFilter::all(AuditVisibility::All), None).await;
     let ids: Vec<EventId> = all.iter().map(|event| event.id).collect();
     assert_eq!(ids, told);
 }
@@ -242,7 +244,9 @@ async fn an_event_that_waits_for_a_lock_is_stamped_when_it_has_it() {
     other.run(|c| c.batch_execute("ROLLBACK")).unwrap();
     for id in waiting {
         let id = id.await.unwrap().unwrap();
-        let found = db.read(move |view| view.event(AuditSight::All, id)).await;
+        let found = db
+            .read(move |view| view.event(AuditVisibility::All, id))
+            .await;
         let at = found.unwrap().unwrap().occurred_at;
         assert!(at >= freed, "{at} is before {freed}");
     }
@@ -261,6 +265,6 @@ async fn a_commit_that_comes_late_fails() {
     let late = session.run(AnyConnection::commit_transaction);
     assert!(late.is_err());
     let db = open(&url, AuditMode::Strict, 1);
-    let all = page(&db, EventFilter::all(AuditSight::All), None).await;
+    let all = page(&db, EventFilter::all(AuditVisibility::All), None).await;
     assert_eq!(all, []);
 }

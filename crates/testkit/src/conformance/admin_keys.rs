@@ -4,36 +4,36 @@ use ids::AdminKeyId;
 use keys::{AdminKey, AdminKeyOrigin, KeyDigest};
 use stores::{Database, StoreError};
 
-use super::world::{World, at, at_once, ids_of, traits::*};
+use super::fixture::{Fixture, at, at_once, ids_of, traits::*};
 use crate::build::name;
 
-async fn add<D: Database>(world: &World<D>, key: &AdminKey) -> KeyDigest {
-    let (key, digest) = (key.clone(), world.build.digest());
-    world
+async fn add<D: Database>(fixture: &Fixture<D>, key: &AdminKey) -> KeyDigest {
+    let (key, digest) = (key.clone(), fixture.build.digest());
+    fixture
         .write(move |tx| tx.admin_key_insert(&key, &digest))
         .await;
     digest
 }
 
-async fn stored<D: Database>(world: &World<D>, id: AdminKeyId) -> AdminKey {
-    world.read(move |view| view.admin_key(id)).await.unwrap()
+async fn stored<D: Database>(fixture: &Fixture<D>, id: AdminKeyId) -> AdminKey {
+    fixture.read(move |view| view.admin_key(id)).await.unwrap()
 }
 
 /// Both origins, in use and revoked.
 pub async fn an_admin_key_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let bare = world.build.admin_key();
+    let fixture = Fixture::new(db);
+    let bare = fixture.build.admin_key();
     let full = AdminKey {
         name: name("日本 ✓ \"'%"),
         origin: AdminKeyOrigin::Settings,
         created_at: at(1),
         revoked_at: Some(at(2)),
-        ..world.build.admin_key()
+        ..fixture.build.admin_key()
     };
     for key in [bare, full] {
-        let digest = add(&world, &key).await;
-        assert_eq!(stored(&world, key.id).await, key);
-        let found = world.read(move |view| view.admin_key_by_digest(&[digest]));
+        let digest = add(&fixture, &key).await;
+        assert_eq!(stored(&fixture, key.id).await, key);
+        let found = fixture.read(move |view| view.admin_key_by_digest(&[digest]));
         assert_eq!(found.await, Some(key));
     }
 }
@@ -42,11 +42,11 @@ pub async fn an_admin_key_keeps_all_its_fields<D: Database>(db: D) {
 pub async fn an_admin_key_is_found_by_any_of_its_candidate_digests_and_by_no_other<D: Database>(
     db: D,
 ) {
-    let world = World::new(db);
-    let key = world.build.admin_key();
-    let digest = add(&world, &key).await;
-    add(&world, &world.build.admin_key()).await;
-    let stranger = world.build.digest();
+    let fixture = Fixture::new(db);
+    let key = fixture.build.admin_key();
+    let digest = add(&fixture, &key).await;
+    add(&fixture, &fixture.build.admin_key()).await;
+    let stranger = fixture.build.digest();
     let cases = [
         (vec![digest], true),
         (vec![stranger, digest], true),
@@ -55,87 +55,90 @@ pub async fn an_admin_key_is_found_by_any_of_its_candidate_digests_and_by_no_oth
         (vec![], false),
     ];
     for (digests, known) in cases {
-        let found = world.read(move |view| view.admin_key_by_digest(&digests));
+        let found = fixture.read(move |view| view.admin_key_by_digest(&digests));
         assert_eq!(found.await, known.then(|| key.clone()));
     }
-    let unknown: AdminKeyId = world.build.id();
-    assert_eq!(world.read(move |view| view.admin_key(unknown)).await, None);
-    let many = world.read(move |view| view.admin_keys_by_digest(&[stranger, digest]));
+    let unknown: AdminKeyId = fixture.build.id();
+    assert_eq!(
+        fixture.read(move |view| view.admin_key(unknown)).await,
+        None
+    );
+    let many = fixture.read(move |view| view.admin_keys_by_digest(&[stranger, digest]));
     assert_eq!(many.await, [(digest, key)]);
-    let none = world.read(move |view| view.admin_keys_by_digest(&[]));
+    let none = fixture.read(move |view| view.admin_keys_by_digest(&[]));
     assert_eq!(none.await, []);
 }
 
 /// As with partner keys.
 pub async fn two_admin_keys_can_not_have_one_digest<D: Database>(db: D) {
-    let world = World::new(db);
-    let key = world.build.admin_key();
-    let digest = add(&world, &key).await;
-    let second = world.build.admin_key();
-    let refused = world
+    let fixture = Fixture::new(db);
+    let key = fixture.build.admin_key();
+    let digest = add(&fixture, &key).await;
+    let second = fixture.build.admin_key();
+    let refused = fixture
         .db
         .write(move |tx| tx.admin_key_insert(&second, &digest));
     let refused: Result<(), StoreError> = refused.await;
     assert!(refused.is_err());
-    assert_eq!(world.read(|view| view.admin_keys()).await, [key]);
+    assert_eq!(fixture.read(|view| view.admin_keys()).await, [key]);
 }
 
 /// A partner can't become the operator.
 pub async fn the_digest_of_a_partner_key_finds_no_admin_key<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let of_partner = world.add_key(&world.build.key(&partner)).await;
-    let of_admin = add(&world, &world.build.admin_key()).await;
-    let found = world.read(move |view| view.admin_key_by_digest(&[of_partner]));
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let of_partner = fixture.add_key(&fixture.build.key(&partner)).await;
+    let of_admin = add(&fixture, &fixture.build.admin_key()).await;
+    let found = fixture.read(move |view| view.admin_key_by_digest(&[of_partner]));
     assert_eq!(found.await, None);
-    let found = world.read(move |view| view.key_by_digest(&[of_admin]));
+    let found = fixture.read(move |view| view.key_by_digest(&[of_admin]));
     assert_eq!(found.await, None);
 }
 
 /// A string in the settings may be taken out and later put in again.
 pub async fn an_admin_key_is_revoked_once_and_can_be_restored<D: Database>(db: D) {
-    let world = World::new(db);
-    let key = world.build.admin_key();
-    let digest = add(&world, &key).await;
-    let other = world.build.admin_key();
-    add(&world, &other).await;
+    let fixture = Fixture::new(db);
+    let key = fixture.build.admin_key();
+    let digest = add(&fixture, &key).await;
+    let other = fixture.build.admin_key();
+    add(&fixture, &other).await;
     let id = key.id;
-    let revoke = |micros| world.write(move |tx| tx.admin_key_revoke(id, at(micros)));
+    let revoke = |micros| fixture.write(move |tx| tx.admin_key_revoke(id, at(micros)));
     assert!(revoke(1).await);
     assert!(!revoke(2).await);
-    assert_eq!(stored(&world, id).await.revoked_at, Some(at(1)));
-    world.write(move |tx| tx.admin_key_restore(id)).await;
-    let found = world.read(move |view| view.admin_key_by_digest(&[digest]));
+    assert_eq!(stored(&fixture, id).await.revoked_at, Some(at(1)));
+    fixture.write(move |tx| tx.admin_key_restore(id)).await;
+    let found = fixture.read(move |view| view.admin_key_by_digest(&[digest]));
     assert_eq!(found.await, Some(key));
     assert!(revoke(3).await);
-    assert_eq!(stored(&world, id).await.revoked_at, Some(at(3)));
-    assert_eq!(stored(&world, other.id).await, other);
-    let unknown: AdminKeyId = world.build.id();
-    let revoked = world.write(move |tx| tx.admin_key_revoke(unknown, at(1)));
+    assert_eq!(stored(&fixture, id).await.revoked_at, Some(at(3)));
+    assert_eq!(stored(&fixture, other.id).await, other);
+    let unknown: AdminKeyId = fixture.build.id();
+    let revoked = fixture.write(move |tx| tx.admin_key_revoke(unknown, at(1)));
     assert!(!revoked.await);
 }
 
 /// Revoked ones too.
 pub async fn admin_keys_are_listed_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    assert_eq!(world.read(|view| view.admin_keys()).await, []);
+    let fixture = Fixture::new(db);
+    assert_eq!(fixture.read(|view| view.admin_keys()).await, []);
     let mut expect = Vec::new();
     for _ in 0..3 {
-        let key = world.build.admin_key();
-        add(&world, &key).await;
+        let key = fixture.build.admin_key();
+        add(&fixture, &key).await;
         expect.insert(0, key.id);
     }
     let last = expect.last().copied().unwrap();
-    world
+    fixture
         .write(move |tx| tx.admin_key_revoke(last, at(1)))
         .await;
-    let told = world.read(|view| view.admin_keys()).await;
+    let told = fixture.read(|view| view.admin_keys()).await;
     assert_eq!(ids_of(&told, |key| key.id), expect);
 }
 
 /// Whoever starts with another pepper is told so and changes nothing.
 pub async fn the_pepper_check_is_replaced_only_when_it_is_as_expected<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     for (expected, new, replaced, now) in [
         (Some("a"), "b", false, None),
         (None, "a", true, Some("a")),
@@ -143,18 +146,18 @@ pub async fn the_pepper_check_is_replaced_only_when_it_is_as_expected<D: Databas
         (Some("b"), "c", false, Some("a")),
         (Some("a"), "b", true, Some("b")),
     ] {
-        let told = world.write(move |tx| tx.pepper_check_replace(expected, new));
+        let told = fixture.write(move |tx| tx.pepper_check_replace(expected, new));
         assert_eq!(told.await, replaced, "{expected:?} by {new}");
-        let stored = world.read(|view| view.pepper_check()).await;
+        let stored = fixture.read(|view| view.pepper_check()).await;
         assert_eq!(stored.as_deref(), now);
     }
 }
 
 /// Instances that start together agree on one pepper.
 pub async fn of_many_first_starts_at_once_one_sets_the_pepper_check<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let told = at_once(16, |n| {
-        let (db, new) = (world.db.clone(), n.to_string());
+        let (db, new) = (fixture.db.clone(), n.to_string());
         async move {
             let replaced = db.write(move |tx| tx.pepper_check_replace(None, &new));
             Result::<bool, StoreError>::unwrap(replaced.await)
@@ -165,7 +168,7 @@ pub async fn of_many_first_starts_at_once_one_sets_the_pepper_check<D: Database>
         .filter(|(_, won)| *won)
         .map(|(n, _)| n)
         .collect();
-    let stored = world.read(|view| view.pepper_check()).await;
+    let stored = fixture.read(|view| view.pepper_check()).await;
     assert_eq!(winners.len(), 1, "{winners:?}");
     assert_eq!(stored, winners.first().map(ToString::to_string));
 }

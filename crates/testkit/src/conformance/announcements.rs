@@ -4,13 +4,13 @@ use keys::PartnerKey;
 use orgs::{Org, OrgStatus};
 use stores::{Database, StoreError};
 
-use super::world::{World, at, at_once, traits::*};
+use super::fixture::{Fixture, at, at_once, traits::*};
 
 /// Of many at once, one is the first.
 pub async fn an_end_is_announced_once_and_again_when_it_moves<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let told = at_once(4, |_| {
-        let db = world.db.clone();
+        let db = fixture.db.clone();
         async move {
             let first = db.write(|tx| tx.announcement_insert("pak_1", at(10)));
             Result::<bool, StoreError>::unwrap(first.await)
@@ -18,7 +18,7 @@ pub async fn an_end_is_announced_once_and_again_when_it_moves<D: Database>(db: D
     });
     let firsts = told.await.into_iter().filter(|first| *first).count();
     assert_eq!(firsts, 1);
-    let announce = |subject, end| world.write(move |tx| tx.announcement_insert(subject, at(end)));
+    let announce = |subject, end| fixture.write(move |tx| tx.announcement_insert(subject, at(end)));
     assert!(announce("pak_1", 11).await);
     assert!(announce("pak_2", 10).await);
     assert!(!announce("pak_1", 10).await);
@@ -26,8 +26,8 @@ pub async fn an_end_is_announced_once_and_again_when_it_moves<D: Database>(db: D
 
 /// After the one time and up to the other, the first to end first, up to the limit.
 pub async fn keys_are_announced_that_end_within_the_time_and_are_not_revoked<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut ids = Vec::new();
     for (end, revoked) in [
         (None, false),
@@ -41,26 +41,26 @@ pub async fn keys_are_announced_that_end_within_the_time_and_are_not_revoked<D: 
         let key = PartnerKey {
             expires_at: end.map(at),
             revoked_at: revoked.then(|| at(0)),
-            ..world.build.key(&partner)
+            ..fixture.build.key(&partner)
         };
-        world.add_key(&key).await;
+        fixture.add_key(&key).await;
         ids.push(key.id);
     }
     let [_, _, at_30, _, at_20, _, at_11] = *ids.as_slice() else {
         panic!("seven keys");
     };
-    let ending = |limit| world.read(move |view| view.keys_to_announce(at(10), at(30), limit));
+    let ending = |limit| fixture.read(move |view| view.keys_to_announce(at(10), at(30), limit));
     assert_eq!(ending(9).await, [at_11, at_20, at_30]);
     assert_eq!(ending(2).await, [at_11, at_20]);
     let told = at_20.to_string();
-    world
+    fixture
         .write(move |tx| tx.announcement_insert(&told, at(20)))
         .await;
     assert_eq!(ending(9).await, [at_11, at_30]);
     // An end that has passed was another one; one to come was near enough to be told of.
     for (end, expect) in [(10, [at_11, at_30].as_slice()), (12, &[at_30])] {
         let told = at_11.to_string();
-        world
+        fixture
             .write(move |tx| tx.announcement_insert(&told, at(end)))
             .await;
         assert_eq!(ending(9).await, expect);
@@ -69,8 +69,8 @@ pub async fn keys_are_announced_that_end_within_the_time_and_are_not_revoked<D: 
 
 /// As keys; an org that is going or gone ends no more.
 pub async fn orgs_are_announced_that_end_within_the_time_and_stay<D: Database>(db: D) {
-    let world = World::new(db);
-    let key = world.key(&world.partner().await).await;
+    let fixture = Fixture::new(db);
+    let key = fixture.key(&fixture.partner().await).await;
     let mut ids = Vec::new();
     for (end, status) in [
         (None, OrgStatus::Ready),
@@ -85,19 +85,19 @@ pub async fn orgs_are_announced_that_end_within_the_time_and_stay<D: Database>(d
         let org = Org {
             expires_at: end.map(at),
             status,
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         ids.push(org.id);
     }
     let [_, _, at_30, _, _, _, at_22, at_23] = *ids.as_slice() else {
         panic!("eight orgs");
     };
-    let ending = |limit| world.read(move |view| view.orgs_to_announce(at(10), at(30), limit));
+    let ending = |limit| fixture.read(move |view| view.orgs_to_announce(at(10), at(30), limit));
     assert_eq!(ending(9).await, [at_22, at_23, at_30]);
     assert_eq!(ending(1).await, [at_22]);
     let told = at_22.to_string();
-    world
+    fixture
         .write(move |tx| tx.announcement_insert(&told, at(22)))
         .await;
     assert_eq!(ending(9).await, [at_23, at_30]);

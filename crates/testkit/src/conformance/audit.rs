@@ -1,16 +1,18 @@
 //! Audit events: written once, kept as they are.
 
-use audit::{Action, Actor, AuditSight, Details, Event, EventFilter, Outcome, Request, Target};
+use audit::{
+    Action, Actor, AuditVisibility, Details, Event, EventFilter, Outcome, Request, Target,
+};
 use ids::EventId;
 use serde_json::json;
 use stores::{Database, StoreError};
 
-use super::world::{ALL, World, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
 use crate::build::Build;
 
-async fn all_events<D: Database>(world: &World<D>) -> Vec<Event> {
-    let filter = EventFilter::all(AuditSight::All);
-    let page = world.read(move |view| view.events(&filter, ALL)).await;
+async fn all_events<D: Database>(fixture: &Fixture<D>) -> Vec<Event> {
+    let filter = EventFilter::all(AuditVisibility::All);
+    let page = fixture.read(move |view| view.events(&filter, ALL)).await;
     assert_eq!(page.next, None);
     page.items
 }
@@ -83,17 +85,17 @@ fn events_with_all_fields(build: &Build) -> Vec<Event> {
 
 /// Every kind of actor, and every field set and left out, by both ways of writing.
 pub async fn an_event_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut expect = Vec::new();
-    for event in events_with_all_fields(&world.build) {
-        world.add_event(&event).await;
+    for event in events_with_all_fields(&fixture.build) {
+        fixture.add_event(&event).await;
         expect.insert(0, event);
     }
-    for event in events_with_all_fields(&world.build) {
-        world.db.append(Box::new(event.clone())).await.unwrap();
+    for event in events_with_all_fields(&fixture.build) {
+        fixture.db.append(Box::new(event.clone())).await.unwrap();
         expect.insert(0, event);
     }
-    assert_eq!(all_events(&world).await, expect);
+    assert_eq!(all_events(&fixture).await, expect);
 }
 
 /// No name is lost between here and there.
@@ -101,41 +103,41 @@ pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db
     use audit::TargetKind::{
         AdminKey, AuditEvent, AuditLog, Org, Partner, PartnerKey, Route, Workspace,
     };
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let system = Actor::System { partner_id: None };
     let mut events = Vec::new();
     for &action in Action::ALL {
-        let event = world.build.event_by(system);
+        let event = fixture.build.event_by(system);
         events.insert(0, Event { action, ..event });
     }
     for kind in [
         Partner, PartnerKey, AdminKey, Org, Workspace, AuditLog, AuditEvent, Route,
     ] {
         for target in [Target::all(kind), Target::one(kind, "x")] {
-            let event = world.build.event_by(system);
+            let event = fixture.build.event_by(system);
             events.insert(0, Event { target, ..event });
         }
     }
     for outcome in [Outcome::Success, Outcome::Denied, Outcome::Failed] {
-        let event = world.build.event_by(system);
+        let event = fixture.build.event_by(system);
         events.insert(0, Event { outcome, ..event });
     }
     let expect = events.clone();
-    world
+    fixture
         .write(move |tx| {
             events
                 .iter()
                 .try_for_each(|event| tx.event_insert(event).map(drop))
         })
         .await;
-    assert_eq!(all_events(&world).await, expect);
+    assert_eq!(all_events(&fixture).await, expect);
 }
 
 /// The same event with a higher count takes the place of the one before, in its details alone.
 pub async fn a_folded_event_is_counted_on_and_not_doubled<D: Database>(db: D) {
-    let world = World::new(db);
-    let first = world.build.event_by(Actor::System { partner_id: None });
-    let other = world.build.event_by(Actor::System { partner_id: None });
+    let fixture = Fixture::new(db);
+    let first = fixture.build.event_by(Actor::System { partner_id: None });
+    let other = fixture.build.event_by(Actor::System { partner_id: None });
     for count in 1..=3 {
         for event in [&first, &other] {
             let counted = Event {
@@ -143,7 +145,7 @@ pub async fn a_folded_event_is_counted_on_and_not_doubled<D: Database>(db: D) {
                 details: details(&json!({"count": count, format!("only {count}"): true})),
                 ..event.clone()
             };
-            world.write(move |tx| tx.event_fold(&counted)).await;
+            fixture.write(move |tx| tx.event_fold(&counted)).await;
         }
     }
     let expect = |event: &Event| Event {
@@ -151,31 +153,31 @@ pub async fn a_folded_event_is_counted_on_and_not_doubled<D: Database>(db: D) {
         details: details(&json!({"count": 3, "only 3": true})),
         ..event.clone()
     };
-    let told = all_events(&world).await;
+    let told = all_events(&fixture).await;
     assert_eq!(told, [expect(&other), expect(&first)]);
 }
 
 /// The answer leaves when the event is there, so whoever asks next sees it.
 pub async fn an_appended_event_is_seen_at_once<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     for count in 1..=5 {
-        let event = world.build.event(&key);
-        world.db.append(Box::new(event.clone())).await.unwrap();
-        let told = all_events(&world).await;
+        let event = fixture.build.event(&key);
+        fixture.db.append(Box::new(event.clone())).await.unwrap();
+        let told = all_events(&fixture).await;
         assert_eq!((told.first(), told.len()), (Some(&event), count));
     }
 }
 
 /// None is lost in a batch.
 pub async fn many_events_appended_at_once_are_all_there<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let events: Vec<Event> = (0..200)
-        .map(|_| world.build.event_by(Actor::System { partner_id: None }))
+        .map(|_| fixture.build.event_by(Actor::System { partner_id: None }))
         .collect();
     let results = at_once(events.len(), |n| {
-        let (db, event) = (world.db.clone(), events.get(n).unwrap().clone());
+        let (db, event) = (fixture.db.clone(), events.get(n).unwrap().clone());
         async move { db.append(Box::new(event)).await }
     });
     for result in results.await {
@@ -183,18 +185,18 @@ pub async fn many_events_appended_at_once_are_all_there<D: Database>(db: D) {
     }
     let mut expect: Vec<EventId> = ids_of(&events, |event| event.id);
     expect.reverse();
-    let told = all_events(&world).await;
+    let told = all_events(&fixture).await;
     assert_eq!(ids_of(&told, |event| event.id), expect);
 }
 
 /// No event without its change.
 pub async fn an_event_of_a_rolled_back_transaction_is_gone<D: Database>(db: D) {
-    let world = World::new(db);
-    let event = world.build.event_by(Actor::System { partner_id: None });
-    let refused = world.db.write(move |tx| {
+    let fixture = Fixture::new(db);
+    let event = fixture.build.event_by(Actor::System { partner_id: None });
+    let refused = fixture.db.write(move |tx| {
         tx.event_insert(&event)?;
         Err::<(), _>(StoreError::Overloaded)
     });
     assert!(refused.await.is_err());
-    assert_eq!(all_events(&world).await, []);
+    assert_eq!(all_events(&fixture).await, []);
 }

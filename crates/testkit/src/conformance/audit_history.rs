@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use audit::{Action, Actor, ActorId, AuditSight, Event, EventFilter, Outcome};
+use audit::{Action, Actor, ActorId, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
 use rand_core::Rng as _;
 use stores::{Database, StoreError, Transaction as _};
 use time::{Duration, OffsetDateTime};
 
-use super::world::{ALL, World, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
 use crate::{clock::START, random::SeededRandom};
 
 /// How long the history is.
@@ -64,10 +64,10 @@ fn any_event(world_build: &crate::build::Build, random: &mut SeededRandom, numbe
 type Model = BTreeMap<EventId, Event>;
 
 /// Writes events by all ways there are, many and few at once, and returns them.
-async fn history<D: Database>(world: &World<D>) -> Model {
+async fn history<D: Database>(fixture: &Fixture<D>) -> Model {
     let mut random = SeededRandom::new(11);
     let events: Vec<Event> = (0..1600)
-        .map(|number| any_event(&world.build, &mut random, number))
+        .map(|number| any_event(&fixture.build, &mut random, number))
         .collect();
     let mut rest = events.as_slice();
     while !rest.is_empty() {
@@ -78,7 +78,7 @@ async fn history<D: Database>(world: &World<D>) -> Model {
         match below(&mut random, 4) {
             0 => {
                 let appended = at_once(now.len(), |n| {
-                    let (db, event) = (world.db.clone(), now.get(n).unwrap().clone());
+                    let (db, event) = (fixture.db.clone(), now.get(n).unwrap().clone());
                     async move { db.append(Box::new(event)).await }
                 });
                 for outcome in appended.await {
@@ -86,12 +86,12 @@ async fn history<D: Database>(world: &World<D>) -> Model {
                 }
             }
             1 if now.len() < 200 => {
-                world
+                fixture
                     .write(move |tx| now.iter().try_for_each(|event| tx.event_fold(event)))
                     .await;
             }
             _ => {
-                world
+                fixture
                     .write(move |tx| {
                         now.iter()
                             .try_for_each(|event| tx.event_insert(event).map(drop))
@@ -104,16 +104,16 @@ async fn history<D: Database>(world: &World<D>) -> Model {
 }
 
 fn filters() -> Vec<EventFilter> {
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     let minutes = |count: i64| Some(START + Duration::minutes(count));
     let (partner, org): (PartnerId, OrgId) = (numbered(1, 1), numbered(4, 2));
     let (key, admin): (KeyId, AdminKeyId) = (numbered(2, 3), numbered(3, 1));
-    let in_sight = |sight| EventFilter::all(sight);
+    let visible = |visibility| EventFilter::all(visibility);
     vec![
         all.clone(),
-        in_sight(AuditSight::Partner(partner)),
-        in_sight(AuditSight::Org(partner, org)),
-        in_sight(AuditSight::Partner(numbered(1, 99))),
+        visible(AuditVisibility::Partner(partner)),
+        visible(AuditVisibility::Org(partner, org)),
+        visible(AuditVisibility::Partner(numbered(1, 99))),
         EventFilter {
             actor: Some(ActorId::Key(key)),
             ..all.clone()
@@ -145,7 +145,7 @@ fn filters() -> Vec<EventFilter> {
             actor: Some(ActorId::Key(key)),
             org_id: Some(org),
             until: minutes(2),
-            ..in_sight(AuditSight::Partner(partner))
+            ..visible(AuditVisibility::Partner(partner))
         },
     ]
 }
@@ -155,7 +155,7 @@ type Cut = (usize, usize);
 
 /// All pages of a list, one after another.
 async fn walked<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     (limit, budget): Cut,
     list: impl Fn(&mut D::View, PageRequest) -> Result<Page<Event>, StoreError> + Clone + Send + 'static,
 ) -> Vec<Event> {
@@ -163,7 +163,7 @@ async fn walked<D: Database>(
     loop {
         let request = PageRequest::new(limit, after).with_budget(budget);
         let list = list.clone();
-        let page = world.read(move |view| list(view, request)).await;
+        let page = fixture.read(move |view| list(view, request)).await;
         assert!(page.items.len() <= limit);
         told.extend(page.items);
         if page.next.is_none() {
@@ -175,7 +175,7 @@ async fn walked<D: Database>(
 }
 
 /// Checks every list in both directions, cut in these ways.
-async fn check_lists<D: Database>(world: &World<D>, model: &Model, cuts: &[Cut]) {
+async fn check_lists<D: Database>(fixture: &Fixture<D>, model: &Model, cuts: &[Cut]) {
     for filter in filters() {
         let expect: Vec<Event> = model
             .values()
@@ -184,13 +184,13 @@ async fn check_lists<D: Database>(world: &World<D>, model: &Model, cuts: &[Cut])
             .collect();
         for &cut in cuts {
             let (down, up) = (filter.clone(), filter.clone());
-            let mut told = walked(world, cut, move |view, page| view.events(&down, page)).await;
+            let mut told = walked(fixture, cut, move |view, page| view.events(&down, page)).await;
             told.reverse();
             let id = |event: &Event| event.id;
             assert_eq!(ids_of(&told, id), ids_of(&expect, id), "{filter:?}");
             assert!(told == expect, "{filter:?}");
             let list = move |view: &mut D::View, page| view.events_oldest_first(&up, page);
-            let told = walked(world, cut, list).await;
+            let told = walked(fixture, cut, list).await;
             assert_eq!(ids_of(&told, id), ids_of(&expect, id), "{filter:?}");
             assert!(told == expect, "{filter:?}");
         }
@@ -199,27 +199,27 @@ async fn check_lists<D: Database>(world: &World<D>, model: &Model, cuts: &[Cut])
 
 /// However they were written, lists hold exactly what they should, in both directions.
 pub async fn events_are_listed_exactly_in_whatever_company_they_were_written<D: Database>(db: D) {
-    let world = World::new(db);
-    let model = history(&world).await;
-    check_lists(&world, &model, &[(37, usize::MAX), (1000, 1024)]).await;
+    let fixture = Fixture::new(db);
+    let model = history(&fixture).await;
+    check_lists(&fixture, &model, &[(37, usize::MAX), (1000, 1024)]).await;
 }
 
 /// However little a page may cost, all pages together hold each event once, in order.
 pub async fn events_are_listed_exactly_however_little_a_page_may_cost<D: Database>(db: D) {
-    let world = World::new(db);
-    let model = history(&world).await;
-    check_lists(&world, &model, &[(20, 30), (1, 100)]).await;
+    let fixture = Fixture::new(db);
+    let model = history(&fixture).await;
+    check_lists(&fixture, &model, &[(20, 30), (1, 100)]).await;
 }
 
 /// In parts of any size, whatever the order of the ids.
 pub async fn pruning_deletes_what_happened_before_a_time_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let mut model = history(&world).await;
+    let fixture = Fixture::new(db);
+    let mut model = history(&fixture).await;
     for (minutes, limit) in [(-1, 100), (2, 3), (5, 1000), (5, 1000), (20, 40)] {
         let before = START + Duration::minutes(minutes);
         let (mut after, mut deleted): (Option<Ulid>, usize) = (None, 0);
         loop {
-            let part = world
+            let part = fixture
                 .write(move |tx| tx.events_prune(before, after, limit))
                 .await;
             deleted += part.deleted;
@@ -233,53 +233,53 @@ pub async fn pruning_deletes_what_happened_before_a_time_and_nothing_else<D: Dat
         let total = model.len();
         model.retain(|_, event| event.occurred_at >= before);
         assert_eq!(deleted, total - model.len(), "before minute {minutes}");
-        check_lists(&world, &model, &[(37, 1024)]).await;
+        check_lists(&fixture, &model, &[(37, 1024)]).await;
     }
     assert!(model.is_empty());
 }
 
 /// To the microsecond, within what was written together.
 pub async fn pruning_keeps_what_happened_at_the_very_time<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let events: Vec<Event> = [-1, 0, 1, -2]
         .into_iter()
         .map(|micros| Event {
             occurred_at: at(micros),
-            ..world.build.event_by(Actor::System { partner_id: None })
+            ..fixture.build.event_by(Actor::System { partner_id: None })
         })
         .collect();
     let kept: Vec<Event> = [2, 1]
         .iter()
         .filter_map(|&place| events.get(place).cloned())
         .collect();
-    world
+    fixture
         .write(move |tx| {
             events
                 .iter()
                 .try_for_each(|event| tx.event_insert(event).map(drop))
         })
         .await;
-    let part = world
+    let part = fixture
         .write(move |tx| tx.events_prune(at(0), None, 100))
         .await;
     assert_eq!((part.deleted, part.next), (2, None));
-    let all = EventFilter::all(AuditSight::All);
-    let told = world.read(move |view| view.events(&all, ALL)).await;
+    let all = EventFilter::all(AuditVisibility::All);
+    let told = fixture.read(move |view| view.events(&all, ALL)).await;
     assert_eq!(told.items, kept);
 }
 
 /// As it sees all else that it has changed; what failed has left nothing.
 pub async fn a_writer_sees_its_own_events_and_those_of_no_failed_savepoint<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.build.id();
+    let fixture = Fixture::new(db);
+    let partner = fixture.build.id();
     let [a, b, c, d] = [(); 4].map(|()| {
         let partner_id = Some(partner);
-        world.build.event_by(Actor::System { partner_id })
+        fixture.build.event_by(Actor::System { partner_id })
     });
     let parts = [&a, &b, &c, &d].map(Clone::clone);
-    let list = EventFilter::all(AuditSight::Partner(partner));
+    let list = EventFilter::all(AuditVisibility::Partner(partner));
     let asked = list.clone();
-    let told = world.write(move |tx| {
+    let told = fixture.write(move |tx| {
         let [a, b, c, d] = &parts;
         tx.event_insert(a)?;
         let within = tx.savepoint(|tx| {
@@ -300,26 +300,26 @@ pub async fn a_writer_sees_its_own_events_and_those_of_no_failed_savepoint<D: Da
     assert_eq!(after_failure, std::slice::from_ref(&a));
     assert_eq!(at_the_end, [d.clone(), a.clone()]);
     assert_eq!((paged.items, paged.next), (vec![a.clone()], None));
-    let told = world.read(move |view| view.events(&list, ALL)).await;
+    let told = fixture.read(move |view| view.events(&list, ALL)).await;
     assert_eq!(told.items, [d, a]);
 }
 
 /// Neither a change that panicked nor one that was caught and forgotten leaves its event.
 pub async fn a_change_that_failed_leaves_no_event<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let [kept, lost] = [(); 2].map(|()| {
         let actor = Actor::System { partner_id: None };
-        world.build.event_by(actor)
+        fixture.build.event_by(actor)
     });
     let event = lost.clone();
-    let failed = world.db.write(move |tx| {
+    let failed = fixture.db.write(move |tx| {
         tx.savepoint(|tx| tx.event_insert(&event))?;
         panic!("a panic that this test is about: an event");
     });
     let failed: Result<(), StoreError> = failed.await;
     assert!(matches!(failed, Err(StoreError::Panicked)));
     let (first, second) = (kept.clone(), lost);
-    world
+    fixture
         .write(move |tx| {
             tx.event_insert(&first)?;
             let failed = tx.savepoint(|tx| {
@@ -330,22 +330,22 @@ pub async fn a_change_that_failed_leaves_no_event<D: Database>(db: D) {
             Ok(())
         })
         .await;
-    let all = EventFilter::all(AuditSight::All);
-    let told = world.read(move |view| view.events(&all, ALL)).await;
+    let all = EventFilter::all(AuditVisibility::All);
+    let told = fixture.read(move |view| view.events(&all, ALL)).await;
     assert_eq!(told.items, [kept]);
 }
 
 /// Ids are made once; what comes twice all the same is shown once, and hurts nobody.
 pub async fn an_event_that_comes_twice_is_listed_once<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let events: Vec<Event> = (0..40)
-        .map(|_| world.build.event_by(Actor::System { partner_id: None }))
+        .map(|_| fixture.build.event_by(Actor::System { partner_id: None }))
         .collect();
     let twin = events.get(20).cloned().unwrap();
-    world.db.append(Box::new(twin.clone())).await.unwrap();
+    fixture.db.append(Box::new(twin.clone())).await.unwrap();
     // It may be refused, and is nobody's fault but its own.
     let appended = at_once(events.len(), |n| {
-        let (db, event) = (world.db.clone(), events.get(n).unwrap().clone());
+        let (db, event) = (fixture.db.clone(), events.get(n).unwrap().clone());
         async move { (event.id, db.append(Box::new(event)).await) }
     });
     for (id, outcome) in appended.await {
@@ -353,37 +353,37 @@ pub async fn an_event_that_comes_twice_is_listed_once<D: Database>(db: D) {
     }
     let mut expect = events;
     expect.reverse();
-    let all = EventFilter::all(AuditSight::All);
-    let told = world.read(move |view| view.events(&all, ALL)).await;
+    let all = EventFilter::all(AuditVisibility::All);
+    let told = fixture.read(move |view| view.events(&all, ALL)).await;
     assert_eq!(told.items, expect);
 }
 
 /// From the first millisecond that an id can tell to the last.
 pub async fn an_event_at_either_end_of_time_is_listed<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let id = |ulid| EventId::from_ulid(ulid);
     let first = Event {
         id: id(Ulid::from(0)),
         occurred_at: OffsetDateTime::UNIX_EPOCH,
-        ..world.build.event_by(Actor::System { partner_id: None })
+        ..fixture.build.event_by(Actor::System { partner_id: None })
     };
     let last = Event {
         id: id(Ulid::from(u128::MAX)),
         ..first.clone()
     };
     for event in [&first, &last] {
-        world.add_event(event).await;
+        fixture.add_event(event).await;
     }
     let expect = [last.id, first.id];
-    world
+    fixture
         .check_pages(
             &expect,
             |event: &Event| event.id,
-            |view, page| view.events(&EventFilter::all(AuditSight::All), page),
+            |view, page| view.events(&EventFilter::all(AuditVisibility::All), page),
         )
         .await;
     let list = |view: &mut D::View, page| {
-        view.events_oldest_first(&EventFilter::all(AuditSight::All), page)
+        view.events_oldest_first(&EventFilter::all(AuditVisibility::All), page)
     };
-    assert_eq!(walked(&world, (1, 1024), list).await, [first, last]);
+    assert_eq!(walked(&fixture, (1, 1024), list).await, [first, last]);
 }

@@ -1,19 +1,19 @@
 //! Which events are shown to whom, and in what order.
 
-use audit::{Action, Actor, ActorId, AuditSight, Event, EventFilter, Outcome};
+use audit::{Action, Actor, ActorId, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{EventId, KeyId, OrgId, PartnerId};
 use stores::Database;
 
-use super::world::{ALL, World, at, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, ids_of, traits::*};
 
-async fn listed<D: Database>(world: &World<D>, filter: EventFilter) -> Vec<EventId> {
-    let page = world.read(move |view| view.events(&filter, ALL)).await;
+async fn listed<D: Database>(fixture: &Fixture<D>, filter: EventFilter) -> Vec<EventId> {
+    let page = fixture.read(move |view| view.events(&filter, ALL)).await;
     ids_of(&page.items, |event| event.id)
 }
 
 /// Two partners, their keys and orgs; what a key, the system and an admin did to them.
 struct Log<D> {
-    world: World<D>,
+    fixture: Fixture<D>,
     p: PartnerId,
     q: PartnerId,
     p_key: KeyId,
@@ -27,8 +27,8 @@ struct Log<D> {
 }
 
 async fn log<D: Database>(db: D) -> Log<D> {
-    let world = World::new(db);
-    let build = &world.build;
+    let fixture = Fixture::new(db);
+    let build = &fixture.build;
     let (p, q, p_org, q_org) = (build.id(), build.id(), build.id(), build.id());
     let (p_key, q_key, admin) = (build.id(), build.id(), build.id());
     let of_key = |id, partner_id| Actor::PartnerKey { id, partner_id };
@@ -47,11 +47,11 @@ async fn log<D: Database>(db: D) -> Log<D> {
         event(of_system(Some(q)), Some(q_org)),
     ];
     for event in &events {
-        world.add_event(event).await;
+        fixture.add_event(event).await;
     }
     let events = events.map(|event| event.id);
     Log {
-        world,
+        fixture,
         p,
         q,
         p_key,
@@ -66,7 +66,7 @@ async fn log<D: Database>(db: D) -> Log<D> {
 impl<D: Database> Log<D> {
     /// Checks that the filter lists the events at these places, the last first.
     async fn check(&self, filter: EventFilter, expect: &[usize]) {
-        let told = listed(&self.world, filter.clone()).await;
+        let told = listed(&self.fixture, filter.clone()).await;
         let expect: Vec<EventId> = expect
             .iter()
             .filter_map(|&place| self.events.get(place).copied())
@@ -76,35 +76,35 @@ impl<D: Database> Log<D> {
 }
 
 /// The system's doing on an org is its partner's to see; an admin's never is.
-pub async fn a_sight_shows_its_own_events_alone<D: Database>(db: D) {
+pub async fn a_visibility_shows_its_own_events_alone<D: Database>(db: D) {
     let log = log(db).await;
-    let unknown = log.world.build.id();
-    let sights: [(AuditSight, &[usize]); 9] = [
-        (AuditSight::All, &[6, 5, 4, 3, 2, 1, 0]),
-        (AuditSight::Partner(log.p), &[2, 1, 0]),
-        (AuditSight::Partner(log.q), &[6, 4]),
-        (AuditSight::Partner(unknown), &[]),
-        (AuditSight::Org(log.p, log.p_org), &[2, 1]),
-        (AuditSight::Org(log.q, log.q_org), &[6, 4]),
-        (AuditSight::Org(log.q, log.p_org), &[]),
-        (AuditSight::Org(log.p, log.q_org), &[]),
-        (AuditSight::Org(unknown, log.p_org), &[]),
+    let unknown = log.fixture.build.id();
+    let visibilities: [(AuditVisibility, &[usize]); 9] = [
+        (AuditVisibility::All, &[6, 5, 4, 3, 2, 1, 0]),
+        (AuditVisibility::Partner(log.p), &[2, 1, 0]),
+        (AuditVisibility::Partner(log.q), &[6, 4]),
+        (AuditVisibility::Partner(unknown), &[]),
+        (AuditVisibility::Org(log.p, log.p_org), &[2, 1]),
+        (AuditVisibility::Org(log.q, log.q_org), &[6, 4]),
+        (AuditVisibility::Org(log.q, log.p_org), &[]),
+        (AuditVisibility::Org(log.p, log.q_org), &[]),
+        (AuditVisibility::Org(unknown, log.p_org), &[]),
     ];
-    for (sight, expect) in sights {
-        log.check(EventFilter::all(sight), expect).await;
+    for (visibility, expect) in visibilities {
+        log.check(EventFilter::all(visibility), expect).await;
     }
 }
 
 /// Actor, partner and org; what was done and how it ended have values of their own below.
 pub async fn each_filter_of_events_holds_alone<D: Database>(db: D) {
     let log = log(db).await;
-    let all = EventFilter::all(AuditSight::All);
+    let all = EventFilter::all(AuditVisibility::All);
     for (actor, expect) in [
         (ActorId::Key(log.p_key), &[1, 0][..]),
         (ActorId::Key(log.q_key), &[4]),
-        (ActorId::Key(log.world.build.id()), &[]),
+        (ActorId::Key(log.fixture.build.id()), &[]),
         (ActorId::Admin(log.admin), &[3]),
-        (ActorId::Admin(log.world.build.id()), &[]),
+        (ActorId::Admin(log.fixture.build.id()), &[]),
     ] {
         let actor = Some(actor);
         log.check(
@@ -139,9 +139,9 @@ pub async fn each_filter_of_events_holds_alone<D: Database>(db: D) {
     let event = Event {
         action: Action::KeyRevoke,
         outcome: Outcome::Denied,
-        ..log.world.build.event_by(actor)
+        ..log.fixture.build.event_by(actor)
     };
-    log.world.add_event(&event).await;
+    log.fixture.add_event(&event).await;
     let by_action = EventFilter {
         action: Some(Action::KeyRevoke),
         ..all.clone()
@@ -151,7 +151,7 @@ pub async fn each_filter_of_events_holds_alone<D: Database>(db: D) {
         ..all.clone()
     };
     for filter in [by_action, by_outcome] {
-        assert_eq!(listed(&log.world, filter).await, [event.id]);
+        assert_eq!(listed(&log.fixture, filter).await, [event.id]);
     }
     let failed = Some(Outcome::Failed);
     log.check(
@@ -166,8 +166,8 @@ pub async fn each_filter_of_events_holds_alone<D: Database>(db: D) {
 
 /// What differs in one member alone is not listed.
 pub async fn filters_of_events_hold_together<D: Database>(db: D) {
-    let world = World::new(db);
-    let build = &world.build;
+    let fixture = Fixture::new(db);
+    let build = &fixture.build;
     let (p, q, org, other_org) = (build.id(), build.id(), build.id(), build.id());
     let (key, other_key) = (build.id(), build.id());
     let wanted = Event {
@@ -217,15 +217,15 @@ pub async fn filters_of_events_hold_together<D: Database>(db: D) {
         },
     ];
     for event in [&wanted].into_iter().chain(&others) {
-        world.add_event(event).await;
+        fixture.add_event(event).await;
     }
-    for sight in [
-        AuditSight::All,
-        AuditSight::Partner(p),
-        AuditSight::Org(p, org),
+    for visibility in [
+        AuditVisibility::All,
+        AuditVisibility::Partner(p),
+        AuditVisibility::Org(p, org),
     ] {
         let filter = EventFilter {
-            sight,
+            visibility,
             actor: Some(ActorId::Key(key)),
             partner_id: Some(p),
             org_id: Some(org),
@@ -236,18 +236,22 @@ pub async fn filters_of_events_hold_together<D: Database>(db: D) {
             until: Some(at(11)),
             open_before: Some(at(0)),
         };
-        assert_eq!(listed(&world, filter).await, [wanted.id], "{sight:?}");
+        assert_eq!(
+            listed(&fixture, filter).await,
+            [wanted.id],
+            "{visibility:?}"
+        );
     }
 }
 
 /// A partner that names another's key, account or org is shown nothing.
-pub async fn no_filter_of_events_reaches_beyond_the_sight<D: Database>(db: D) {
+pub async fn no_filter_of_events_reaches_beyond_the_visibility<D: Database>(db: D) {
     let log = log(db).await;
-    for sight in [
-        AuditSight::Partner(log.p),
-        AuditSight::Org(log.p, log.p_org),
+    for visibility in [
+        AuditVisibility::Partner(log.p),
+        AuditVisibility::Org(log.p, log.p_org),
     ] {
-        let all = EventFilter::all(sight);
+        let all = EventFilter::all(visibility);
         for actor in [ActorId::Key(log.q_key), ActorId::Admin(log.admin)] {
             let actor = Some(actor);
             log.check(
@@ -272,16 +276,16 @@ pub async fn no_filter_of_events_reaches_beyond_the_sight<D: Database>(db: D) {
 
 /// To the microsecond, whole seconds too.
 pub async fn since_is_inclusive_and_until_exclusive<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     // The start is at 123456 µs of its second.
     let times = [-123_457, -123_456, -123_455, 0, 1];
     let mut events = Vec::new();
     for micros in times {
         let event = Event {
             occurred_at: at(micros),
-            ..world.build.event_by(Actor::System { partner_id: None })
+            ..fixture.build.event_by(Actor::System { partner_id: None })
         };
-        world.add_event(&event).await;
+        fixture.add_event(&event).await;
         events.push((micros, event.id));
     }
     let check = async |since: Option<i64>, until: Option<i64>| {
@@ -295,9 +299,9 @@ pub async fn since_is_inclusive_and_until_exclusive<D: Database>(db: D) {
         let filter = EventFilter {
             since: since.map(at),
             until: until.map(at),
-            ..EventFilter::all(AuditSight::All)
+            ..EventFilter::all(AuditVisibility::All)
         };
-        let told = listed(&world, filter).await;
+        let told = listed(&fixture, filter).await;
         assert_eq!(told, expect, "from {since:?} to {until:?}");
     };
     for micros in times {
@@ -311,27 +315,30 @@ pub async fn since_is_inclusive_and_until_exclusive<D: Database>(db: D) {
 
 /// In the order of their ids, whatever the time that they tell; none twice, none lost.
 pub async fn events_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let (p, q) = (world.build.id(), world.build.id());
+    let fixture = Fixture::new(db);
+    let (p, q) = (fixture.build.id(), fixture.build.id());
     let (mut all, mut of_p) = (Vec::new(), Vec::new());
     for n in 0..12 {
         let partner_id = Some(if n % 3 == 0 { p } else { q });
         let event = Event {
             occurred_at: at(-n),
-            ..world.build.event_by(Actor::System { partner_id })
+            ..fixture.build.event_by(Actor::System { partner_id })
         };
-        world.add_event(&event).await;
+        fixture.add_event(&event).await;
         all.insert(0, event.id);
         if partner_id == Some(p) {
             of_p.insert(0, event.id);
         }
     }
-    for (sight, expect) in [(AuditSight::All, &all), (AuditSight::Partner(p), &of_p)] {
-        world
+    for (visibility, expect) in [
+        (AuditVisibility::All, &all),
+        (AuditVisibility::Partner(p), &of_p),
+    ] {
+        fixture
             .check_pages(
                 expect,
                 |event: &Event| event.id,
-                move |view, page| view.events(&EventFilter::all(sight), page),
+                move |view, page| view.events(&EventFilter::all(visibility), page),
             )
             .await;
     }

@@ -1,30 +1,30 @@
 //! Lists whose pages cost a bounded amount of work.
 
-use audit::{Action, Actor, AuditSight, Event, EventFilter, Outcome};
+use audit::{Action, Actor, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{Labels, Name, Page, PageRequest};
 use keys::{KeyFilter, KeyStatus, OnRevoke};
-use orgs::{Org, OrgFilter, OrgSight, OrgStatus};
+use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError};
 
-use super::world::{World, at, traits::*};
+use super::fixture::{Fixture, at, traits::*};
 
 /// How many events there are that nobody looks for.
 const MANY: usize = 60;
 
 /// Stores events that nobody looks for, each on its own, and a rare one among them now and then.
-async fn events_with_rare_ones<D: Database>(world: &World<D>, actor: Actor) -> Vec<Event> {
+async fn events_with_rare_ones<D: Database>(fixture: &Fixture<D>, actor: Actor) -> Vec<Event> {
     let mut rare = Vec::new();
     for n in 0..MANY {
         let mut event = Event {
             action: Action::OrgList,
             outcome: Outcome::Success,
-            ..world.build.event_by(actor)
+            ..fixture.build.event_by(actor)
         };
         if n % 25 == 7 {
             event.action = Action::KeyRevoke;
             rare.push(event.clone());
         }
-        world.db.append(Box::new(event)).await.unwrap();
+        fixture.db.append(Box::new(event)).await.unwrap();
     }
     rare.reverse();
     rare
@@ -33,24 +33,24 @@ async fn events_with_rare_ones<D: Database>(world: &World<D>, actor: Actor) -> V
 /// The filters within which the events of an actor are walked: all of them, its partner's, its own.
 fn filters_of(partner: ids::PartnerId, actor: audit::ActorId) -> [EventFilter; 3] {
     [
-        EventFilter::all(AuditSight::All),
-        EventFilter::all(AuditSight::Partner(partner)),
+        EventFilter::all(AuditVisibility::All),
+        EventFilter::all(AuditVisibility::Partner(partner)),
         EventFilter {
             actor: Some(actor),
-            ..EventFilter::all(AuditSight::Partner(partner))
+            ..EventFilter::all(AuditVisibility::Partner(partner))
         },
     ]
 }
 
 /// However many events there are: the page is empty, and says where to go on.
 pub async fn a_page_of_events_that_match_nothing_ends_with_its_budget<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, id) = (world.build.id(), world.build.id());
+    let fixture = Fixture::new(db);
+    let (partner, id) = (fixture.build.id(), fixture.build.id());
     let actor = Actor::PartnerKey {
         id,
         partner_id: partner,
     };
-    events_with_rare_ones(&world, actor).await;
+    events_with_rare_ones(&fixture, actor).await;
     for filter in filters_of(partner, audit::ActorId::Key(id)) {
         let nothing = EventFilter {
             outcome: Some(Outcome::Failed),
@@ -59,7 +59,7 @@ pub async fn a_page_of_events_that_match_nothing_ends_with_its_budget<D: Databas
         let (mut pages, mut after) = (0, None);
         loop {
             let (filter, page) = (nothing.clone(), PageRequest::new(5, after).with_budget(10));
-            let page = world.read(move |view| view.events(&filter, page)).await;
+            let page = fixture.read(move |view| view.events(&filter, page)).await;
             assert_eq!(page.items, [], "{nothing:?}");
             pages += 1;
             if page.next.is_none() {
@@ -77,13 +77,13 @@ pub async fn a_page_of_events_that_match_nothing_ends_with_its_budget<D: Databas
 
 /// Pages that hold fewer than their limit leave nothing out.
 pub async fn rare_events_are_found_once_each_in_order_over_many_pages<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, id) = (world.build.id(), world.build.id());
+    let fixture = Fixture::new(db);
+    let (partner, id) = (fixture.build.id(), fixture.build.id());
     let actor = Actor::PartnerKey {
         id,
         partner_id: partner,
     };
-    let rare = events_with_rare_ones(&world, actor).await;
+    let rare = events_with_rare_ones(&fixture, actor).await;
     for filter in filters_of(partner, audit::ActorId::Key(id)) {
         for budget in [1, 2, 7, 1000] {
             let (mut told, mut after) = (Vec::new(), None);
@@ -93,7 +93,7 @@ pub async fn rare_events_are_found_once_each_in_order_over_many_pages<D: Databas
                     ..filter.clone()
                 };
                 let page = PageRequest::new(2, after).with_budget(budget);
-                let page = world.read(move |view| view.events(&filter, page)).await;
+                let page = fixture.read(move |view| view.events(&filter, page)).await;
                 told.extend(page.items);
                 if page.next.is_none() {
                     break;
@@ -107,14 +107,14 @@ pub async fn rare_events_are_found_once_each_in_order_over_many_pages<D: Databas
 
 /// All pages of a list, and how many they were.
 async fn walked<D: Database, T: Send + 'static>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     budget: usize,
     list: impl Fn(&mut D::View, PageRequest) -> Result<Page<T>, StoreError> + Clone + Send + 'static,
 ) -> (Vec<T>, usize) {
     let (mut told, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let (list, page) = (list.clone(), PageRequest::new(3, after).with_budget(budget));
-        let page = world.read(move |view| list(view, page)).await;
+        let page = fixture.read(move |view| list(view, page)).await;
         assert!(page.items.len() <= 3);
         told.extend(page.items);
         pages += 1;
@@ -127,30 +127,30 @@ async fn walked<D: Database, T: Send + 'static>(
 }
 
 /// Orgs of two partners in turn, every one of them labelled; of the first partner's some are deleted.
-async fn orgs_of_two_partners<D: Database>(world: &World<D>) -> Vec<Org> {
-    let (one, other) = (world.partner().await, world.partner().await);
-    let (one, other) = (world.key(&one).await, world.key(&other).await);
+async fn orgs_of_two_partners<D: Database>(fixture: &Fixture<D>) -> Vec<Org> {
+    let (one, other) = (fixture.partner().await, fixture.partner().await);
+    let (one, other) = (fixture.key(&one).await, fixture.key(&other).await);
     let mut orgs = Vec::new();
     for n in 0..30 {
         let labels = [("team".to_owned(), (n % 3).to_string())];
         let org = Org {
             labels: Labels::new(labels).unwrap(),
             external_id: Some(Name::new(format!("ext {}", n % 15)).unwrap()),
-            ..world.build.org(if n % 2 == 0 { &one } else { &other })
+            ..fixture.build.org(if n % 2 == 0 { &one } else { &other })
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         if n % 10 == 4 {
-            world.delete_org(&org, at(n)).await;
+            fixture.delete_org(&org, at(n)).await;
         }
-        orgs.push(world.stored_org(org.id).await);
+        orgs.push(fixture.stored_org(org.id).await);
     }
     orgs.reverse();
     orgs
 }
 
-fn all_orgs(sight: OrgSight) -> OrgFilter {
+fn all_orgs(visibility: OrgVisibility) -> OrgFilter {
     OrgFilter {
-        sight,
+        visibility,
         status: None,
         slug: None,
         external_id: None,
@@ -160,15 +160,15 @@ fn all_orgs(sight: OrgSight) -> OrgFilter {
 
 /// A page that has looked at as many as it may is empty, and says where to go on.
 pub async fn orgs_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D) {
-    let world = World::new(db);
-    let orgs = orgs_of_two_partners(&world).await;
+    let fixture = Fixture::new(db);
+    let orgs = orgs_of_two_partners(&fixture).await;
     let deleted = OrgFilter {
         status: Some(OrgStatus::Deleted),
-        ..all_orgs(OrgSight::All)
+        ..all_orgs(OrgVisibility::All)
     };
     let failed = OrgFilter {
         status: Some(OrgStatus::Failed),
-        ..all_orgs(OrgSight::All)
+        ..all_orgs(OrgVisibility::All)
     };
     for filter in [deleted, failed] {
         let expect: Vec<Org> = orgs
@@ -177,7 +177,7 @@ pub async fn orgs_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
             .cloned()
             .collect();
         let list = move |view: &mut D::View, page| view.orgs(&filter, page);
-        let (told, pages) = walked(&world, 5, list).await;
+        let (told, pages) = walked(&fixture, 5, list).await;
         assert_eq!(told, expect);
         assert!((5..=8).contains(&pages), "{pages} pages");
     }
@@ -185,10 +185,10 @@ pub async fn orgs_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
 
 /// A client that looks for its org need not walk.
 pub async fn an_org_is_found_by_slug_external_id_or_label_on_the_first_page<D: Database>(db: D) {
-    let world = World::new(db);
-    let orgs = orgs_of_two_partners(&world).await;
+    let fixture = Fixture::new(db);
+    let orgs = orgs_of_two_partners(&fixture).await;
     let oldest = orgs.last().unwrap();
-    let mine = all_orgs(OrgSight::Partner(oldest.partner_id));
+    let mine = all_orgs(OrgVisibility::Partner(oldest.partner_id));
     let by_slug = OrgFilter {
         slug: Some(oldest.slug.clone()),
         ..mine.clone()
@@ -200,16 +200,16 @@ pub async fn an_org_is_found_by_slug_external_id_or_label_on_the_first_page<D: D
     let by_both = OrgFilter {
         slug: Some(oldest.slug.clone()),
         labels: vec![("team".to_owned(), "0".to_owned())],
-        ..all_orgs(OrgSight::All)
+        ..all_orgs(OrgVisibility::All)
     };
     let everywhere = OrgFilter {
-        sight: OrgSight::All,
+        visibility: OrgVisibility::All,
         ..by_slug.clone()
     };
     for filter in [by_slug, by_external_id, by_both, everywhere] {
         let page = PageRequest::new(3, None).with_budget(4);
         let asked = filter.clone();
-        let page = world.read(move |view| view.orgs(&asked, page)).await;
+        let page = fixture.read(move |view| view.orgs(&asked, page)).await;
         assert_eq!(
             (page.items, page.next),
             (vec![oldest.clone()], None),
@@ -220,20 +220,20 @@ pub async fn an_org_is_found_by_slug_external_id_or_label_on_the_first_page<D: D
 
 /// By whichever index they are found.
 pub async fn orgs_are_listed_exactly_however_little_a_page_may_cost<D: Database>(db: D) {
-    let world = World::new(db);
-    let orgs = orgs_of_two_partners(&world).await;
+    let fixture = Fixture::new(db);
+    let orgs = orgs_of_two_partners(&fixture).await;
     let some = orgs.first().unwrap();
     let gone = orgs.iter().find(|org| org.status == OrgStatus::Deleted);
     let gone = gone.unwrap();
-    for sight in [
-        OrgSight::All,
-        OrgSight::Partner(some.partner_id),
-        OrgSight::Partner(gone.partner_id),
-        OrgSight::MadeBy(some.partner_id, some.created_by_key_id),
-        OrgSight::One(some.partner_id, some.id),
-        OrgSight::One(gone.partner_id, gone.id),
+    for visibility in [
+        OrgVisibility::All,
+        OrgVisibility::Partner(some.partner_id),
+        OrgVisibility::Partner(gone.partner_id),
+        OrgVisibility::MadeBy(some.partner_id, some.created_by_key_id),
+        OrgVisibility::One(some.partner_id, some.id),
+        OrgVisibility::One(gone.partner_id, gone.id),
     ] {
-        let all = all_orgs(sight);
+        let all = all_orgs(visibility);
         let filters = [
             all.clone(),
             OrgFilter {
@@ -260,7 +260,7 @@ pub async fn orgs_are_listed_exactly_however_little_a_page_may_cost<D: Database>
             for budget in [1, 4, 100] {
                 let asked = filter.clone();
                 let list = move |view: &mut D::View, page| view.orgs(&asked, page);
-                let (told, _) = walked(&world, budget, list).await;
+                let (told, _) = walked(&fixture, budget, list).await;
                 assert_eq!(told, expect, "{filter:?}");
             }
         }
@@ -269,16 +269,16 @@ pub async fn orgs_are_listed_exactly_however_little_a_page_may_cost<D: Database>
 
 /// As with orgs.
 pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut revoked = Vec::new();
     for n in 0..20 {
-        let key = world.key(&partner).await;
+        let key = fixture.key(&partner).await;
         if n % 9 == 3 {
-            world
+            fixture
                 .write(move |tx| tx.key_revoke(key.id, at(n), OnRevoke::Keep).map(drop))
                 .await;
-            revoked.push(world.stored_key(key.id).await);
+            revoked.push(fixture.stored_key(key.id).await);
         }
     }
     revoked.reverse();
@@ -289,7 +289,7 @@ pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
             status: Some((KeyStatus::Revoked, at(100))),
         };
         let list = move |view: &mut D::View, page| view.keys(&filter, page);
-        let (told, pages) = walked(&world, 4, list).await;
+        let (told, pages) = walked(&fixture, 4, list).await;
         assert_eq!(told, revoked);
         assert!((5..=6).contains(&pages), "{pages} pages");
     }
@@ -297,16 +297,16 @@ pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
 
 /// Those that are deleted are in nobody's way for more than a page.
 pub async fn endpoints_are_listed_past_many_deleted_ones<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut left = Vec::new();
     for n in 0..12 {
-        let endpoint = world.endpoint(&partner).await;
+        let endpoint = fixture.endpoint(&partner).await;
         if n % 7 == 2 {
             left.push(endpoint);
         } else {
             let partner = partner.id;
-            world
+            fixture
                 .write(move |tx| tx.endpoint_delete(partner, endpoint.id, at(n)).map(drop))
                 .await;
         }
@@ -314,6 +314,6 @@ pub async fn endpoints_are_listed_past_many_deleted_ones<D: Database>(db: D) {
     left.reverse();
     let partner = partner.id;
     let list = move |view: &mut D::View, page| view.endpoints(partner, page);
-    let (told, _) = walked(&world, 4, list).await;
+    let (told, _) = walked(&fixture, 4, list).await;
     assert_eq!(told, left);
 }

@@ -4,22 +4,24 @@ use std::{thread, time::Duration};
 
 use ids::{KeyId, OrgId};
 use keys::{KeyStatus, OnRevoke, PartnerKey};
-use orgs::{Doomed, Failure, Move, Org, OrgSight, Step, StepName};
+use orgs::{DeletionSelector, Failure, Move, Org, OrgVisibility, Step, StepName};
 use stores::{Database, StoreError};
 
 use super::{
+    fixture::{Fixture, at, at_once, claim_and_insert, ids_of, traits::*},
     orgs::STATUSES,
-    world::{World, at, at_once, claim_and_insert, ids_of, traits::*},
 };
 use crate::{build::labels, clock::START};
 
 const MANY: usize = 1000;
 
 /// The ids of the orgs that are to go, which a writer and a reader must agree on.
-async fn doomed<D: Database>(world: &World<D>, which: &Doomed) -> Vec<OrgId> {
+async fn doomed<D: Database>(fixture: &Fixture<D>, which: &DeletionSelector) -> Vec<OrgId> {
     let (read, held) = (which.clone(), which.clone());
-    let read = world.read(move |view| view.doomed_orgs(&read, MANY)).await;
-    let held = world.write(move |tx| tx.doomed_orgs_for_update(&held, MANY));
+    let read = fixture
+        .read(move |view| view.doomed_orgs(&read, MANY))
+        .await;
+    let held = fixture.write(move |tx| tx.doomed_orgs_for_update(&held, MANY));
     let sorted = |orgs: &[Org]| {
         let mut ids = ids_of(orgs, |org| org.id);
         ids.sort_unstable();
@@ -29,112 +31,119 @@ async fn doomed<D: Database>(world: &World<D>, which: &Doomed) -> Vec<OrgId> {
     ids_of(&read, |org| org.id)
 }
 
-fn labelled(sight: OrgSight, pairs: &[(&str, &str)]) -> Doomed {
+fn labelled(visibility: OrgVisibility, pairs: &[(&str, &str)]) -> DeletionSelector {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    Doomed::Labelled(sight, pairs.iter().map(owned).collect())
+    DeletionSelector::Labelled(visibility, pairs.iter().map(owned).collect())
 }
 
 /// A stored org of this key, changed before it is stored.
 async fn org<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     key: &PartnerKey,
     change: impl FnOnce(&mut Org),
 ) -> OrgId {
-    let mut org = world.build.org(key);
+    let mut org = fixture.build.org(key);
     change(&mut org);
-    world.add_org(&org).await;
+    fixture.add_org(&org).await;
     org.id
 }
 
 /// Of one key alone, whatever else its partner has.
 pub async fn the_orgs_of_a_key_are_counted_until_they_are_deleted<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (key, sister) = (world.key(&partner).await, world.key(&partner).await);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (key, sister) = (fixture.key(&partner).await, fixture.key(&partner).await);
     for status in STATUSES {
-        org(&world, &key, |org| org.status = status).await;
+        org(&fixture, &key, |org| org.status = status).await;
     }
-    let last = world.org(&sister).await;
-    let count = |of| world.read(move |view| Ok(view.live_org_counts_of_keys(&[of])?.remove(0)));
+    let last = fixture.org(&sister).await;
+    let count = |of| fixture.read(move |view| Ok(view.live_org_counts_of_keys(&[of])?.remove(0)));
     assert_eq!((count(key.id).await, count(sister.id).await), (5, 1));
-    world.delete_org(&last, at(1)).await;
+    fixture.delete_org(&last, at(1)).await;
     assert_eq!((count(key.id).await, count(sister.id).await), (5, 0));
 }
 
-/// All of the labels must fit, newest first, and nothing beyond the sight is touched.
-pub async fn orgs_are_doomed_by_label_within_the_sight_alone<D: Database>(db: D) {
-    type Row<'a> = (OrgSight, &'a [(&'a str, &'a str)], &'a [OrgId]);
-    let world = World::new(db);
-    let (p, q) = (world.partner().await, world.partner().await);
-    let (p1, p2) = (world.key(&p).await, world.key(&p).await);
-    let q1 = world.key(&q).await;
+/// All of the labels must fit, newest first, and nothing beyond the visibility is touched.
+pub async fn orgs_are_selected_by_label_within_the_visibility_alone<D: Database>(db: D) {
+    type Row<'a> = (OrgVisibility, &'a [(&'a str, &'a str)], &'a [OrgId]);
+    let fixture = Fixture::new(db);
+    let (p, q) = (fixture.partner().await, fixture.partner().await);
+    let (p1, p2) = (fixture.key(&p).await, fixture.key(&p).await);
+    let q1 = fixture.key(&q).await;
     let with = |pairs: &'static [(&str, &str)]| move |org: &mut Org| org.labels = labels(pairs);
-    let a = org(&world, &p1, with(&[("run", "7"), ("step", "a")])).await;
-    let b = org(&world, &p2, with(&[("run", "7")])).await;
-    let c = org(&world, &p1, with(&[("run", "8")])).await;
-    let d = org(&world, &q1, with(&[("run", "7")])).await;
-    org(&world, &p1, |_| ()).await;
+    let a = org(&fixture, &p1, with(&[("run", "7"), ("step", "a")])).await;
+    let b = org(&fixture, &p2, with(&[("run", "7")])).await;
+    let c = org(&fixture, &p1, with(&[("run", "8")])).await;
+    let d = org(&fixture, &q1, with(&[("run", "7")])).await;
+    org(&fixture, &p1, |_| ()).await;
     let rows: [Row<'_>; 9] = [
-        (OrgSight::All, &[("run", "7")], &[d, b, a]),
-        (OrgSight::Partner(p.id), &[("run", "7")], &[b, a]),
+        (OrgVisibility::All, &[("run", "7")], &[d, b, a]),
+        (OrgVisibility::Partner(p.id), &[("run", "7")], &[b, a]),
         (
-            OrgSight::Partner(p.id),
+            OrgVisibility::Partner(p.id),
             &[("run", "7"), ("step", "a")],
             &[a],
         ),
-        (OrgSight::Partner(p.id), &[("run", "7"), ("run", "8")], &[]),
-        (OrgSight::Partner(p.id), &[("run", "")], &[]),
-        (OrgSight::Partner(q.id), &[("run", "7")], &[d]),
-        (OrgSight::One(p.id, b), &[("run", "7")], &[b]),
-        (OrgSight::One(p.id, c), &[("run", "7")], &[]),
-        (OrgSight::One(q.id, a), &[("run", "7")], &[]),
+        (
+            OrgVisibility::Partner(p.id),
+            &[("run", "7"), ("run", "8")],
+            &[],
+        ),
+        (OrgVisibility::Partner(p.id), &[("run", "")], &[]),
+        (OrgVisibility::Partner(q.id), &[("run", "7")], &[d]),
+        (OrgVisibility::One(p.id, b), &[("run", "7")], &[b]),
+        (OrgVisibility::One(p.id, c), &[("run", "7")], &[]),
+        (OrgVisibility::One(q.id, a), &[("run", "7")], &[]),
     ];
-    for (sight, pairs, expect) in rows {
-        let which = labelled(sight, pairs);
-        assert_eq!(doomed(&world, &which).await, expect, "{which:?}");
+    for (visibility, pairs, expect) in rows {
+        let which = labelled(visibility, pairs);
+        assert_eq!(doomed(&fixture, &which).await, expect, "{which:?}");
     }
 }
 
 /// Not a microsecond early; without a lease, never.
-pub async fn orgs_are_doomed_by_their_lease_to_the_very_moment<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+pub async fn orgs_are_selected_by_their_lease_to_the_very_moment<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let ends = |micros| move |org: &mut Org| org.expires_at = Some(at(micros));
     let (soon, later) = (
-        org(&world, &key, ends(10)).await,
-        org(&world, &key, ends(20)).await,
+        org(&fixture, &key, ends(10)).await,
+        org(&fixture, &key, ends(20)).await,
     );
-    org(&world, &key, |_| ()).await;
+    org(&fixture, &key, |_| ()).await;
     let rows: [(i64, &[OrgId]); 4] = [(9, &[]), (10, &[soon]), (19, &[soon]), (20, &[soon, later])];
     for (now, expect) in rows {
-        let mut told = doomed(&world, &Doomed::Expired(at(now))).await;
+        let mut told = doomed(&fixture, &DeletionSelector::Expired(at(now))).await;
         told.sort_unstable();
         assert_eq!(told, expect, "{now}");
     }
 }
 
 /// And by no other of the same partner.
-pub async fn orgs_are_doomed_by_the_key_that_made_them<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (key, sister) = (world.key(&partner).await, world.key(&partner).await);
-    let a = world.org(&key).await.id;
-    let b = world.org(&sister).await.id;
-    let by = |key: &PartnerKey| Doomed::MadeBy(key.id);
-    assert_eq!(doomed(&world, &by(&key)).await, [a]);
-    assert_eq!(doomed(&world, &by(&sister)).await, [b]);
-    assert_eq!(doomed(&world, &Doomed::MadeBy(world.build.id())).await, []);
+pub async fn orgs_are_selected_by_the_key_that_made_them<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (key, sister) = (fixture.key(&partner).await, fixture.key(&partner).await);
+    let a = fixture.org(&key).await.id;
+    let b = fixture.org(&sister).await.id;
+    let by = |key: &PartnerKey| DeletionSelector::MadeBy(key.id);
+    assert_eq!(doomed(&fixture, &by(&key)).await, [a]);
+    assert_eq!(doomed(&fixture, &by(&sister)).await, [b]);
+    assert_eq!(
+        doomed(&fixture, &DeletionSelector::MadeBy(fixture.build.id())).await,
+        []
+    );
 }
 
 /// Whatever it was picked by.
 pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut expect = Vec::new();
     for status in STATUSES {
-        let id = org(&world, &key, |org| {
+        let id = org(&fixture, &key, |org| {
             org.status = status;
             org.expires_at = Some(at(1));
             org.labels = labels(&[("a", "b")]);
@@ -146,11 +155,11 @@ pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
     }
     assert_eq!(expect.len(), 4);
     for which in [
-        labelled(OrgSight::Partner(partner.id), &[("a", "b")]),
-        Doomed::Expired(at(2)),
-        Doomed::MadeBy(key.id),
+        labelled(OrgVisibility::Partner(partner.id), &[("a", "b")]),
+        DeletionSelector::Expired(at(2)),
+        DeletionSelector::MadeBy(key.id),
     ] {
-        let mut told = doomed(&world, &which).await;
+        let mut told = doomed(&fixture, &which).await;
         told.sort_unstable();
         assert_eq!(told, expect, "{which:?}");
     }
@@ -158,33 +167,37 @@ pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
 
 /// The newest, where they are picked by label.
 pub async fn no_more_orgs_are_doomed_than_asked_for<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut all = Vec::new();
     for _ in 0..5 {
-        let id = org(&world, &key, |org| {
+        let id = org(&fixture, &key, |org| {
             org.labels = labels(&[("a", "b")]);
             org.expires_at = Some(START);
         });
         all.push(id.await);
     }
     let newest: Vec<OrgId> = all.iter().rev().take(2).copied().collect();
-    let which = labelled(OrgSight::Partner(partner.id), &[("a", "b")]);
+    let which = labelled(OrgVisibility::Partner(partner.id), &[("a", "b")]);
     let asked = which.clone();
-    let read = world.read(move |view| view.doomed_orgs(&asked, 2)).await;
+    let read = fixture.read(move |view| view.doomed_orgs(&asked, 2)).await;
     assert_eq!(ids_of(&read, |org| org.id), newest);
-    for which in [which, Doomed::Expired(START), Doomed::MadeBy(key.id)] {
-        let held = world.write(move |tx| tx.doomed_orgs_for_update(&which, 2));
+    for which in [
+        which,
+        DeletionSelector::Expired(START),
+        DeletionSelector::MadeBy(key.id),
+    ] {
+        let held = fixture.write(move |tx| tx.doomed_orgs_for_update(&which, 2));
         assert_eq!(held.await.len(), 2);
     }
 }
 
 /// The same rows as one deletion after another leaves, and orgs that were not named stay.
 pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut before = Vec::new();
     for status in STATUSES.into_iter().filter(|status| status.is_staying()) {
         let org = Org {
@@ -196,73 +209,73 @@ pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
             }),
             expires_at: Some(at(3)),
             ready_at: Some(at(2)),
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         before.push(org);
     }
-    let stays = world.org(&key).await;
+    let stays = fixture.org(&key).await;
     let ids = ids_of(&before, |org| org.id);
-    world.write(move |tx| tx.orgs_send_off(&ids, at(9))).await;
+    fixture.write(move |tx| tx.orgs_send_off(&ids, at(9))).await;
     for mut org in before {
         org.apply(Move::Delete, at(9)).unwrap();
         let id = org.id;
-        assert_eq!(world.stored_org(id).await, org);
+        assert_eq!(fixture.stored_org(id).await, org);
         let mut steps = StepName::MAKING.map(Step::pending).to_vec();
         steps.push(Step::pending(StepName::Deprovision));
-        assert_eq!(world.read(move |view| view.org_steps(id)).await, steps);
+        assert_eq!(fixture.read(move |view| view.org_steps(id)).await, steps);
     }
-    assert_eq!(world.stored_org(stays.id).await, stays);
+    assert_eq!(fixture.stored_org(stays.id).await, stays);
     let id = stays.id;
-    let steps = world.read(move |view| view.org_steps(id)).await;
+    let steps = fixture.read(move |view| view.org_steps(id)).await;
     assert_eq!(steps, StepName::MAKING.map(Step::pending));
-    let none = world.write(|tx| tx.orgs_send_off(&[], at(9)));
+    let none = fixture.write(|tx| tx.orgs_send_off(&[], at(9)));
     none.await;
     let key = key.id;
-    let due = world.read(|view| view.next_org_due(at(9))).await;
+    let due = fixture.read(|view| view.next_org_due(at(9))).await;
     assert_eq!(due, Some(START), "the one that stays is still new");
-    let left = doomed(&world, &Doomed::MadeBy(key)).await;
+    let left = doomed(&fixture, &DeletionSelector::MadeBy(key)).await;
     assert_eq!(left, [stays.id]);
 }
 
 /// A renewal beside the reconciler's work must not undo it.
 pub async fn a_lease_is_renewed_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let (mut org, bystander) = (world.build.org(&key), world.org(&key).await);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let (mut org, bystander) = (fixture.build.org(&key), fixture.org(&key).await);
     org.expires_at = Some(at(1));
-    world.add_org(&org).await;
+    fixture.add_org(&org).await;
     let id = org.id;
     let due = org.clone();
-    world
+    fixture
         .write(move |tx| tx.org_update(&due, Some(at(70))))
         .await;
-    world.write(move |tx| tx.org_renew(id, at(60))).await;
+    fixture.write(move |tx| tx.org_renew(id, at(60))).await;
     org.expires_at = Some(at(60));
-    assert_eq!(world.stored_org(id).await, org);
-    assert_eq!(world.stored_org(bystander.id).await, bystander);
+    assert_eq!(fixture.stored_org(id).await, org);
+    assert_eq!(fixture.stored_org(bystander.id).await, bystander);
     let other = bystander.clone();
-    world.write(move |tx| tx.org_update(&other, None)).await;
-    let due = world.read(|view| view.next_org_due(at(0))).await;
+    fixture.write(move |tx| tx.org_update(&other, None)).await;
+    let due = fixture.read(|view| view.next_org_due(at(0))).await;
     assert_eq!(due, Some(at(70)));
 }
 
 /// Eight at once, in any order: no org gets its step twice, and nobody waits for ever.
 pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut all = Vec::new();
     for _ in 0..20 {
-        all.push(world.org(&key).await.id);
+        all.push(fixture.org(&key).await.id);
     }
     let key = key.id;
     let told = at_once(8, |_| {
-        let db = world.db.clone();
+        let db = fixture.db.clone();
         async move {
             let sent = db.write(move |tx| {
-                let orgs = tx.doomed_orgs_for_update(&Doomed::MadeBy(key), MANY)?;
+                let orgs = tx.doomed_orgs_for_update(&DeletionSelector::MadeBy(key), MANY)?;
                 let ids = ids_of(&orgs, |org| org.id);
                 tx.orgs_send_off(&ids, at(1))?;
                 Ok::<_, StoreError>(ids)
@@ -274,26 +287,29 @@ pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(d
     told.sort_unstable();
     assert_eq!(told, all);
     for id in all {
-        let steps = world.read(move |view| view.org_steps(id)).await;
+        let steps = fixture.read(move |view| view.org_steps(id)).await;
         assert_eq!(steps.len(), 3, "{steps:?}");
     }
 }
 
 /// The one that was noted first comes first.
 pub async fn a_key_is_noted_until_its_orgs_are_gone<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (a, b) = (world.key(&partner).await.id, world.key(&partner).await.id);
-    let noted = || world.read(|view| view.key_with_orgs_to_go());
-    let note = |id: KeyId, since| world.write(move |tx| tx.key_orgs_to_go(id, since));
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (a, b) = (
+        fixture.key(&partner).await.id,
+        fixture.key(&partner).await.id,
+    );
+    let noted = || fixture.read(|view| view.key_with_orgs_to_go());
+    let note = |id: KeyId, since| fixture.write(move |tx| tx.key_orgs_to_go(id, since));
     assert_eq!(noted().await, None);
     note(a, Some(at(2))).await;
     note(b, Some(at(1))).await;
     assert_eq!(noted().await, Some(b));
     note(b, None).await;
     assert_eq!(noted().await, Some(a));
-    let stale = world.stored_key(a).await;
-    world.write(move |tx| tx.key_update(&stale)).await;
+    let stale = fixture.stored_key(a).await;
+    fixture.write(move |tx| tx.key_update(&stale)).await;
     assert_eq!(
         noted().await,
         Some(a),
@@ -307,13 +323,13 @@ pub async fn a_key_is_noted_until_its_orgs_are_gone<D: Database>(db: D) {
 pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_making<D: Database>(
     db: D,
 ) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let id = key.id;
-    let orgs: Vec<Org> = (0..12).map(|_| world.build.org(&key)).collect();
+    let orgs: Vec<Org> = (0..12).map(|_| fixture.build.org(&key)).collect();
     let told = at_once(orgs.len() + 1, |n| {
-        let (db, org) = (world.db.clone(), orgs.get(n).cloned());
+        let (db, org) = (fixture.db.clone(), orgs.get(n).cloned());
         async move {
             let Some(org) = org else {
                 let revoked = db.write(move |tx| {
@@ -323,7 +339,8 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
                 assert!(Result::<bool, StoreError>::unwrap(revoked.await));
                 let awaited = db.write(move |tx| tx.key_await_uses(id));
                 Result::<(), StoreError>::unwrap(awaited.await);
-                let seen = db.read(move |view| view.doomed_orgs(&Doomed::MadeBy(id), MANY));
+                let seen =
+                    db.read(move |view| view.doomed_orgs(&DeletionSelector::MadeBy(id), MANY));
                 return Result::<Vec<Org>, StoreError>::unwrap(seen.await).len();
             };
             let made = db.write(move |tx| {
@@ -339,22 +356,27 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
         }
     });
     let seen: usize = told.await.into_iter().sum();
-    let made = doomed(&world, &Doomed::MadeBy(id)).await;
+    let made = doomed(&fixture, &DeletionSelector::MadeBy(id)).await;
     assert_eq!(made.len(), seen);
 }
 
 /// With the revocation, and once.
 pub async fn a_revocation_notes_the_orgs_that_are_to_go<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let [going, keeping] = [world.key(&partner).await.id, world.key(&partner).await.id];
-    let revoke = |id, orgs| world.write(move |tx| tx.key_revoke(id, at(1), orgs));
-    let noted = || world.read(|view| view.key_with_orgs_to_go());
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let [going, keeping] = [
+        fixture.key(&partner).await.id,
+        fixture.key(&partner).await.id,
+    ];
+    let revoke = |id, orgs| fixture.write(move |tx| tx.key_revoke(id, at(1), orgs));
+    let noted = || fixture.read(|view| view.key_with_orgs_to_go());
     assert!(revoke(keeping, OnRevoke::Keep).await);
     assert_eq!(noted().await, None);
     assert!(revoke(going, OnRevoke::Delete).await);
     assert_eq!(noted().await, Some(going));
-    world.write(move |tx| tx.key_orgs_to_go(going, None)).await;
+    fixture
+        .write(move |tx| tx.key_orgs_to_go(going, None))
+        .await;
     for id in [going, keeping] {
         assert!(!revoke(id, OnRevoke::Delete).await);
     }

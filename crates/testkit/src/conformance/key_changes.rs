@@ -3,25 +3,25 @@
 use keys::{CHANGES_KEPT, Changed, Changes, OnRevoke, PartnerKey};
 use stores::{Database, StoreError};
 
-use super::world::{World, at, at_once, traits::*};
+use super::fixture::{Fixture, at, at_once, traits::*};
 
-async fn changes<D: Database>(world: &World<D>, since: u64) -> Changes {
-    world.read(move |view| view.key_changes(since)).await
+async fn changes<D: Database>(fixture: &Fixture<D>, since: u64) -> Changes {
+    fixture.read(move |view| view.key_changes(since)).await
 }
 
-async fn revision<D: Database>(world: &World<D>) -> u64 {
-    changes(world, 0).await.revision
+async fn revision<D: Database>(fixture: &Fixture<D>) -> u64 {
+    changes(fixture, 0).await.revision
 }
 
 /// What the work has logged.
 async fn logged<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     work: impl Fn(&mut D::Tx) -> Result<(), StoreError> + Send + 'static,
 ) -> Vec<Changed> {
-    let before = revision(world).await;
-    world.write(work).await;
-    let after = changes(world, before).await;
-    assert_eq!(after.revision, revision(world).await);
+    let before = revision(fixture).await;
+    fixture.write(work).await;
+    let after = changes(fixture, before).await;
+    assert_eq!(after.revision, revision(fixture).await);
     let logged = after.changed.unwrap();
     let revisions: Vec<u64> = logged.iter().map(|change| change.0).collect();
     let expected: Vec<u64> = (before + 1..=after.revision).collect();
@@ -31,46 +31,46 @@ async fn logged<D: Database>(
 
 /// Whatever may take a right away is logged, and so is what brings a new admin key.
 pub async fn every_change_of_what_is_remembered_has_a_revision_of_its_own<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let (id, of_key) = (key.id, [Changed::Key(key.id)]);
     let updated = PartnerKey {
         disabled: true,
         ..key
     };
     assert_eq!(
-        logged(&world, move |tx| tx.key_update(&updated)).await,
+        logged(&fixture, move |tx| tx.key_update(&updated)).await,
         of_key
     );
-    let revoke = logged(&world, move |tx| {
+    let revoke = logged(&fixture, move |tx| {
         tx.key_revoke(id, at(1), OnRevoke::Keep).map(drop)
     });
     assert_eq!(revoke.await, of_key);
     let of_partner = [Changed::Partner(partner.id)];
-    let update = logged(&world, move |tx| tx.partner_update(&partner));
+    let update = logged(&fixture, move |tx| tx.partner_update(&partner));
     assert_eq!(update.await, of_partner);
 
-    let (admin, digest) = (world.build.admin_key(), world.build.digest());
+    let (admin, digest) = (fixture.build.admin_key(), fixture.build.digest());
     let admin_id = admin.id;
     let of_admins = [Changed::AdminKeys];
-    let insert = logged(&world, move |tx| tx.admin_key_insert(&admin, &digest));
+    let insert = logged(&fixture, move |tx| tx.admin_key_insert(&admin, &digest));
     assert_eq!(insert.await, of_admins);
-    let revoke = logged(&world, move |tx| {
+    let revoke = logged(&fixture, move |tx| {
         tx.admin_key_revoke(admin_id, at(1)).map(drop)
     });
     assert_eq!(revoke.await, of_admins);
-    let restore = logged(&world, move |tx| tx.admin_key_restore(admin_id));
+    let restore = logged(&fixture, move |tx| tx.admin_key_restore(admin_id));
     assert_eq!(restore.await, of_admins);
 }
 
 /// Nobody remembers a key that was not there, and a use takes nothing away; so the calls that are many
 /// do not wait for the one row of the revision.
 pub async fn a_new_key_and_a_noted_use_need_no_revision<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, digest) = (world.build.partner(), world.build.digest());
-    let key = world.build.key(&partner);
-    let none = logged(&world, move |tx| {
+    let fixture = Fixture::new(db);
+    let (partner, digest) = (fixture.build.partner(), fixture.build.digest());
+    let key = fixture.build.key(&partner);
+    let none = logged(&fixture, move |tx| {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         tx.key_touch(key.id, at(5))
@@ -80,12 +80,12 @@ pub async fn a_new_key_and_a_noted_use_need_no_revision<D: Database>(db: D) {
 
 /// A change that did not happen is not told.
 pub async fn a_rolled_back_change_has_no_revision<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let before = revision(&world).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let before = revision(&fixture).await;
     let id = key.id;
-    let failed: Result<(), StoreError> = world
+    let failed: Result<(), StoreError> = fixture
         .db
         .write(move |tx| {
             tx.key_revoke(id, at(1), OnRevoke::Keep)?;
@@ -93,17 +93,20 @@ pub async fn a_rolled_back_change_has_no_revision<D: Database>(db: D) {
         })
         .await;
     assert!(failed.is_err());
-    assert_eq!(revision(&world).await, before);
-    assert_eq!(changes(&world, before).await.changed, Some(Vec::new()));
+    assert_eq!(revision(&fixture).await, before);
+    assert_eq!(changes(&fixture, before).await.changed, Some(Vec::new()));
 }
 
 /// Whoever has heard of some hears of the rest.
 pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (one, two) = (world.key(&partner).await.id, world.key(&partner).await.id);
-    let before = revision(&world).await;
-    world
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (one, two) = (
+        fixture.key(&partner).await.id,
+        fixture.key(&partner).await.id,
+    );
+    let before = revision(&fixture).await;
+    fixture
         .write(move |tx| {
             tx.key_revoke(one, at(1), OnRevoke::Keep)?;
             tx.key_revoke(two, at(1), OnRevoke::Keep).map(drop)
@@ -111,7 +114,7 @@ pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: 
         .await;
     let second = (before + 2, Changed::Key(two));
     let both = vec![(before + 1, Changed::Key(one)), second];
-    let told = |since| changes(&world, since);
+    let told = |since| changes(&fixture, since);
     assert_eq!(told(before).await.changed, Some(both));
     assert_eq!(told(before + 1).await.changed, Some(vec![second]));
     assert_eq!(told(before + 2).await.changed, Some(Vec::new()));
@@ -122,15 +125,15 @@ pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: 
 pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
     const WRITERS: usize = 8;
     const EACH: usize = 10;
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut keys = Vec::new();
     for _ in 0..WRITERS {
-        keys.push(world.key(&partner).await.id);
+        keys.push(fixture.key(&partner).await.id);
     }
-    let begun = revision(&world).await;
+    let begun = revision(&fixture).await;
     let follower = {
-        let db = world.db.clone();
+        let db = fixture.db.clone();
         tokio::spawn(async move {
             let mut seen = begun;
             let last = begun + u64::try_from(WRITERS * EACH).unwrap();
@@ -146,7 +149,7 @@ pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
         })
     };
     at_once(WRITERS, |writer| {
-        let (db, id) = (world.db.clone(), *keys.get(writer).unwrap());
+        let (db, id) = (fixture.db.clone(), *keys.get(writer).unwrap());
         async move {
             for _ in 0..EACH {
                 let revoked: Result<bool, StoreError> = db
@@ -162,15 +165,15 @@ pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
 
 /// The log is bounded; whoever comes too late for it must forget everything.
 pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let id = world.key(&partner).await.id;
-    let before = revision(&world).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let id = fixture.key(&partner).await.id;
+    let before = revision(&fixture).await;
     // In several transactions, for each has a deadline.
     let mut left = CHANGES_KEPT + 1;
     while left > 0 {
         let some = left.min(500);
-        world
+        fixture
             .write(move |tx| {
                 for _ in 0..some {
                     tx.key_revoke(id, at(1), OnRevoke::Keep)?;
@@ -180,7 +183,7 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
             .await;
         left -= some;
     }
-    assert_eq!(changes(&world, before).await.changed, None);
-    let kept = changes(&world, before + 1).await.changed.unwrap();
+    assert_eq!(changes(&fixture, before).await.changed, None);
+    let kept = changes(&fixture, before + 1).await.changed.unwrap();
     assert_eq!(u64::try_from(kept.len()).unwrap(), CHANGES_KEPT);
 }

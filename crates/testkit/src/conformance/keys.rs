@@ -7,38 +7,40 @@ use scopes::{Scope, ScopeSet};
 use stores::{Database, StoreError, Transaction as _};
 use time::OffsetDateTime;
 
-use super::world::{ALL, World, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
 use crate::build::{labels, name, plan};
 
 /// Both a key with every field set and one with every field left out come back as they went in.
 pub async fn a_key_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
-    let partner = world.read(move |view| view.partner(org.partner_id)).await;
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
+    let partner = fixture.read(move |view| view.partner(org.partner_id)).await;
     let partner = partner.unwrap();
     let bare = PartnerKey {
         scopes: ScopeSet::EMPTY,
-        ..world.build.key(&partner)
+        ..fixture.build.key(&partner)
     };
     let no_plans = PartnerKey {
         org_plans: Some(Vec::new()),
-        ..world.build.key(&partner)
+        ..fixture.build.key(&partner)
     };
-    let full = full_key(world.build.key(&partner), org.id);
+    let full = full_key(fixture.build.key(&partner), org.id);
     for key in [bare, no_plans, full] {
-        let digest = world.add_key(&key).await;
+        let digest = fixture.add_key(&key).await;
         let id = key.id;
-        let by_id = world.read(move |view| view.key(id)).await.unwrap();
+        let by_id = fixture.read(move |view| view.key(id)).await.unwrap();
         assert_eq!((&by_id.key, &by_id.partner), (&key, &partner));
-        let by_digest = world.read(move |view| view.key_by_digest(&[digest])).await;
+        let by_digest = fixture
+            .read(move |view| view.key_by_digest(&[digest]))
+            .await;
         assert_eq!(by_digest, Some(by_id.clone()));
-        let for_update = world.write(move |tx| tx.key_for_update(id)).await;
+        let for_update = fixture.write(move |tx| tx.key_for_update(id)).await;
         assert_eq!(for_update, Some(by_id));
         let filter = KeyFilter {
             id: Some(id),
             ..KeyFilter::default()
         };
-        let listed = world.read(move |view| view.keys(&filter, ALL)).await;
+        let listed = fixture.read(move |view| view.keys(&filter, ALL)).await;
         assert_eq!(listed.items, [key]);
     }
 }
@@ -67,27 +69,29 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
 
 /// A partner's plan and limit decide on the next call of its keys.
 pub async fn a_key_is_held_with_its_partner_as_it_is_now<D: Database>(db: D) {
-    let world = World::new(db);
-    let mut partner = world.partner().await;
-    let key = world.build.key(&partner);
-    let digest = world.add_key(&key).await;
+    let fixture = Fixture::new(db);
+    let mut partner = fixture.partner().await;
+    let key = fixture.build.key(&partner);
+    let digest = fixture.add_key(&key).await;
     partner.plan = keys::PartnerPlan::Free;
     partner.rate_limit = Some(RateLimit::literal(5, 60));
     let changed = partner.clone();
-    world.write(move |tx| tx.partner_update(&changed)).await;
-    let held = world.read(move |view| view.key_by_digest(&[digest])).await;
+    fixture.write(move |tx| tx.partner_update(&changed)).await;
+    let held = fixture
+        .read(move |view| view.key_by_digest(&[digest]))
+        .await;
     assert_eq!(held.unwrap().partner, partner);
 }
 
 /// Whoever makes orgs reads its keys so, again and again; a store that remembers them must not miss a
 /// change, nor believe in one that was undone.
 pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
-    let world = World::new(db);
-    let mut partner = world.partner().await;
-    let (first, second) = (world.key(&partner).await, world.key(&partner).await);
-    let (a, b, unknown) = (first.id, second.id, world.build.id::<KeyId>());
+    let fixture = Fixture::new(db);
+    let mut partner = fixture.partner().await;
+    let (first, second) = (fixture.key(&partner).await, fixture.key(&partner).await);
+    let (a, b, unknown) = (first.id, second.id, fixture.build.id::<KeyId>());
     let in_use = || async {
-        let held = world
+        let held = fixture
             .write(move |tx| tx.keys_for_use(&[unknown, b, a]))
             .await;
         let mut held: Vec<_> = held.iter().map(|held| HeldKey::clone(held)).collect();
@@ -95,17 +99,17 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
         held
     };
     let as_stored =
-        || world.read(move |view| Ok([view.key(a)?, view.key(b)?].into_iter().flatten()));
+        || fixture.read(move |view| Ok([view.key(a)?, view.key(b)?].into_iter().flatten()));
     let check = || async { assert_eq!(in_use().await, Vec::from_iter(as_stored().await)) };
     check().await;
     check().await;
-    world
+    fixture
         .write(move |tx| tx.key_revoke(a, at(1), OnRevoke::Keep))
         .await;
     check().await;
     partner.max_orgs = Some(3);
     let changed = partner.clone();
-    world.write(move |tx| tx.partner_update(&changed)).await;
+    fixture.write(move |tx| tx.partner_update(&changed)).await;
     check().await;
 
     // What a transaction has changed it sees; once it is undone, nobody sees it, whatever else is
@@ -114,7 +118,7 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
         disabled: true,
         ..second.clone()
     };
-    let undone = world.db.write(move |tx| {
+    let undone = fixture.db.write(move |tx| {
         tx.key_update(&disabled)?;
         let held = tx.keys_for_use(&[b])?;
         assert!(held.iter().all(|held| held.key.disabled));
@@ -123,7 +127,7 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
     undone.await.unwrap_err();
     partner.max_orgs = Some(4);
     let changed = partner.clone();
-    world.write(move |tx| tx.partner_update(&changed)).await;
+    fixture.write(move |tx| tx.partner_update(&changed)).await;
     check().await;
     let disabled = PartnerKey {
         disabled: true,
@@ -131,7 +135,7 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
     };
     partner.max_orgs = Some(5);
     let changed = partner.clone();
-    let within = world.write(move |tx| {
+    let within = fixture.write(move |tx| {
         let part = tx.savepoint(|tx| {
             tx.key_update(&disabled)?;
             tx.keys_for_use(&[b])?;
@@ -147,15 +151,15 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
 
 /// What an admin may change is in the doc of `key_update`.
 pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
+    let partner = fixture.partner().await;
     let before = PartnerKey {
         last_used_at: Some(at(5)),
-        ..world.build.key(&partner)
+        ..fixture.build.key(&partner)
     };
-    let digest = world.add_key(&before).await;
-    let bystander = world.key(&partner).await;
+    let digest = fixture.add_key(&before).await;
+    let bystander = fixture.key(&partner).await;
     let change = PartnerKey {
         partner_id: org.partner_id,
         last_used_at: Some(at(9)),
@@ -175,50 +179,55 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
         disabled: true,
         ..before.clone()
     };
-    world.write(move |tx| tx.key_update(&change)).await;
-    let found = world.read(move |view| view.key_by_digest(&[digest])).await;
+    fixture.write(move |tx| tx.key_update(&change)).await;
+    let found = fixture
+        .read(move |view| view.key_by_digest(&[digest]))
+        .await;
     assert_eq!(found.unwrap().key, expect);
-    assert_eq!(world.stored_key(bystander.id).await, bystander);
+    assert_eq!(fixture.stored_key(bystander.id).await, bystander);
 
     // What was set can be taken back.
     let cleared = before.clone();
-    world.write(move |tx| tx.key_update(&cleared)).await;
-    assert_eq!(world.stored_key(before.id).await, before);
+    fixture.write(move |tx| tx.key_update(&cleared)).await;
+    assert_eq!(fixture.stored_key(before.id).await, before);
 }
 
 /// A PATCH that read the key before it was revoked must not bring it back.
 pub async fn a_stale_key_update_does_not_undo_a_revocation<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let stale = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let stale = fixture.key(&partner).await;
     let id = stale.id;
-    world
+    fixture
         .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
         .await;
-    world.write(move |tx| tx.key_update(&stale)).await;
-    assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
+    fixture.write(move |tx| tx.key_update(&stale)).await;
+    assert_eq!(fixture.stored_key(id).await.revoked_at, Some(at(1)));
 }
 
 /// The second revocation says that it was not the first.
 pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (id, other) = (world.key(&partner).await.id, world.key(&partner).await.id);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (id, other) = (
+        fixture.key(&partner).await.id,
+        fixture.key(&partner).await.id,
+    );
     assert!(
-        world
+        fixture
             .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
             .await
     );
     assert!(
-        !world
+        !fixture
             .write(move |tx| tx.key_revoke(id, at(2), OnRevoke::Keep))
             .await
     );
-    assert_eq!(world.stored_key(id).await.revoked_at, Some(at(1)));
-    assert_eq!(world.stored_key(other).await.revoked_at, None);
-    let unknown: KeyId = world.build.id();
+    assert_eq!(fixture.stored_key(id).await.revoked_at, Some(at(1)));
+    assert_eq!(fixture.stored_key(other).await.revoked_at, None);
+    let unknown: KeyId = fixture.build.id();
     assert!(
-        !world
+        !fixture
             .write(move |tx| tx.key_revoke(unknown, at(1), OnRevoke::Keep))
             .await
     );
@@ -226,11 +235,11 @@ pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
 
 /// One event of a revocation, not many.
 pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let id = world.key(&partner).await.id;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let id = fixture.key(&partner).await.id;
     let firsts = at_once(16, |_| {
-        let db = world.db.clone();
+        let db = fixture.db.clone();
         async move {
             let revoked = db.write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep));
             Result::<bool, StoreError>::unwrap(revoked.await)
@@ -240,16 +249,16 @@ pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
     assert_eq!(firsts, 1);
 }
 
-async fn listed<D: Database>(world: &World<D>, filter: KeyFilter) -> Vec<KeyId> {
-    let page = world.read(move |view| view.keys(&filter, ALL)).await;
+async fn listed<D: Database>(fixture: &Fixture<D>, filter: KeyFilter) -> Vec<KeyId> {
+    let page = fixture.read(move |view| view.keys(&filter, ALL)).await;
     ids_of(&page.items, |key| key.id)
 }
 
 /// A partner's list has its own keys alone, and one key is found only with its own partner.
 pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (a, b) = (world.key(&partner).await.id, world.key(&other).await.id);
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (a, b) = (fixture.key(&partner).await.id, fixture.key(&other).await.id);
     let list = |partner_id, id| {
         let status = None;
         let filter = KeyFilter {
@@ -257,7 +266,7 @@ pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
             id,
             status,
         };
-        listed(&world, filter)
+        listed(&fixture, filter)
     };
     assert_eq!(list(None, None).await, [b, a]);
     assert_eq!(list(Some(partner.id), None).await, [a]);
@@ -267,7 +276,7 @@ pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
 }
 
 async fn with_status<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     status: KeyStatus,
     now: OffsetDateTime,
 ) -> Vec<KeyId> {
@@ -275,29 +284,29 @@ async fn with_status<D: Database>(
         status: Some((status, now)),
         ..KeyFilter::default()
     };
-    listed(world, filter).await
+    listed(fixture, filter).await
 }
 
 /// Every key has exactly one status, the one that [`PartnerKey::status`] tells.
 pub async fn keys_are_filtered_by_status<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut keys = Vec::new();
     for bits in 0..8_u8 {
         let key = PartnerKey {
             disabled: bits & 1 != 0,
             expires_at: (bits & 2 != 0).then_some(at(-1)),
             revoked_at: (bits & 4 != 0).then_some(at(-5)),
-            ..world.build.key(&partner)
+            ..fixture.build.key(&partner)
         };
-        world.add_key(&key).await;
+        fixture.add_key(&key).await;
         keys.push(key);
     }
     let unexpired = PartnerKey {
         expires_at: Some(at(1)),
-        ..world.build.key(&partner)
+        ..fixture.build.key(&partner)
     };
-    world.add_key(&unexpired).await;
+    fixture.add_key(&unexpired).await;
     keys.push(unexpired);
     for status in [
         KeyStatus::Active,
@@ -312,50 +321,50 @@ pub async fn keys_are_filtered_by_status<D: Database>(db: D) {
             .collect();
         expect.reverse();
         assert!(!expect.is_empty());
-        let told = with_status(&world, status, at(0)).await;
+        let told = with_status(&fixture, status, at(0)).await;
         assert_eq!(told, expect, "{status}");
     }
 }
 
 /// The list agrees with the decision on a call, to the microsecond, whole seconds too.
 pub async fn a_key_is_listed_as_expired_from_the_very_moment<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let whole_second = at(0).replace_microsecond(0).unwrap();
     for end in [at(0), whole_second] {
         let key = PartnerKey {
             expires_at: Some(end),
-            ..world.build.key(&partner)
+            ..fixture.build.key(&partner)
         };
-        world.add_key(&key).await;
+        fixture.add_key(&key).await;
         let one = time::Duration::MICROSECOND;
         for (now, status) in [
             (end - one, KeyStatus::Active),
             (end, KeyStatus::Expired),
             (end + one, KeyStatus::Expired),
         ] {
-            let told = with_status(&world, status, now).await;
+            let told = with_status(&fixture, status, now).await;
             assert!(told.contains(&key.id), "{status} at {now}");
         }
-        let active = with_status(&world, KeyStatus::Active, end).await;
+        let active = with_status(&fixture, KeyStatus::Active, end).await;
         assert!(!active.contains(&key.id));
     }
 }
 
 /// No key is listed twice or lost between pages.
 pub async fn keys_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
     let mut expect = Vec::new();
     for _ in 0..6 {
-        expect.insert(0, world.key(&partner).await.id);
-        world.key(&other).await;
+        expect.insert(0, fixture.key(&partner).await.id);
+        fixture.key(&other).await;
     }
     let filter = KeyFilter {
         partner_id: Some(partner.id),
         ..KeyFilter::default()
     };
-    world
+    fixture
         .check_pages(
             &expect,
             |key: &PartnerKey| key.id,

@@ -10,7 +10,7 @@ use orgs::{
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
 
-use super::world::{World, at, at_once, ids_of, traits::*};
+use super::fixture::{Fixture, at, at_once, ids_of, traits::*};
 
 /// As many as there are in these tests.
 const LIMITS: DueLimits = DueLimits {
@@ -21,7 +21,7 @@ const LIMITS: DueLimits = DueLimits {
 /// Leases orgs that are due at a time, with a token, until a time, up to a limit; all times in
 /// microseconds after the start. They come the longest due first.
 pub(super) async fn lease<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     now: i64,
     token: LeaseToken,
     until: i64,
@@ -31,7 +31,7 @@ pub(super) async fn lease<D: Database>(
         token,
         until: at(until),
     };
-    let taken = world.write(move |tx| {
+    let taken = fixture.write(move |tx| {
         let mut due = tx.orgs_due(at(now), None, LIMITS)?.orgs;
         due.sort_by_key(|it| (it.due_at, it.id));
         let ids: Vec<OrgId> = due.into_iter().take(limit).map(|it| it.id).collect();
@@ -40,35 +40,38 @@ pub(super) async fn lease<D: Database>(
     ids_of(&taken.await, |work| work.org.id)
 }
 
-pub(super) async fn set_due<D: Database>(world: &World<D>, org: &Org, due: Option<i64>) {
+pub(super) async fn set_due<D: Database>(fixture: &Fixture<D>, org: &Org, due: Option<i64>) {
     let org = org.clone();
-    world
+    fixture
         .write(move |tx| tx.org_update(&org, due.map(at)))
         .await;
 }
 
-pub(super) async fn holds<D: Database>(world: &World<D>, org: &Org, token: LeaseToken) -> bool {
+pub(super) async fn holds<D: Database>(fixture: &Fixture<D>, org: &Org, token: LeaseToken) -> bool {
     let id = org.id;
-    let told = world.write(move |tx| tx.org_leased(id, token)).await;
+    let told = fixture.write(move |tx| tx.org_leased(id, token)).await;
     told.is_some()
 }
 
-pub(super) async fn next_due<D: Database>(world: &World<D>, now: i64) -> Option<OffsetDateTime> {
-    world.read(move |view| view.next_org_due(at(now))).await
+pub(super) async fn next_due<D: Database>(
+    fixture: &Fixture<D>,
+    now: i64,
+) -> Option<OffsetDateTime> {
+    fixture.read(move |view| view.next_org_due(at(now))).await
 }
 
 /// At the time of its making, and the worker is given it as it is stored.
 pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
-    let world = World::new(db);
-    assert_eq!(next_due(&world, 0).await, None);
-    let org = world.any_org().await;
-    assert!(next_due(&world, 0).await.unwrap() <= org.created_at);
+    let fixture = Fixture::new(db);
+    assert_eq!(next_due(&fixture, 0).await, None);
+    let org = fixture.any_org().await;
+    assert!(next_due(&fixture, 0).await.unwrap() <= org.created_at);
     let hold = Lease {
-        token: world.build.lease_token(),
+        token: fixture.build.lease_token(),
         until: at(100),
     };
     let id = org.id;
-    let taken = world
+    let taken = fixture
         .write(move |tx| tx.orgs_lease(&[id], at(0), hold, |_| {}))
         .await;
     let expect = OrgWork {
@@ -76,38 +79,38 @@ pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
         steps: StepName::MAKING.map(Step::pending).to_vec(),
     };
     assert_eq!(taken, [expect]);
-    let held = world.write(move |tx| tx.org_leased(id, hold.token)).await;
+    let held = fixture.write(move |tx| tx.org_leased(id, hold.token)).await;
     assert_eq!(held, Some(org));
 }
 
 /// In the order in which they fell due, whole seconds among them.
 pub async fn only_what_is_due_and_not_held_is_leased<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut orgs = Vec::new();
     // The start is at 123456 µs of its second, so the third falls due at a whole second.
     for due in [Some(30), Some(10), Some(-123_456), Some(31), None, Some(20)] {
-        let org = world.any_org().await;
-        set_due(&world, &org, due).await;
+        let org = fixture.any_org().await;
+        set_due(&fixture, &org, due).await;
         orgs.push(org.id);
     }
     let [d30, d10, whole_second, d31, never, d20] = *orgs.as_slice() else {
         panic!("six orgs");
     };
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 30, one, 90, 2).await, [whole_second, d10]);
-    assert_eq!(lease(&world, 30, two, 90, 9).await, [d20, d30]);
-    assert_eq!(lease(&world, 30, one, 90, 9).await, []);
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 30, one, 90, 2).await, [whole_second, d10]);
+    assert_eq!(lease(&fixture, 30, two, 90, 9).await, [d20, d30]);
+    assert_eq!(lease(&fixture, 30, one, 90, 9).await, []);
     // Whoever asks for others gets what is due of them and free.
     let hold = Lease {
         token: one,
         until: at(200),
     };
     let all = [d31, never, d20, d10];
-    let taken = world
+    let taken = fixture
         .write(move |tx| tx.orgs_lease(&all, at(89), hold, |_| {}))
         .await;
     assert_eq!(ids_of(&taken, |work| work.org.id), [d31]);
-    let taken = world
+    let taken = fixture
         .write(move |tx| tx.orgs_lease(&all, at(90), hold, |_| {}))
         .await;
     assert_eq!(ids_of(&taken, |work| work.org.id), [d20, d10]);
@@ -116,8 +119,8 @@ pub async fn only_what_is_due_and_not_held_is_leased<D: Database>(db: D) {
 /// Those of one partner and status the longest due first; those that are being made come before those
 /// that are going. A partner with many due has no more than its part of what one search gives.
 pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
-    let world = World::new(db);
-    let (one, other) = (world.partner().await, world.partner().await);
+    let fixture = Fixture::new(db);
+    let (one, other) = (fixture.partner().await, fixture.partner().await);
     let (first, second) = (one.id.min(other.id), one.id.max(other.id));
     let mut expect = Vec::new();
     for (partner, status, dues) in [
@@ -125,14 +128,14 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
         (second, OrgStatus::Provisioning, &[9, 8]),
         (first, OrgStatus::Deprovisioning, &[3]),
     ] {
-        let key = world
+        let key = fixture
             .key(if partner == one.id { &one } else { &other })
             .await;
         let mut orgs = Vec::new();
         for &due in dues {
-            let mut org = world.org(&key).await;
+            let mut org = fixture.org(&key).await;
             org.status = status;
-            set_due(&world, &org, Some(due)).await;
+            set_due(&fixture, &org, Some(due)).await;
             orgs.push(DueOrg {
                 id: org.id,
                 partner_id: partner,
@@ -148,7 +151,7 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
     };
     let due = |now, after, partners, orgs| {
         let limits = DueLimits { partners, orgs };
-        world.read(move |view| view.orgs_due(at(now), after, limits))
+        fixture.read(move |view| view.orgs_due(at(now), after, limits))
     };
     let all = due(9, None, 9, 100).await;
     assert_eq!(
@@ -174,18 +177,18 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
 
 /// Twenty orgs and eight workers that want all of them: each org has one worker, and none is left over.
 pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut expect = BTreeSet::new();
     for _ in 0..20 {
-        expect.insert(world.any_org().await.id);
+        expect.insert(fixture.any_org().await.id);
     }
     let mut taken = Vec::new();
     while taken.len() < expect.len() {
         let before = taken.len();
         let ids: Vec<OrgId> = expect.iter().copied().collect();
-        let tokens: Vec<_> = (0..8).map(|_| world.build.lease_token()).collect();
+        let tokens: Vec<_> = (0..8).map(|_| fixture.build.lease_token()).collect();
         let told = at_once(tokens.len(), |n| {
-            let (db, mut ids) = (world.db.clone(), ids.clone());
+            let (db, mut ids) = (fixture.db.clone(), ids.clone());
             ids.rotate_left(n);
             let hold = Lease {
                 token: *tokens.get(n).unwrap(),
@@ -205,145 +208,145 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
 
 /// At `until` another worker can take the org.
 pub async fn a_lease_ends_at_its_time_and_not_before<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 1).await, [org.id]);
-    assert!(holds(&world, &org, one).await);
-    assert_eq!(lease(&world, 49, two, 99, 1).await, []);
-    assert_eq!(lease(&world, 50, two, 99, 1).await, [org.id]);
-    assert!(holds(&world, &org, two).await);
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 0, one, 50, 1).await, [org.id]);
+    assert!(holds(&fixture, &org, one).await);
+    assert_eq!(lease(&fixture, 49, two, 99, 1).await, []);
+    assert_eq!(lease(&fixture, 50, two, 99, 1).await, [org.id]);
+    assert!(holds(&fixture, &org, two).await);
 }
 
 /// The one org, and no other that the token holds.
 pub async fn a_renewed_lease_lasts_longer<D: Database>(db: D) {
-    let world = World::new(db);
-    let (a, b) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (a, b) = (fixture.any_org().await, fixture.any_org().await);
     let id = a.id;
-    let other = world.any_org().await;
-    set_due(&world, &other, Some(1)).await;
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
-    assert_eq!(lease(&world, 1, two, 50, 9).await, [other.id]);
+    let other = fixture.any_org().await;
+    set_due(&fixture, &other, Some(1)).await;
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 0, one, 50, 9).await, [a.id, b.id]);
+    assert_eq!(lease(&fixture, 1, two, 50, 9).await, [other.id]);
     let renewed = Lease {
         token: one,
         until: at(80),
     };
-    world.write(move |tx| tx.lease_renew(id, renewed)).await;
-    let three = world.build.lease_token();
-    assert_eq!(lease(&world, 49, three, 200, 9).await, []);
-    assert_eq!(lease(&world, 79, three, 200, 9).await, [b.id, other.id]);
-    assert!(holds(&world, &a, one).await);
-    assert_eq!(lease(&world, 80, three, 200, 9).await, [a.id]);
+    fixture.write(move |tx| tx.lease_renew(id, renewed)).await;
+    let three = fixture.build.lease_token();
+    assert_eq!(lease(&fixture, 49, three, 200, 9).await, []);
+    assert_eq!(lease(&fixture, 79, three, 200, 9).await, [b.id, other.id]);
+    assert!(holds(&fixture, &a, one).await);
+    assert_eq!(lease(&fixture, 80, three, 200, 9).await, [a.id]);
 }
 
 /// A worker that slept too long finds that another has its org.
 pub async fn a_lost_token_can_neither_work_nor_renew_nor_release<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
-    let (lost, new) = (world.build.lease_token(), world.build.lease_token());
-    let stranger = world.build.lease_token();
-    assert!(!holds(&world, &org, lost).await);
-    assert_eq!(lease(&world, 0, lost, 10, 1).await, [org.id]);
-    assert!(!holds(&world, &org, stranger).await);
-    assert_eq!(lease(&world, 10, new, 20, 1).await, [org.id]);
-    assert!(!holds(&world, &org, lost).await);
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
+    let (lost, new) = (fixture.build.lease_token(), fixture.build.lease_token());
+    let stranger = fixture.build.lease_token();
+    assert!(!holds(&fixture, &org, lost).await);
+    assert_eq!(lease(&fixture, 0, lost, 10, 1).await, [org.id]);
+    assert!(!holds(&fixture, &org, stranger).await);
+    assert_eq!(lease(&fixture, 10, new, 20, 1).await, [org.id]);
+    assert!(!holds(&fixture, &org, lost).await);
 
     let renewed = Lease {
         token: lost,
         until: at(999),
     };
     let id = org.id;
-    world.write(move |tx| tx.lease_renew(id, renewed)).await;
-    world.write(move |tx| tx.lease_release(id, lost)).await;
-    assert!(holds(&world, &org, new).await);
-    assert!(!holds(&world, &org, lost).await);
-    assert_eq!(lease(&world, 19, stranger, 99, 1).await, []);
-    assert_eq!(lease(&world, 20, stranger, 99, 1).await, [org.id]);
+    fixture.write(move |tx| tx.lease_renew(id, renewed)).await;
+    fixture.write(move |tx| tx.lease_release(id, lost)).await;
+    assert!(holds(&fixture, &org, new).await);
+    assert!(!holds(&fixture, &org, lost).await);
+    assert_eq!(lease(&fixture, 19, stranger, 99, 1).await, []);
+    assert_eq!(lease(&fixture, 20, stranger, 99, 1).await, [org.id]);
 }
 
 /// And it stays due; what else the worker holds stays held.
 pub async fn a_released_org_is_free_at_once<D: Database>(db: D) {
-    let world = World::new(db);
-    let (org, kept) = (world.any_org().await, world.any_org().await);
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 9).await, [org.id, kept.id]);
+    let fixture = Fixture::new(db);
+    let (org, kept) = (fixture.any_org().await, fixture.any_org().await);
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 0, one, 50, 9).await, [org.id, kept.id]);
     let id = org.id;
-    world.write(move |tx| tx.lease_release(id, one)).await;
-    assert!(!holds(&world, &org, one).await);
-    assert!(holds(&world, &kept, one).await);
-    assert_eq!(lease(&world, 0, two, 50, 9).await, [org.id]);
+    fixture.write(move |tx| tx.lease_release(id, one)).await;
+    assert!(!holds(&fixture, &org, one).await);
+    assert!(holds(&fixture, &kept, one).await);
+    assert_eq!(lease(&fixture, 0, two, 50, 9).await, [org.id]);
 }
 
 /// A partner's deletion while a worker is at it changes when the org is due, not who holds it.
 pub async fn an_org_update_leaves_the_lease<D: Database>(db: D) {
-    let world = World::new(db);
-    let mut org = world.any_org().await;
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 1).await, [org.id]);
+    let fixture = Fixture::new(db);
+    let mut org = fixture.any_org().await;
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 0, one, 50, 1).await, [org.id]);
     org.status = OrgStatus::Deprovisioning;
-    set_due(&world, &org, Some(5)).await;
-    assert!(holds(&world, &org, one).await);
-    assert_eq!(lease(&world, 49, two, 99, 1).await, []);
-    assert_eq!(lease(&world, 50, two, 99, 1).await, [org.id]);
-    set_due(&world, &org, None).await;
-    assert!(holds(&world, &org, two).await);
-    assert_eq!(lease(&world, 500, one, 999, 1).await, []);
+    set_due(&fixture, &org, Some(5)).await;
+    assert!(holds(&fixture, &org, one).await);
+    assert_eq!(lease(&fixture, 49, two, 99, 1).await, []);
+    assert_eq!(lease(&fixture, 50, two, 99, 1).await, [org.id]);
+    set_due(&fixture, &org, None).await;
+    assert!(holds(&fixture, &org, two).await);
+    assert_eq!(lease(&fixture, 500, one, 999, 1).await, []);
 }
 
 /// It may be in the past or yet to come; what is held counts again when its hold ends.
 pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db: D) {
-    let world = World::new(db);
-    let (soon, later) = (world.any_org().await, world.any_org().await);
-    let never = world.any_org().await;
-    set_due(&world, &soon, Some(10)).await;
-    set_due(&world, &later, Some(70)).await;
-    set_due(&world, &never, None).await;
-    assert_eq!(next_due(&world, 0).await, Some(at(10)));
-    assert_eq!(next_due(&world, 30).await, Some(at(10)));
-    let token = world.build.lease_token();
-    assert_eq!(lease(&world, 30, token, 40, 9).await, [soon.id]);
-    assert_eq!(next_due(&world, 39).await, Some(at(70)));
-    assert_eq!(next_due(&world, 40).await, Some(at(10)));
-    set_due(&world, &soon, None).await;
-    set_due(&world, &later, None).await;
-    assert_eq!(next_due(&world, 99).await, None);
+    let fixture = Fixture::new(db);
+    let (soon, later) = (fixture.any_org().await, fixture.any_org().await);
+    let never = fixture.any_org().await;
+    set_due(&fixture, &soon, Some(10)).await;
+    set_due(&fixture, &later, Some(70)).await;
+    set_due(&fixture, &never, None).await;
+    assert_eq!(next_due(&fixture, 0).await, Some(at(10)));
+    assert_eq!(next_due(&fixture, 30).await, Some(at(10)));
+    let token = fixture.build.lease_token();
+    assert_eq!(lease(&fixture, 30, token, 40, 9).await, [soon.id]);
+    assert_eq!(next_due(&fixture, 39).await, Some(at(70)));
+    assert_eq!(next_due(&fixture, 40).await, Some(at(10)));
+    set_due(&fixture, &soon, None).await;
+    set_due(&fixture, &later, None).await;
+    assert_eq!(next_due(&fixture, 99).await, None);
 }
 
 /// What is not due yet, or worked on, does not wait for anybody.
 pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let backlog = async |now| {
-        let told = world.read(move |view| view.org_backlog(at(now), 9)).await;
+        let told = fixture.read(move |view| view.org_backlog(at(now), 9)).await;
         (told.due, told.oldest)
     };
     assert_eq!(backlog(0).await, (0, None));
     for due in [Some(20), Some(10), Some(50), None] {
-        let org = world.any_org().await;
-        set_due(&world, &org, due).await;
+        let org = fixture.any_org().await;
+        set_due(&fixture, &org, due).await;
     }
     assert_eq!(backlog(9).await, (0, None));
     assert_eq!(backlog(10).await, (1, Some(at(10))));
     assert_eq!(backlog(49).await, (2, Some(at(10))));
-    let token = world.build.lease_token();
-    assert_eq!(lease(&world, 49, token, 60, 1).await.len(), 1);
+    let token = fixture.build.lease_token();
+    assert_eq!(lease(&fixture, 49, token, 60, 1).await.len(), 1);
     assert_eq!(backlog(49).await, (1, Some(at(20))));
     assert_eq!(backlog(59).await, (2, Some(at(20))));
     assert_eq!(backlog(60).await, (3, Some(at(10))));
-    let counted = world.read(|view| view.org_backlog(at(60), 2)).await;
+    let counted = fixture.read(|view| view.org_backlog(at(60), 2)).await;
     assert_eq!(counted.due, 2, "up to the limit");
 }
 
 /// It is held from its first moment, and free for others when the hold ends.
 pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let (mine, two) = (world.build.lease_token(), world.build.lease_token());
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let (mine, two) = (fixture.build.lease_token(), fixture.build.lease_token());
     let mut step = Step::pending(StepName::Provision);
     step.begin(at(0));
     let new = |lease| NewOrg {
-        org: world.build.org(&key),
+        org: fixture.build.org(&key),
         steps: vec![step, Step::pending(StepName::Workspace)],
         subscription: Some(Subscription::starting(at(0))),
         lease,
@@ -359,7 +362,7 @@ pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Databa
     ];
     let ids = ids_of(&orgs, |new| new.org.id);
     let added = orgs.clone();
-    world
+    fixture
         .write(move |tx| {
             for new in &added {
                 let org = &new.org;
@@ -370,21 +373,21 @@ pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Databa
         .await;
     for new in &orgs {
         let id = new.org.id;
-        let told = world.read(move |view| Ok((view.org_steps(id)?, view.subscription(id)?)));
+        let told = fixture.read(move |view| Ok((view.org_steps(id)?, view.subscription(id)?)));
         assert_eq!(told.await, (new.steps.clone(), new.subscription));
-        assert_eq!(world.stored_org(id).await, new.org);
+        assert_eq!(fixture.stored_org(id).await, new.org);
     }
     let [a, b, c] = *ids.as_slice() else {
         panic!("three orgs");
     };
-    assert_eq!(lease(&world, 49, two, 99, 9).await, [b]);
+    assert_eq!(lease(&fixture, 49, two, 99, 9).await, [b]);
     let question = [(c, mine), (b, mine), (a, two), (a, mine)];
-    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
+    let held = fixture.write(move |tx| tx.orgs_leased(&question)).await;
     let held: Vec<_> = held
         .into_iter()
         .map(|work| work.map(|work| work.org.id))
         .collect();
     assert_eq!(held, [Some(c), None, None, Some(a)]);
-    assert_eq!(lease(&world, 50, two, 99, 9).await, [a]);
-    assert_eq!(lease(&world, 60, two, 99, 9).await, [c]);
+    assert_eq!(lease(&fixture, 50, two, 99, 9).await, [a]);
+    assert_eq!(lease(&fixture, 60, two, 99, 9).await, [c]);
 }

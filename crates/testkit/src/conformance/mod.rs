@@ -11,6 +11,8 @@ pub mod audit_ids;
 pub mod audit_lists;
 pub mod budgets;
 pub mod endings;
+mod fixture;
+pub mod idempotency;
 pub mod key_changes;
 pub mod key_digests;
 pub mod key_uses;
@@ -21,13 +23,11 @@ pub mod orgs;
 pub mod partners;
 pub mod peppers;
 pub mod progress;
-pub mod replies;
 pub mod slugs;
 pub mod transactions;
 pub mod webhook_backlogs;
 pub mod webhook_work;
 pub mod webhooks;
-mod world;
 
 /// The registry of rules; a rule is run when it has a line here, and a test checks that all have.
 ///
@@ -72,15 +72,15 @@ macro_rules! conformance_rules {
                 an_event_at_either_end_of_time_is_listed
             }
             audit_lists {
-                a_sight_shows_its_own_events_alone
+                a_visibility_shows_its_own_events_alone
                 each_filter_of_events_holds_alone
                 filters_of_events_hold_together
-                no_filter_of_events_reaches_beyond_the_sight
+                no_filter_of_events_reaches_beyond_the_visibility
                 since_is_inclusive_and_until_exclusive
                 events_are_paged_newest_first
             }
             audit_ids {
-                an_event_is_found_by_its_id_within_the_sight_alone
+                an_event_is_found_by_its_id_within_the_visibility_alone
                 each_of_many_events_is_found_by_its_id
                 events_are_found_by_the_id_of_their_request
                 events_whose_ids_run_ahead_of_their_times_are_found_and_pruned
@@ -114,9 +114,9 @@ macro_rules! conformance_rules {
             }
             endings {
                 the_orgs_of_a_key_are_counted_until_they_are_deleted
-                orgs_are_doomed_by_label_within_the_sight_alone
-                orgs_are_doomed_by_their_lease_to_the_very_moment
-                orgs_are_doomed_by_the_key_that_made_them
+                orgs_are_selected_by_label_within_the_visibility_alone
+                orgs_are_selected_by_their_lease_to_the_very_moment
+                orgs_are_selected_by_the_key_that_made_them
                 what_is_going_or_gone_is_not_doomed
                 no_more_orgs_are_doomed_than_asked_for
                 orgs_sent_off_are_as_after_a_deletion_of_each
@@ -159,13 +159,13 @@ macro_rules! conformance_rules {
                 an_org_can_be_taken_on_record_by_the_worker_that_makes_it
             }
             org_lists {
-                a_sight_shows_its_own_orgs_alone
+                a_visibility_shows_its_own_orgs_alone
                 deleted_orgs_are_listed_only_when_asked_for
                 orgs_are_filtered_by_status
                 orgs_are_filtered_by_slug_and_external_id
                 orgs_are_filtered_by_all_of_the_labels
                 filters_of_orgs_hold_together
-                no_filter_of_orgs_reaches_beyond_the_sight
+                no_filter_of_orgs_reaches_beyond_the_visibility
                 orgs_are_paged_newest_first
                 orgs_that_a_filter_drops_leave_no_gap_between_pages
             }
@@ -193,7 +193,7 @@ macro_rules! conformance_rules {
                 orgs_and_leases_that_are_far_ahead_are_hastened
                 the_progress_of_many_orgs_is_written_at_once
             }
-            replies {
+            idempotency {
                 a_kept_answer_comes_back_to_the_same_call_alone
                 an_outdated_answer_makes_room
                 an_erased_answer_keeps_its_place

@@ -1,18 +1,18 @@
 //! Which orgs are shown to whom, and in what order.
 
 use ids::OrgId;
-use orgs::{Org, OrgFilter, OrgSight, OrgStatus};
+use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
 use stores::Database;
 
 use super::{
+    fixture::{ALL, Fixture, at, ids_of, traits::*},
     orgs::STATUSES,
-    world::{ALL, World, at, ids_of, traits::*},
 };
 use crate::build::{labels, name};
 
-const fn in_sight(sight: OrgSight) -> OrgFilter {
+const fn visible(visibility: OrgVisibility) -> OrgFilter {
     OrgFilter {
-        sight,
+        visibility,
         status: None,
         slug: None,
         external_id: None,
@@ -20,69 +20,75 @@ const fn in_sight(sight: OrgSight) -> OrgFilter {
     }
 }
 
-async fn listed<D: Database>(world: &World<D>, filter: OrgFilter) -> Vec<OrgId> {
-    let page = world.read(move |view| view.orgs(&filter, ALL)).await;
+async fn listed<D: Database>(fixture: &Fixture<D>, filter: OrgFilter) -> Vec<OrgId> {
+    let page = fixture.read(move |view| view.orgs(&filter, ALL)).await;
     ids_of(&page.items, |org| org.id)
 }
 
-/// Every variant, by every method that takes a sight.
-pub async fn a_sight_shows_its_own_orgs_alone<D: Database>(db: D) {
-    let world = World::new(db);
-    let (p, q) = (world.partner().await, world.partner().await);
-    let (p1, p2) = (world.key(&p).await, world.key(&p).await);
-    let q1 = world.key(&q).await;
-    let (a, b) = (world.org(&p1).await.id, world.org(&p2).await.id);
-    let c = world.org(&q1).await.id;
-    let unknown: OrgId = world.build.id();
-    let sights: [(OrgSight, &[OrgId]); 11] = [
-        (OrgSight::All, &[c, b, a]),
-        (OrgSight::Partner(p.id), &[b, a]),
-        (OrgSight::Partner(q.id), &[c]),
-        (OrgSight::MadeBy(p.id, p1.id), &[a]),
-        (OrgSight::MadeBy(p.id, p2.id), &[b]),
-        (OrgSight::MadeBy(p.id, q1.id), &[]),
-        (OrgSight::MadeBy(q.id, p1.id), &[]),
-        (OrgSight::One(p.id, a), &[a]),
-        (OrgSight::One(q.id, a), &[]),
-        (OrgSight::One(p.id, c), &[]),
-        (OrgSight::One(p.id, unknown), &[]),
+/// Every variant, by every method that takes a visibility.
+pub async fn a_visibility_shows_its_own_orgs_alone<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let (p, q) = (fixture.partner().await, fixture.partner().await);
+    let (p1, p2) = (fixture.key(&p).await, fixture.key(&p).await);
+    let q1 = fixture.key(&q).await;
+    let (a, b) = (fixture.org(&p1).await.id, fixture.org(&p2).await.id);
+    let c = fixture.org(&q1).await.id;
+    let unknown: OrgId = fixture.build.id();
+    let visibilities: [(OrgVisibility, &[OrgId]); 11] = [
+        (OrgVisibility::All, &[c, b, a]),
+        (OrgVisibility::Partner(p.id), &[b, a]),
+        (OrgVisibility::Partner(q.id), &[c]),
+        (OrgVisibility::MadeBy(p.id, p1.id), &[a]),
+        (OrgVisibility::MadeBy(p.id, p2.id), &[b]),
+        (OrgVisibility::MadeBy(p.id, q1.id), &[]),
+        (OrgVisibility::MadeBy(q.id, p1.id), &[]),
+        (OrgVisibility::One(p.id, a), &[a]),
+        (OrgVisibility::One(q.id, a), &[]),
+        (OrgVisibility::One(p.id, c), &[]),
+        (OrgVisibility::One(p.id, unknown), &[]),
     ];
-    for (sight, expect) in sights {
-        assert_eq!(listed(&world, in_sight(sight)).await, expect, "{sight:?}");
+    for (visibility, expect) in visibilities {
+        assert_eq!(
+            listed(&fixture, visible(visibility)).await,
+            expect,
+            "{visibility:?}"
+        );
         for id in [a, b, c, unknown] {
             let expect = expect.contains(&id).then_some(id);
-            let read = world.read(move |view| view.org(sight, id)).await;
-            assert_eq!(read.map(|org| org.id), expect, "org, {sight:?}");
-            let held = world.write(move |tx| tx.org_for_update(sight, id)).await;
+            let read = fixture.read(move |view| view.org(visibility, id)).await;
+            assert_eq!(read.map(|org| org.id), expect, "org, {visibility:?}");
+            let held = fixture
+                .write(move |tx| tx.org_for_update(visibility, id))
+                .await;
             let told = held.map(|org| org.id);
-            assert_eq!(told, expect, "org_for_update, {sight:?}");
+            assert_eq!(told, expect, "org_for_update, {visibility:?}");
         }
     }
 }
 
 /// By its id a deleted org is found, for its record.
 pub async fn deleted_orgs_are_listed_only_when_asked_for<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let (live, gone) = (world.org(&key).await, world.org(&key).await);
-    world.delete_org(&gone, at(1)).await;
-    let all = in_sight(OrgSight::Partner(partner.id));
-    assert_eq!(listed(&world, all.clone()).await, [live.id]);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let (live, gone) = (fixture.org(&key).await, fixture.org(&key).await);
+    fixture.delete_org(&gone, at(1)).await;
+    let all = visible(OrgVisibility::Partner(partner.id));
+    assert_eq!(listed(&fixture, all.clone()).await, [live.id]);
     let by_slug = OrgFilter {
         slug: Some(gone.slug.clone()),
         ..all.clone()
     };
-    assert_eq!(listed(&world, by_slug.clone()).await, []);
+    assert_eq!(listed(&fixture, by_slug.clone()).await, []);
     for filter in [all, by_slug] {
         let filter = OrgFilter {
             status: Some(OrgStatus::Deleted),
             ..filter
         };
-        assert_eq!(listed(&world, filter).await, [gone.id]);
+        assert_eq!(listed(&fixture, filter).await, [gone.id]);
     }
     assert_eq!(
-        world.stored_org(gone.id).await.deleted_at,
+        fixture.stored_org(gone.id).await.deleted_at,
         Some(at(1)),
         "a deleted org is read by its id"
     );
@@ -90,14 +96,14 @@ pub async fn deleted_orgs_are_listed_only_when_asked_for<D: Database>(db: D) {
 
 /// Each status has its own list.
 pub async fn orgs_are_filtered_by_status<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut orgs = Vec::new();
     for status in STATUSES.into_iter().chain(STATUSES) {
-        let org = world.build.org(&key);
+        let org = fixture.build.org(&key);
         let org = Org { status, ..org };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         orgs.insert(0, org);
     }
     for status in STATUSES {
@@ -108,33 +114,33 @@ pub async fn orgs_are_filtered_by_status<D: Database>(db: D) {
             .collect();
         let filter = OrgFilter {
             status: Some(status),
-            ..in_sight(OrgSight::All)
+            ..visible(OrgVisibility::All)
         };
-        assert_eq!(listed(&world, filter).await, expect, "{status}");
+        assert_eq!(listed(&fixture, filter).await, expect, "{status}");
     }
 }
 
 /// Both are compared as a whole, by every letter.
 pub async fn orgs_are_filtered_by_slug_and_external_id<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let bare = world.org(&key).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let bare = fixture.org(&key).await;
     let with = |external: &str| Org {
         external_id: Some(name(external)),
-        ..world.build.org(&key)
+        ..fixture.build.org(&key)
     };
     let (one, upper, two) = (with("tenant_1%"), with("Tenant_1%"), with("tenant-1%"));
     let same = with("tenant_1%");
     for org in [&one, &upper, &two, &same] {
-        world.add_org(org).await;
+        fixture.add_org(org).await;
     }
     let by_name = |external: &str| {
         let filter = OrgFilter {
             external_id: Some(name(external)),
-            ..in_sight(OrgSight::All)
+            ..visible(OrgVisibility::All)
         };
-        listed(&world, filter)
+        listed(&fixture, filter)
     };
     assert_eq!(by_name("tenant_1%").await, [same.id, one.id]);
     assert_eq!(by_name("Tenant_1%").await, [upper.id]);
@@ -142,22 +148,22 @@ pub async fn orgs_are_filtered_by_slug_and_external_id<D: Database>(db: D) {
     for org in [bare, one, upper, two, same] {
         let filter = OrgFilter {
             slug: Some(org.slug),
-            ..in_sight(OrgSight::All)
+            ..visible(OrgVisibility::All)
         };
-        assert_eq!(listed(&world, filter).await, [org.id]);
+        assert_eq!(listed(&fixture, filter).await, [org.id]);
     }
     let filter = OrgFilter {
         slug: Some(crate::build::slug("unknown")),
-        ..in_sight(OrgSight::All)
+        ..visible(OrgVisibility::All)
     };
-    assert_eq!(listed(&world, filter).await, []);
+    assert_eq!(listed(&fixture, filter).await, []);
 }
 
 /// Two labels mean both, and no letter of a value is a pattern.
 pub async fn orgs_are_filtered_by_all_of_the_labels<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut ids = Vec::new();
     for pairs in [
         &[("env", "ci"), ("team", "a")][..],
@@ -169,18 +175,18 @@ pub async fn orgs_are_filtered_by_all_of_the_labels<D: Database>(db: D) {
     ] {
         let org = Org {
             labels: labels(pairs),
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         ids.push(org.id);
     }
     let check = async |pairs: &[(&str, &str)], expect: &[usize]| {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let filter = OrgFilter {
             labels: pairs.iter().map(owned).collect(),
-            ..in_sight(OrgSight::All)
+            ..visible(OrgVisibility::All)
         };
-        let told = listed(&world, filter).await;
+        let told = listed(&fixture, filter).await;
         let expect: Vec<_> = expect.iter().filter_map(|&n| ids.get(n).copied()).collect();
         assert_eq!(told, expect, "{pairs:?}");
     };
@@ -202,17 +208,17 @@ pub async fn orgs_are_filtered_by_all_of_the_labels<D: Database>(db: D) {
 
 /// What differs in one member alone is not listed.
 pub async fn filters_of_orgs_hold_together<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
     let wanted = Org {
         status: OrgStatus::Ready,
         external_id: Some(name("tenant")),
         labels: labels(&[("env", "ci"), ("team", "a")]),
-        ..world.build.org(&key)
+        ..fixture.build.org(&key)
     };
     let like = |key| {
-        let fresh = world.build.org(key);
+        let fresh = fixture.build.org(key);
         Org {
             id: fresh.id,
             partner_id: fresh.partner_id,
@@ -239,80 +245,80 @@ pub async fn filters_of_orgs_hold_together<D: Database>(db: D) {
             ..like(&key)
         },
     ] {
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
     }
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let mut filter = OrgFilter {
         status: wanted.status.into(),
         external_id: wanted.external_id.clone(),
         labels: vec![label("env", "ci"), label("team", "a")],
-        ..in_sight(OrgSight::Partner(partner.id))
+        ..visible(OrgVisibility::Partner(partner.id))
     };
-    assert_eq!(listed(&world, filter.clone()).await, [twin.id, wanted.id]);
+    assert_eq!(listed(&fixture, filter.clone()).await, [twin.id, wanted.id]);
     filter.slug = Some(wanted.slug.clone());
-    assert_eq!(listed(&world, filter).await, [wanted.id]);
+    assert_eq!(listed(&fixture, filter).await, [wanted.id]);
 }
 
 /// A partner that guesses another's slug or names learns nothing.
-pub async fn no_filter_of_orgs_reaches_beyond_the_sight<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
+pub async fn no_filter_of_orgs_reaches_beyond_the_visibility<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
     let org = Org {
         external_id: Some(name("tenant")),
         labels: labels(&[("env", "ci")]),
-        ..world.build.org(&other_key)
+        ..fixture.build.org(&other_key)
     };
-    world.add_org(&org).await;
-    for sight in [
-        OrgSight::Partner(partner.id),
-        OrgSight::MadeBy(partner.id, key.id),
-        OrgSight::MadeBy(partner.id, other_key.id),
-        OrgSight::One(partner.id, org.id),
+    fixture.add_org(&org).await;
+    for visibility in [
+        OrgVisibility::Partner(partner.id),
+        OrgVisibility::MadeBy(partner.id, key.id),
+        OrgVisibility::MadeBy(partner.id, other_key.id),
+        OrgVisibility::One(partner.id, org.id),
     ] {
         let by_status = OrgFilter {
             status: Some(org.status),
-            ..in_sight(sight)
+            ..visible(visibility)
         };
         let by_slug = OrgFilter {
             slug: Some(org.slug.clone()),
-            ..in_sight(sight)
+            ..visible(visibility)
         };
         let by_name = OrgFilter {
             external_id: org.external_id.clone(),
-            ..in_sight(sight)
+            ..visible(visibility)
         };
         let by_label = OrgFilter {
             labels: vec![("env".to_owned(), "ci".to_owned())],
-            ..in_sight(sight)
+            ..visible(visibility)
         };
         for filter in [by_status, by_slug, by_name, by_label] {
-            assert_eq!(listed(&world, filter).await, [], "{sight:?}");
+            assert_eq!(listed(&fixture, filter).await, [], "{visibility:?}");
         }
     }
 }
 
 /// No org is listed twice or lost between pages.
 pub async fn orgs_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (key, other_key) = (world.key(&partner).await, world.key(&partner).await);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&partner).await);
     let (mut all, mut made) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        let (one, other) = (world.org(&key).await.id, world.org(&other_key).await.id);
+        let (one, other) = (fixture.org(&key).await.id, fixture.org(&other_key).await.id);
         made.insert(0, one);
         all.splice(0..0, [other, one]);
     }
-    for (sight, expect) in [
-        (OrgSight::All, &all),
-        (OrgSight::Partner(partner.id), &all),
-        (OrgSight::MadeBy(partner.id, key.id), &made),
+    for (visibility, expect) in [
+        (OrgVisibility::All, &all),
+        (OrgVisibility::Partner(partner.id), &all),
+        (OrgVisibility::MadeBy(partner.id, key.id), &made),
     ] {
-        world
+        fixture
             .check_pages(
                 expect,
                 |org: &Org| org.id,
-                move |view, page| view.orgs(&in_sight(sight), page),
+                move |view, page| view.orgs(&visible(visibility), page),
             )
             .await;
     }
@@ -320,25 +326,25 @@ pub async fn orgs_are_paged_newest_first<D: Database>(db: D) {
 
 /// A page is full of what fits, whatever lies between, and the last one says that it is the last.
 pub async fn orgs_that_a_filter_drops_leave_no_gap_between_pages<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut expect = Vec::new();
     for n in 0..12 {
-        let org = world.build.org(&key);
+        let org = fixture.build.org(&key);
         if n % 3 == 1 {
             expect.insert(0, org.id);
             let labels = labels(&[("env", "ci")]);
-            world.add_org(&Org { labels, ..org }).await;
+            fixture.add_org(&Org { labels, ..org }).await;
         } else {
-            world.add_org(&org).await;
+            fixture.add_org(&org).await;
         }
     }
     let filter = OrgFilter {
         labels: vec![("env".to_owned(), "ci".to_owned())],
-        ..in_sight(OrgSight::Partner(partner.id))
+        ..visible(OrgVisibility::Partner(partner.id))
     };
-    world
+    fixture
         .check_pages(
             &expect,
             |org: &Org| org.id,

@@ -2,12 +2,12 @@
 
 use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
-    Failure, Org, OrgFilter, OrgSight, OrgStatus, Standing, Step, StepName, StepStatus,
+    Failure, Org, OrgFilter, OrgStatus, OrgVisibility, Standing, Step, StepName, StepStatus,
     Subscription, SubscriptionStatus, Workspace,
 };
 use stores::Database;
 
-use super::world::{ALL, World, at, traits::*};
+use super::fixture::{ALL, Fixture, at, traits::*};
 use crate::build::{labels, name, plan, slug};
 
 /// All states of an org.
@@ -46,32 +46,32 @@ fn full(org: Org) -> Org {
 
 /// Every status, with every field set and with every field left out.
 pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     for status in STATUSES {
         let bare = Org {
             status,
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
         let full = Org {
             status,
-            ..full(world.build.org(&key))
+            ..full(fixture.build.org(&key))
         };
         for org in [bare, full] {
-            world.add_org(&org).await;
+            fixture.add_org(&org).await;
             let id = org.id;
-            assert_eq!(world.stored_org(id).await, org);
-            let told = world.write(move |tx| tx.org_for_update(OrgSight::All, id));
+            assert_eq!(fixture.stored_org(id).await, org);
+            let told = fixture.write(move |tx| tx.org_for_update(OrgVisibility::All, id));
             assert_eq!(told.await.as_ref(), Some(&org));
             let filter = OrgFilter {
-                sight: OrgSight::One(partner.id, id),
+                visibility: OrgVisibility::One(partner.id, id),
                 status: Some(status),
                 slug: None,
                 external_id: None,
                 labels: Vec::new(),
             };
-            let listed = world.read(move |view| view.orgs(&filter, ALL)).await;
+            let listed = fixture.read(move |view| view.orgs(&filter, ALL)).await;
             assert_eq!(listed.items, [org]);
         }
     }
@@ -79,8 +79,8 @@ pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
 
 /// Whose it is, its slug, the partner's name for it, the labels and the lease stay as they were.
 pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let (before, bystander) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (before, bystander) = (fixture.any_org().await, fixture.any_org().await);
     let change = Org {
         partner_id: bystander.partner_id,
         created_by_key_id: bystander.created_by_key_id,
@@ -98,67 +98,67 @@ pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D)
         expires_at: None,
         ..change.clone()
     };
-    world.write(move |tx| tx.org_update(&change, None)).await;
-    assert_eq!(world.stored_org(before.id).await, expect);
-    assert_eq!(world.stored_org(bystander.id).await, bystander);
+    fixture.write(move |tx| tx.org_update(&change, None)).await;
+    assert_eq!(fixture.stored_org(before.id).await, expect);
+    assert_eq!(fixture.stored_org(bystander.id).await, bystander);
 
     // What was set can be taken back.
     let change = before.clone();
-    world.write(move |tx| tx.org_update(&change, None)).await;
-    assert_eq!(world.stored_org(before.id).await, before);
+    fixture.write(move |tx| tx.org_update(&change, None)).await;
+    assert_eq!(fixture.stored_org(before.id).await, before);
 }
 
 /// Failed and suspended ones count, those of others do not.
 pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
     for status in STATUSES {
-        let org = world.build.org(&key);
-        world.add_org(&Org { status, ..org }).await;
+        let org = fixture.build.org(&key);
+        fixture.add_org(&Org { status, ..org }).await;
     }
-    let last = world.org(&other_key).await;
-    let count = |of| world.read(move |view| Ok(view.live_org_counts(&[of])?.remove(0)));
+    let last = fixture.org(&other_key).await;
+    let count = |of| fixture.read(move |view| Ok(view.live_org_counts(&[of])?.remove(0)));
     assert_eq!((count(partner.id).await, count(other.id).await), (5, 1));
-    world.delete_org(&last, at(1)).await;
+    fixture.delete_org(&last, at(1)).await;
     assert_eq!((count(partner.id).await, count(other.id).await), (5, 0));
-    let question = [world.build.id(), other.id, partner.id];
-    let told = world.write(move |tx| tx.live_org_counts(&question)).await;
+    let question = [fixture.build.id(), other.id, partner.id];
+    let told = fixture.write(move |tx| tx.live_org_counts(&question)).await;
     assert_eq!(told, [0, 0, 5]);
 }
 
 /// Those that are not there are left out.
 pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     let mut expect = Vec::new();
     for status in STATUSES {
         let org = Org {
             status,
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
         expect.push(Standing {
             id: org.id,
             status,
             updated_at: org.updated_at,
         });
     }
-    world.org(&key).await;
+    fixture.org(&key).await;
     let mut ids: Vec<OrgId> = expect.iter().rev().map(|standing| standing.id).collect();
-    ids.push(world.build.id());
-    let mut told = world.read(move |view| view.org_standings(&ids)).await;
+    ids.push(fixture.build.id());
+    let mut told = fixture.read(move |view| view.org_standings(&ids)).await;
     told.sort_unstable_by_key(|standing| standing.id);
     assert_eq!(told, expect);
-    assert_eq!(world.read(|view| view.org_standings(&[])).await, []);
+    assert_eq!(fixture.read(|view| view.org_standings(&[])).await, []);
 }
 
 /// From the order to the first readiness, whatever became of the org afterwards.
 pub async fn how_long_it_took_is_told_of_the_latest_of_a_plan<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
     for (name, created, ready, status) in [
         ("standard", 0, Some(30), OrgStatus::Ready),
         ("standard", 20, Some(25), OrgStatus::Deleted),
@@ -171,13 +171,13 @@ pub async fn how_long_it_took_is_told_of_the_latest_of_a_plan<D: Database>(db: D
             created_at: at(created),
             ready_at: ready.map(at),
             status,
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        world.add_org(&org).await;
+        fixture.add_org(&org).await;
     }
     let times = |name: &str, limit| {
         let plan = plan(name);
-        world.read(move |view| view.provisioning_times(&plan, limit))
+        fixture.read(move |view| view.provisioning_times(&plan, limit))
     };
     let micros = |list: &[i64]| -> Vec<time::Duration> {
         list.iter()
@@ -192,10 +192,10 @@ pub async fn how_long_it_took_is_told_of_the_latest_of_a_plan<D: Database>(db: D
 
 /// They come back in the order in which they were given, not in that of their names or times.
 pub async fn steps_keep_their_order_and_are_replaced_as_a_whole<D: Database>(db: D) {
-    let world = World::new(db);
-    let (org, bystander) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (org, bystander) = (fixture.any_org().await, fixture.any_org().await);
     let made = StepName::MAKING.map(Step::pending);
-    let steps_of = |id: OrgId| world.read(move |view| view.org_steps(id));
+    let steps_of = |id: OrgId| fixture.read(move |view| view.org_steps(id));
     assert_eq!(steps_of(org.id).await, made);
     let all_fields = Step {
         name: StepName::Workspace,
@@ -220,86 +220,88 @@ pub async fn steps_keep_their_order_and_are_replaced_as_a_whole<D: Database>(db:
     ];
     for steps in lists {
         let (id, new) = (org.id, steps.clone());
-        world.write(move |tx| tx.steps_replace(id, &new)).await;
+        fixture.write(move |tx| tx.steps_replace(id, &new)).await;
         assert_eq!(steps_of(org.id).await, steps);
     }
     assert_eq!(steps_of(bystander.id).await, made);
-    assert_eq!(steps_of(world.build.id()).await, []);
+    assert_eq!(steps_of(fixture.build.id()).await, []);
 }
 
-async fn add_workspace<D: Database>(world: &World<D>, workspace: &Workspace) -> bool {
+async fn add_workspace<D: Database>(fixture: &Fixture<D>, workspace: &Workspace) -> bool {
     let workspace = workspace.clone();
-    world.write(move |tx| tx.workspace_insert(&workspace)).await
+    fixture
+        .write(move |tx| tx.workspace_insert(&workspace))
+        .await
 }
 
-async fn workspaces<D: Database>(world: &World<D>, org: &Org) -> Vec<Workspace> {
+async fn workspaces<D: Database>(fixture: &Fixture<D>, org: &Org) -> Vec<Workspace> {
     let id = org.id;
-    let page = world.read(move |view| view.workspaces(id, ALL)).await;
+    let page = fixture.read(move |view| view.workspaces(id, ALL)).await;
     page.items
 }
 
 /// Names in any script.
 pub async fn a_workspace_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
     let workspace = Workspace {
         name: name("実験 \"1\""),
         created_at: at(1),
-        ..world.build.workspace(&org, "lab-1")
+        ..fixture.build.workspace(&org, "lab-1")
     };
-    assert!(add_workspace(&world, &workspace).await);
-    assert_eq!(workspaces(&world, &org).await, [workspace]);
+    assert!(add_workspace(&fixture, &workspace).await);
+    assert_eq!(workspaces(&fixture, &org).await, [workspace]);
 }
 
 /// Every org has its own `default`; the refused one leaves no trace, and the transaction goes on.
 pub async fn the_slug_of_a_workspace_is_unique_within_its_org_alone<D: Database>(db: D) {
-    let world = World::new(db);
-    let (org, other) = (world.any_org().await, world.any_org().await);
-    let first = world.build.workspace(&org, "default");
-    let elsewhere = world.build.workspace(&other, "default");
-    assert!(add_workspace(&world, &first).await);
-    assert!(add_workspace(&world, &elsewhere).await);
-    let twin = world.build.workspace(&org, "default");
-    let next = world.build.workspace(&org, "next");
+    let fixture = Fixture::new(db);
+    let (org, other) = (fixture.any_org().await, fixture.any_org().await);
+    let first = fixture.build.workspace(&org, "default");
+    let elsewhere = fixture.build.workspace(&other, "default");
+    assert!(add_workspace(&fixture, &first).await);
+    assert!(add_workspace(&fixture, &elsewhere).await);
+    let twin = fixture.build.workspace(&org, "default");
+    let next = fixture.build.workspace(&org, "next");
     let expect = [next.clone(), first];
-    let told = world.write(move |tx| {
+    let told = fixture.write(move |tx| {
         let twin = tx.workspace_insert(&twin)?;
         Ok((twin, tx.workspace_insert(&next)?))
     });
     assert_eq!(told.await, (false, true));
-    assert_eq!(workspaces(&world, &org).await, expect);
-    assert_eq!(workspaces(&world, &other).await, [elsewhere]);
+    assert_eq!(workspaces(&fixture, &org).await, expect);
+    assert_eq!(workspaces(&fixture, &other).await, [elsewhere]);
 }
 
 /// The slugs are free again then.
 pub async fn workspaces_are_taken_away_from_one_org_alone<D: Database>(db: D) {
-    let world = World::new(db);
-    let (org, other) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (org, other) = (fixture.any_org().await, fixture.any_org().await);
     for org in [&org, &other] {
         for slug in ["one", "two"] {
-            assert!(add_workspace(&world, &world.build.workspace(org, slug)).await);
+            assert!(add_workspace(&fixture, &fixture.build.workspace(org, slug)).await);
         }
     }
     let id = org.id;
-    world.write(move |tx| tx.workspaces_delete(id)).await;
-    assert_eq!(workspaces(&world, &org).await, []);
-    assert_eq!(workspaces(&world, &other).await.len(), 2);
-    assert!(add_workspace(&world, &world.build.workspace(&org, "one")).await);
+    fixture.write(move |tx| tx.workspaces_delete(id)).await;
+    assert_eq!(workspaces(&fixture, &org).await, []);
+    assert_eq!(workspaces(&fixture, &other).await.len(), 2);
+    assert!(add_workspace(&fixture, &fixture.build.workspace(&org, "one")).await);
 }
 
 /// No workspace is listed twice or lost between pages, and none of another org is among them.
 pub async fn workspaces_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let (org, other) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (org, other) = (fixture.any_org().await, fixture.any_org().await);
     let mut expect: Vec<WorkspaceId> = Vec::new();
     for slug in ["w-1", "w-5", "w-3", "w-4", "w-2"] {
-        let workspace = world.build.workspace(&org, slug);
+        let workspace = fixture.build.workspace(&org, slug);
         expect.insert(0, workspace.id);
-        assert!(add_workspace(&world, &workspace).await);
-        assert!(add_workspace(&world, &world.build.workspace(&other, slug)).await);
+        assert!(add_workspace(&fixture, &workspace).await);
+        assert!(add_workspace(&fixture, &fixture.build.workspace(&other, slug)).await);
     }
     let id = org.id;
-    world
+    fixture
         .check_pages(
             &expect,
             |workspace: &Workspace| workspace.id,
@@ -310,15 +312,15 @@ pub async fn workspaces_are_paged_newest_first<D: Database>(db: D) {
 
 /// Every status, and every field; the plan and last change of its org with it, and nothing else.
 pub async fn a_subscription_is_replaced_by_the_next<D: Database>(db: D) {
-    let world = World::new(db);
-    let (mut org, other) = (world.any_org().await, world.any_org().await);
+    let fixture = Fixture::new(db);
+    let (mut org, other) = (fixture.any_org().await, fixture.any_org().await);
     let of = |org: &Org| {
         let id = org.id;
-        world.read(move |view| view.subscription(id))
+        fixture.read(move |view| view.subscription(id))
     };
     let put = |org: &Org, next| {
         let org = org.clone();
-        world.write(move |tx| tx.subscription_put(&org, &next))
+        fixture.write(move |tx| tx.subscription_put(&org, &next))
     };
     assert_eq!(of(&org).await, None);
     let first = Subscription::starting(at(0));
@@ -346,7 +348,7 @@ pub async fn a_subscription_is_replaced_by_the_next<D: Database>(db: D) {
     org.plan = PlanName::new("enterprise").unwrap();
     org.updated_at = at(9);
     put(&org, first).await;
-    assert_eq!(world.stored_org(org.id).await, org);
+    assert_eq!(fixture.stored_org(org.id).await, org);
     assert_eq!(of(&other).await, Some(first));
-    assert_eq!(world.stored_org(other.id).await, other);
+    assert_eq!(fixture.stored_org(other.id).await, other);
 }

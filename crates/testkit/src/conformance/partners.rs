@@ -5,7 +5,7 @@ use keys::{Partner, PartnerPlan};
 use ratelimit::RateLimit;
 use stores::Database;
 
-use super::world::{World, at, traits::*};
+use super::fixture::{Fixture, at, traits::*};
 use crate::build::{labels, name};
 
 fn full(partner: Partner) -> Partner {
@@ -26,7 +26,7 @@ fn full(partner: Partner) -> Partner {
 
 /// Every plan, with every field set and with every field left out.
 pub async fn a_partner_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     for plan in [
         PartnerPlan::Free,
         PartnerPlan::Standard,
@@ -35,22 +35,22 @@ pub async fn a_partner_keeps_all_its_fields<D: Database>(db: D) {
     ] {
         let bare = Partner {
             plan,
-            ..world.build.partner()
+            ..fixture.build.partner()
         };
         let none = Partner {
             max_orgs: Some(0),
-            ..world.build.partner()
+            ..fixture.build.partner()
         };
         let full = Partner {
             plan,
-            ..full(world.build.partner())
+            ..full(fixture.build.partner())
         };
         for partner in [bare, none, full] {
-            world.add_partner(&partner).await;
+            fixture.add_partner(&partner).await;
             let id = partner.id;
-            let told = world.read(move |view| view.partner(id)).await;
+            let told = fixture.read(move |view| view.partner(id)).await;
             assert_eq!(told.as_ref(), Some(&partner));
-            let told = world.write(move |tx| tx.partner_for_update(id)).await;
+            let told = fixture.write(move |tx| tx.partner_for_update(id)).await;
             assert_eq!(told, Some(partner));
         }
     }
@@ -60,48 +60,51 @@ pub async fn a_partner_keeps_all_its_fields<D: Database>(db: D) {
 pub async fn a_partner_update_writes_everything_but_the_id_and_the_time_of_making<D: Database>(
     db: D,
 ) {
-    let world = World::new(db);
-    let (before, bystander) = (world.partner().await, world.partner().await);
+    let fixture = Fixture::new(db);
+    let (before, bystander) = (fixture.partner().await, fixture.partner().await);
     let id = before.id;
     let mut expect = full(before.clone());
     expect.plan = PartnerPlan::Enterprise;
     let change = expect.clone();
     expect.created_at = before.created_at;
-    world.write(move |tx| tx.partner_update(&change)).await;
-    let told = world.read(move |view| view.partner(id)).await;
+    fixture.write(move |tx| tx.partner_update(&change)).await;
+    let told = fixture.read(move |view| view.partner(id)).await;
     assert_eq!(told, Some(expect));
 
     // What was set can be taken back.
     let change = before.clone();
-    world.write(move |tx| tx.partner_update(&change)).await;
-    assert_eq!(world.read(move |view| view.partner(id)).await, Some(before));
-    let other = world.read(move |view| view.partner(bystander.id)).await;
+    fixture.write(move |tx| tx.partner_update(&change)).await;
+    assert_eq!(
+        fixture.read(move |view| view.partner(id)).await,
+        Some(before)
+    );
+    let other = fixture.read(move |view| view.partner(bystander.id)).await;
     assert_eq!(other, Some(bystander));
 }
 
 /// There is no partner until it is inserted.
 pub async fn an_unknown_partner_is_not_found_and_not_made_by_an_update<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.build.partner();
+    let fixture = Fixture::new(db);
+    let partner = fixture.build.partner();
     let id: PartnerId = partner.id;
-    world.write(move |tx| tx.partner_update(&partner)).await;
-    assert_eq!(world.read(move |view| view.partner(id)).await, None);
-    let told = world.write(move |tx| tx.partner_for_update(id)).await;
+    fixture.write(move |tx| tx.partner_update(&partner)).await;
+    assert_eq!(fixture.read(move |view| view.partner(id)).await, None);
+    let told = fixture.write(move |tx| tx.partner_for_update(id)).await;
     assert_eq!(told, None);
 }
 
 /// No partner is listed twice or lost between pages.
 pub async fn partners_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut expect: Vec<PartnerId> = Vec::new();
     let id = |partner: &Partner| partner.id;
-    world
+    fixture
         .check_pages(&expect, id, |view, page| view.partners(page))
         .await;
     for _ in 0..6 {
-        expect.insert(0, world.partner().await.id);
+        expect.insert(0, fixture.partner().await.id);
     }
-    world
+    fixture
         .check_pages(&expect, id, |view, page| view.partners(page))
         .await;
 }

@@ -3,7 +3,7 @@
 use keys::{KeyDigest, PepperId, PepperNotes, PepperUse};
 use stores::Database;
 
-use super::world::{World, at, traits::*};
+use super::fixture::{Fixture, at, traits::*};
 
 fn pepper(digit: char) -> PepperId {
     digit.to_string().repeat(16).parse().unwrap()
@@ -17,70 +17,71 @@ fn used(pepper: Option<PepperId>, partner_keys: u64, admin_keys: u64) -> PepperU
     }
 }
 
-async fn uses<D: Database>(world: &World<D>) -> Vec<PepperUse> {
-    world.read(|view| view.pepper_uses(at(0))).await
+async fn uses<D: Database>(fixture: &Fixture<D>) -> Vec<PepperUse> {
+    fixture.read(|view| view.pepper_uses(at(0))).await
 }
 
 /// So that neither a rotation nor another renewal is undone.
 pub async fn a_digest_is_renewed_only_from_the_one_that_is_stored<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let (key, admin_key) = (world.build.key(&partner), world.build.admin_key());
-    let old = world.add_key(&key).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (key, admin_key) = (fixture.build.key(&partner), fixture.build.admin_key());
+    let old = fixture.add_key(&key).await;
     let (of_admin, new) = (
-        world.build.digest(),
-        world.build.digest().under(pepper('a')),
+        fixture.build.digest(),
+        fixture.build.digest().under(pepper('a')),
     );
-    let new_of_admin = world.build.digest().under(pepper('a'));
+    let new_of_admin = fixture.build.digest().under(pepper('a'));
     let (id, admin_id) = (key.id, admin_key.id);
-    world
+    fixture
         .write(move |tx| tx.admin_key_insert(&admin_key, &of_admin))
         .await;
-    let renew =
-        |from: KeyDigest, to: KeyDigest| world.write(move |tx| tx.key_digest_renew(id, &from, &to));
-    let stranger = world.build.digest();
+    let renew = |from: KeyDigest, to: KeyDigest| {
+        fixture.write(move |tx| tx.key_digest_renew(id, &from, &to))
+    };
+    let stranger = fixture.build.digest();
     assert!(!renew(stranger, new).await);
     assert!(renew(old, new).await);
     assert!(!renew(old, stranger).await);
-    let find = |digest: KeyDigest| world.read(move |view| view.key_by_digest(&[digest]));
+    let find = |digest: KeyDigest| fixture.read(move |view| view.key_by_digest(&[digest]));
     assert_eq!(find(new).await.map(|held| held.key), Some(key));
     assert_eq!(find(old).await, None);
-    let renewed = world.write(move |tx| {
+    let renewed = fixture.write(move |tx| {
         Ok([
             tx.admin_key_digest_renew(admin_id, &new, &new_of_admin)?,
             tx.admin_key_digest_renew(admin_id, &of_admin, &new_of_admin)?,
         ])
     });
     assert_eq!(renewed.await, [false, true]);
-    let found = world.read(move |view| view.admin_key_by_digest(&[new_of_admin]));
+    let found = fixture.read(move |view| view.admin_key_by_digest(&[new_of_admin]));
     assert!(found.await.is_some());
-    assert_eq!(uses(&world).await, [used(Some(pepper('a')), 1, 1)]);
+    assert_eq!(uses(&fixture).await, [used(Some(pepper('a')), 1, 1)]);
 }
 
 /// A key that is revoked or has expired needs no pepper, a disabled one does.
 pub async fn only_keys_that_can_be_used_need_a_pepper<D: Database>(db: D) {
-    let world = World::new(db);
-    assert_eq!(uses(&world).await, []);
-    let partner = world.partner().await;
-    let mut keys = [(); 6].map(|()| world.build.key(&partner));
+    let fixture = Fixture::new(db);
+    assert_eq!(uses(&fixture).await, []);
+    let partner = fixture.partner().await;
+    let mut keys = [(); 6].map(|()| fixture.build.key(&partner));
     keys[1].disabled = true;
     keys[2].expires_at = Some(at(1));
     keys[3].expires_at = Some(at(0));
     keys[4].revoked_at = Some(at(0));
     for (place, key) in keys.into_iter().enumerate() {
-        let digest = world.build.digest();
+        let digest = fixture.build.digest();
         let digest = if place < 5 {
             digest.under(pepper('b'))
         } else {
             digest
         };
-        world.write(move |tx| tx.key_insert(&key, &digest)).await;
+        fixture.write(move |tx| tx.key_insert(&key, &digest)).await;
     }
     for revoked_at in [None, Some(at(0))] {
-        let (mut key, digest) = (world.build.admin_key(), world.build.digest());
+        let (mut key, digest) = (fixture.build.admin_key(), fixture.build.digest());
         key.revoked_at = revoked_at;
         let digest = digest.under(pepper('c'));
-        world
+        fixture
             .write(move |tx| tx.admin_key_insert(&key, &digest))
             .await;
     }
@@ -89,38 +90,38 @@ pub async fn only_keys_that_can_be_used_need_a_pepper<D: Database>(db: D) {
         used(Some(pepper('b')), 3, 0),
         used(Some(pepper('c')), 0, 1),
     ];
-    assert_eq!(uses(&world).await, expect);
+    assert_eq!(uses(&fixture).await, expect);
 }
 
 /// It is for keys of earlier versions.
 pub async fn a_pepper_is_noted_only_where_none_is_known<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     for digest in [
-        world.build.digest(),
-        world.build.digest().under(pepper('a')),
+        fixture.build.digest(),
+        fixture.build.digest().under(pepper('a')),
     ] {
-        let (key, admin_key) = (world.build.key(&partner), world.build.admin_key());
+        let (key, admin_key) = (fixture.build.key(&partner), fixture.build.admin_key());
         let of_admin = digest.pepper().map_or_else(
-            || world.build.digest(),
-            |pepper| world.build.digest().under(pepper),
+            || fixture.build.digest(),
+            |pepper| fixture.build.digest().under(pepper),
         );
-        world
+        fixture
             .write(move |tx| {
                 tx.key_insert(&key, &digest)?;
                 tx.admin_key_insert(&admin_key, &of_admin)
             })
             .await;
     }
-    world.write(|tx| tx.pepper_label(pepper('b'))).await;
+    fixture.write(|tx| tx.pepper_label(pepper('b'))).await;
     let expect = [used(Some(pepper('a')), 1, 1), used(Some(pepper('b')), 1, 1)];
-    assert_eq!(uses(&world).await, expect);
+    assert_eq!(uses(&fixture).await, expect);
 }
 
 /// The last ones count.
 pub async fn what_is_noted_of_peppers_is_kept<D: Database>(db: D) {
-    let world = World::new(db);
-    let notes = || world.read(|view| view.pepper_notes());
+    let fixture = Fixture::new(db);
+    let notes = || fixture.read(|view| view.pepper_notes());
     assert_eq!(notes().await, PepperNotes::default());
     let full = PepperNotes {
         given: ['a', 'b'].map(pepper).into(),
@@ -128,7 +129,7 @@ pub async fn what_is_noted_of_peppers_is_kept<D: Database>(db: D) {
     };
     for written in [full, PepperNotes::default()] {
         let expect = written.clone();
-        world
+        fixture
             .write(move |tx| tx.pepper_notes_replace(&written))
             .await;
         assert_eq!(notes().await, expect);

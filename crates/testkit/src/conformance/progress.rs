@@ -6,21 +6,21 @@ use orgs::{
 use stores::Database;
 
 use super::{
+    fixture::{Fixture, at, traits::*},
     leases::{holds, lease, next_due, set_due},
-    world::{World, at, traits::*},
 };
 
 /// What its worker changes as it begins, and when the org is due again should it vanish.
 pub async fn what_a_worker_begins_with_is_written_with_its_lease<D: Database>(db: D) {
-    let world = World::new(db);
-    let org = world.any_org().await;
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
+    let fixture = Fixture::new(db);
+    let org = fixture.any_org().await;
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
     let hold = Lease {
         token: one,
         until: at(50),
     };
     let id = org.id;
-    let taken = world.write(move |tx| {
+    let taken = fixture.write(move |tx| {
         tx.orgs_lease(&[id], at(0), hold, |one| {
             one.work.org.updated_at = at(5);
             one.work.org.attempts = 2;
@@ -39,32 +39,32 @@ pub async fn what_a_worker_begins_with_is_written_with_its_lease<D: Database>(db
         steps: vec![begun, Step::pending(StepName::Workspace)],
     };
     assert_eq!(taken.await, std::slice::from_ref(&expect));
-    assert_eq!(world.stored_org(org.id).await, expect.org);
-    let steps = world.read(move |view| view.org_steps(org.id)).await;
+    assert_eq!(fixture.stored_org(org.id).await, expect.org);
+    let steps = fixture.read(move |view| view.org_steps(org.id)).await;
     assert_eq!(steps, expect.steps);
-    assert_eq!(next_due(&world, 50).await, Some(at(6)));
-    assert_eq!(lease(&world, 49, two, 99, 9).await, []);
-    assert_eq!(lease(&world, 50, two, 99, 9).await, [org.id]);
+    assert_eq!(next_due(&fixture, 50).await, Some(at(6)));
+    assert_eq!(lease(&fixture, 49, two, 99, 9).await, []);
+    assert_eq!(lease(&fixture, 50, two, 99, 9).await, [org.id]);
 }
 
 /// Status, steps, times and when each is due; one hold ends and the other goes on.
 pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let (a, b, bystander) = (
-        world.any_org().await,
-        world.any_org().await,
-        world.any_org().await,
+        fixture.any_org().await,
+        fixture.any_org().await,
+        fixture.any_org().await,
     );
-    set_due(&world, &bystander, Some(1)).await;
+    set_due(&fixture, &bystander, Some(1)).await;
     let active = Subscription::starting(at(0));
     for org in [a.clone(), b.clone()] {
-        let put = world.write(move |tx| tx.subscription_put(&org, &active));
+        let put = fixture.write(move |tx| tx.subscription_put(&org, &active));
         put.await;
     }
-    let (one, two) = (world.build.lease_token(), world.build.lease_token());
-    assert_eq!(lease(&world, 0, one, 50, 9).await, [a.id, b.id]);
+    let (one, two) = (fixture.build.lease_token(), fixture.build.lease_token());
+    assert_eq!(lease(&fixture, 0, one, 50, 9).await, [a.id, b.id]);
     let question = [(b.id, one), (a.id, one)];
-    let held = world.write(move |tx| tx.orgs_leased(&question)).await;
+    let held = fixture.write(move |tx| tx.orgs_leased(&question)).await;
     let mut held = held.into_iter().map(Option::unwrap);
     let (mut last, mut first) = (held.next().unwrap(), held.next().unwrap());
     assert_eq!((&last.org, &first.org), (&b, &a));
@@ -95,46 +95,49 @@ pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
             cancel: false,
         },
     ];
-    world.write(move |tx| tx.orgs_progress(&progress)).await;
+    fixture.write(move |tx| tx.orgs_progress(&progress)).await;
     let canceled = Subscription {
         status: SubscriptionStatus::Canceled,
         ..active
     };
     for (work, expect) in [(&first, canceled), (&last, active)] {
         let id = work.org.id;
-        let told = world.read(move |view| view.subscription(id)).await;
+        let told = fixture.read(move |view| view.subscription(id)).await;
         assert_eq!(told, Some(expect));
-        assert_eq!(world.stored_org(id).await, work.org);
-        let steps = world.read(move |view| view.org_steps(id)).await;
+        assert_eq!(fixture.stored_org(id).await, work.org);
+        let steps = fixture.read(move |view| view.org_steps(id)).await;
         assert_eq!(steps, work.steps);
     }
-    assert_eq!(world.stored_org(bystander.id).await, bystander);
-    assert!(!holds(&world, &a, one).await);
-    assert!(holds(&world, &b, one).await);
-    assert_eq!(lease(&world, 49, two, 99, 9).await, [bystander.id]);
-    assert_eq!(lease(&world, 50, two, 99, 9).await, [b.id]);
-    world.write(|tx| tx.orgs_progress(&[])).await;
+    assert_eq!(fixture.stored_org(bystander.id).await, bystander);
+    assert!(!holds(&fixture, &a, one).await);
+    assert!(holds(&fixture, &b, one).await);
+    assert_eq!(lease(&fixture, 49, two, 99, 9).await, [bystander.id]);
+    assert_eq!(lease(&fixture, 50, two, 99, 9).await, [b.id]);
+    fixture.write(|tx| tx.orgs_progress(&[])).await;
 }
 
 /// Those that are due later than a time, and leases that end later, up to a limit of each.
 pub async fn orgs_and_leases_that_are_far_ahead_are_hastened<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut orgs = Vec::new();
     for due in [Some(5), Some(900), Some(800), None] {
-        let org = world.any_org().await;
-        set_due(&world, &org, due).await;
+        let org = fixture.any_org().await;
+        set_due(&fixture, &org, due).await;
         orgs.push(org);
     }
-    let token = world.build.lease_token();
+    let token = fixture.build.lease_token();
     let first = orgs.first().unwrap();
-    assert_eq!(lease(&world, 6, token, 990, 9).await, [first.id]);
-    let hasten = |later, limit| world.write(move |tx| tx.orgs_hasten(at(later), at(7), limit));
+    assert_eq!(lease(&fixture, 6, token, 990, 9).await, [first.id]);
+    let hasten = |later, limit| fixture.write(move |tx| tx.orgs_hasten(at(later), at(7), limit));
     assert_eq!(hasten(990, 9).await, 0);
     assert_eq!(hasten(100, 1).await, 2, "an org and a lease");
     assert_eq!(hasten(100, 9).await, 1);
     assert_eq!(hasten(100, 9).await, 0);
-    assert!(holds(&world, first, token).await, "until another takes it");
-    let other = world.build.lease_token();
-    assert_eq!(lease(&world, 7, other, 99, 9).await.len(), 3);
-    assert_eq!(next_due(&world, 7).await, None);
+    assert!(
+        holds(&fixture, first, token).await,
+        "until another takes it"
+    );
+    let other = fixture.build.lease_token();
+    assert_eq!(lease(&fixture, 7, other, 99, 9).await.len(), 3);
+    assert_eq!(next_due(&fixture, 7).await, None);
 }

@@ -1,123 +1,125 @@
 //! Slugs: who can have one, and when.
 
-use orgs::{Org, OrgFilter, OrgSight, OrgStatus};
+use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError};
 
-use super::world::{ALL, World, at, at_once, claim_and_insert, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, claim_and_insert, ids_of, traits::*};
 use crate::build::slug;
 
 /// For the partner who has it and for any other.
 pub async fn a_slug_that_an_org_has_is_taken<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
-    let first = world.org(&key).await;
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
+    let first = fixture.org(&key).await;
     for key in [&key, &other_key] {
         let second = Org {
             slug: first.slug.clone(),
-            ..world.build.org(key)
+            ..fixture.build.org(key)
         };
         // However far the hold reaches back or ahead: this one is in use.
-        assert!(!world.try_add_org(&second, at(-1_000_000)).await);
-        assert!(!world.try_add_org(&second, at(1_000_000)).await);
+        assert!(!fixture.try_add_org(&second, at(-1_000_000)).await);
+        assert!(!fixture.try_add_org(&second, at(1_000_000)).await);
         let id = second.id;
-        let told = world.read(move |view| view.org(OrgSight::All, id)).await;
+        let told = fixture
+            .read(move |view| view.org(OrgVisibility::All, id))
+            .await;
         assert_eq!(told, None);
     }
     let free = Org {
         slug: slug("another-slug"),
-        ..world.build.org(&other_key)
+        ..fixture.build.org(&other_key)
     };
-    assert!(world.try_add_org(&free, at(0)).await);
+    assert!(fixture.try_add_org(&free, at(0)).await);
 }
 
 /// And then it is taken again.
 pub async fn a_freed_slug_is_free_at_once_for_the_same_partner<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let first = world.org(&key).await;
-    world.delete_org(&first, at(5)).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let first = fixture.org(&key).await;
+    fixture.delete_org(&first, at(5)).await;
     let second = Org {
         slug: first.slug.clone(),
-        ..world.build.org(&key)
+        ..fixture.build.org(&key)
     };
-    assert!(world.try_add_org(&second, at(0)).await);
+    assert!(fixture.try_add_org(&second, at(0)).await);
     let third = Org {
         slug: first.slug.clone(),
-        ..world.build.org(&key)
+        ..fixture.build.org(&key)
     };
-    assert!(!world.try_add_org(&third, at(0)).await);
+    assert!(!fixture.try_add_org(&third, at(0)).await);
     // The deleted org keeps its slug as a record.
-    assert_eq!(world.stored_org(first.id).await.slug, first.slug);
+    assert_eq!(fixture.stored_org(first.id).await.slug, first.slug);
 }
 
 /// A slug freed at `held_since` is held, one freed a microsecond earlier is not.
 pub async fn a_freed_slug_is_held_from_other_partners_to_the_very_moment<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
     let whole_second = at(0).replace_microsecond(0).unwrap();
     for freed_at in [at(0), whole_second] {
-        let first = world.org(&key).await;
-        world.delete_org(&first, freed_at).await;
+        let first = fixture.org(&key).await;
+        fixture.delete_org(&first, freed_at).await;
         let second = Org {
             slug: first.slug.clone(),
-            ..world.build.org(&other_key)
+            ..fixture.build.org(&other_key)
         };
         let one = time::Duration::MICROSECOND;
-        assert!(!world.try_add_org(&second, freed_at - one).await);
-        assert!(!world.try_add_org(&second, freed_at).await);
-        assert!(world.try_add_org(&second, freed_at + one).await);
+        assert!(!fixture.try_add_org(&second, freed_at - one).await);
+        assert!(!fixture.try_add_org(&second, freed_at).await);
+        assert!(fixture.try_add_org(&second, freed_at + one).await);
     }
 }
 
 /// Freeing a slug that has gone to another org frees nothing.
 pub async fn a_deleted_org_does_not_free_the_slug_of_its_successor<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let key = world.key(&partner).await;
-    let (first, bystander) = (world.org(&key).await, world.org(&key).await);
-    world.delete_org(&first, at(5)).await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let (first, bystander) = (fixture.org(&key).await, fixture.org(&key).await);
+    fixture.delete_org(&first, at(5)).await;
     let second = Org {
         slug: first.slug.clone(),
-        ..world.build.org(&key)
+        ..fixture.build.org(&key)
     };
-    assert!(world.try_add_org(&second, at(0)).await);
-    world.write(move |tx| tx.slug_free(first.id, at(6))).await;
+    assert!(fixture.try_add_org(&second, at(0)).await);
+    fixture.write(move |tx| tx.slug_free(first.id, at(6))).await;
     for taken in [second.slug, bystander.slug] {
         let third = Org {
             slug: taken,
-            ..world.build.org(&key)
+            ..fixture.build.org(&key)
         };
-        assert!(!world.try_add_org(&third, at(0)).await);
+        assert!(!fixture.try_add_org(&third, at(0)).await);
     }
 }
 
 /// Freeing it once more does not hold it longer from others.
 pub async fn a_slug_is_freed_once_and_its_time_stays<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let (key, other_key) = (world.key(&partner).await, world.key(&other).await);
-    let first = world.org(&key).await;
-    world.delete_org(&first, at(5)).await;
-    world.write(move |tx| tx.slug_free(first.id, at(9))).await;
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
+    let first = fixture.org(&key).await;
+    fixture.delete_org(&first, at(5)).await;
+    fixture.write(move |tx| tx.slug_free(first.id, at(9))).await;
     let second = Org {
         slug: first.slug.clone(),
-        ..world.build.org(&other_key)
+        ..fixture.build.org(&other_key)
     };
-    assert!(!world.try_add_org(&second, at(5)).await);
-    assert!(world.try_add_org(&second, at(6)).await);
+    assert!(!fixture.try_add_org(&second, at(5)).await);
+    assert!(fixture.try_add_org(&second, at(6)).await);
 }
 
 /// Thirty-two orgs of two partners; a slug never used and one that was freed long ago.
 pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D) {
-    let world = World::new(db);
-    let (partner, other) = (world.partner().await, world.partner().await);
-    let keys = [world.key(&partner).await, world.key(&other).await];
+    let fixture = Fixture::new(db);
+    let (partner, other) = (fixture.partner().await, fixture.partner().await);
+    let keys = [fixture.key(&partner).await, fixture.key(&other).await];
     let [key, _] = &keys;
-    let old = world.org(key).await;
-    world.delete_org(&old, at(-5)).await;
+    let old = fixture.org(key).await;
+    fixture.delete_org(&old, at(-5)).await;
     for contested in [slug("contested"), old.slug] {
         let orgs: Vec<Org> = keys
             .iter()
@@ -125,11 +127,11 @@ pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D)
             .take(32)
             .map(|key| Org {
                 slug: contested.clone(),
-                ..world.build.org(key)
+                ..fixture.build.org(key)
             })
             .collect();
         let told = at_once(orgs.len(), |n| {
-            let (db, org) = (world.db.clone(), orgs.get(n).unwrap().clone());
+            let (db, org) = (fixture.db.clone(), orgs.get(n).unwrap().clone());
             async move {
                 let claimed = db.write(move |tx| claim_and_insert(tx, &org, at(0)));
                 Result::<bool, StoreError>::unwrap(claimed.await)
@@ -139,13 +141,13 @@ pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D)
         let winner = winners.next().unwrap().0.id;
         assert_eq!(winners.count(), 0, "{contested} has two orgs");
         let filter = OrgFilter {
-            sight: OrgSight::All,
+            visibility: OrgVisibility::All,
             status: Some(OrgStatus::Provisioning),
             slug: Some(contested),
             external_id: None,
             labels: Vec::new(),
         };
-        let listed = world.read(move |view| view.orgs(&filter, ALL)).await;
+        let listed = fixture.read(move |view| view.orgs(&filter, ALL)).await;
         assert_eq!(ids_of(&listed.items, |org| org.id), [winner]);
     }
 }

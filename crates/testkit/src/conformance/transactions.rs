@@ -2,10 +2,10 @@
 
 use ids::{Labels, PartnerId};
 use keys::{OnRevoke, Partner};
-use orgs::OrgSight;
+use orgs::OrgVisibility;
 use stores::{Database, StoreError, Transaction};
 
-use super::world::{World, at_once, traits::*};
+use super::fixture::{Fixture, at_once, traits::*};
 use crate::build::labels;
 
 /// How many writers there are at once.
@@ -25,68 +25,68 @@ impl From<StoreError> for Failure {
 }
 
 /// Checks which of these partners are stored.
-async fn check_stored<D: Database>(world: &World<D>, expect: &[(&Partner, bool)]) {
+async fn check_stored<D: Database>(fixture: &Fixture<D>, expect: &[(&Partner, bool)]) {
     for (n, (partner, stored)) in expect.iter().enumerate() {
         let id: PartnerId = partner.id;
-        let told = world.read(move |view| view.partner(id)).await;
+        let told = fixture.read(move |view| view.partner(id)).await;
         assert_eq!(told.is_some(), *stored, "partner {n}");
     }
 }
 
 /// The closure's own error comes back as it is, and nothing that came before it is there.
 pub async fn an_error_rolls_everything_back<D: Database>(db: D) {
-    let world = World::new(db);
-    let (before, new) = (world.partner().await, world.build.partner());
+    let fixture = Fixture::new(db);
+    let (before, new) = (fixture.partner().await, fixture.build.partner());
     let mut changed = before.clone();
     changed.max_orgs = Some(7);
     let (id, inserted) = (before.id, new.clone());
-    let refused = world.db.write(move |tx| {
+    let refused = fixture.db.write(move |tx| {
         tx.partner_insert(&inserted)?;
         tx.partner_update(&changed)?;
         Err::<(), _>(Failure::Refused)
     });
     let error = refused.await.unwrap_err();
     assert!(matches!(error, Failure::Refused), "{error:?}");
-    check_stored(&world, &[(&new, false)]).await;
-    let told = world.read(move |view| view.partner(id)).await;
+    check_stored(&fixture, &[(&new, false)]).await;
+    let told = fixture.read(move |view| view.partner(id)).await;
     assert_eq!(told, Some(before));
     // And so does a reader's.
-    let refused = world.db.read(|_| Err::<(), _>(Failure::Refused)).await;
+    let refused = fixture.db.read(|_| Err::<(), _>(Failure::Refused)).await;
     assert!(matches!(refused, Err(Failure::Refused)));
 }
 
 /// Neither a writer's nor a reader's panic reaches anybody else.
 pub async fn a_panic_changes_nothing_and_the_database_goes_on<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     for _ in 0..20 {
-        let lost = world.build.partner();
+        let lost = fixture.build.partner();
         let inserted = lost.clone();
-        let failed = world.db.write(move |tx| {
+        let failed = fixture.db.write(move |tx| {
             tx.partner_insert(&inserted)?;
             panic!("a panic that this test is about: writer")
         });
         let failed: Result<(), Failure> = failed.await;
         assert!(matches!(failed, Err(Failure::Store(StoreError::Panicked))));
-        check_stored(&world, &[(&lost, false)]).await;
+        check_stored(&fixture, &[(&lost, false)]).await;
     }
     for _ in 0..20 {
-        let failed = world
+        let failed = fixture
             .db
             .read(|_| panic!("a panic that this test is about: reader"));
         let failed: Result<(), StoreError> = failed.await;
         assert!(matches!(failed, Err(StoreError::Panicked)));
     }
-    let kept = world.partner().await;
-    check_stored(&world, &[(&kept, true)]).await;
+    let kept = fixture.partner().await;
+    check_stored(&fixture, &[(&kept, true)]).await;
 }
 
 /// Before anybody else does.
 pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.build.partner();
-    let key = world.build.key(&partner);
-    let (id, digest) = (key.id, world.build.digest());
-    let told = world.write(move |tx| {
+    let fixture = Fixture::new(db);
+    let partner = fixture.build.partner();
+    let key = fixture.build.key(&partner);
+    let (id, digest) = (key.id, fixture.build.digest());
+    let told = fixture.write(move |tx| {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         let held = tx.key_by_digest(&[digest])?;
@@ -100,10 +100,10 @@ pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
 
 /// The refusal's own event is written after it.
 pub async fn a_failed_savepoint_is_undone_and_the_rest_is_kept<D: Database>(db: D) {
-    let world = World::new(db);
-    let [before, within, after] = [(); 3].map(|()| world.build.partner());
+    let fixture = Fixture::new(db);
+    let [before, within, after] = [(); 3].map(|()| fixture.build.partner());
     let parts = (before.clone(), within.clone(), after.clone());
-    let told = world.write(move |tx| {
+    let told = fixture.write(move |tx| {
         let (before, within, after) = &parts;
         tx.partner_insert(before)?;
         let part = tx.savepoint(|tx| {
@@ -119,7 +119,11 @@ pub async fn a_failed_savepoint_is_undone_and_the_rest_is_kept<D: Database>(db: 
         Ok(unchanged)
     });
     assert!(told.await, "a change within the savepoint stayed");
-    check_stored(&world, &[(&before, true), (&within, false), (&after, true)]).await;
+    check_stored(
+        &fixture,
+        &[(&before, true), (&within, false), (&after, true)],
+    )
+    .await;
 }
 
 /// On PostgreSQL a refused statement ends the transaction, unless it was in a savepoint.
@@ -128,13 +132,13 @@ pub async fn a_violated_constraint_in_a_savepoint_leaves_the_rest_of_the_transac
 >(
     db: D,
 ) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let digest = world.add_key(&world.build.key(&partner)).await;
-    let [before, within, after] = [(); 3].map(|()| world.build.partner());
-    let twin = world.build.key(&partner);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let digest = fixture.add_key(&fixture.build.key(&partner)).await;
+    let [before, within, after] = [(); 3].map(|()| fixture.build.partner());
+    let twin = fixture.build.key(&partner);
     let parts = (before.clone(), within.clone(), after.clone());
-    let told = world.write(move |tx| {
+    let told = fixture.write(move |tx| {
         let (before, within, after) = &parts;
         tx.partner_insert(before)?;
         let part = tx.savepoint(|tx| {
@@ -146,28 +150,32 @@ pub async fn a_violated_constraint_in_a_savepoint_leaves_the_rest_of_the_transac
         Ok((part.is_err(), asked))
     });
     assert_eq!(told.await, (true, true));
-    check_stored(&world, &[(&before, true), (&within, false), (&after, true)]).await;
+    check_stored(
+        &fixture,
+        &[(&before, true), (&within, false), (&after, true)],
+    )
+    .await;
 }
 
 /// A savepoint is a part, not a transaction of its own.
 pub async fn a_kept_savepoint_is_rolled_back_with_its_transaction<D: Database>(db: D) {
-    let world = World::new(db);
-    let within = world.build.partner();
+    let fixture = Fixture::new(db);
+    let within = fixture.build.partner();
     let inserted = within.clone();
-    let refused = world.db.write(move |tx| {
+    let refused = fixture.db.write(move |tx| {
         tx.savepoint(|tx| tx.partner_insert(&inserted).map_err(Failure::Store))?;
         Err::<(), _>(Failure::Refused)
     });
     assert!(refused.await.is_err());
-    check_stored(&world, &[(&within, false)]).await;
+    check_stored(&fixture, &[(&within, false)]).await;
 }
 
 /// An inner failure leaves the outer part, an outer failure takes the inner part with it.
 pub async fn savepoints_nest<D: Database>(db: D) {
-    let world = World::new(db);
-    let [a, b, c, d, e] = [(); 5].map(|()| world.build.partner());
+    let fixture = Fixture::new(db);
+    let [a, b, c, d, e] = [(); 5].map(|()| fixture.build.partner());
     let parts = [&a, &b, &c, &d, &e].map(Clone::clone);
-    world
+    fixture
         .write(move |tx| {
             let [a, b, c, d, e] = &parts;
             tx.savepoint(|tx| {
@@ -188,16 +196,16 @@ pub async fn savepoints_nest<D: Database>(db: D) {
         })
         .await;
     let expect = [(&a, true), (&b, false), (&c, true), (&d, false), (&e, true)];
-    check_stored(&world, &expect).await;
+    check_stored(&fixture, &expect).await;
 }
 
 /// Runs the same change by many writers at once.
 async fn change_at_once<D: Database>(
-    world: &World<D>,
+    fixture: &Fixture<D>,
     change: impl Fn(&mut D::Tx) -> Result<(), StoreError> + Clone + Send + 'static,
 ) {
     let results = at_once(WRITERS, |_| {
-        let (db, change) = (world.db.clone(), change.clone());
+        let (db, change) = (fixture.db.clone(), change.clone());
         async move { db.write(change).await }
     });
     for result in results.await {
@@ -207,15 +215,15 @@ async fn change_at_once<D: Database>(
 
 /// Each reads the row for an update, adds one and writes it.
 pub async fn changes_of_one_partner_at_once_lose_none<D: Database>(db: D) {
-    let world = World::new(db);
-    let id = world.partner().await.id;
-    change_at_once(&world, move |tx| {
+    let fixture = Fixture::new(db);
+    let id = fixture.partner().await.id;
+    change_at_once(&fixture, move |tx| {
         let mut partner = tx.partner_for_update(id)?.unwrap();
         partner.max_orgs = Some(partner.max_orgs.unwrap_or(0) + 1);
         tx.partner_update(&partner)
     })
     .await;
-    let told = world.read(move |view| view.partner(id)).await;
+    let told = fixture.read(move |view| view.partner(id)).await;
     assert_eq!(told.unwrap().max_orgs, WRITERS.try_into().ok());
 }
 
@@ -226,29 +234,29 @@ fn counted(before: &Labels) -> Labels {
 
 /// Each reads the row for an update, adds one and writes it.
 pub async fn changes_of_one_key_at_once_lose_none<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let id = world.key(&partner).await.id;
-    change_at_once(&world, move |tx| {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let id = fixture.key(&partner).await.id;
+    change_at_once(&fixture, move |tx| {
         let mut key = tx.key_for_update(id)?.unwrap().key;
         key.labels = counted(&key.labels);
         tx.key_update(&key)
     })
     .await;
-    let told = world.stored_key(id).await.labels;
+    let told = fixture.stored_key(id).await.labels;
     assert_eq!(told.get("count"), Some(WRITERS.to_string().as_str()));
 }
 
 /// Each reads the row for an update, adds one and writes it.
 pub async fn changes_of_one_org_at_once_lose_none<D: Database>(db: D) {
-    let world = World::new(db);
-    let id = world.any_org().await.id;
-    change_at_once(&world, move |tx| {
-        let mut org = tx.org_for_update(OrgSight::All, id)?.unwrap();
+    let fixture = Fixture::new(db);
+    let id = fixture.any_org().await.id;
+    change_at_once(&fixture, move |tx| {
+        let mut org = tx.org_for_update(OrgVisibility::All, id)?.unwrap();
         org.attempts += 1;
         tx.org_update(&org, None)
     })
     .await;
-    let told = world.stored_org(id).await.attempts;
+    let told = fixture.stored_org(id).await.attempts;
     assert_eq!(usize::try_from(told), Ok(WRITERS));
 }

@@ -7,9 +7,9 @@ use webhooks::{
     SealedSecrets,
 };
 
-use super::world::{World, at, traits::*};
+use super::fixture::{Fixture, at, traits::*};
 
-impl<D: Database> World<D> {
+impl<D: Database> Fixture<D> {
     /// A stored endpoint of a stored partner.
     pub(super) async fn any_endpoint(&self) -> Endpoint {
         let partner = self.partner().await;
@@ -65,65 +65,65 @@ impl<D: Database> World<D> {
 
 /// Whatever they are.
 pub async fn an_endpoint_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
-    let plain = world.build.endpoint(&partner);
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let plain = fixture.build.endpoint(&partner);
     let full = Endpoint {
         url: EndpointUrl::stored("http://127.0.0.1:8080/a?b=c").unwrap(),
         events: Kinds::new([EventKind::OrgReady, EventKind::KeyExpiring]).unwrap(),
         created_at: at(1),
         old_secret_until: Some(at(2)),
         disabled_at: Some(at(3)),
-        ..world.build.endpoint(&partner)
+        ..fixture.build.endpoint(&partner)
     };
     for endpoint in [plain, full] {
-        let mut secrets = world.build.sealed_secrets();
+        let mut secrets = fixture.build.sealed_secrets();
         secrets.old = endpoint.disabled_at.map(|_| vec![0, 255, 7]);
         secrets.older = Vec::from_iter(endpoint.disabled_at.map(|until| OldSecret {
             sealed: vec![255, 0],
             until,
         }));
         let stored = (endpoint.clone(), secrets.clone());
-        world
+        fixture
             .write(move |tx| tx.endpoint_insert(&stored.0, &stored.1))
             .await;
         assert_eq!(
-            world.stored_endpoint(&endpoint).await,
+            fixture.stored_endpoint(&endpoint).await,
             Some(endpoint.clone())
         );
-        assert_eq!(world.stored_secrets(&endpoint).await, Some(secrets));
+        assert_eq!(fixture.stored_secrets(&endpoint).await, Some(secrets));
     }
 }
 
 /// For reading, for changing, for deleting and in lists.
 pub async fn an_endpoint_is_its_partners_alone<D: Database>(db: D) {
-    let world = World::new(db);
-    let (endpoint, other) = (world.any_endpoint().await, world.partner().await);
+    let fixture = Fixture::new(db);
+    let (endpoint, other) = (fixture.any_endpoint().await, fixture.partner().await);
     let theirs = Endpoint {
         partner_id: other.id,
         ..endpoint.clone()
     };
-    assert_eq!(world.stored_endpoint(&theirs).await, None);
-    assert_eq!(world.stored_secrets(&theirs).await, None);
+    assert_eq!(fixture.stored_endpoint(&theirs).await, None);
+    assert_eq!(fixture.stored_secrets(&theirs).await, None);
     let (partner, id) = (other.id, endpoint.id);
-    let deleted = world.write(move |tx| tx.endpoint_delete(partner, id, at(1)));
+    let deleted = fixture.write(move |tx| tx.endpoint_delete(partner, id, at(1)));
     assert!(!deleted.await);
-    assert_eq!(world.stored_endpoint(&endpoint).await, Some(endpoint));
-    world
+    assert_eq!(fixture.stored_endpoint(&endpoint).await, Some(endpoint));
+    fixture
         .check_pages(
             &[],
             |it: &Endpoint| it.id,
             move |view, page| view.endpoints(partner, page),
         )
         .await;
-    let listeners = world.read(move |view| view.listeners(partner, EventKind::OrgReady));
+    let listeners = fixture.read(move |view| view.listeners(partner, EventKind::OrgReady));
     assert_eq!(listeners.await, []);
 }
 
 /// When it was disabled, until when the old secret signs, and both secrets.
 pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let endpoint = world.any_endpoint().await;
+    let fixture = Fixture::new(db);
+    let endpoint = fixture.any_endpoint().await;
     let changed = Endpoint {
         url: EndpointUrl::stored("https://elsewhere.example/").unwrap(),
         events: Kinds::new([EventKind::OrgFailed]).unwrap(),
@@ -143,7 +143,7 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
             .to_vec(),
     };
     let write = (changed.clone(), secrets.clone());
-    world
+    fixture
         .write(move |tx| tx.endpoint_update(&write.0, &write.1))
         .await;
     let expect = Endpoint {
@@ -151,27 +151,29 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
         disabled_at: changed.disabled_at,
         ..endpoint.clone()
     };
-    assert_eq!(world.stored_endpoint(&endpoint).await, Some(expect));
-    assert_eq!(world.stored_secrets(&endpoint).await, Some(secrets));
+    assert_eq!(fixture.stored_endpoint(&endpoint).await, Some(expect));
+    assert_eq!(fixture.stored_secrets(&endpoint).await, Some(secrets));
 }
 
 /// Of all partners, but of no deleted endpoint.
 pub async fn the_secrets_of_all_endpoints_are_read_page_by_page<D: Database>(db: D) {
-    let world = World::new(db);
+    let fixture = Fixture::new(db);
     let mut expect = Vec::new();
     for _ in 0..3 {
-        let partner = world.partner().await;
-        let endpoint = world.build.endpoint(&partner);
-        expect.push((endpoint.id, world.add_endpoint(&endpoint).await));
+        let partner = fixture.partner().await;
+        let endpoint = fixture.build.endpoint(&partner);
+        expect.push((endpoint.id, fixture.add_endpoint(&endpoint).await));
     }
-    let gone = world.any_endpoint().await;
+    let gone = fixture.any_endpoint().await;
     let (partner, id) = (gone.partner_id, gone.id);
-    world
+    fixture
         .write(move |tx| tx.endpoint_delete(partner, id, at(1)))
         .await;
     let (mut read, mut after) = (Vec::new(), None);
     loop {
-        let page = world.read(move |view| view.sealed_secrets(after, 2)).await;
+        let page = fixture
+            .read(move |view| view.sealed_secrets(after, 2))
+            .await;
         let Some(&(last, _)) = page.last() else { break };
         assert!(page.len() <= 2);
         after = Some(last);
@@ -182,21 +184,21 @@ pub async fn the_secrets_of_all_endpoints_are_read_page_by_page<D: Database>(db:
 
 /// And it can't be written back.
 pub async fn a_deleted_endpoint_is_gone_with_its_secrets<D: Database>(db: D) {
-    let world = World::new(db);
-    let endpoint = world.any_endpoint().await;
+    let fixture = Fixture::new(db);
+    let endpoint = fixture.any_endpoint().await;
     let (partner, id) = (endpoint.partner_id, endpoint.id);
     let delete = move |tx: &mut D::Tx| tx.endpoint_delete(partner, id, at(1));
-    assert!(world.write(delete).await);
-    assert!(!world.write(delete).await);
-    let (stale, secrets) = (endpoint.clone(), world.build.sealed_secrets());
-    world
+    assert!(fixture.write(delete).await);
+    assert!(!fixture.write(delete).await);
+    let (stale, secrets) = (endpoint.clone(), fixture.build.sealed_secrets());
+    fixture
         .write(move |tx| tx.endpoint_update(&stale, &secrets))
         .await;
-    assert_eq!(world.stored_endpoint(&endpoint).await, None);
-    assert_eq!(world.stored_secrets(&endpoint).await, None);
-    let listeners = world.read(move |view| view.listeners(partner, EventKind::OrgReady));
+    assert_eq!(fixture.stored_endpoint(&endpoint).await, None);
+    assert_eq!(fixture.stored_secrets(&endpoint).await, None);
+    let listeners = fixture.read(move |view| view.listeners(partner, EventKind::OrgReady));
     assert_eq!(listeners.await, []);
-    world
+    fixture
         .check_pages(
             &[],
             |it: &Endpoint| it.id,
@@ -207,24 +209,24 @@ pub async fn a_deleted_endpoint_is_gone_with_its_secrets<D: Database>(db: D) {
 
 /// In the order of their making.
 pub async fn those_listen_that_asked_for_it_and_are_not_disabled<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let (all, second) = (
-        world.endpoint(&partner).await,
-        world.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
     );
     let failed_only = Endpoint {
         events: Kinds::new([EventKind::OrgFailed]).unwrap(),
-        ..world.build.endpoint(&partner)
+        ..fixture.build.endpoint(&partner)
     };
     let disabled = Endpoint {
         disabled_at: Some(at(1)),
-        ..world.build.endpoint(&partner)
+        ..fixture.build.endpoint(&partner)
     };
-    world.add_endpoint(&failed_only).await;
-    world.add_endpoint(&disabled).await;
+    fixture.add_endpoint(&failed_only).await;
+    fixture.add_endpoint(&disabled).await;
     let id = partner.id;
-    let listeners = |kind| world.read(move |view| view.listeners(id, kind));
+    let listeners = |kind| fixture.read(move |view| view.listeners(id, kind));
     assert_eq!(listeners(EventKind::OrgReady).await, [all.id, second.id]);
     let failed = [all.id, second.id, failed_only.id];
     assert_eq!(listeners(EventKind::OrgFailed).await, failed);
@@ -233,18 +235,18 @@ pub async fn those_listen_that_asked_for_it_and_are_not_disabled<D: Database>(db
 
 /// One partner's, deleted ones aside.
 pub async fn endpoints_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let mut expect = Vec::new();
     for _ in 0..5 {
-        expect.insert(0, world.endpoint(&partner).await.id);
-        world.any_endpoint().await;
+        expect.insert(0, fixture.endpoint(&partner).await.id);
+        fixture.any_endpoint().await;
     }
     let (partner, deleted) = (partner.id, expect.remove(2));
-    world
+    fixture
         .write(move |tx| tx.endpoint_delete(partner, deleted, at(1)))
         .await;
-    world
+    fixture
         .check_pages(
             &expect,
             |it: &Endpoint| it.id,
@@ -277,9 +279,9 @@ fn full(delivery: Delivery) -> Delivery {
 
 /// Whatever they are.
 pub async fn a_delivery_keeps_all_its_fields<D: Database>(db: D) {
-    let world = World::new(db);
-    let endpoint = world.any_endpoint().await;
-    let plain = world.build.delivery(&endpoint);
+    let fixture = Fixture::new(db);
+    let endpoint = fixture.any_endpoint().await;
+    let plain = fixture.build.delivery(&endpoint);
     let silent = Delivery {
         last_answer: Some(LastAnswer {
             at: at(4),
@@ -289,29 +291,29 @@ pub async fn a_delivery_keeps_all_its_fields<D: Database>(db: D) {
         }),
         status: DeliveryStatus::Delivered,
         due_at: None,
-        ..world.build.delivery(&endpoint)
+        ..fixture.build.delivery(&endpoint)
     };
-    for delivery in [plain, silent, full(world.build.delivery(&endpoint))] {
-        world.add_delivery(&delivery).await;
-        assert_eq!(world.stored_delivery(&delivery).await, Some(delivery));
+    for delivery in [plain, silent, full(fixture.build.delivery(&endpoint))] {
+        fixture.add_delivery(&delivery).await;
+        assert_eq!(fixture.stored_delivery(&delivery).await, Some(delivery));
     }
 }
 
 /// Of a partner's other endpoint it is not seen either.
 pub async fn a_delivery_is_its_partners_and_endpoints_alone<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let (endpoint, beside) = (
-        world.endpoint(&partner).await,
-        world.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
     );
-    let delivery = world.delivery(&endpoint, 0).await;
-    let other = world.partner().await.id;
+    let delivery = fixture.delivery(&endpoint, 0).await;
+    let other = fixture.partner().await.id;
     for (partner, endpoint) in [(partner.id, beside.id), (other, endpoint.id)] {
         let id = delivery.id;
-        let found = world.read(move |view| view.delivery((partner, endpoint), id));
+        let found = fixture.read(move |view| view.delivery((partner, endpoint), id));
         assert_eq!(found.await, None);
-        world
+        fixture
             .check_pages(
                 &[],
                 |it: &Delivery| it.id,
@@ -323,36 +325,36 @@ pub async fn a_delivery_is_its_partners_and_endpoints_alone<D: Database>(db: D) 
 
 /// What it says and to whom stays.
 pub async fn a_delivery_update_writes_how_it_stands_and_nothing_else<D: Database>(db: D) {
-    let world = World::new(db);
-    let endpoint = world.any_endpoint().await;
-    let before = world.delivery(&endpoint, 0).await;
+    let fixture = Fixture::new(db);
+    let endpoint = fixture.any_endpoint().await;
+    let before = fixture.delivery(&endpoint, 0).await;
     let after = full(before.clone());
     let write = after.clone();
-    world.write(move |tx| tx.delivery_update(&write)).await;
+    fixture.write(move |tx| tx.delivery_update(&write)).await;
     let expect = Delivery {
         kind: before.kind,
         body: before.body.clone(),
         created_at: before.created_at,
         ..after
     };
-    assert_eq!(world.stored_delivery(&before).await, Some(expect));
+    assert_eq!(fixture.stored_delivery(&before).await, Some(expect));
 }
 
 /// To one endpoint.
 pub async fn deliveries_are_paged_newest_first<D: Database>(db: D) {
-    let world = World::new(db);
-    let partner = world.partner().await;
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
     let (endpoint, beside) = (
-        world.endpoint(&partner).await,
-        world.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
+        fixture.endpoint(&partner).await,
     );
     let mut expect = Vec::new();
     for due in 0..4 {
-        expect.insert(0, world.delivery(&endpoint, due).await.id);
-        world.delivery(&beside, due).await;
+        expect.insert(0, fixture.delivery(&endpoint, due).await.id);
+        fixture.delivery(&beside, due).await;
     }
     let to = (partner.id, endpoint.id);
-    world
+    fixture
         .check_pages(
             &expect,
             |it: &Delivery| it.id,

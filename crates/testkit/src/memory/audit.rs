@@ -1,6 +1,6 @@
 //! Audit events in memory.
 
-use audit::{AuditQueries, AuditSight, AuditStore, Event, EventFilter, Pruned, Receipt};
+use audit::{AuditQueries, AuditStore, AuditVisibility, Event, EventFilter, Pruned, Receipt};
 use ids::{EventId, Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -10,9 +10,13 @@ use super::session::{MemoryTx, Session};
 impl<Mode> AuditQueries for Session<Mode> {
     type Error = StoreError;
 
-    fn event(&mut self, sight: AuditSight, id: EventId) -> Result<Option<Event>, StoreError> {
+    fn event(
+        &mut self,
+        visibility: AuditVisibility,
+        id: EventId,
+    ) -> Result<Option<Event>, StoreError> {
         let event = self.state.events.get(&id);
-        Ok(event.filter(|event| sight.includes(event)).cloned())
+        Ok(event.filter(|event| visibility.includes(event)).cloned())
     }
 
     fn events(

@@ -4,10 +4,10 @@
 //! copy of the state that is swapped in at the commit, so that whatever fails leaves nothing behind.
 
 mod audit;
+mod idempotency;
 mod keys;
 mod org_work;
 mod orgs;
-mod replies;
 mod session;
 mod table;
 mod webhook_queries;

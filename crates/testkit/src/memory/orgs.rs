@@ -2,9 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    Doomed, DueLimits, DueOrgs, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog, OrgFilter,
-    OrgProgress, OrgQueries, OrgSight, OrgStatus, OrgStore, OrgWork, Slug, Standing, Step,
-    StepName, Subscription, SubscriptionStatus, Workspace,
+    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog,
+    OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug,
+    Standing, Step, StepName, Subscription, SubscriptionStatus, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -26,9 +26,9 @@ impl State {
 impl<Mode> OrgQueries for Session<Mode> {
     type Error = StoreError;
 
-    fn org(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
+    fn org(&mut self, visibility: OrgVisibility, id: OrgId) -> Result<Option<Org>, StoreError> {
         let org = self.state.orgs.get(&id).map(|row| &row.org);
-        Ok(org.filter(|org| sight.includes(org)).cloned())
+        Ok(org.filter(|org| visibility.includes(org)).cloned())
     }
 
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, StoreError> {
@@ -54,7 +54,11 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(keys.iter().map(count).collect())
     }
 
-    fn doomed_orgs(&mut self, which: &Doomed, limit: usize) -> Result<Vec<Org>, StoreError> {
+    fn doomed_orgs(
+        &mut self,
+        which: &DeletionSelector,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
         let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
         let doomed = newest_first.filter(|org| org.status.is_staying() && is_doomed(which, org));
         Ok(doomed.take(limit).cloned().collect())
@@ -132,14 +136,14 @@ impl<Mode> Session<Mode> {
     }
 }
 
-fn is_doomed(which: &Doomed, org: &Org) -> bool {
+fn is_doomed(which: &DeletionSelector, org: &Org) -> bool {
     match which {
-        Doomed::Labelled(sight, labels) => {
+        DeletionSelector::Labelled(visibility, labels) => {
             let fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
-            sight.includes(org) && labels.iter().all(fits)
+            visibility.includes(org) && labels.iter().all(fits)
         }
-        Doomed::Expired(now) => org.expires_at.is_some_and(|end| end <= *now),
-        Doomed::MadeBy(key) => org.created_by_key_id == *key,
+        DeletionSelector::Expired(now) => org.expires_at.is_some_and(|end| end <= *now),
+        DeletionSelector::MadeBy(key) => org.created_by_key_id == *key,
     }
 }
 
@@ -200,8 +204,12 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
-    fn org_for_update(&mut self, sight: OrgSight, id: OrgId) -> Result<Option<Org>, StoreError> {
-        self.org(sight, id)
+    fn org_for_update(
+        &mut self,
+        visibility: OrgVisibility,
+        id: OrgId,
+    ) -> Result<Option<Org>, StoreError> {
+        self.org(visibility, id)
     }
 
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), StoreError> {
@@ -230,7 +238,7 @@ impl OrgStore for MemoryTx {
 
     fn doomed_orgs_for_update(
         &mut self,
-        which: &Doomed,
+        which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, StoreError> {
         self.doomed_orgs(which, limit)

@@ -6,7 +6,7 @@ use audit::Event;
 use ids::{AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
-use stores::{KeptReply, StoreError, Transaction};
+use stores::{StoreError, StoredResponse, Transaction};
 use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, SealedSecrets};
 
@@ -59,7 +59,7 @@ pub(super) struct SlugRow {
 /// An answer that is kept.
 #[derive(Clone, Debug)]
 pub(super) struct ReplyRow {
-    pub(super) kept: KeptReply,
+    pub(super) kept: StoredResponse,
     pub(super) issued: Option<KeyId>,
     pub(super) begun_at: OffsetDateTime,
 }

@@ -136,7 +136,7 @@ impl Connection {
         let first = scan.seen() == 0;
         let end = scan.find_end(piece);
         if scan.seen() > MAX_HEAD {
-            self.refuse(HeadRefusal::TooLarge);
+            self.reject(HeadRefusal::TooLarge);
             return None;
         }
         if end.is_some() {
@@ -177,7 +177,7 @@ impl Connection {
         if let Stage::Head(scan) = &self.stage
             && scan.seen() > 0
         {
-            self.refuse(HeadRefusal::BrokenOff);
+            self.reject(HeadRefusal::BrokenOff);
         } else {
             self.end();
         }
@@ -200,7 +200,7 @@ impl Connection {
         match &self.stage {
             Stage::Head(scan) if scan.seen() > 0 => {
                 self.count_close("head_timeout");
-                self.refuse(HeadRefusal::Timeout);
+                self.reject(HeadRefusal::Timeout);
             }
             Stage::Body { .. } => {
                 self.count_close("body_timeout");

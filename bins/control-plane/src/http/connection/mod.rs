@@ -88,7 +88,7 @@ enum Stage {
 impl Connection {
     /// A connection that was just accepted; none when there are too many.
     pub fn new(tcp: TcpStream, peer: SocketAddr, app: &Arc<App>) -> Option<Self> {
-        let permit = app.connections.admit(peer.ip())?;
+        let permit = app.connections.authenticate(peer.ip())?;
         let mut timer = Timer::default();
         timer.set(IDLE_TIMEOUT);
         Some(Self {
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// Answers what is no request, and ends the connection.
-    fn refuse(&mut self, refusal: HeadRefusal) {
+    fn reject(&mut self, refusal: HeadRefusal) {
         self.end();
         let answer = refusal.answer(&self.app);
         self.refusal = Some(BytesMut::from(answer.as_slice()));

@@ -58,7 +58,7 @@ impl HeadRefusal {
     /// The whole answer, after which the connection ends.
     pub fn answer(self, app: &App) -> Vec<u8> {
         let (status, reason) = self.status();
-        let id = app.service.world().id::<RequestId>().text();
+        let id = app.service.env().id::<RequestId>().text();
         let code = ErrorCode::InvalidRequest;
         let problem = Problem {
             status,

@@ -63,7 +63,7 @@ impl AsyncWrite for Connection {
         if this.exchange.phase() == Phase::Idle
             && let Some(refusal) = HeadRefusal::of_framework(bytes)
         {
-            this.refuse(refusal);
+            this.reject(refusal);
             return Poll::Ready(Ok(bytes.len()));
         }
         let sent = this.poll_send(cx, bytes);

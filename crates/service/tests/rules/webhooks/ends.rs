@@ -14,7 +14,7 @@ async fn a_key_that_ends_soon_is_announced_once_for_each_end() {
     let bench = &scene.bench;
     let soon = |minutes| bench.clock.now() + Duration::minutes(minutes);
     let context = bench
-        .admit(&bench.admin, operations::KEY_CREATE)
+        .authenticate(&bench.admin, operations::KEY_CREATE)
         .await
         .unwrap();
     let draft = keys::KeyDraft {

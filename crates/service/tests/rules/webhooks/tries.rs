@@ -98,7 +98,7 @@ async fn after_the_last_try_a_message_has_failed_and_can_be_asked_for_again() {
 
     let bench = &scene.bench;
     let context = bench
-        .admit(&scene.key, operations::DELIVERY_REDELIVER)
+        .authenticate(&scene.key, operations::DELIVERY_REDELIVER)
         .await
         .unwrap();
     let again = bench
@@ -143,7 +143,7 @@ async fn gone_disables_the_endpoint_until_it_takes_a_test() {
     assert_eq!(count("webhook.disabled").await, 1);
 
     let context = bench
-        .admit(&scene.key, operations::WEBHOOK_TEST)
+        .authenticate(&scene.key, operations::WEBHOOK_TEST)
         .await
         .unwrap();
     let test = bench.service.webhook_test(&context, scene.endpoint, told);

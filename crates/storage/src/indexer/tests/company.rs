@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{Writing, connection::AnyConnection, events, postgres::Alone};
 
-fn covered(world: &mut World<OnPostgres>) -> i64 {
-    world.reader.run(rows::covered).unwrap()
+fn covered(fixture: &mut Fixture<OnPostgres>) -> i64 {
+    fixture.reader.run(rows::covered).unwrap()
 }
 
 /// Begins a transaction that adds an event, and does not end it.
@@ -22,47 +22,47 @@ fn add(session: &mut Session<Writing>, event: &audit::Event) {
 
 #[test]
 fn a_segment_that_comes_after_its_number_is_not_passed_over() {
-    let Some(mut world) = World::<OnPostgres>::new(7) else {
+    let Some(mut fixture) = Fixture::<OnPostgres>::new(7) else {
         return;
     };
-    let mut indexer = world.indexer(SMALL);
-    let mut late = Session::<Writing>::connect(&world.url).unwrap();
-    let event = world.event_at(0);
-    world.add(2);
+    let mut indexer = fixture.indexer(SMALL);
+    let mut late = Session::<Writing>::connect(&fixture.url).unwrap();
+    let event = fixture.event_at(0);
+    fixture.add(2);
     add(&mut late, &event);
-    world.add(5);
+    fixture.add(5);
     for _ in 0..2 {
         assert!(!indexer.work().unwrap(), "the third may come yet");
-        assert_eq!(covered(&mut world), 2);
-        world.check();
+        assert_eq!(covered(&mut fixture), 2);
+        fixture.check();
     }
     late.run(AnyConnection::commit_transaction).unwrap();
-    world.expect(&event);
-    world.check();
+    fixture.expect(&event);
+    fixture.check();
     assert!(indexer.work().unwrap());
-    assert_eq!(covered(&mut world), 8);
-    (0..20).for_each(|_| world.check());
+    assert_eq!(covered(&mut fixture), 8);
+    (0..20).for_each(|_| fixture.check());
 
     // What is undone leaves its number to nobody.
-    add(&mut late, &world.event_at(1));
+    add(&mut late, &fixture.event_at(1));
     late.run(AnyConnection::rollback_transaction).unwrap();
-    world.add(6);
+    fixture.add(6);
     assert!(indexer.work().unwrap());
-    assert_eq!(covered(&mut world), 15);
-    (0..20).for_each(|_| world.check());
-    world.is_clean();
+    assert_eq!(covered(&mut fixture), 15);
+    (0..20).for_each(|_| fixture.check());
+    fixture.is_clean();
 }
 
 #[test]
 fn one_process_indexes_at_a_time() {
-    let Some(mut world) = World::<OnPostgres>::new(8) else {
+    let Some(mut fixture) = Fixture::<OnPostgres>::new(8) else {
         return;
     };
-    world.add(9);
-    let [mut one, mut other] = [world.indexer(SMALL), world.indexer(SMALL)];
+    fixture.add(9);
+    let [mut one, mut other] = [fixture.indexer(SMALL), fixture.indexer(SMALL)];
     assert!(one.hand.claim().unwrap());
     assert!(!other.work().unwrap());
-    assert_eq!(covered(&mut world), 0);
+    assert_eq!(covered(&mut fixture), 0);
     // Whoever fails in the middle is not in the way for long.
     let page = Page {
         first: vec![1],
@@ -75,12 +75,12 @@ fn one_process_indexes_at_a_time() {
     while !other.work().unwrap() {
         assert!(since.elapsed() < Duration::from_secs(30));
     }
-    assert_eq!(covered(&mut world), 9);
-    world.is_clean();
-    world.add(9);
-    assert!(world.indexer(SMALL).work().unwrap(), "it was given back");
-    assert_eq!(covered(&mut world), 18);
-    world.check();
+    assert_eq!(covered(&mut fixture), 9);
+    fixture.is_clean();
+    fixture.add(9);
+    assert!(fixture.indexer(SMALL).work().unwrap(), "it was given back");
+    assert_eq!(covered(&mut fixture), 18);
+    fixture.check();
 }
 
 /// Writes events until they are indexed; whether that has come in time.

@@ -60,7 +60,7 @@ impl Moment {
 
 /// What memory tells of a digest.
 #[derive(Debug)]
-pub(crate) enum Recall {
+pub(crate) enum CacheLookup {
     /// Whose it is.
     Known(Arc<Known>),
     /// It is nobody's.
@@ -104,7 +104,7 @@ pub(crate) struct Since {
 
 /// The memory of one process.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct CredentialCache {
     known: Cache<[u8; 32], Arc<Known>>,
     unknown: Cache<[u8; 32], Since>,
     feed: RwLock<Feed>,
@@ -139,13 +139,13 @@ impl Feed {
     }
 }
 
-impl Default for Memory {
+impl Default for CredentialCache {
     fn default() -> Self {
         Self::with_room(KNOWN)
     }
 }
 
-impl Memory {
+impl CredentialCache {
     /// A memory for this many credentials.
     fn with_room(known: usize) -> Self {
         Self {
@@ -156,25 +156,25 @@ impl Memory {
     }
 
     /// What is remembered of a digest and counts at `now`.
-    pub(crate) fn recall(&self, digest: &KeyDigest, now: Moment) -> Recall {
+    pub(crate) fn recall(&self, digest: &KeyDigest, now: Moment) -> CacheLookup {
         let feed = self.feed.read();
         if !feed.asked.is_some_and(|asked| now.is_within_term_of(asked)) {
-            return Recall::Nothing;
+            return CacheLookup::Nothing;
         }
         let counts = |since: Since, change: u64| {
             since.era == feed.era && since.revision >= feed.floor && since.revision >= change
         };
         if let Some(known) = self.known.get(digest.as_bytes()) {
             if counts(known.since, feed.newest_change(&known.caller)) {
-                return Recall::Known(known);
+                return CacheLookup::Known(known);
             }
         } else if let Some(since) = self.unknown.get(digest.as_bytes())
             // Only an admin's key may be presented before it is there: the operator's own string.
             && counts(since, feed.admins)
         {
-            return Recall::Unknown;
+            return CacheLookup::Unknown;
         }
-        Recall::Nothing
+        CacheLookup::Nothing
     }
 
     /// Whether what is remembered counts at all at `now`.

@@ -14,7 +14,7 @@ use webhooks::WebhookSecret;
 
 /// The clock and the random source of one process.
 #[derive(Clone)]
-pub struct World {
+pub struct Env {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     chance: Arc<Mutex<Chance>>,
 }
@@ -41,8 +41,8 @@ struct Chance {
     random: Box<dyn CryptoRng + Send>,
 }
 
-impl World {
-    /// A world with this clock and this cryptographically secure random source.
+impl Env {
+    /// A env with this clock and this cryptographically secure random source.
     pub fn new(
         clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static,
         random: impl CryptoRng + Send + 'static,
@@ -99,11 +99,11 @@ impl World {
         }
     }
 
-    /// [`World::stamp`], for a store.
+    /// [`Env::stamp`], for a store.
     #[must_use]
     pub fn stamper(&self) -> Stamper {
-        let world = self.clone();
-        Arc::new(move || world.stamp())
+        let env = self.clone();
+        Arc::new(move || env.stamp())
     }
 
     /// Has all ids from now on be above this one, so that a process goes on where another one ended,
@@ -150,9 +150,9 @@ fn milliseconds(time: OffsetDateTime) -> u64 {
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("World")
+        f.write_str("Env")
     }
 }
 
@@ -167,12 +167,12 @@ mod tests {
     fn check(clock: &[i64], expect: &[i64]) {
         let now = Arc::new(Mutex::new(START));
         let told = Arc::clone(&now);
-        let world = World::new(move || *told.lock().unwrap(), SeededRandom::new(1));
+        let env = Env::new(move || *told.lock().unwrap(), SeededRandom::new(1));
         let stamps: Vec<Stamp> = clock
             .iter()
             .map(|&seconds| {
                 *now.lock().unwrap() = START + Duration::seconds(seconds);
-                world.stamp()
+                env.stamp()
             })
             .collect();
         assert!(stamps.is_sorted_by(|one, other| one.id < other.id));
@@ -193,10 +193,10 @@ mod tests {
 
     #[test]
     fn ids_go_on_from_another_process() {
-        let world = World::new(|| START, SeededRandom::new(1));
+        let env = Env::new(|| START, SeededRandom::new(1));
         let ahead = Ulid::from_parts(milliseconds(START) + 5000, 0);
-        world.go_on_from(ahead);
-        let stamp = world.stamp();
+        env.go_on_from(ahead);
+        let stamp = env.stamp();
         assert!(stamp.id.ulid() > ahead && stamp.at == START);
     }
 }

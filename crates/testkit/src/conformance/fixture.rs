@@ -5,7 +5,7 @@ use std::future::Future;
 use audit::Event;
 use ids::{KeyId, OrgId, Page, PageRequest, TypedId, Ulid};
 use keys::{KeyDigest, Partner, PartnerKey};
-use orgs::{Org, OrgSight, OrgStatus, Step, StepName};
+use orgs::{Org, OrgStatus, OrgVisibility, Step, StepName};
 use stores::{Database, StoreError};
 use time::{Duration, OffsetDateTime};
 
@@ -29,12 +29,12 @@ pub(super) fn at(micros: i64) -> OffsetDateTime {
 }
 
 /// A database under test and a builder of what goes into it.
-pub(super) struct World<D> {
+pub(super) struct Fixture<D> {
     pub(super) db: D,
     pub(super) build: Build,
 }
 
-impl<D: Database> World<D> {
+impl<D: Database> Fixture<D> {
     pub(super) const fn new(db: D) -> Self {
         let build = Build::new();
         Self { db, build }
@@ -127,7 +127,9 @@ impl<D: Database> World<D> {
     }
 
     pub(super) async fn stored_org(&self, id: OrgId) -> Org {
-        let org = self.read(move |view| view.org(OrgSight::All, id)).await;
+        let org = self
+            .read(move |view| view.org(OrgVisibility::All, id))
+            .await;
         org.unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::KeyId;
-use stores::{KeptReply, ReplyId, ReplyStore, StoreError};
+use stores::{IdempotencyId, IdempotencyStore, StoreError, StoredResponse};
 use time::OffsetDateTime;
 
 use crate::{
@@ -21,21 +21,21 @@ pub(crate) struct ReplyRow {
     begun_at: i64,
 }
 
-fn kept((body, sealed): (Vec<u8>, Option<Vec<u8>>)) -> Result<KeptReply, StoreError> {
+fn kept((body, sealed): (Vec<u8>, Option<Vec<u8>>)) -> Result<StoredResponse, StoreError> {
     let body = body
         .try_into()
         .map_err(|_| values::corrupt("the body of a kept answer"))?;
-    Ok(KeptReply { body, sealed })
+    Ok(StoredResponse { body, sealed })
 }
 
-impl ReplyStore for Session<Writing> {
-    fn reply_begin(
+impl IdempotencyStore for Session<Writing> {
+    fn idempotency_begin(
         &mut self,
-        id: &ReplyId,
+        id: &IdempotencyId,
         body: &[u8; 32],
         now: OffsetDateTime,
         since: OffsetDateTime,
-    ) -> Result<Option<KeptReply>, StoreError> {
+    ) -> Result<Option<StoredResponse>, StoreError> {
         let row = ReplyRow {
             credential: id.credential().to_owned(),
             call: id.call().to_vec(),
@@ -69,9 +69,9 @@ impl ReplyStore for Session<Writing> {
         found.map(kept).transpose()
     }
 
-    fn reply_keep(
+    fn idempotency_store(
         &mut self,
-        id: &ReplyId,
+        id: &IdempotencyId,
         sealed: &[u8],
         issued: Option<KeyId>,
     ) -> Result<(), StoreError> {
@@ -84,14 +84,18 @@ impl ReplyStore for Session<Writing> {
         Ok(())
     }
 
-    fn reply_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
+    fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
         let shown = replies::table.filter(replies::issued_key.eq(issued.to_string()));
         let erased = diesel::update(shown).set(replies::sealed.eq(None::<Vec<u8>>));
         self.run(|connection| same::change(connection, erased))?;
         Ok(())
     }
 
-    fn replies_forget(&mut self, since: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
+    fn idempotency_expire(
+        &mut self,
+        since: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
         let outdated = self.run(|connection| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             dialect::outdated_replies(connection, values::micros(since), limit)

@@ -1,6 +1,6 @@
 //! Every order in which fills, changes and calls can meet, as far as a scheduler can find it.
 
-/// The lock of the memory, as the scheduler sees it.
+/// The lock of the credentials, as the scheduler sees it.
 pub(super) mod sync {
     /// The same as `parking_lot`'s.
     #[derive(Debug, Default)]
@@ -41,27 +41,27 @@ impl Database {
 }
 
 struct Process {
-    memory: Memory,
+    credentials: CredentialCache,
     digest: KeyDigest,
 }
 
 impl Process {
     fn follow(&self, database: &Mutex<Database>) {
         let asked = moment();
-        let seen = self.memory.seen();
+        let seen = self.credentials.seen();
         let changes = database.lock().unwrap().changes(seen);
-        self.memory.apply(asked, changes);
+        self.credentials.apply(asked, changes);
     }
 
-    /// What a call finds: from memory, else from the database, and then remembered.
+    /// What a call finds: from credentials, else from the database, and then remembered.
     fn call(&self, database: &Mutex<Database>) -> Caller {
-        if let Recall::Known(known) = self.memory.recall(&self.digest, moment()) {
+        if let CacheLookup::Known(known) = self.credentials.recall(&self.digest, moment()) {
             return known.caller.clone();
         }
-        let since = self.memory.about_to_read();
+        let since = self.credentials.about_to_read();
         let held = database.lock().unwrap().held.clone();
         let caller = Caller::Partner(std::sync::Arc::new(held));
-        let known = self.memory.remember(&self.digest, since, Some(caller));
+        let known = self.credentials.remember(&self.digest, since, Some(caller));
         known.unwrap().caller.clone()
     }
 }
@@ -96,8 +96,11 @@ fn race(change: fn(&mut Database), done: fn(&Caller) -> bool) {
         held,
     }));
     let process = || {
-        let memory = Memory::with_room(16);
-        let process = Process { memory, digest };
+        let credentials = CredentialCache::with_room(16);
+        let process = Process {
+            credentials,
+            digest,
+        };
         process.follow(&database);
         Arc::new(process)
     };
@@ -181,7 +184,7 @@ fn what_was_read_from_a_database_that_was_put_back_does_not_count() {
                 held,
             });
             let process = Process {
-                memory: Memory::with_room(16),
+                credentials: CredentialCache::with_room(16),
                 digest: build.digest(),
             };
             process.follow(&database);
@@ -205,33 +208,33 @@ fn nothing_counts_past_its_term_or_when_it_is_distrusted() {
                 partner,
             };
             let digest = build.digest();
-            let memory = Memory::with_room(16);
+            let credentials = CredentialCache::with_room(16);
             let caller = Caller::Partner(std::sync::Arc::new(held));
-            memory.remember(&digest, memory.about_to_read(), Some(caller));
+            credentials.remember(&digest, credentials.about_to_read(), Some(caller));
             let recalls = |after: Duration, slept: Duration| {
                 let now = Moment {
                     steady: *STEADY + std::time::Duration::try_from(after).unwrap(),
                     wall: START + after + slept,
                 };
-                matches!(memory.recall(&digest, now), Recall::Known(_))
+                matches!(credentials.recall(&digest, now), CacheLookup::Known(_))
             };
             assert!(!recalls(Duration::ZERO, Duration::ZERO));
             let nothing = Changes::since(0, 0, Vec::new());
-            memory.apply(moment(), nothing.clone());
+            credentials.apply(moment(), nothing.clone());
             assert!(recalls(Duration::ZERO, Duration::ZERO));
             assert!(recalls(TERM - Duration::MILLISECOND, Duration::ZERO));
             assert!(!recalls(TERM, Duration::ZERO));
             assert!(!recalls(Duration::ZERO, TERM), "the machine slept");
-            memory.distrust();
+            credentials.distrust();
             assert!(!recalls(Duration::ZERO, Duration::ZERO));
             // The answer to a question that was on its way already.
-            memory.apply(moment(), nothing.clone());
+            credentials.apply(moment(), nothing.clone());
             assert!(!recalls(Duration::ZERO, Duration::ZERO));
             let later = Moment {
                 steady: Instant::now() + std::time::Duration::from_millis(1),
                 wall: START,
             };
-            memory.apply(later, nothing);
+            credentials.apply(later, nothing);
             assert!(recalls(Duration::ZERO, Duration::ZERO));
         },
         1,

@@ -1,28 +1,28 @@
 //! Kept answers in memory.
 
 use ids::KeyId;
-use stores::{KeptReply, ReplyId, ReplyStore, StoreError};
+use stores::{IdempotencyId, IdempotencyStore, StoreError, StoredResponse};
 use time::OffsetDateTime;
 
 use super::session::{MemoryTx, ReplyRow};
 
-fn place(id: &ReplyId) -> (String, [u8; 32]) {
+fn place(id: &IdempotencyId) -> (String, [u8; 32]) {
     (id.credential().to_owned(), *id.call())
 }
 
-impl ReplyStore for MemoryTx {
-    fn reply_begin(
+impl IdempotencyStore for MemoryTx {
+    fn idempotency_begin(
         &mut self,
-        id: &ReplyId,
+        id: &IdempotencyId,
         body: &[u8; 32],
         now: OffsetDateTime,
         since: OffsetDateTime,
-    ) -> Result<Option<KeptReply>, StoreError> {
+    ) -> Result<Option<StoredResponse>, StoreError> {
         let found = self.state.replies.get(&place(id));
         if let Some(row) = found.filter(|row| row.begun_at >= since) {
             return Ok(Some(row.kept.clone()));
         }
-        let kept = KeptReply {
+        let kept = StoredResponse {
             body: *body,
             sealed: None,
         };
@@ -37,9 +37,9 @@ impl ReplyStore for MemoryTx {
         Ok(None)
     }
 
-    fn reply_keep(
+    fn idempotency_store(
         &mut self,
-        id: &ReplyId,
+        id: &IdempotencyId,
         sealed: &[u8],
         issued: Option<KeyId>,
     ) -> Result<(), StoreError> {
@@ -50,7 +50,7 @@ impl ReplyStore for MemoryTx {
         Ok(())
     }
 
-    fn reply_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
+    fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
         self.state.replies.change(
             |row| row.issued == Some(issued),
             |row| row.kept.sealed = None,
@@ -58,7 +58,11 @@ impl ReplyStore for MemoryTx {
         Ok(())
     }
 
-    fn replies_forget(&mut self, since: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
+    fn idempotency_expire(
+        &mut self,
+        since: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
         let mut outdated: Vec<_> = self
             .state
             .replies

@@ -14,11 +14,11 @@ use ids::{KeyId, OrgId, Ulid};
 use ratelimit::{Limiter, RateLimit, Subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use stores::{Database, ReplyId, ReplyStore as _, StoreError};
+use stores::{Database, IdempotencyId, IdempotencyStore as _, StoreError};
 use time::Duration;
 
 use crate::{
-    Answer, Caller, Context, Error, LimitName, Refusal, Service,
+    Audited, Caller, Context, Error, LimitName, Rejection, Service,
     audited::Done,
     shares::{Permit, Shares},
 };
@@ -37,12 +37,12 @@ const FORGET_AT_ONCE: usize = 500;
 
 /// What makes a call the same as an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Once {
+pub struct IdempotencyKey {
     call: [u8; 32],
     body: [u8; 32],
 }
 
-impl Once {
+impl IdempotencyKey {
     /// A call of this method and path with this idempotency key and body.
     #[must_use]
     pub fn new(method: &str, path: &str, key: &str, body: &[u8]) -> Self {
@@ -58,10 +58,10 @@ impl Once {
         }
     }
 
-    fn reply_id(&self, caller: &Caller) -> ReplyId {
+    fn reply_id(&self, caller: &Caller) -> IdempotencyId {
         match caller {
-            Caller::Admin(key) => ReplyId::of_admin(key.id, self.call),
-            Caller::Partner(held) => ReplyId::of_key(held.key.id, self.call),
+            Caller::Admin(key) => IdempotencyId::of_admin(key.id, self.call),
+            Caller::Partner(held) => IdempotencyId::of_key(held.key.id, self.call),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Running {
     ///
     /// # Errors
     /// When the same call is running already.
-    fn begin(&self, id: &ReplyId, body: [u8; 32]) -> Result<Option<RunningCall<'_>>, Error> {
+    fn begin(&self, id: &IdempotencyId, body: [u8; 32]) -> Result<Option<RunningCall<'_>>, Error> {
         let mut name = Sha256::new();
         name.update(id.credential());
         name.update(id.call());
@@ -145,27 +145,30 @@ impl Drop for RunningCall<'_> {
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Runs a change like [`Service::change`]; when the call has an idempotency key, its answer is kept
     /// and given to whoever sends it again. `issued` is the key whose secret the answer shows.
-    pub(crate) async fn change_once<T: Send + 'static>(
+    pub(crate) async fn idempotent_write<T: Send + 'static>(
         &self,
         context: &Context,
         issued: Option<KeyId>,
         render: impl Fn(&T) -> Rendered + Send + 'static,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let begun = self.begin_once(context).await?;
-        self.change_begun(context, (begun, issued), render, work)
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let begun = self.idempotency_begin(context).await?;
+        self.idempotent_write_begun(context, (begun, issued), render, work)
             .await
     }
 
     /// Takes note that a call which may be sent again is being carried out; refuses it while it is, and
     /// when its credential has too many of them.
-    pub(crate) async fn begin_once(&self, context: &Context) -> Result<Begun<'_>, Refusal> {
-        let Some(once) = &context.once else {
+    pub(crate) async fn idempotency_begin(
+        &self,
+        context: &Context,
+    ) -> Result<Begun<'_>, Rejection> {
+        let Some(once) = &context.idempotency_key else {
             return Ok(Begun::default());
         };
         let Some(share) = self.running_shares.acquire(context.caller.ulid()) else {
             let error = too_many(RUNNING_RETRY);
-            return Err(self.refuse(context, error).await);
+            return Err(self.reject(context, error).await);
         };
         let id = once.reply_id(&context.caller);
         match self.running.begin(&id, once.body) {
@@ -173,33 +176,33 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 _share: Some(share),
                 _running: running,
             }),
-            Err(error) => Err(self.refuse(context, error).await),
+            Err(error) => Err(self.reject(context, error).await),
         }
     }
 
     /// Runs a change like [`Service::change_once`], of a call of which note was taken.
-    pub(crate) async fn change_begun<T: Send + 'static>(
+    pub(crate) async fn idempotent_write_begun<T: Send + 'static>(
         &self,
         context: &Context,
         (_begun, issued): (Begun<'_>, Option<KeyId>),
         render: impl Fn(&T) -> Rendered + Send + 'static,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
-    ) -> Result<Answer<Rendered>, Refusal> {
-        let Some(once) = context.once.clone() else {
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let Some(once) = context.idempotency_key.clone() else {
             let plain = move |tx: &mut D::Tx, caller: &Caller| {
                 Ok(work(tx, caller)?.map(|value| render(&value)))
             };
-            return self.change(context, plain).await;
+            return self.audited_write(context, plain).await;
         };
         let id = once.reply_id(&context.caller);
         let credential = context.caller.ulid();
         let subject = Subject::KeptReplies(credential);
         let kept = self.limiter.peek(subject, KEPT_LIMIT).await;
-        let (peppers, world) = (self.settings.peppers.clone(), self.world.clone());
+        let (peppers, env) = (self.settings.peppers.clone(), self.env.clone());
         let now = context.call.at;
         let answer = self
-            .change(context, move |tx, caller| {
-                if let Some(kept) = tx.reply_begin(&id, &once.body, now, now - KEPT)? {
+            .audited_write(context, move |tx, caller| {
+                if let Some(kept) = tx.idempotency_begin(&id, &once.body, now, now - KEPT)? {
                     if kept.body != once.body {
                         return Err(Error::IdempotencyKeyReused);
                     }
@@ -213,8 +216,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     return Err(too_many(retry_after));
                 }
                 let done = work(tx, caller)?.map(|value| render(&value));
-                let sealed = world.seal(&peppers, &envelope(&done), id.call());
-                tx.reply_keep(&id, &sealed, issued)?;
+                let sealed = env.seal(&peppers, &envelope(&done), id.call());
+                tx.idempotency_store(&id, &sealed, issued)?;
                 Ok(done)
             })
             .await;
@@ -233,11 +236,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_replies(&self) -> Result<bool, StoreError> {
-        let since = self.world.now() - KEPT;
+    pub async fn expire_idempotency_keys(&self) -> Result<bool, StoreError> {
+        let since = self.env.now() - KEPT;
         let forgotten = self
             .db
-            .write(move |tx| tx.replies_forget(since, FORGET_AT_ONCE))
+            .write(move |tx| tx.idempotency_expire(since, FORGET_AT_ONCE))
             .await?;
         Ok(forgotten == FORGET_AT_ONCE)
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
-use audit::{Actor, ActorId, AuditQueries as _, AuditSight, AuditStore as _, Event, EventFilter};
+use audit::{
+    Actor, ActorId, AuditQueries as _, AuditStore as _, AuditVisibility, Event, EventFilter,
+};
 use ids::{EventId, KeyId, OrgId, PageRequest, PartnerId, TypedId, Ulid};
 use rand_core::Rng as _;
 use stores::Database as _;
@@ -14,7 +16,7 @@ use super::{engines::Engine, *};
 use crate::Writing;
 
 /// A database that is written to and indexed step by step, and all events that it should have.
-pub(super) struct World<E> {
+pub(super) struct Fixture<E> {
     database: SqlDatabase,
     pub(super) url: DatabaseUrl,
     pub(super) reader: Session<Reading>,
@@ -42,7 +44,7 @@ fn ulid_of(ms: u64, random: u128) -> Ulid {
     Ulid::from_parts(start + ms, random)
 }
 
-impl<E: Engine> World<E> {
+impl<E: Engine> Fixture<E> {
     /// `None` where the engine is missing.
     pub(super) fn new(seed: u64) -> Option<Self> {
         let (url, folder) = E::empty()?;
@@ -143,7 +145,7 @@ impl<E: Engine> World<E> {
 
     /// Checks lists, newest first, by whom the index is asked for and by none.
     pub(super) fn check(&mut self) {
-        let all = EventFilter::all(AuditSight::All);
+        let all = EventFilter::all(AuditVisibility::All);
         let key: KeyId = numbered(self.below(40));
         let (partner, org): (PartnerId, OrgId) = (numbered(self.below(4)), numbered(self.below(6)));
         let (since, until) = (self.below(self.now + 1), self.below(self.now + 1));
@@ -153,8 +155,8 @@ impl<E: Engine> World<E> {
                 actor: Some(ActorId::Key(key)),
                 ..all.clone()
             },
-            EventFilter::all(AuditSight::Partner(partner)),
-            EventFilter::all(AuditSight::Org(partner, org)),
+            EventFilter::all(AuditVisibility::Partner(partner)),
+            EventFilter::all(AuditVisibility::Org(partner, org)),
             EventFilter {
                 partner_id: Some(partner),
                 since: Some(time_of(since)),
