@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -83,6 +84,24 @@ impl Connection {
             None => BufReader::new(open(self.from, self.to)?),
         };
         stream.get_mut().write_all(request.as_bytes())?;
+        self.receive(stream)
+    }
+
+    /// The same, for one of hundreds of callers: it works only while it holds `turn`, and waits without.
+    pub(crate) fn send_in_turn(&mut self, request: &str, turn: &Mutex<()>) -> Result<Answer> {
+        let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => BufReader::new(open(self.from, self.to)?),
+        };
+        stream.get_mut().write_all(request.as_bytes())?;
+        drop(held);
+        stream.get_ref().peek(&mut [0])?;
+        let _held = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.receive(stream)
+    }
+
+    fn receive(&mut self, mut stream: BufReader<TcpStream>) -> Result<Answer> {
         let (answer, closes) = read(&mut stream)?;
         if !closes {
             self.stream = Some(stream);

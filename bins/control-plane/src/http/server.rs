@@ -27,6 +27,10 @@ const PORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many connections the system keeps that are not accepted yet; its own bound may be lower
 /// (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
+/// How much of an answer that nobody reads the system keeps for a connection, in bytes; Linux takes it
+/// twice. Left to itself it keeps up to 4 MiB, and a few hundred connections then use up the memory that
+/// the system has for everybody's.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// Takes the port. One that was killed a moment ago may still be held by a program that it was just
 /// about to start, so a port in use is asked for again for a while.
@@ -46,6 +50,8 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
             Ok(listener) => {
                 // The standard library's backlog is 128; to listen again sets another.
                 net::listen(&listener, BACKLOG)?;
+                // Connections have what the socket has that they come from.
+                net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
                 return Ok(listener);
             }
         }

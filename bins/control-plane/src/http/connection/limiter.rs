@@ -114,7 +114,7 @@ impl ConnectionLimiter {
     }
 
     /// A place for a connection of this peer; none when it is refused.
-    pub fn authenticate(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
+    pub fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let origin = self.origin(peer);
         let mut connections = self.connections.lock();
         if connections.draining {
@@ -302,12 +302,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn authenticate(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<ConnectionPermit> {
-        limiter.authenticate(ip(address))
+    fn acquire(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<ConnectionPermit> {
+        limiter.acquire(ip(address))
     }
 
     fn busy(limiter: &Arc<ConnectionLimiter>, address: &str) -> ConnectionPermit {
-        let permit = authenticate(limiter, address).unwrap();
+        let permit = acquire(limiter, address).unwrap();
         permit.set_waits_for_client(false);
         permit
     }
@@ -324,10 +324,10 @@ mod tests {
         let limiter = limiter(72);
         assert_eq!(limiter.bounds(), (8, 4));
         let at_work = busy(&limiter, "1.1.1.1");
-        let idle = authenticate(&limiter, "1.1.1.1").unwrap();
-        let _others: Vec<_> = (0..2).map(|_| authenticate(&limiter, "1.1.1.1")).collect();
+        let idle = acquire(&limiter, "1.1.1.1").unwrap();
+        let _others: Vec<_> = (0..2).map(|_| acquire(&limiter, "1.1.1.1")).collect();
         assert_eq!(idle.notice(), None);
-        let newest = authenticate(&limiter, "1.1.1.1").unwrap();
+        let newest = acquire(&limiter, "1.1.1.1").unwrap();
         assert_eq!(idle.notice(), Some(Notice::Evict));
         assert_eq!(at_work.notice(), None);
         assert_eq!(newest.notice(), None);
@@ -337,23 +337,23 @@ mod tests {
     fn an_address_whose_connections_all_work_gets_no_more_and_others_do() {
         let limiter = limiter(72);
         let mut held: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
-        assert!(authenticate(&limiter, "1.1.1.1").is_none());
+        assert!(acquire(&limiter, "1.1.1.1").is_none());
         held.push(busy(&limiter, "1.1.1.2"));
         // A network of IPv6 has one share, and an IPv4 address in either form as well.
         held.extend((0..3).map(|_| busy(&limiter, "2001:db8::1")));
-        assert!(authenticate(&limiter, "::ffff:1.1.1.1").is_none());
+        assert!(acquire(&limiter, "::ffff:1.1.1.1").is_none());
         held.remove(0);
-        assert!(authenticate(&limiter, "1.1.1.1").is_some());
+        assert!(acquire(&limiter, "1.1.1.1").is_some());
     }
 
     #[test]
     fn at_the_total_somebody_elses_oldest_idle_connection_goes() {
         let limiter = limiter(72);
         let idle: Vec<_> = (0..4)
-            .map(|_| authenticate(&limiter, "2001:db8::1"))
+            .map(|_| acquire(&limiter, "2001:db8::1"))
             .collect();
         let _busy: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
-        assert!(authenticate(&limiter, "1.1.1.2").is_some());
+        assert!(acquire(&limiter, "1.1.1.2").is_some());
         let told = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();
         assert_eq!(told(&idle[0]), Some(Notice::Evict));
         assert_eq!(told(&idle[1]), None);
@@ -363,7 +363,7 @@ mod tests {
     fn a_trusted_proxy_may_have_them_all() {
         let limiter = limiter(72);
         let held: Vec<_> = (0..8).map(|_| busy(&limiter, "10.1.2.3")).collect();
-        assert!(authenticate(&limiter, "10.1.2.3").is_none());
+        assert!(acquire(&limiter, "10.1.2.3").is_none());
         drop(held);
         assert!(limiter.connections.lock().by_origin.is_empty());
         assert!(limiter.connections.lock().all.is_empty());
@@ -375,6 +375,6 @@ mod tests {
         let held = busy(&limiter, "1.1.1.1");
         limiter.drain();
         assert_eq!(held.notice(), Some(Notice::Drain));
-        assert!(authenticate(&limiter, "1.1.1.2").is_none());
+        assert!(acquire(&limiter, "1.1.1.2").is_none());
     }
 }

@@ -88,7 +88,7 @@ enum Stage {
 impl Connection {
     /// A connection that was just accepted; none when there are too many.
     pub fn new(tcp: TcpStream, peer: SocketAddr, app: &Arc<App>) -> Option<Self> {
-        let permit = app.connections.authenticate(peer.ip())?;
+        let permit = app.connections.acquire(peer.ip())?;
         let mut timer = Timer::default();
         timer.set(IDLE_TIMEOUT);
         Some(Self {

@@ -125,6 +125,20 @@ fn memory(server: &Server) -> u64 {
     number.parse().unwrap()
 }
 
+/// How many bytes the system keeps of what each connection was to be sent, for those that it keeps any of.
+fn unsent(server: &Server) -> Vec<u64> {
+    let address: SocketAddr = server.address().parse().unwrap();
+    let port = format!(":{:04X}", address.port());
+    let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    connections
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[1].ends_with(&port))
+        .map(|fields| u64::from_str_radix(fields[4].split(':').next().unwrap(), 16).unwrap())
+        .filter(|bytes| *bytes > 0)
+        .collect()
+}
+
 #[test]
 fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
     let store = Store::sqlite();
@@ -154,6 +168,9 @@ fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
     thread::sleep(Duration::from_secs(2));
     let after = memory(&server);
     assert!(after < before + 60_000, "{before} kB, then {after} kB");
+    let unsent = unsent(&server);
+    assert!(unsent.len() >= 50, "{unsent:?}");
+    assert!(unsent.iter().all(|bytes| *bytes < 600_000), "{unsent:?}");
     within(Duration::from_secs(90), "they are cut off", || {
         let metrics = server.anon().get("/metrics").body;
         let cut = r#"molecule_http_connections_closed_total{reason="write_timeout"} 50"#;
