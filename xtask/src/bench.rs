@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds what is measured and what measures, and runs a program of `bench/`.
+//! `cargo xtask bench` and `cargo xtask acceptance`: builds the server and the program that tries it, both
+//! in release, and runs that.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -6,48 +7,24 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::Workspace;
 
-/// What `bench/performance` measures and is measured by, all of it built in release.
-const PERFORMANCE: [&str; 5] = [
-    "molecule-cp",
-    "bench-bare",
-    "bench-growth",
-    "bench-in-process",
-    "bench-performance",
-];
-
-/// Runs the verb. Arguments that begin with `isolation` or `pipelines` are for the program of that name,
-/// others for `bench/performance`.
-pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
-    match args {
-        [first, rest @ ..] if first == "isolation" => {
-            measure(workspace, &["molecule-cp", "bench-isolation"], &[], rest)
-        }
-        [first, rest @ ..] if first == "pipelines" => {
-            measure(workspace, &["molecule-cp", "bench-pipelines"], &[], rest)
-        }
-        args => measure(workspace, &PERFORMANCE, &["--root", "."], args),
-    }
-}
-
-/// Builds some packages and runs the last of them.
-fn measure(
-    workspace: &Workspace,
-    packages: &[&str],
-    fixed: &[&str],
-    args: &[OsString],
-) -> Result<ExitCode> {
+/// Runs the program of a package beside the server.
+pub(crate) fn run(workspace: &Workspace, package: &str, args: &[OsString]) -> Result<ExitCode> {
     let built = workspace
         .cargo()
-        .args(["build", "--release"])
-        .args(packages.iter().flat_map(|name| ["--package", name]))
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "molecule-cp",
+            "--package",
+        ])
+        .arg(package)
         .status()
         .context("cargo could not be run")?;
-    ensure!(built.success(), "what is measured does not build");
-    let program = packages.last().context("there is nothing to run")?;
+    ensure!(built.success(), "{package} or the server does not build");
     let ran = workspace
         .cargo()
-        .args(["run", "--quiet", "--release", "--package", program, "--"])
-        .args(fixed)
+        .args(["run", "--quiet", "--release", "--package", package, "--"])
         .args(args)
         .status()?;
     Ok(if ran.success() {

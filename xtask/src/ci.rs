@@ -7,7 +7,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{fuzz_api, test, tidy, workspace::Workspace};
+use crate::{
+    deps, fuzz_api,
+    test::{self, Outcome},
+    tidy,
+    workspace::Workspace,
+};
 
 /// Runs the verb; it stops at the first step that fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -30,7 +35,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let step = Instant::now();
-    let mut outcome = test::all(workspace, &[])?;
+    let mut outcome = Outcome::default();
+    deps::check(workspace, &mut outcome)?;
+    report("deps", step.elapsed(), !outcome.has_failed());
+    if outcome.has_failed() {
+        return Ok(outcome.print());
+    }
+    let step = Instant::now();
+    test::all(workspace, &[], &mut outcome)?;
     println!();
     println!("ci: the tests took {}", text(step.elapsed()));
     let step = Instant::now();

@@ -1,7 +1,7 @@
 //! `cargo xtask crash`: servers are killed under load, their disk is filled, their database restarted,
-//! and what they said is compared with what is there.
+//! and what they answered is compared with what is there.
 //!
-//! `bench/crash` does it; this builds it and the server, and runs it.
+//! `xtask/acceptance` does it; this builds it and the server, and runs it.
 
 use std::{
     fs::{self, File},
@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use crate::{test::Outcome, workspace::Workspace};
 
+/// The package of the program.
+const PACKAGE: &str = "xtask-acceptance";
 /// The exit code that says that something could not be tried here.
 const NOT_TRIED: i32 = 77;
 
@@ -72,8 +74,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     let profile = if args.debug { "dev" } else { "release" };
     let program = workspace.program("molecule-cp", profile)?;
-    let mut command = Command::new(workspace.program("bench-crash", "dev")?);
-    command.arg("--program").arg(program);
+    let mut command = Command::new(workspace.program(PACKAGE, "dev")?);
+    command.arg("crash").arg("--program").arg(program);
     command.args(["--rounds", &args.rounds.to_string()]);
     command.args(["--seed", &args.seed.to_string()]);
     command.args(["--engine", &args.engine]);
@@ -94,7 +96,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// The short run; each part counts as one test.
 pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
     let server = workspace.server()?;
-    let program = workspace.program("bench-crash", "dev")?;
+    let program = workspace.program(PACKAGE, "dev")?;
     let start = Instant::now();
     let folder = TempDir::new()?;
     let mut parts = Vec::new();
@@ -112,33 +114,30 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
             Some(NOT_TRIED) => "NOT TESTED",
             Some(_) | None => "FAILED",
         };
-        println!("truth under fire: {name} ... {result}");
+        println!("crash tests: {name} ... {result}");
         count(outcome, name, code);
     }
-    println!(
-        "truth under fire took {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("crash tests took {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 fn begin(program: &Path, server: &Path, args: &[&str], report: &Path) -> Result<Child> {
     let output = File::create(report)?;
     Command::new(program)
-        .arg("--program")
+        .args(["crash", "--program"])
         .arg(server)
         .args(args)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
         .spawn()
-        .context("bench-crash could not be run")
+        .context("the crash tests could not be run")
 }
 
 fn count(outcome: &mut Outcome, name: &str, code: Option<i32>) {
     if code == Some(NOT_TRIED) {
         outcome.skip(format!(
-            "truth under fire, {name}: it needs PostgreSQL, strace, or root for a small disk"
+            "crash tests, {name}: it needs PostgreSQL, strace, or root for a small disk"
         ));
     } else {
         outcome.count(code == Some(0));

@@ -35,9 +35,9 @@ const TOOLS: &[&str] = &["bash", "curl"];
 const TRAP: &str = r#"trap 'printf "line %s: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR"#;
 
 /// How long one script may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often to look whether it has ended.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the verb.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -56,11 +56,11 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
     println!();
     for document in DOCUMENTS {
         let result = check_one(workspace, document, &program);
-        let said = match &result {
+        let result_text = match &result {
             Ok(()) => "ok".to_owned(),
             Err(error) => format!("FAILED\n{error:#}"),
         };
-        println!("commands of {document} ... {said}");
+        println!("commands of {document} ... {result_text}");
         outcome.count(result.is_ok());
     }
     Ok(())
@@ -82,8 +82,8 @@ fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()
     let values = [("CP", &*server.base), ("ADMIN_KEY", &*server.admin_key)];
     let script = folder.path().join("document.sh");
     fs::write(&script, script_of(&text, &values)?)?;
-    let said = folder.path().join("document.out");
-    let output = File::create(&said)?;
+    let output_path = folder.path().join("document.out");
+    let output = File::create(&output_path)?;
     let mut shell = quiet("bash", &folder)
         .args(["-E", "-e", "-u", "-o", "pipefail"])
         .arg(&script)
@@ -93,23 +93,23 @@ fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()
         .stderr(output)
         .spawn()?;
     let result = wait(&mut shell);
-    let said = String::from_utf8_lossy(&fs::read(&said)?).into_owned();
-    result.with_context(|| said.trim_end().to_owned())
+    let printed = String::from_utf8_lossy(&fs::read(&output_path)?).into_owned();
+    result.with_context(|| printed.trim_end().to_owned())
 }
 
 /// Waits for a script, though not for ever.
 fn wait(shell: &mut Child) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SCRIPT_TIMEOUT;
     while Instant::now() < deadline {
         if let Some(status) = shell.try_wait()? {
             ensure!(status.success(), "{status}");
             return Ok(());
         }
-        sleep(GLANCE);
+        sleep(POLL_INTERVAL);
     }
     shell.kill()?;
     shell.wait()?;
-    bail!("it took longer than {} s", PATIENCE.as_secs())
+    bail!("it took longer than {} s", SCRIPT_TIMEOUT.as_secs())
 }
 
 /// A command in the folder that takes nothing of ours from the environment.
@@ -206,15 +206,15 @@ impl Server {
             line.clear();
             if server._output.read_line(&mut line)? == 0 {
                 let log = fs::read_to_string(&log)?;
-                bail!("the server said no address or no admin key\n{log}");
+                bail!("the server printed no address or no admin key\n{log}");
             }
-            server.hear(&line);
+            server.read_start(&line);
         }
         Ok(server)
     }
 
     /// Takes the key and the address from a line of what a first start prints.
-    fn hear(&mut self, line: &str) {
+    fn read_start(&mut self, line: &str) {
         for word in line.split_whitespace() {
             if word.starts_with("mol_ak_") {
                 self.admin_key = word.to_owned();

@@ -1,4 +1,4 @@
-//! `cargo xtask generate`: files that are made from the code, and kept beside it.
+//! `cargo xtask generate`: files that are generated from the code, and kept beside it.
 
 use std::{fs, process::ExitCode};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
 
-/// A file that is made, never written by hand.
+/// A file that is generated, never written by hand.
 pub(crate) struct Generated {
     /// Its path from the root.
     pub(crate) path: &'static str,
@@ -21,14 +21,14 @@ enum Origin {
 
 /// All files that are generated. A new one gets its line here.
 pub(crate) fn generated() -> Vec<Generated> {
-    let made = |path, args| Generated {
+    let printed = |path, args| Generated {
         path,
         from: Origin::ControlPlane(args),
     };
     vec![
-        made("docs/openapi.json", &["openapi"]),
-        made("docs/routes.md", &["routes", "--markdown"]),
-        made("docs/scopes.md", &["routes", "--scopes"]),
+        printed("docs/openapi.json", &["openapi"]),
+        printed("docs/routes.md", &["routes", "--markdown"]),
+        printed("docs/scopes.md", &["routes", "--scopes"]),
     ]
 }
 

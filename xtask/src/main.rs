@@ -1,10 +1,11 @@
-//! The workshop: `cargo xtask <verb>`, one file for each verb.
+//! The project's automation: `cargo xtask <verb>`, one file for each verb.
 //!
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
 mod bench;
 mod ci;
 mod crash;
+mod deps;
 mod docs;
 mod fuzz_api;
 mod generate;
@@ -19,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
 
-/// The workshop of this workspace.
+/// The automation of this workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", disable_help_subcommand = true)]
 struct Args {
@@ -35,22 +36,31 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Check what the compiler can't: who may know whom, paired migrations, stale files.
+    /// Check what the compiler can't: paired migrations, stale files, words.
     Tidy {
         /// First record the checksums of new migrations.
         #[arg(long)]
         record: bool,
     },
+    /// Check dependencies: layers, licences, sources, advisories, and what is unused.
+    Deps,
     /// Run the commands that the documents tell their readers to run.
     Docs,
-    /// Kill servers under load, and compare what they said with what is there.
+    /// Kill servers under load, and compare what they answered with what is there.
     Crash(crash::Args),
     /// Send schemathesis against the server: what it answers must be what the document says.
     FuzzApi(fuzz_api::Args),
-    /// Measure the server in release builds and write docs/benchmarks.md; `--help` tells how.
+    /// Try on running servers whether what is promised holds; `--help` lists the programs.
+    #[command(disable_help_flag = true)]
+    Acceptance {
+        /// Arguments for `xtask/acceptance`, such as `races --count 1000`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Measure the server in release builds and print numbers; `--help` tells how.
     #[command(disable_help_flag = true)]
     Bench {
-        /// Arguments for `bench/performance`, such as `--only status --seconds 5 --quick`.
+        /// Arguments for `xtask/bench`, such as `--only status --seconds 5 --quick` or `isolation`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -65,10 +75,12 @@ fn main() -> Result<ExitCode> {
     match Args::parse().verb {
         Verb::Test { args } => test::run(&workspace, &args),
         Verb::Tidy { record } => tidy::run(&workspace, record),
+        Verb::Deps => deps::run(&workspace),
         Verb::Docs => docs::run(&workspace),
         Verb::Crash(args) => crash::run(&workspace, &args),
         Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
-        Verb::Bench { args } => bench::run(&workspace, &args),
+        Verb::Acceptance { args } => bench::run(&workspace, "xtask-acceptance", &args),
+        Verb::Bench { args } => bench::run(&workspace, "xtask-bench", &args),
         Verb::Generate => generate::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }

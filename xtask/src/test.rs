@@ -41,23 +41,25 @@ struct Sum {
 #[derive(Default)]
 pub(crate) struct Outcome {
     sum: Sum,
-    /// Each distinct thing that was not tested.
+    /// Each distinct thing that was not tested. In CI this is a failure.
     skipped: BTreeSet<String>,
+    /// Each distinct thing that was not tested for a reason outside of this machine.
+    warnings: BTreeSet<String>,
     /// The first exit code of cargo that was not 0.
     code: u8,
 }
 
 /// Runs the verb.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
-    let outcome = all(workspace, args)?;
+    let mut outcome = Outcome::default();
+    all(workspace, args, &mut outcome)?;
     Ok(outcome.print())
 }
 
 /// Runs unit and integration tests, then those in documentation, and unless the run was narrowed the
 /// commands of the documents and a few rounds of kills.
-pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
+pub(crate) fn all(workspace: &Workspace, args: &[OsString], outcome: &mut Outcome) -> Result<()> {
     let skips = NamedTempFile::new()?;
-    let mut outcome = Outcome::default();
     let mut compiled = true;
     for kind in ["--all-targets", "--doc"] {
         let (sum, status) = cargo_test(workspace, kind, args, &skips)?;
@@ -75,12 +77,13 @@ pub(crate) fn all(workspace: &Workspace, args: &[OsString]) -> Result<Outcome> {
             break;
         }
     }
-    outcome.skipped = distinct_lines(&fs::read_to_string(skips.path())?);
+    let skipped = distinct_lines(&fs::read_to_string(skips.path())?);
+    outcome.skipped.extend(skipped);
     if compiled && args.is_empty() {
-        docs::check(workspace, &mut outcome)?;
-        crash::check(workspace, &mut outcome)?;
+        docs::check(workspace, outcome)?;
+        crash::check(workspace, outcome)?;
     }
-    Ok(outcome)
+    Ok(())
 }
 
 fn cargo_test(
@@ -170,17 +173,27 @@ impl Outcome {
         self.skipped.insert(what);
     }
 
+    /// Notes one thing that was not tested for a reason outside of this machine.
+    pub(crate) fn warn(&mut self, what: String) {
+        self.warnings.insert(what);
+    }
+
+    /// Whether something has failed.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.sum.failed > 0 || self.code != 0
+    }
+
     /// Prints what was skipped, why the run failed, and as the last line the sum.
     pub(crate) fn print(&self) -> ExitCode {
         // An empty `CI` is as good as none.
         let ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
         println!();
-        if !self.skipped.is_empty() {
+        if !self.skipped.is_empty() || !self.warnings.is_empty() {
             println!("{}", "=".repeat(80));
-            for line in &self.skipped {
+            for line in self.skipped.iter().chain(&self.warnings) {
                 println!("NOT TESTED: {line}");
             }
-            if ci {
+            if ci && !self.skipped.is_empty() {
                 println!("In CI everything is tested, so this is a failure.");
             }
             println!("{}", "=".repeat(80));
@@ -243,6 +256,7 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let outcome = Outcome {
             sum: Sum { passed: 1, failed },
             skipped: distinct_lines(skips),
+            warnings: distinct_lines("no advisories\n"),
             code,
         };
         assert_eq!(outcome.exit_code(ci), expect);

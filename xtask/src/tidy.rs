@@ -2,10 +2,6 @@
 //!
 //! A rule is a pure function of what it looks at; here they are fed and their findings collected.
 
-mod clockless;
-mod crates;
-mod externals;
-mod layers;
 mod manifests;
 mod migrations;
 mod stale;
@@ -70,12 +66,8 @@ pub(crate) fn check(workspace: &Workspace, record: bool) -> Result<Vec<Problem>>
     if record {
         migrations::record(workspace)?;
     }
-    let members = crates::members(workspace)?;
     let sources = workspace.sources()?;
-    let mut problems = layers::check(&members);
-    problems.extend(externals::check(&members));
-    problems.extend(tree::check(workspace)?);
-    problems.extend(clockless::check(&sources));
+    let mut problems = tree::check(workspace)?;
     problems.extend(migrations::check(&sources));
     problems.extend(manifests::check(&sources));
     problems.extend(text::check(&sources));

@@ -4,6 +4,8 @@
 //! This crate refuses to know HTTP: a method, a route and a status are recorded as the plain texts and
 //! numbers that they are.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod action;
 mod event;
 mod stamp;

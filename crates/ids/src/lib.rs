@@ -3,6 +3,8 @@
 //! This crate knows nothing of keys, orgs or storage; every other crate knows this one.
 //! It reads no clock and holds no source of randomness: both are arguments.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod id;
 mod labels;
 mod name;

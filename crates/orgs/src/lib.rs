@@ -3,6 +3,8 @@
 //! This crate refuses to know how orgs are stored ([`OrgStore`] says what a store must offer), how they
 //! are made real ([`Provisioner`]), what a key is, and what time it is.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod draft;
 mod org;
 mod plan;

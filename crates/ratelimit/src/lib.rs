@@ -17,6 +17,8 @@
 //!
 //! The crate reads no clock: whoever makes a [`MemoryLimiter`] brings one.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod gcra;
 mod limit;
 mod memory;

@@ -13,6 +13,8 @@
 //! # Ok::<(), scopes::UnknownScope>(())
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod scope;
 mod set;
 

@@ -3,6 +3,8 @@
 //! A use case is written against these traits alone and runs on any database that implements them.
 //! This crate refuses to know SQL, HTTP and what any use case does.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 use std::future::Future;
 
 use audit::{AuditQueries, AuditStore, Event};

@@ -1,6 +1,6 @@
 //! Random numbers that are the same in every run.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -16,6 +16,25 @@ impl SeededRandom {
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// The numbers of a seed for one of many that share it, such as a thread.
+    #[must_use]
+    pub const fn stream(seed: u64, stream: u64) -> Self {
+        let mut mixed = Self(seed ^ stream.rotate_left(32));
+        Self(mixed.step())
+    }
+
+    /// A number below `end`, or 0 below 1.
+    pub fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.step() % end).unwrap_or(0)
+    }
+
+    /// A time from `least` to `most` milliseconds.
+    pub const fn millis(&mut self, least: u64, most: u64) -> Duration {
+        let more = self.step() % most.saturating_sub(least).saturating_add(1);
+        Duration::from_micros(least.saturating_add(more) * 1000 + self.step() % 1000)
     }
 
     const fn step(&mut self) -> u64 {

@@ -30,7 +30,7 @@ struct Fault {
 pub fn faults(file: &Path) -> Vec<String> {
     let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     let faults: Vec<Fault> = diesel::sql_query(QUESTION).load(&mut connection).unwrap();
-    faults.into_iter().map(|told| told.fault).collect()
+    faults.into_iter().map(|row| row.fault).collect()
 }
 
 #[cfg(test)]

@@ -20,21 +20,11 @@ const REGISTRIES: &[&str] = &[
     concat!("registry.", "npmjs"),
 ];
 
-/// Names of the backends, for which there is one place.
-const BACKENDS: &[&str] = &["AnyConnection::Sqlite", "AnyConnection::Postgres"];
-/// That place, and the file that defines them.
-const BACKEND_PLACES: &[&str] = &[
-    "crates/storage/src/dialect.rs",
-    "crates/storage/src/dialect/",
-    "crates/storage/src/connection.rs",
-];
-
 /// Checks every file.
 pub(super) fn check(sources: &[Source]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for source in sources {
         problems.extend(foreign_names(source));
-        problems.extend(backend_branches(source));
         problems.extend(length(source));
     }
     problems
@@ -62,22 +52,6 @@ fn names_folder(line: &str, folder: &str) -> bool {
         let before = line.get(..at).and_then(|before| before.chars().next_back());
         before.is_none_or(|c| !c.is_alphanumeric() && !"._-}>)~*$".contains(c))
     })
-}
-
-fn backend_branches(source: &Source) -> Vec<Problem> {
-    let path = source.path.as_str();
-    let is_place = |place: &&str| path.starts_with(*place);
-    if !path.starts_with("crates/storage/src/") || BACKEND_PLACES.iter().any(is_place) {
-        return Vec::new();
-    }
-    lines_with(source, |line| {
-        BACKENDS.iter().copied().find(|name| line.contains(name))
-    })
-    .map(|(subject, name)| {
-        let advice = format!("move what branches on `{name}` to crates/storage/src/dialect.rs");
-        Problem::new("backends", subject, advice)
-    })
-    .collect()
 }
 
 fn length(source: &Source) -> Option<Problem> {
@@ -133,19 +107,6 @@ mod tests {
             check_file("docs/a.md", host, &["names docs/a.md:1"]);
             check_file("Cargo.lock", host, &[]);
         }
-    }
-
-    #[test]
-    fn backends_are_told_apart_in_one_place() {
-        let text = "match c {\n    AnyConnection::Sqlite(c) => c,";
-        check_file(
-            "crates/storage/src/keys.rs",
-            text,
-            &["backends crates/storage/src/keys.rs:2"],
-        );
-        check_file("crates/storage/src/dialect.rs", text, &[]);
-        check_file("crates/storage/src/dialect/segments.rs", text, &[]);
-        check_file("crates/storage/src/connection.rs", text, &[]);
     }
 
     #[test]

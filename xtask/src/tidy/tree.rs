@@ -4,10 +4,22 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{Problem, crates::DOMAIN, externals::is_of};
+use super::Problem;
 use crate::workspace::Workspace;
 
 const RULE: &str = "tree";
+
+/// The crates that do without a runtime, a database and a source of randomness.
+const DOMAIN: &[&str] = &[
+    "ids",
+    "scopes",
+    "ratelimit",
+    "keys",
+    "orgs",
+    "audit",
+    "webhooks",
+    "stores",
+];
 
 /// What the domain does without. Families: `rand` stands for itself, `rand_core` is only traits.
 const NOT_IN_DOMAIN: &[&str] = &["tokio", "getrandom", "rand", "actix", "diesel"];
@@ -56,9 +68,11 @@ fn too_much(subject: &str, tree: &BTreeSet<String>, unwanted: &[&str]) -> Vec<Pr
         .collect()
 }
 
+/// Whether a crate is the named one or one of its family: `actix`, `actix-web`, but not `actixlike`.
 fn is_unwanted(family: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(family);
     // `rand_core` and the like are traits and generators that somebody else must seed.
-    is_of(family, name) && (family != "rand" || name == "rand")
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']) && family != "rand")
 }
 
 fn too_little(subject: &str, tree: &BTreeSet<String>, wanted: &[&str]) -> Vec<Problem> {

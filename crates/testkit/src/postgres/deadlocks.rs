@@ -33,8 +33,8 @@ pub(super) fn in_log(log: &Path) -> Option<String> {
 fn found(text: &str) -> Option<String> {
     let lines: Vec<_> = text.lines().collect();
     let first = lines.iter().position(|line| line.contains(MESSAGE))?;
-    let told: Vec<_> = lines.into_iter().skip(first).take(LINES).collect();
-    Some(told.join("\n"))
+    let report: Vec<_> = lines.into_iter().skip(first).take(LINES).collect();
+    Some(report.join("\n"))
 }
 
 /// Ends this process as a failed one as soon as the log tells of a deadlock.
@@ -46,9 +46,9 @@ pub(super) fn watch(log: PathBuf) {
         loop {
             thread::sleep(POLL_INTERVAL);
             if grew(&log, &mut read)
-                && let Some(told) = in_log(&log)
+                && let Some(report) = in_log(&log)
             {
-                eprintln!("a test has made PostgreSQL detect a deadlock:\n{told}");
+                eprintln!("a test has caused a deadlock in PostgreSQL:\n{report}");
                 std::process::exit(EXIT_CODE);
             }
         }

@@ -320,11 +320,11 @@ impl Drop for Server {
             // The guard ends when all is gone; that it is gone already is as well.
             let _ = guard.process.wait();
         }
-        if let Some(told) = deadlock
+        if let Some(report) = deadlock
             && !*self.asked.get_mut()
             && !std::thread::panicking()
         {
-            panic!("PostgreSQL has detected a deadlock:\n{told}");
+            panic!("PostgreSQL has detected a deadlock:\n{report}");
         }
     }
 }

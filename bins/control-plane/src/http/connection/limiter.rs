@@ -349,9 +349,7 @@ mod tests {
     #[test]
     fn at_the_total_somebody_elses_oldest_idle_connection_goes() {
         let limiter = limiter(72);
-        let idle: Vec<_> = (0..4)
-            .map(|_| acquire(&limiter, "2001:db8::1"))
-            .collect();
+        let idle: Vec<_> = (0..4).map(|_| acquire(&limiter, "2001:db8::1")).collect();
         let _busy: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
         assert!(acquire(&limiter, "1.1.1.2").is_some());
         let told = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();

@@ -1,0 +1,72 @@
+//! A server that is killed every so often and started again on the same data.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use testkit::server::Setup;
+
+/// A port that stays free while the server is down: below those that the system gives away.
+pub(super) fn free_address() -> Result<String> {
+    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let address = listener.context("no port is free")?.local_addr()?;
+    Ok(address.to_string())
+}
+
+/// Whoever kills the server and starts it again.
+pub(super) struct Killer {
+    stop: Arc<AtomicBool>,
+    kills: Arc<AtomicU32>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Killer {
+    /// Starts a server and begins.
+    pub(super) fn start(setup: Setup, every: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let kills = Arc::new(AtomicU32::new(0));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&kills));
+        let thread = thread::spawn(move || {
+            loop {
+                let mut server = setup.start()?;
+                thread::sleep(every);
+                ensure!(server.is_running()?, "the server ended by itself");
+                server.kill()?;
+                count.fetch_add(1, Ordering::SeqCst);
+                if stopped.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+            }
+        });
+        Self {
+            stop,
+            kills,
+            thread,
+        }
+    }
+
+    /// How often it has killed.
+    pub(super) fn kills(&self) -> u32 {
+        self.kills.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has given up.
+    pub(super) fn gave_up(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Kills once more and ends.
+    pub(super) fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the killer has panicked"))?
+    }
+}
