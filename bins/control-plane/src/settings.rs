@@ -13,7 +13,7 @@ use keys::PlainKey;
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use storage::{AuditMode, CONNECTIONS, DatabaseUrl, MIN_CONNECTIONS};
-use webhooks::Reach;
+use webhooks::AddressPolicy;
 
 pub use self::{
     provisioner::{ExecSettings, HttpSettings, ProvisionerSettings},
@@ -59,7 +59,7 @@ pub struct Settings {
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where partners may have messages sent.
-    pub webhook_reach: Reach,
+    pub webhook_address_policy: AddressPolicy,
     /// What makes orgs real.
     pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
@@ -136,7 +136,7 @@ impl Settings {
                 .iter()
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
-            webhook_reach: Reach::allowing_private(private),
+            webhook_address_policy: AddressPolicy::allowing_private(private),
             provisioner,
             plans: PlanCatalogue::new(
                 list(Some(
@@ -287,7 +287,7 @@ impl fmt::Display for Settings {
             ),
             (
                 "webhook_allow_private",
-                (self.webhook_reach == Reach::Anywhere).to_string(),
+                (self.webhook_address_policy == AddressPolicy::Anywhere).to_string(),
             ),
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),

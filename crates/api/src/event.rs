@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit::{Action, Actor, ActorId, AuditVisibility, Details, Event, EventFilter, Outcome};
+use audit::{Action, Actor, ActorId, Details, Event, EventListRequest, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -133,14 +133,14 @@ fn request_id(text: &str) -> Result<Arc<str>, NoRequestId> {
     }
 }
 
-/// Reads which events to list within a visibility. The operator may ask for one partner's.
+/// Reads which events to list. Only an admin key's query has `partner_id`.
 ///
 /// # Errors
 /// When a value is bad.
-pub fn event_filter(
+pub fn event_list_request(
     query: &mut Query,
-    visibility: AuditVisibility,
-) -> Result<EventFilter, QueryError> {
+    by_admin: bool,
+) -> Result<EventListRequest, QueryError> {
     let actor = query.filter("key_id", |text| {
         let key = text.parse::<KeyId>().map(ActorId::Key);
         key.or_else(|error| {
@@ -149,12 +149,12 @@ pub fn event_filter(
                 .map_err(|_| error)
         })
     })?;
-    let partner_id = match visibility {
-        AuditVisibility::All => query.filter("partner_id", str::parse::<PartnerId>)?,
-        AuditVisibility::Partner(_) | AuditVisibility::Org(..) => None,
+    let partner_id = if by_admin {
+        query.filter("partner_id", str::parse::<PartnerId>)?
+    } else {
+        None
     };
-    Ok(EventFilter {
-        visibility,
+    Ok(EventListRequest {
         actor,
         partner_id,
         org_id: query.filter("org_id", str::parse::<OrgId>)?,
@@ -163,6 +163,5 @@ pub fn event_filter(
         request_id: query.filter("request_id", request_id)?,
         since: query.filter("since", parse_time)?,
         until: query.filter("until", parse_time)?,
-        open_before: None,
     })
 }

@@ -2,8 +2,8 @@
 
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
-    InvalidNetworks, KeyChanges, KeyDraft, KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey,
-    PlainKey,
+    InvalidNetworks, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke,
+    PartnerKey, PlainKey,
 };
 use scopes::{Scope, ScopeSet};
 use serde::Serialize;
@@ -195,24 +195,23 @@ pub fn key_changes(body: &[u8], now: OffsetDateTime) -> Result<KeyChanges, BodyE
     fields.build(|| Some(changes)).map_err(BodyError::Invalid)
 }
 
-/// Reads which keys to list. The operator may ask for one partner's.
+/// Reads which keys to list. Only an admin key's query has `partner_id`.
 ///
 /// # Errors
 /// When a value is bad.
-pub fn key_filter(
+pub fn key_list_request(
     query: &mut Query,
-    for_operator: bool,
+    by_admin: bool,
     now: OffsetDateTime,
-) -> Result<KeyFilter, QueryError> {
+) -> Result<KeyListRequest, QueryError> {
     let status = query.filter("status", |text| text.parse::<KeyStatus>())?;
-    let partner_id = if for_operator {
+    let partner_id = if by_admin {
         query.filter("partner_id", str::parse::<PartnerId>)?
     } else {
         None
     };
-    Ok(KeyFilter {
+    Ok(KeyListRequest {
         partner_id,
-        id: None,
         status: status.map(|status| (status, now)),
     })
 }

@@ -24,15 +24,15 @@ mod whoami;
 
 pub use code::ErrorCode;
 pub use cursor::{Cursor, InvalidCursor};
-pub use event::{EventView, event_filter};
+pub use event::{EventView, event_list_request};
 pub use fields::{BodyError, FieldError, Fields};
 pub use help::Help;
 pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
-pub use key::{KeyView, NewKeyView, key_changes, key_draft, key_filter};
+pub use key::{KeyView, NewKeyView, key_changes, key_draft, key_list_request};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
     BillingRequest, BillingView, DeletedOrgsView, OrgView, StatusView, WorkspaceView,
-    billing_request, org_draft, org_filter, orgs_deletion, renewal, workspace_draft,
+    billing_request, org_draft, org_list_request, orgs_deletion, renewal, workspace_draft,
 };
 pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
 pub use prefer::{MAX_WAIT, preferred_wait};

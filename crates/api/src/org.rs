@@ -4,8 +4,8 @@ mod views;
 
 use ids::{Labels, MAX_LABELS, Name, PartnerId, PlanName};
 use orgs::{
-    BillingDraft, OrgDraft, OrgFilter, OrgStatus, OrgVisibility, OrgsDeletion, Slug,
-    SubscriptionStatus, Ttl, WorkspaceDraft,
+    BillingDraft, OrgDraft, OrgListRequest, OrgStatus, OrgsDeletion, Slug, SubscriptionStatus, Ttl,
+    WorkspaceDraft,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -59,24 +59,21 @@ fn ttl(value: Value) -> Result<Ttl, Vec<FieldError>> {
     Ttl::from_seconds(whole(min, max)(value)?).map_err(FieldError::here)
 }
 
-/// Reads which orgs to list within a visibility. The operator may ask for one partner's.
+/// Reads which orgs to list. Only an admin key's query has `partner_id`.
 ///
 /// # Errors
 /// When a value is bad.
-pub fn org_filter(query: &mut Query, visibility: OrgVisibility) -> Result<OrgFilter, QueryError> {
+pub fn org_list_request(query: &mut Query, by_admin: bool) -> Result<OrgListRequest, QueryError> {
     let status = query.filter("status", str::parse::<OrgStatus>)?;
     let slug = query.filter("slug", |text| Slug::new(text))?;
     let external_id = query.filter("external_id", |text| Name::new(text))?;
-    let visibility = match visibility {
-        OrgVisibility::All => query
-            .filter("partner_id", str::parse::<PartnerId>)?
-            .map_or(OrgVisibility::All, OrgVisibility::Partner),
-        narrower @ (OrgVisibility::Partner(_)
-        | OrgVisibility::MadeBy(..)
-        | OrgVisibility::One(..)) => narrower,
+    let partner_id = if by_admin {
+        query.filter("partner_id", str::parse::<PartnerId>)?
+    } else {
+        None
     };
-    Ok(OrgFilter {
-        visibility,
+    Ok(OrgListRequest {
+        partner_id,
         status,
         slug,
         external_id,
@@ -345,7 +342,7 @@ mod tests {
     fn labels_are_asked_for_as_key_and_value() {
         let ask = |label: &str| {
             let mut query = Query::new([("label".to_owned(), label.to_owned())]);
-            org_filter(&mut query, OrgVisibility::All).map(|filter| filter.labels)
+            org_list_request(&mut query, true).map(|filter| filter.labels)
         };
         assert_eq!(ask("run_id:1:2"), Ok(vec![("run_id".into(), "1:2".into())]));
         assert!(ask("run_id").is_err());
@@ -363,7 +360,7 @@ mod tests {
             let asked = |count: usize| {
                 let labels = (0..count).map(|n| ("label".to_owned(), label(n)));
                 let mut query = Query::new(labels.clone());
-                let listed = org_filter(&mut query, OrgVisibility::All).is_ok();
+                let listed = org_list_request(&mut query, true).is_ok();
                 assert_eq!(orgs_deletion(Query::new(labels)).is_ok(), listed);
                 listed
             };

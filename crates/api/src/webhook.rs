@@ -5,7 +5,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use webhooks::{
-    Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds, LastAnswer, Reach,
+    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds, LastAnswer,
     WebhookSecret,
 };
 
@@ -185,7 +185,7 @@ pub fn message_body(kind: EventKind, at: OffsetDateTime, data: &impl Serialize) 
 ///
 /// # Errors
 /// When it is not JSON, or values are missing or wrong.
-pub fn endpoint_draft(body: &[u8], reach: Reach) -> Result<EndpointDraft, BodyError> {
+pub fn endpoint_draft(body: &[u8], reach: AddressPolicy) -> Result<EndpointDraft, BodyError> {
     let mut fields = Fields::of_body(body)?;
     let url = fields.required("url", parsed(|text| EndpointUrl::new(text, reach)));
     let events = fields.required("events", |value| {
@@ -210,7 +210,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, pointers: &[&str]) {
-        let told: Vec<_> = match endpoint_draft(body.as_bytes(), Reach::Public) {
+        let told: Vec<_> = match endpoint_draft(body.as_bytes(), AddressPolicy::Public) {
             Ok(_) => Vec::new(),
             Err(BodyError::Syntax(text)) => panic!("{text}"),
             Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| e.pointer).collect(),

@@ -2,7 +2,6 @@
 
 use api::{Cursor, ListParams, Query, key_changes, key_draft, org_draft, partner_draft};
 use ids::{Labels, Name, Ulid};
-use orgs::OrgVisibility;
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -96,7 +95,7 @@ proptest! {
     #[test]
     fn any_query_is_answered(pairs in prop::collection::vec((parameter(), value()), 0..6)) {
         let mut query = Query::new(pairs);
-        if api::org_filter(&mut query, OrgVisibility::All).is_ok() {
+        if api::org_list_request(&mut query, true).is_ok() {
             let _ = ListParams::finish(query, "orgs");
         }
     }

@@ -1,7 +1,7 @@
 //! What happened: audit events, and the questions asked of them.
 //!
 //! Every call by a known credential leaves exactly one event, allowed or refused.
-//! This crate refuses to know HTTP: a method, a route and a status are recorded as the plain texts and
+//! This crate must not know HTTP: a method, a route and a status are recorded as the plain texts and
 //! numbers that they are.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -14,4 +14,6 @@ mod store;
 pub use action::{Action, UnknownAction};
 pub use event::{Actor, Details, Event, Outcome, Request, Target, TargetKind, UnknownOutcome};
 pub use stamp::{LAG, Receipt, Stamp, Stamper};
-pub use store::{ActorId, AuditQueries, AuditStore, AuditVisibility, EventFilter, Pruned};
+pub use store::{
+    ActorId, AuditQueries, AuditStore, AuditVisibility, EventFilter, EventListRequest, Pruned,
+};

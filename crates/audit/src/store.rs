@@ -1,4 +1,4 @@
-//! What a store of audit events must offer.
+//! The store trait for audit events.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::{Action, Actor, Event, Outcome, Receipt};
 /// Which events a caller can see. A store that is given a visibility returns nothing beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditVisibility {
-    /// Every event: the operator's visibility.
+    /// Every event, for the operator.
     All,
-    /// What the partner's keys did and what the system did to its orgs; never an admin's doing.
+    /// What the partner's keys did and what the system did to its orgs; never what an admin did.
     Partner(PartnerId),
     /// Of that, what was about one org.
     Org(PartnerId, OrgId),
 }
 
 impl AuditVisibility {
-    /// Whether the event is in visibility.
+    /// Whether the event is visible.
     #[must_use]
     pub fn includes(self, event: &Event) -> bool {
         let of_partner = |partner| match event.actor {
@@ -57,13 +57,64 @@ impl ActorId {
     }
 }
 
-/// Which events to list. `None` leaves a member open.
+/// Which events a caller asks for; `None` leaves a member open. It says nothing of what the caller may see:
+/// that is for the use case to add.
+#[derive(Clone, Debug, Default)]
+pub struct EventListRequest {
+    /// What this credential did.
+    pub actor: Option<ActorId>,
+    /// What was done on behalf of this partner.
+    pub partner_id: Option<PartnerId>,
+    /// What was about this org.
+    pub org_id: Option<OrgId>,
+    /// What was done.
+    pub action: Option<Action>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What was done by the request with this id.
+    pub request_id: Option<Arc<str>>,
+    /// From this time on.
+    pub since: Option<OffsetDateTime>,
+    /// Before this time.
+    pub until: Option<OffsetDateTime>,
+}
+
+impl EventListRequest {
+    /// The store's filter for a caller of this visibility.
+    #[must_use]
+    pub fn within(self, visibility: AuditVisibility) -> EventFilter {
+        let Self {
+            actor,
+            partner_id,
+            org_id,
+            action,
+            outcome,
+            request_id,
+            since,
+            until,
+        } = self;
+        EventFilter {
+            visibility,
+            actor,
+            partner_id,
+            org_id,
+            action,
+            outcome,
+            request_id,
+            since,
+            until,
+            open_before: None,
+        }
+    }
+}
+
+/// Which events a store lists. `None` leaves a member open.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
-    /// Those in visibility.
+    /// The caller's visibility.
     pub visibility: AuditVisibility,
     /// What this credential did. Stores look events up by it, and by the org, where it is named: a caller
-    /// makes sure that both are in visibility.
+    /// makes sure that both are visible to it.
     pub actor: Option<ActorId>,
     /// What was done on behalf of this partner.
     pub partner_id: Option<PartnerId>,
@@ -85,7 +136,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// All events in visibility.
+    /// All events of this visibility.
     #[must_use]
     pub const fn all(visibility: AuditVisibility) -> Self {
         Self {
@@ -137,12 +188,12 @@ pub struct Pruned {
     pub next: Option<Ulid>,
 }
 
-/// Questions to a store of audit events.
+/// Queries of a store of audit events.
 pub trait AuditQueries {
-    /// What can go wrong in the store.
+    /// The store's error.
     type Error;
 
-    /// The event of this id, if it is in visibility.
+    /// The event of this id, if it is visible.
     fn event(
         &mut self,
         visibility: AuditVisibility,
@@ -164,7 +215,7 @@ pub trait AuditQueries {
     ) -> Result<Page<Event>, Self::Error>;
 }
 
-/// Changes to a store of audit events; all within the caller's transaction.
+/// Writes of a store of audit events; all within the caller's transaction.
 pub trait AuditStore: AuditQueries {
     /// Adds an event. The store may give it another id and time right before the commit; the receipt
     /// tells the id. Should an event come a second time, it may be refused, and is listed once.

@@ -38,7 +38,7 @@ impl Sequence {
     }
 
     /// Has all ids from now on, at `unix_ms` milliseconds since 1970, be above this one.
-    pub fn go_on_from(&mut self, id: Ulid, unix_ms: u64) {
+    pub fn advance_past(&mut self, id: Ulid, unix_ms: u64) {
         if self.last.is_none_or(|last| last < id) {
             self.last = Some(id);
             self.clock_ms = unix_ms;
@@ -156,10 +156,10 @@ mod tests {
     fn ids_go_on_from_one_of_another_process() {
         let mut sequence = Sequence::new();
         let other = Ulid::from_parts(5000, 7);
-        sequence.go_on_from(other, 3000);
+        sequence.advance_past(other, 3000);
         let next: EventId = sequence.next(3001, &mut Ones);
         assert!(next.ulid() > other);
-        sequence.go_on_from(Ulid::from_parts(1, 0), 3001);
+        sequence.advance_past(Ulid::from_parts(1, 0), 3001);
         let later: EventId = sequence.next(8000, &mut Ones);
         assert_eq!(later.ulid().timestamp_ms(), 8000);
     }

@@ -32,7 +32,7 @@ pub struct AdminKey {
     pub name: Name,
     /// Where it came from.
     pub origin: AdminKeyOrigin,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,

@@ -125,7 +125,7 @@ pub struct PartnerKey {
     pub labels: Labels,
     /// The first characters of the secret.
     pub key_prefix: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// The admin key that made it.
     pub created_by: AdminKeyId,
@@ -174,7 +174,7 @@ impl PartnerKey {
 
     /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
     #[must_use]
-    pub fn use_is_news(&self, now: OffsetDateTime) -> bool {
+    pub fn is_first_use_of_minute(&self, now: OffsetDateTime) -> bool {
         let minute = |at: OffsetDateTime| at.unix_timestamp().div_euclid(60);
         self.last_used_at
             .is_none_or(|last| minute(last) < minute(now))
@@ -183,7 +183,7 @@ impl PartnerKey {
 
 /// A key and the partner who holds it: what is needed to decide on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldKey {
+pub struct KeyWithPartner {
     /// The key.
     pub key: PartnerKey,
     /// Its partner.
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn a_use_is_news_once_a_minute() {
         let mut key = key();
-        assert!(key.use_is_news(NOW));
+        assert!(key.is_first_use_of_minute(NOW));
         key.last_used_at = Some(NOW);
-        assert!(!key.use_is_news(NOW + Duration::seconds(29)));
-        assert!(key.use_is_news(NOW + Duration::seconds(30)));
+        assert!(!key.is_first_use_of_minute(NOW + Duration::seconds(29)));
+        assert!(key.is_first_use_of_minute(NOW + Duration::seconds(30)));
         assert!(
-            !key.use_is_news(NOW - Duration::minutes(5)),
+            !key.is_first_use_of_minute(NOW - Duration::minutes(5)),
             "time does not run back"
         );
     }

@@ -1,6 +1,6 @@
 //! Partner and admin keys: their secrets and digests, the partners who hold them, their life.
 //!
-//! This crate refuses to know how keys are stored (that is [`KeyStore`]'s to say), what orgs are, and
+//! This crate must not know how keys are stored (that is [`KeyStore`]'s to say), what orgs are, and
 //! what time it is. It takes a random source and a `now` where it needs one.
 //!
 //! ```
@@ -43,9 +43,9 @@ pub use admin::{AdminKey, AdminKeyOrigin};
 pub use changes::{Changed, Changes};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{Change, KeyChanges, KeyDraft, LabelChanges, PartnerChanges, PartnerDraft};
-pub use key::{HeldKey, KeyStatus, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
+pub use key::{KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
-pub use store::{CHANGES_KEPT, KeyFilter, KeyQueries, KeyStore};
+pub use store::{CHANGES_KEPT, KeyFilter, KeyListRequest, KeyQueries, KeyStore};

@@ -78,6 +78,6 @@ pub struct Partner {
     pub max_orgs: Option<u64>,
     /// Labels.
     pub labels: Labels,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }

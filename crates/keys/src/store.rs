@@ -1,4 +1,4 @@
-//! What a store of keys must offer.
+//! The store trait for keys.
 
 use std::sync::Arc;
 
@@ -6,11 +6,20 @@ use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
 use crate::{
-    AdminKey, Changes, HeldKey, KeyDigest, KeyStatus, OnRevoke, Partner, PartnerKey, PepperId,
-    PepperNotes, PepperUse,
+    AdminKey, Changes, KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, Partner, PartnerKey,
+    PepperId, PepperNotes, PepperUse,
 };
 
-/// Which keys to list.
+/// Which keys a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyListRequest {
+    /// Keys of this partner.
+    pub partner_id: Option<PartnerId>,
+    /// Keys that have this status at this time.
+    pub status: Option<(KeyStatus, OffsetDateTime)>,
+}
+
+/// Which keys a store lists.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyFilter {
     /// Those of this partner alone.
@@ -31,23 +40,26 @@ impl KeyFilter {
     }
 }
 
-/// Questions to a store of keys.
+/// Queries of a store of keys.
 pub trait KeyQueries {
-    /// What can go wrong in the store.
+    /// The store's error.
     type Error;
 
     /// The key stored under any of these digests, whatever its status.
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, Self::Error>;
+    fn key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<KeyWithPartner>, Self::Error>;
 
     /// The keys stored under these digests, whatever their status, each with the digest that it is
     /// stored under.
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, HeldKey)>, Self::Error>;
+    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, Self::Error>;
 
     /// One key.
-    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+    fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, Self::Error>;
 
     /// Keys, newest first.
     fn keys(
@@ -59,8 +71,8 @@ pub trait KeyQueries {
     /// One partner.
     fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
 
-    /// The key that has been noted longest because orgs of its making are to go.
-    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, Self::Error>;
+    /// The key whose orgs have been pending deletion the longest.
+    fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, Self::Error>;
 
     /// Partners, newest first.
     fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, Self::Error>;
@@ -84,8 +96,8 @@ pub trait KeyQueries {
     /// All admin keys, newest first.
     fn admin_keys(&mut self) -> Result<Vec<AdminKey>, Self::Error>;
 
-    /// What has changed since a revision, that whoever remembers keys must know of; and the revision of
-    /// the last change. What is read after it is no older than that change.
+    /// The changes since a revision that a cache of keys must know, and the revision of the last change. What is
+    /// read after this is no older than that change.
     fn key_changes(&mut self, since: u64) -> Result<Changes, Self::Error>;
 
     /// The check value of the pepper that the stored digests were made with.
@@ -94,39 +106,38 @@ pub trait KeyQueries {
     /// How many keys that can be used at `now` need each pepper, in the order of the peppers' ids.
     fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, Self::Error>;
 
-    /// What is remembered of the peppers.
+    /// The stored notes on peppers.
     fn pepper_notes(&mut self) -> Result<PepperNotes, Self::Error>;
 }
 
 /// How many changes the log keeps at the least.
 pub const CHANGES_KEPT: u64 = 10_000;
 
-/// Changes to a store of keys; all within the caller's transaction.
+/// Writes of a store of keys; all within the caller's transaction.
 ///
 /// Every update and revocation of a key, every update of a partner and everything done to admin keys
 /// raises the revision of keys in the same transaction, and is logged under it for
-/// [`KeyQueries::key_changes`]. New partner keys and notes of use need no revision: nobody
-/// remembers a key that did not exist, and a note takes no right away.
+/// [`KeyQueries::key_changes`]. New partner keys and records of use need no revision: no
+/// cache has a key that did not exist, and a record of use takes no right away.
 pub trait KeyStore: KeyQueries {
     /// Adds a key. The caller has made sure that its partner exists.
     fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), Self::Error>;
 
-    /// One key, held against every other writer until the transaction ends.
-    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+    /// One key, locked against other writers until the transaction ends.
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, Self::Error>;
 
-    /// Holds keys against every other writer until the transaction ends, in the order in which they are
-    /// named: that of their ids, after the partners that are held.
+    /// Locks keys against other writers until the transaction ends, in the order in which they are named: that
+    /// of their ids, after the partners that are locked.
     fn keys_lock(&mut self, ids: &[KeyId]) -> Result<(), Self::Error>;
 
-    /// One key, in use until the transaction ends: [`KeyStore::key_await_uses`] waits for that. Changes
+    /// One key, in use until the transaction ends: [`KeyStore::key_wait_for_inflight`] waits for that. Changes
     /// and revocations don't, so that nobody can put them off by using the key.
-    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, Self::Error>;
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, Self::Error>;
 
     /// The same for many, each named once, in no order; those that are not there are left out.
     ///
-    /// A store may have remembered them since nobody has changed any, so their last use may be an
-    /// earlier one.
-    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<HeldKey>>, Self::Error> {
+    /// A store may take them from a cache while none has changed, so their last use may be an earlier one.
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<KeyWithPartner>>, Self::Error> {
         let mut held = Vec::with_capacity(ids.len());
         for &id in ids {
             held.extend(self.key_for_use(id)?.map(Arc::new));
@@ -134,17 +145,17 @@ pub trait KeyStore: KeyQueries {
         Ok(held)
     }
 
-    /// Waits until no transaction has the key in use that has found it as it was before. It is best asked
-    /// in a transaction of its own, for whoever waits should hold nothing.
-    fn key_await_uses(&mut self, id: KeyId) -> Result<(), Self::Error>;
+    /// Waits until no transaction has the key in use that has found it as it was before. It belongs in a
+    /// transaction of its own, for whoever waits should hold no locks.
+    fn key_wait_for_inflight(&mut self, id: KeyId) -> Result<(), Self::Error>;
 
     /// Writes what an admin may change: name, scopes, plans, networks, limits, end, labels, what
     /// becomes of its orgs, `disabled`.
     /// Everything else stays as it is, a revocation above all.
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
 
-    /// Revokes a key, and notes that the orgs of its making are to go if they are; `false` when it was
-    /// revoked already, and all then stays as it is.
+    /// Revokes a key, and records that its orgs are pending deletion if they are to be deleted; `false` when it
+    /// was revoked already, and all then stays as it is.
     fn key_revoke(
         &mut self,
         id: KeyId,
@@ -152,27 +163,27 @@ pub trait KeyStore: KeyQueries {
         orgs: OnRevoke,
     ) -> Result<bool, Self::Error>;
 
-    /// Notes since when the orgs of a revoked key's making are to go, or that all of them do.
-    fn key_orgs_to_go(
+    /// Records since when the orgs of a revoked key are pending deletion, or that none is any more.
+    fn key_set_orgs_pending_deletion(
         &mut self,
         id: KeyId,
         since: Option<OffsetDateTime>,
     ) -> Result<(), Self::Error>;
 
-    /// Notes a use; an earlier time than the one noted changes nothing.
+    /// Records a use; an earlier time than the recorded one changes nothing.
     fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), Self::Error>;
 
     /// Adds a partner.
     fn partner_insert(&mut self, partner: &Partner) -> Result<(), Self::Error>;
 
-    /// One partner, held against every other writer until the transaction ends.
+    /// One partner, locked against other writers until the transaction ends.
     fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, Self::Error>;
 
-    /// Holds partners against every other writer until the transaction ends, in the order in which they
-    /// are named: that of their ids.
+    /// Locks partners against other writers until the transaction ends, in the order in which they are named:
+    /// that of their ids.
     fn partners_lock(&mut self, ids: &[PartnerId]) -> Result<(), Self::Error>;
 
-    /// Writes everything but the id and the time of making.
+    /// Writes everything but the id and the time of creation.
     fn partner_update(&mut self, partner: &Partner) -> Result<(), Self::Error>;
 
     /// Adds an admin key.
@@ -194,8 +205,8 @@ pub trait KeyStore: KeyQueries {
         new: &str,
     ) -> Result<bool, Self::Error>;
 
-    /// Replaces a key's digest, if it still is `from`; `false` when it is not. Nobody who remembers the
-    /// key need know of it.
+    /// Replaces a key's digest, if it still is `from`; `false` when it is not. A cache of
+    /// keys need not know of it.
     fn key_digest_renew(
         &mut self,
         id: KeyId,
@@ -211,9 +222,9 @@ pub trait KeyStore: KeyQueries {
         to: &KeyDigest,
     ) -> Result<bool, Self::Error>;
 
-    /// Notes this pepper at all keys that are not revoked and whose pepper is not known.
+    /// Stores this pepper at all keys that are not revoked and whose pepper is not known.
     fn pepper_label(&mut self, pepper: PepperId) -> Result<(), Self::Error>;
 
-    /// Remembers this of the peppers.
+    /// Stores notes on peppers.
     fn pepper_notes_replace(&mut self, notes: &PepperNotes) -> Result<(), Self::Error>;
 }

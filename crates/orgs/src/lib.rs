@@ -1,6 +1,6 @@
 //! Orgs: their slugs and plans, workspaces and subscriptions, and the states they move through.
 //!
-//! This crate refuses to know how orgs are stored ([`OrgStore`] says what a store must offer), how they
+//! This crate must not know how orgs are stored ([`OrgStore`] says what a store must offer), how they
 //! are made real ([`Provisioner`]), what a key is, and what time it is.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -20,13 +20,13 @@ mod workspace;
 pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
 pub use org::{Failure, LeaseConflict, Org, OrgVisibility};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
-pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, Stop};
+pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, StopReason};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
     DeletionSelector, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,
-    OrgProgress, OrgQueries, OrgStore, OrgWork, SlugClaim, Standing,
+    OrgListRequest, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest, StatusSummary,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};

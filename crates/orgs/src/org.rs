@@ -22,10 +22,10 @@ pub enum LeaseConflict {
     None,
     /// It has run out.
     #[error("the org's lease has run out; it is being deleted")]
-    Over,
-    /// The org is on its way out, or gone.
+    Expired,
+    /// The org is deleted or being deleted.
     #[error("the org is {0}; its lease can't be renewed any more")]
-    Going(OrgStatus),
+    Deleting(OrgStatus),
 }
 
 /// An org.
@@ -33,9 +33,9 @@ pub enum LeaseConflict {
 pub struct Org {
     /// Its id.
     pub id: OrgId,
-    /// The partner whose it is.
+    /// Its partner.
     pub partner_id: PartnerId,
-    /// The key that made it.
+    /// The key that created it.
     pub created_by_key_id: KeyId,
     /// Its name.
     pub name: Name,
@@ -43,13 +43,13 @@ pub struct Org {
     pub slug: Slug,
     /// Its plan.
     pub plan: PlanName,
-    /// Where it stands.
+    /// Its status.
     pub status: OrgStatus,
     /// The partner's own name for it.
     pub external_id: Option<Name>,
     /// Labels.
     pub labels: Labels,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it last changed.
     pub updated_at: OffsetDateTime,
@@ -61,15 +61,15 @@ pub struct Org {
     pub deleted_at: Option<OffsetDateTime>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
-    /// How often its present work was tried to an end.
+    /// How many attempts at its present work have ended.
     pub attempts: u32,
 }
 
 impl Org {
-    /// Moves the org at `now`, keeping its times and its failure true.
+    /// Applies a transition at `now`, with its times and its failure.
     ///
     /// # Errors
-    /// When the move does not start at its status; nothing is changed then.
+    /// When the transition does not start at its status; nothing is changed then.
     pub fn apply(&mut self, step: Move, now: OffsetDateTime) -> Result<(), WrongMove> {
         self.status = self.status.after(step)?;
         self.updated_at = now;
@@ -91,17 +91,17 @@ impl Org {
         Ok(())
     }
 
-    /// Has its lease end this long after `now`.
+    /// Lets its lease end this long after `now`.
     ///
     /// # Errors
     /// When there is no lease to renew; nothing is changed then.
     pub fn renew(&mut self, ttl: Ttl, now: OffsetDateTime) -> Result<(), LeaseConflict> {
-        if !self.status.is_staying() {
-            return Err(LeaseConflict::Going(self.status));
+        if !self.status.is_deletable() {
+            return Err(LeaseConflict::Deleting(self.status));
         }
         let end = self.expires_at.ok_or(LeaseConflict::None)?;
         if end <= now {
-            return Err(LeaseConflict::Over);
+            return Err(LeaseConflict::Expired);
         }
         self.expires_at = Some(ttl.end(now));
         Ok(())
@@ -111,18 +111,29 @@ impl Org {
 /// Which orgs a caller can see. A store that is given a visibility returns nothing beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrgVisibility {
-    /// Every org: the operator's visibility.
+    /// Every org, for the operator.
     All,
     /// The orgs of one partner.
     Partner(PartnerId),
-    /// Those that one of the partner's keys made.
+    /// Those that one of the partner's keys created.
     MadeBy(PartnerId, KeyId),
     /// One org of one partner.
     One(PartnerId, OrgId),
 }
 
 impl OrgVisibility {
-    /// Whether the org is in visibility.
+    /// What of it belongs to this partner; `None` when nothing does.
+    #[must_use]
+    pub fn narrowed_to(self, partner: PartnerId) -> Option<Self> {
+        match self {
+            Self::All => Some(Self::Partner(partner)),
+            Self::Partner(own) | Self::MadeBy(own, _) | Self::One(own, _) => {
+                (own == partner).then_some(self)
+            }
+        }
+    }
+
+    /// Whether the org is visible.
     #[must_use]
     pub fn includes(self, org: &Org) -> bool {
         match self {

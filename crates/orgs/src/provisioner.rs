@@ -1,19 +1,18 @@
-//! What makes an org real, and takes it away again.
+//! Provisioners: what makes orgs real, and removes them again.
 
 use std::future::Future;
 
 use crate::{Failure, Org};
 
-/// How many orgs are worked on at once where a provisioner says nothing else.
-const AT_ONCE: usize = 64;
+const DEFAULT_MAX_CONCURRENCY: usize = 64;
 
-/// Why a provisioner did not do what it was asked.
+/// Why a provisioner did not finish.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProvisionError {
-    /// It may work another time.
+    /// A later attempt may succeed.
     #[error("{}", .0.message)]
     TryAgain(Failure),
-    /// It will not work until somebody has changed something.
+    /// No attempt will succeed until something is changed.
     #[error("{}", .0.message)]
     Failed(Failure),
     /// It was told to stop before it was done; this does not count as an attempt.
@@ -23,16 +22,16 @@ pub enum ProvisionError {
 
 /// Why a provisioner is to stop before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The org is to be taken away, so there is no use in making it.
+pub enum StopReason {
+    /// The org is to be deleted, so provisioning it has become useless.
     Deletion,
-    /// This process comes to its end.
+    /// This process stops.
     Shutdown,
-    /// Another worker may take the org up any moment.
+    /// Another worker may take the org at any moment.
     LeaseLost,
 }
 
-/// Makes what an org stands on, and takes it away.
+/// Provisions and deprovisions what an org needs.
 ///
 /// It may be asked again for the same org, after a crash or when an answer was lost, and must then end
 /// in the same state: the org's id is the idempotency key.
@@ -42,27 +41,27 @@ pub enum Stop {
 /// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done.
 /// A call that is dropped ends too, though nobody waits for that.
 pub trait Provisioner: Send + Sync + 'static {
-    /// Makes what the org stands on.
+    /// Provisions what the org needs.
     fn provision(
         &self,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> impl Future<Output = Result<(), ProvisionError>> + Send;
 
-    /// Takes it away, whether it was made wholly, in part, or not at all.
+    /// Removes it, whether it was provisioned wholly, in part, or not at all.
     fn deprovision(
         &self,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> impl Future<Output = Result<(), ProvisionError>> + Send;
 
-    /// How many orgs it can be asked for at once, 1 at the least.
-    fn at_once(&self) -> usize {
-        AT_ONCE
+    /// How many orgs it can work on at the same time, 1 at the least.
+    fn max_concurrency(&self) -> usize {
+        DEFAULT_MAX_CONCURRENCY
     }
 }
 
-/// An org that stands on nothing but the control plane's own records.
+/// Provisions nothing: an org is but the control plane's own records.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalProvisioner;
 
@@ -70,7 +69,7 @@ impl Provisioner for LocalProvisioner {
     async fn provision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())
     }
@@ -78,13 +77,13 @@ impl Provisioner for LocalProvisioner {
     async fn deprovision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())
     }
 
-    /// It is done at once, so this bounds what waits to be written down.
-    fn at_once(&self) -> usize {
+    /// It is done at once, so this bounds what waits to be recorded.
+    fn max_concurrency(&self) -> usize {
         4096
     }
 }

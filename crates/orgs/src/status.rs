@@ -59,7 +59,7 @@ impl OrgStatus {
     }
 
     /// Those of an org that is not on its way out, nor gone.
-    pub const STAYING: [Self; 4] = [
+    pub const DELETABLE: [Self; 4] = [
         Self::Provisioning,
         Self::Ready,
         Self::Failed,
@@ -68,7 +68,7 @@ impl OrgStatus {
 
     /// Whether the org is not on its way out, nor gone.
     #[must_use]
-    pub const fn is_staying(self) -> bool {
+    pub const fn is_deletable(self) -> bool {
         match self {
             Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended => true,
             Self::Deprovisioning | Self::Deleted => false,
@@ -205,8 +205,11 @@ mod tests {
     #[test]
     fn what_stays_is_what_can_be_deleted() {
         for status in OrgStatus::ALL {
-            assert_eq!(status.is_staying(), status.after(Move::Delete).is_ok());
-            assert_eq!(status.is_staying(), OrgStatus::STAYING.contains(&status));
+            assert_eq!(status.is_deletable(), status.after(Move::Delete).is_ok());
+            assert_eq!(
+                status.is_deletable(),
+                OrgStatus::DELETABLE.contains(&status)
+            );
         }
     }
 

@@ -15,7 +15,7 @@ pub enum StepName {
 
 impl StepName {
     /// The steps in which an org is made, in their order.
-    pub const MAKING: [Self; 2] = [Self::Provision, Self::Workspace];
+    pub const PROVISIONING_STEPS: [Self; 2] = [Self::Provision, Self::Workspace];
 
     /// The name on the wire.
     #[must_use]
@@ -75,7 +75,7 @@ impl StepStatus {
 pub struct Step {
     /// Which one.
     pub name: StepName,
-    /// Where it stands.
+    /// Its status.
     pub status: StepStatus,
     /// How often it was begun, what was cut off with its worker not counted.
     pub attempts: u32,

@@ -1,14 +1,54 @@
-//! What a store of orgs must offer.
+//! The store trait for orgs.
 
 use ids::{KeyId, Name, OrgId, Page, PageRequest, PartnerId, PlanName, Ulid};
 use time::{Duration, OffsetDateTime};
 
 use crate::{Org, OrgStatus, OrgVisibility, Slug, Step, Subscription, Workspace};
 
-/// Which orgs to list.
+/// Which orgs a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
+#[derive(Clone, Debug, Default)]
+pub struct OrgListRequest {
+    /// Orgs of this partner.
+    pub partner_id: Option<PartnerId>,
+    /// Orgs of this status; without it, those that are not deleted.
+    pub status: Option<OrgStatus>,
+    /// The org with this slug.
+    pub slug: Option<Slug>,
+    /// Orgs that the partner knows by this name.
+    pub external_id: Option<Name>,
+    /// Orgs that have all of these labels, each a key and its value.
+    pub labels: Vec<(String, String)>,
+}
+
+impl OrgListRequest {
+    /// The store's filter for a caller of this visibility; `None` when nothing can match, because the caller
+    /// asks for a partner whose orgs it can't see.
+    #[must_use]
+    pub fn within(self, visibility: OrgVisibility) -> Option<OrgFilter> {
+        let Self {
+            partner_id,
+            status,
+            slug,
+            external_id,
+            labels,
+        } = self;
+        Some(OrgFilter {
+            visibility: match partner_id {
+                Some(partner) => visibility.narrowed_to(partner)?,
+                None => visibility,
+            },
+            status,
+            slug,
+            external_id,
+            labels,
+        })
+    }
+}
+
+/// Which orgs a store lists.
 #[derive(Clone, Debug)]
 pub struct OrgFilter {
-    /// Those in visibility.
+    /// The caller's visibility.
     pub visibility: OrgVisibility,
     /// Those of this status; without it, those that are not deleted.
     pub status: Option<OrgStatus>,
@@ -37,22 +77,22 @@ impl OrgFilter {
     }
 }
 
-/// Which orgs are to go, of those that are not going or gone.
+/// Which orgs to delete, of those that are not deleted or being deleted.
 #[derive(Clone, Debug)]
 pub enum DeletionSelector {
-    /// Those in visibility that have all of these labels, each a key and its value.
+    /// Those of this visibility that have all of these labels, each a key and its value.
     Labelled(OrgVisibility, Vec<(String, String)>),
     /// Those whose lease has run out by this time.
     Expired(OffsetDateTime),
-    /// Those that this key made.
+    /// Those that this key created.
     MadeBy(KeyId),
 }
 
-/// What proves that a worker holds an org.
+/// What proves that a worker holds the lease of an org.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseToken(pub Ulid);
 
-/// A hold on orgs for a while.
+/// A worker's lease of orgs: while it lasts, no other worker works on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// What proves it.
@@ -61,33 +101,33 @@ pub struct Lease {
     pub until: OffsetDateTime,
 }
 
-/// A claim to a slug.
+/// A request for a slug.
 #[derive(Clone, Debug)]
-pub struct SlugClaim {
+pub struct SlugRequest {
     /// The slug.
     pub slug: Slug,
     /// The org that is to have it.
     pub org: OrgId,
     /// The partner whose org it is.
     pub partner: PartnerId,
-    /// Another partner's org may have freed it before this time, and no later.
+    /// Another partner's org may have released it before this time, and no later.
     pub held_since: OffsetDateTime,
 }
 
-/// An org that is to be taken on record; its slug has been claimed.
+/// An org to insert; its slug has been acquired.
 #[derive(Clone, Debug)]
 pub struct NewOrg {
     /// The org.
     pub org: Org,
-    /// The steps in which it is made.
+    /// The steps of its provisioning.
     pub steps: Vec<Step>,
     /// Its subscription.
     pub subscription: Option<Subscription>,
-    /// The hold of the worker that makes it. Without one it is for whoever comes first.
+    /// The lease of the worker that provisions it. Without one it is for the first worker that finds it.
     pub lease: Option<Lease>,
 }
 
-/// An org and the steps in which it is made or taken away.
+/// An org and the steps of its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrgWork {
     /// The org.
@@ -96,14 +136,14 @@ pub struct OrgWork {
     pub steps: Vec<Step>,
 }
 
-/// How far a worker has come with an org that it holds.
+/// The progress of a worker on an org that it has leased.
 #[derive(Clone, Debug)]
 pub struct OrgProgress {
     /// The org and its steps as they are now.
     pub work: OrgWork,
     /// When it is due next.
     pub due_at: Option<OffsetDateTime>,
-    /// Whether the worker's hold ends with this.
+    /// Whether the worker's lease ends with this.
     pub release: bool,
     /// Whether the org's subscription is canceled with this.
     pub cancel: bool,
@@ -114,9 +154,9 @@ pub struct OrgProgress {
 pub struct DueOrg {
     /// The org.
     pub id: OrgId,
-    /// The partner whose it is.
+    /// Its partner.
     pub partner_id: PartnerId,
-    /// What is to be done: it is being made, or taken away.
+    /// Provisioning or deprovisioning.
     pub status: OrgStatus,
     /// Since when it is due.
     pub due_at: OffsetDateTime,
@@ -132,7 +172,7 @@ pub struct DueLimits {
     pub orgs: usize,
 }
 
-/// What one search for due orgs has found.
+/// The result of one search for due orgs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueOrgs {
     /// The orgs, those of one partner and status the longest due first.
@@ -143,18 +183,18 @@ pub struct DueOrgs {
     pub more: bool,
 }
 
-/// What waits for a worker.
+/// Orgs that wait for a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrgBacklog {
-    /// How many orgs are due and held by nobody, counted up to the limit that was asked for.
+    /// How many orgs are due and not leased, counted up to the limit that was asked for.
     pub due: u64,
     /// Since when the first of them is due.
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Where an org stands, and since when it is as it is.
+/// An org's status, and when it last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct StatusSummary {
     /// The org.
     pub id: OrgId,
     /// Its status.
@@ -163,32 +203,32 @@ pub struct Standing {
     pub updated_at: OffsetDateTime,
 }
 
-/// Questions to a store of orgs.
+/// Queries of a store of orgs.
 pub trait OrgQueries {
-    /// What can go wrong in the store.
+    /// The store's error.
     type Error;
 
-    /// One org, if it is in visibility; deleted ones too.
+    /// One org, if it is visible; deleted ones too.
     fn org(&mut self, visibility: OrgVisibility, id: OrgId) -> Result<Option<Org>, Self::Error>;
 
     /// Orgs, newest first.
     fn orgs(&mut self, filter: &OrgFilter, page: PageRequest) -> Result<Page<Org>, Self::Error>;
 
-    /// How many orgs each partner has that are not deleted, in the order of the question.
+    /// How many orgs each partner has that are not deleted, in the order of the partners.
     fn live_org_counts(&mut self, partners: &[PartnerId]) -> Result<Vec<u64>, Self::Error>;
 
-    /// How many orgs each key has made that are not deleted, in the order of the question.
+    /// How many orgs of each key are not deleted, in the order of the keys.
     fn live_org_counts_of_keys(&mut self, keys: &[KeyId]) -> Result<Vec<u64>, Self::Error>;
 
-    /// Up to `limit` of the orgs that are to go; the newest first where they are picked by label.
-    fn doomed_orgs(
+    /// Up to `limit` of the orgs to delete; the newest first where they are selected by label.
+    fn orgs_to_delete(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
 
-    /// Where orgs stand, in no order; those that are not there are left out.
-    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, Self::Error>;
+    /// The statuses of orgs, in no order; orgs that don't exist are left out.
+    fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, Self::Error>;
 
     /// How long it took until the last orgs of this plan were ready for the first time, the latest
     /// first.
@@ -208,7 +248,7 @@ pub trait OrgQueries {
     /// The subscription of an org.
     fn subscription(&mut self, org: OrgId) -> Result<Option<Subscription>, Self::Error>;
 
-    /// When the next org falls due that nobody holds at `now`, `None` when there is none.
+    /// When the next org falls due that nobody has leased at `now`, `None` when there is none.
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Self::Error>;
 
     /// Orgs that are due at `now` and that nobody has leased then, of the first partners behind
@@ -220,16 +260,16 @@ pub trait OrgQueries {
         limits: DueLimits,
     ) -> Result<DueOrgs, Self::Error>;
 
-    /// The orgs that are due at `now` and that nobody holds then; up to `limit` are counted.
+    /// The orgs that are due at `now` and that nobody has leased then; up to `limit` are counted.
     fn org_backlog(&mut self, now: OffsetDateTime, limit: usize)
     -> Result<OrgBacklog, Self::Error>;
 }
 
-/// Changes to a store of orgs; all within the caller's transaction.
+/// Writes of a store of orgs; all within the caller's transaction.
 pub trait OrgStore: OrgQueries {
-    /// Gives a slug to an org. `false` when another org has it, or when it was freed by another
+    /// Gives a slug to an org. `false` when another org has it, or when it was released by another
     /// partner's org at `held_since` or later.
-    fn slug_claim(
+    fn slug_acquire(
         &mut self,
         slug: &Slug,
         org: OrgId,
@@ -237,21 +277,26 @@ pub trait OrgStore: OrgQueries {
         held_since: OffsetDateTime,
     ) -> Result<bool, Self::Error>;
 
-    /// The same for many, the first claim to a slug before the next; which of them were given.
-    fn slugs_claim(&mut self, claims: &[SlugClaim]) -> Result<Vec<bool>, Self::Error> {
-        let claim = |claim: &SlugClaim| {
-            self.slug_claim(&claim.slug, claim.org, claim.partner, claim.held_since)
+    /// The same for many, each slug to the first that asks for it; which of them were given.
+    fn slugs_acquire(&mut self, requests: &[SlugRequest]) -> Result<Vec<bool>, Self::Error> {
+        let acquire = |request: &SlugRequest| {
+            self.slug_acquire(
+                &request.slug,
+                request.org,
+                request.partner,
+                request.held_since,
+            )
         };
-        claims.iter().map(claim).collect()
+        requests.iter().map(acquire).collect()
     }
 
-    /// Frees the slug that an org has.
-    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), Self::Error>;
+    /// Releases the slug that an org has.
+    fn slug_release(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), Self::Error>;
 
     /// Adds orgs, due at once for the reconciler.
     fn orgs_insert(&mut self, orgs: &[NewOrg]) -> Result<(), Self::Error>;
 
-    /// Adds an org whose slug has been claimed, due at once for the reconciler.
+    /// Adds an org whose slug has been acquired, due at once for the reconciler.
     fn org_insert(&mut self, org: &Org, steps: &[Step]) -> Result<(), Self::Error> {
         self.orgs_insert(&[NewOrg {
             org: org.clone(),
@@ -261,7 +306,7 @@ pub trait OrgStore: OrgQueries {
         }])
     }
 
-    /// One org if it is in visibility, held against every other writer until the transaction ends.
+    /// One org if it is visible, locked against other writers until the transaction ends.
     fn org_for_update(
         &mut self,
         visibility: OrgVisibility,
@@ -272,18 +317,21 @@ pub trait OrgStore: OrgQueries {
     /// reconciler. A lease stays as it is.
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
 
-    /// The same as [`OrgQueries::doomed_orgs`], each held against every other writer until the
-    /// transaction ends.
-    fn doomed_orgs_for_update(
+    /// The same as [`OrgQueries::orgs_to_delete`], each locked against other writers until the transaction
+    /// ends.
+    fn orgs_to_delete_for_update(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
 
-    /// Sends orgs that are held and not going yet on their way out: does with all of them at once what
-    /// [`Move::Delete`](crate::Move::Delete) does, adds the step in which each is taken away, and makes
-    /// them due at `at`.
-    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), Self::Error>;
+    /// Begins to deprovision orgs that are locked: does with all of them at once what
+    /// [`Move::Delete`](crate::Move::Delete) does, adds the step of deprovisioning, and makes them due at `at`.
+    fn orgs_begin_deprovision(
+        &mut self,
+        ids: &[OrgId],
+        at: OffsetDateTime,
+    ) -> Result<(), Self::Error>;
 
     /// Sets when an org's lease ends, and nothing else.
     fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), Self::Error>;
@@ -291,8 +339,8 @@ pub trait OrgStore: OrgQueries {
     /// Writes all steps of an org, in place of those there are.
     fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), Self::Error>;
 
-    /// Leases those of these orgs that are due at `now` and that nobody has leased, in the order of the
-    /// question. One that another transaction is about to lease is left out.
+    /// Leases those of these orgs that are due at `now` and that nobody has leased, in the order
+    /// of the ids. One that another transaction is about to lease is left out.
     ///
     /// `begin` notes at each org that its work begins. What it changes is written together with the
     /// lease: a row is updated once in a transaction.
@@ -304,34 +352,34 @@ pub trait OrgStore: OrgQueries {
         begin: impl Fn(&mut OrgProgress),
     ) -> Result<Vec<OrgWork>, Self::Error>;
 
-    /// Prolongs the token's hold on an org, if it still has it.
+    /// Renews the token's lease of an org, if it still has it.
     fn lease_renew(&mut self, id: OrgId, lease: Lease) -> Result<(), Self::Error>;
 
-    /// One org if the token still holds it, held against every other writer until the transaction
-    /// ends. Whoever writes as a worker starts with this.
+    /// One org if the token still holds its lease, locked against other writers until the transaction ends.
+    /// A worker's write begins with this.
     fn org_leased(&mut self, id: OrgId, token: LeaseToken) -> Result<Option<Org>, Self::Error>;
 
-    /// The same for many, with their steps and in the order of the question.
+    /// The same for many, with their steps and in the order of the query.
     fn orgs_leased(
         &mut self,
         held: &[(OrgId, LeaseToken)],
     ) -> Result<Vec<Option<OrgWork>>, Self::Error>;
 
-    /// Writes how far a worker has come with orgs that it has found under its leases: what
+    /// Writes the progress of a worker on orgs that it has found under its leases: what
     /// [`OrgStore::org_update`] writes, and the steps.
     fn orgs_progress(&mut self, progress: &[OrgProgress]) -> Result<(), Self::Error>;
 
     /// Makes up to `limit` orgs due at `at` that would be due after `later_than`, and has as many leases
-    /// end then; tells how many of both. On PostgreSQL those that another transaction is about to change
+    /// end then; how many of both. On PostgreSQL those that another transaction is about to change
     /// are left out.
-    fn orgs_hasten(
+    fn orgs_make_due(
         &mut self,
         later_than: OffsetDateTime,
         at: OffsetDateTime,
         limit: usize,
     ) -> Result<usize, Self::Error>;
 
-    /// Ends the token's hold on an org.
+    /// Ends the token's lease of an org.
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), Self::Error>;
 
     /// Adds a workspace; `false` when the org has one of this slug.
@@ -345,10 +393,10 @@ pub trait OrgStore: OrgQueries {
         Ok(())
     }
 
-    /// Takes away all workspaces of an org.
+    /// Deletes all workspaces of an org.
     fn workspaces_delete(&mut self, org: OrgId) -> Result<(), Self::Error>;
 
-    /// Sets the subscription of an org that is held, and writes the org's plan and last change with it.
+    /// Sets the subscription of an org that is locked, and writes the org's plan and last change with it.
     fn subscription_put(
         &mut self,
         org: &Org,

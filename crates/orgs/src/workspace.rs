@@ -19,6 +19,6 @@ pub struct Workspace {
     pub name: Name,
     /// Its slug, unique within the org.
     pub slug: Slug,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }

@@ -1,10 +1,10 @@
-//! Whose calls are counted together.
+//! Subjects: whose requests count together.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ids::{AdminKeyId, KeyId, PartnerId, Ulid};
 
-/// Whose calls are counted together.
+/// Whose requests count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// One partner key.
@@ -14,7 +14,7 @@ pub enum Subject {
     /// One admin key.
     Admin(AdminKeyId),
     /// The answers that are kept for one credential, which may send its calls again.
-    KeptReplies(Ulid),
+    IdempotencyKeys(Ulid),
     /// Look-ups of unknown tokens from one client address, see [`Subject::address`].
     Address(IpAddr),
 }

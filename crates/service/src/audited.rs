@@ -1,24 +1,28 @@
-//! The one way in which a use case runs: with its event, durable before the answer.
+//! The only ways to run a use case: its audit event is durable before the response leaves.
+//!
+//! A use case gives an [`Auditable`] value, and the functions here make it an [`Audited`] one, of which alone
+//! a response can be made.
+
+mod abandoned;
 
 use std::{sync::Arc, time::Duration};
 
 use api::ErrorCode;
-use audit::{AuditStore as _, Details, Event, Receipt, Target};
+use audit::{Details, Event, Receipt, Target};
 use ids::{EventId, OrgId};
-use keys::{HeldKey, KeyStatus, PartnerKey};
 use ratelimit::{Decision, Limiter};
 use serde_json::Value;
 use stores::{Database, Queries, StoreError, Transaction};
-use time::OffsetDateTime;
 
-use crate::{Caller, Context, Error, LimitName, Service, abandoned::RecordIfAbandoned, authorize};
+use self::abandoned::RecordIfAbandoned;
+use crate::{Caller, Context, Error, LimitName, Service, authorize::authorize};
 
-/// How long the record of a fault is waited for; then the answer leaves without.
+/// How long the event of a storage failure is waited for; then the response leaves without.
 const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// What a use case has done, and what its event says beside the call.
+/// A use case's result, and what its event says beside the request.
 #[derive(Debug)]
-pub(crate) struct Done<T> {
+pub(crate) struct Auditable<T> {
     value: T,
     status: u16,
     target: Option<Target>,
@@ -26,8 +30,8 @@ pub(crate) struct Done<T> {
     details: Details,
 }
 
-impl<T> Done<T> {
-    /// Done, answered with this HTTP status.
+impl<T> Auditable<T> {
+    /// A result with this HTTP status.
     pub(crate) fn new(status: u16, value: T) -> Self {
         Self {
             value,
@@ -38,26 +42,23 @@ impl<T> Done<T> {
         }
     }
 
-    /// To this, which the call could not name.
-    pub(crate) fn on(mut self, target: Target) -> Self {
+    /// Sets the event's target, where the route could not name it.
+    pub(crate) fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// In this org.
     pub(crate) fn in_org(mut self, org: OrgId) -> Self {
         self.org_id = Some(org);
         self
     }
 
-    /// With this worth knowing.
     pub(crate) fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same of another value.
-    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Done<U> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Auditable<U> {
         let Self {
             value,
             status,
@@ -65,7 +66,7 @@ impl<T> Done<T> {
             org_id,
             details,
         } = self;
-        Done {
+        Auditable {
             value: f(value),
             status,
             target,
@@ -74,12 +75,11 @@ impl<T> Done<T> {
         }
     }
 
-    /// The HTTP status of the answer.
     pub(crate) const fn status(&self) -> u16 {
         self.status
     }
 
-    /// The value, and what it was done to and in which org.
+    /// The value, the target and the org.
     pub(crate) const fn parts(&self) -> (&T, Option<&Target>, Option<OrgId>) {
         (&self.value, self.target.as_ref(), self.org_id)
     }
@@ -93,19 +93,18 @@ impl<T> Done<T> {
     }
 }
 
-/// What a call gets, with its event on record.
+/// A use case's result whose event is durable.
 #[derive(Debug)]
 pub struct Audited<T> {
-    /// What was asked for.
+    /// The result.
     pub value: T,
-    /// The HTTP status that the event tells of.
+    /// The HTTP status that the event records.
     pub status: u16,
     /// The event.
     pub event: EventId,
 }
 
 impl<T> Audited<T> {
-    /// The same answer with another value.
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Audited<U> {
         Audited {
             value: f(self.value),
@@ -115,108 +114,109 @@ impl<T> Audited<T> {
     }
 }
 
-/// Why a call gets nothing, with its event on record.
+/// Why a request was rejected; its event is durable.
 #[derive(Debug)]
 pub struct Rejection {
-    /// Why.
+    /// The reason.
     pub error: Error,
-    /// The event; `None` when nobody is known to have called, or storage can't take it.
+    /// The event; `None` when the caller is unknown, or storage can't take the event.
     pub event: Option<EventId>,
-    /// The limits that the call counted against.
+    /// The rate limits, as they are after this request.
     pub limits: Vec<(LimitName, Decision)>,
 }
 
+impl Rejection {
+    fn new(context: &Context, error: Error, event: Option<EventId>) -> Self {
+        Self {
+            error,
+            event,
+            limits: context.limits.clone(),
+        }
+    }
+}
+
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Runs a change: the credential is looked at again beside it, and the event commits with it.
+    /// Runs a write. The credential is read and authorized again within the transaction, and the event
+    /// commits with the change.
     ///
-    /// When the change is refused, what it did is undone and the event of the refusal is written in
-    /// the same transaction.
+    /// When the change is rejected, the savepoint undoes what it did, and the event of the rejection is
+    /// written in the same transaction.
     pub(crate) async fn audited_write<T: Send + 'static>(
         &self,
         context: &Context,
-        work: impl Fn(&mut D::Tx, &Caller) -> Result<Done<T>, Error> + Send + 'static,
+        work: impl Fn(&mut D::Tx, &Caller) -> Result<Auditable<T>, Error> + Send + 'static,
     ) -> Result<Audited<T>, Rejection> {
         let id: EventId = self.env.id();
-        let asked = context.clone();
+        let request = context.clone();
         let written = self.db.write(move |tx| {
-            let changed = tx.savepoint(|tx| {
-                let caller = current(tx, &asked)?;
+            let result = tx.savepoint(|tx| {
+                let caller = reauthorized(tx, &request)?;
                 work(tx, &caller)
             });
-            match changed {
-                Ok(done) => {
-                    let receipt = tx.event_insert(&done_event(&asked, id, &done))?;
-                    Ok((receipt, Ok(done)))
-                }
-                Err(Error::Store(error)) => Err(error),
-                Err(refused) => {
-                    let receipt = tx.event_insert(&rejected_event(&asked, id, refused.code()))?;
-                    Ok((receipt, Err(refused)))
-                }
-            }
+            insert_event(tx, &request, id, result)
         });
-        // The note is a transaction of its own: beside a change it would hold the key's row together with
-        // others, in an order that nobody has chosen.
-        let (outcome, ()) = tokio::join!(written, self.note_use(context));
-        self.conclude(context, outcome).await
+        // The key's last use is a transaction of its own: within the change's it would hold the key's row
+        // together with others, in an order that nobody has chosen.
+        let (written, ()) = tokio::join!(written, self.record_key_use(context));
+        self.finish_write(context, written).await
     }
 
-    /// What a call gets of a change: what was done or refused is on record by the event of this receipt,
-    /// or storage has failed.
-    pub(crate) async fn conclude<T>(
+    /// What a request gets of a write: its result or rejection, which the receipt's event records, or a
+    /// storage failure.
+    pub(crate) async fn finish_write<T>(
         &self,
         context: &Context,
-        outcome: Result<(Receipt, Result<Done<T>, Error>), StoreError>,
+        written: Result<(Receipt, Result<Auditable<T>, Error>), StoreError>,
     ) -> Result<Audited<T>, Rejection> {
-        match outcome {
-            Ok((receipt, Ok(Done { value, status, .. }))) => Ok(Audited {
+        match written {
+            Ok((receipt, Ok(Auditable { value, status, .. }))) => Ok(Audited {
                 value,
                 status,
                 event: receipt.id(),
             }),
-            Ok((receipt, Err(error))) => Err(refusal(context, error, Some(receipt.id()))),
+            Ok((receipt, Err(error))) => Err(Rejection::new(context, error, Some(receipt.id()))),
             // When a connection breaks at a commit, nobody can tell whether the change and its event are
-            // on record. A second event would make two of one call, so there is none.
+            // there. Another event would make two of one request, so none is written.
             Err(fault @ StoreError::Unavailable(_)) => {
                 log_fault(context, &fault);
-                Err(refusal(context, fault.into(), None))
+                Err(Rejection::new(context, fault.into(), None))
             }
             Err(fault) => Err(self.reject_fault(context, fault).await),
         }
     }
 
-    /// Runs a question; its event is durable before the answer.
+    /// Runs a read; its event is durable before the response.
     pub(crate) async fn audited_read<T: Send + 'static>(
         &self,
         context: &Context,
-        work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
+        work: impl FnOnce(&mut D::View) -> Result<Auditable<T>, Error> + Send + 'static,
     ) -> Result<Audited<T>, Rejection> {
         let guard = RecordIfAbandoned::new(&self.db, &self.env, context);
-        let found = self.db.read(work).await;
+        let read = self.db.read(work).await;
         guard.disarm();
-        self.found(context, found).await
+        self.finish_read(context, read).await
     }
 
-    /// Runs the questions of a list, within the share that lists have of the database; its event is durable
-    /// before the answer.
+    /// Runs the queries of a list, within the share of the readers that lists have; its event is durable
+    /// before the response.
     pub(crate) async fn audited_list<T: Send + 'static>(
         &self,
         context: &Context,
-        work: impl FnOnce(&mut D::View) -> Result<Done<T>, Error> + Send + 'static,
+        work: impl FnOnce(&mut D::View) -> Result<Auditable<T>, Error> + Send + 'static,
     ) -> Result<Audited<T>, Rejection> {
         let guard = RecordIfAbandoned::new(&self.db, &self.env, context);
-        let found = self.db.read_list(context.caller.requester(), work).await;
+        let read = self.db.read_list(context.caller.requester(), work).await;
         guard.disarm();
-        self.found(context, found).await
+        self.finish_read(context, read).await
     }
 
-    async fn found<T>(
+    async fn finish_read<T>(
         &self,
         context: &Context,
-        found: Result<Done<T>, Error>,
+        read: Result<Auditable<T>, Error>,
     ) -> Result<Audited<T>, Rejection> {
-        match found {
-            Ok(done) => self.audited_value(context, done).await,
+        match read {
+            Ok(auditable) => self.audited_value(context, auditable).await,
             Err(Error::Store(StoreError::Throttled)) => {
                 Err(self.reject(context, Error::TooManyLists).await)
             }
@@ -225,59 +225,55 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
     }
 
-    /// Records a question that needed no look into the database.
+    /// Records a result that no transaction has recorded.
     pub(crate) async fn audited_value<T>(
         &self,
         context: &Context,
-        done: Done<T>,
+        auditable: Auditable<T>,
     ) -> Result<Audited<T>, Rejection> {
-        let id: EventId = self.env.id();
-        let actor = context.caller.actor();
-        let mut event = Box::new(context.call.event(id, actor, done.status));
-        done.complete(&mut event);
-        match self.put_on_record(context, event).await {
+        let event = Box::new(success_event(context, self.env.id(), &auditable));
+        match self.append_event(context, event).await {
             Ok(event) => Ok(Audited {
-                value: done.value,
-                status: done.status,
+                value: auditable.value,
+                status: auditable.status,
                 event,
             }),
-            Err(error) => Err(refusal(context, error.into(), None)),
+            Err(error) => Err(Rejection::new(context, error.into(), None)),
         }
     }
 
-    /// Records that a call was refused.
+    /// Records that a request was rejected.
     pub async fn reject(&self, context: &Context, error: Error) -> Rejection {
         match self.reject_as(context, error.code()).await {
-            Ok(id) => refusal(context, error, Some(id)),
-            Err(fault) => refusal(context, fault.into(), None),
+            Ok(id) => Rejection::new(context, error, Some(id)),
+            Err(fault) => Rejection::new(context, fault.into(), None),
         }
     }
 
-    /// Records that a call was refused for a reason that only its transport knows.
+    /// Records that a request was rejected for a reason that only its transport knows.
     ///
     /// # Errors
-    /// When storage can't take the event; the call must then be answered with that.
+    /// When storage can't take the event; the response must then be that error.
     pub async fn reject_as(
         &self,
         context: &Context,
         code: ErrorCode,
     ) -> Result<EventId, StoreError> {
-        let id: EventId = self.env.id();
-        self.put_on_record(context, Box::new(rejected_event(context, id, code)))
-            .await
+        let event = rejected_event(context, self.env.id(), code);
+        self.append_event(context, Box::new(event)).await
     }
 
-    /// Makes the event of a call that changes nothing durable, and the note of its key's use with it:
-    /// both wait for the disk at the same time. The event's id comes back.
-    async fn put_on_record(
+    /// Makes an event durable that belongs to no change, and beside it the key's last use: both wait for the
+    /// disk at the same time.
+    async fn append_event(
         &self,
         context: &Context,
         event: Box<Event>,
     ) -> Result<EventId, StoreError> {
-        if context.used().is_none() {
+        if context.used_key().is_none() {
             return self.db.append(event).await;
         }
-        let (recorded, ()) = tokio::join!(self.db.append(event), self.note_use(context));
+        let (recorded, ()) = tokio::join!(self.db.append(event), self.record_key_use(context));
         recorded
     }
 
@@ -286,79 +282,61 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         log_fault(context, &fault);
         let error = Error::from(fault);
         let record = self.reject_as(context, error.code());
-        // The call has waited for the database once already.
+        // The request has waited for the database once already.
         let event = tokio::time::timeout(FAULT_TIMEOUT, record).await;
-        refusal(context, error, event.ok().and_then(Result::ok))
+        Rejection::new(context, error, event.ok().and_then(Result::ok))
     }
 }
 
 fn log_fault(context: &Context, fault: &StoreError) {
     tracing::error!(
         error = fault.as_dyn(),
-        request_id = &*context.call.request_id,
-        "the database did not do what was asked"
+        request_id = &*context.request.request_id,
+        "request failed in storage"
     );
 }
 
-/// The event of a change that was made.
-pub(crate) fn done_event<T>(context: &Context, id: EventId, done: &Done<T>) -> Event {
+/// Writes the event of a write's result; a storage failure has none, and ends the transaction.
+pub(crate) fn insert_event<T, X: Transaction>(
+    tx: &mut X,
+    context: &Context,
+    id: EventId,
+    result: Result<Auditable<T>, Error>,
+) -> Result<(Receipt, Result<Auditable<T>, Error>), StoreError> {
+    let event = match &result {
+        Ok(auditable) => success_event(context, id, auditable),
+        Err(Error::Store(fault)) => return Err(fault.clone()),
+        Err(error) => rejected_event(context, id, error.code()),
+    };
+    Ok((tx.event_insert(&event)?, result))
+}
+
+fn success_event<T>(context: &Context, id: EventId, auditable: &Auditable<T>) -> Event {
     let actor = context.caller.actor();
-    let mut event = context.call.event(id, actor, done.status);
-    done.complete(&mut event);
+    let mut event = context.request.event(id, actor, auditable.status);
+    auditable.complete(&mut event);
     event
 }
 
 pub(crate) fn rejected_event(context: &Context, id: EventId, code: ErrorCode) -> Event {
-    let mut event = context
-        .call
-        .event(id, context.caller.actor(), code.status());
+    let actor = context.caller.actor();
+    let mut event = context.request.event(id, actor, code.status());
     event
         .details
         .insert("code".to_owned(), code.as_str().into());
     event
 }
 
-fn refusal(context: &Context, error: Error, event: Option<EventId>) -> Rejection {
-    Rejection {
-        error,
-        event,
-        limits: context.limits.clone(),
-    }
-}
-
-/// The caller as it stands within this transaction, if it still may do what it asks.
-pub(crate) fn current<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
+/// The caller as it is within this transaction, if it still may do what it asks.
+pub(crate) fn reauthorized<Q: Queries>(tx: &mut Q, context: &Context) -> Result<Caller, Error> {
     let caller = match &context.caller {
         Caller::Admin(key) => {
-            let key = tx.admin_key(key.id)?.ok_or(Error::InvalidKey)?;
-            if key.revoked_at.is_some() {
-                return Err(Error::KeyRevoked);
-            }
-            Caller::Admin(Arc::new(key))
+            Caller::Admin(Arc::new(tx.admin_key(key.id)?.ok_or(Error::InvalidKey)?))
         }
         Caller::Partner(held) => {
-            let held = tx.key(held.key.id)?.ok_or(Error::InvalidKey)?;
-            return partner_caller(Arc::new(held), context);
+            Caller::Partner(Arc::new(tx.key(held.key.id)?.ok_or(Error::InvalidKey)?))
         }
     };
-    authorize::permit(&caller, &context.call)?;
+    authorize(&caller, &context.request)?;
     Ok(caller)
-}
-
-/// The caller whose key stands so, if it still may do what it asks.
-pub(crate) fn partner_caller(held: Arc<HeldKey>, context: &Context) -> Result<Caller, Error> {
-    active(&held.key, context.call.at)?;
-    let caller = Caller::Partner(held);
-    authorize::permit(&caller, &context.call)?;
-    Ok(caller)
-}
-
-/// Whether a key may be used at all.
-pub(crate) fn active(key: &PartnerKey, now: OffsetDateTime) -> Result<(), Error> {
-    match key.status(now) {
-        KeyStatus::Active => Ok(()),
-        KeyStatus::Disabled => Err(Error::KeyDisabled),
-        KeyStatus::Expired => Err(Error::KeyExpired),
-        KeyStatus::Revoked => Err(Error::KeyRevoked),
-    }
 }

@@ -6,7 +6,7 @@ use orgs::{Org, OrgQueries as _, OrgStore as _, Subscription};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
 
-use crate::{Audited, Context, Error, Rejection, Service, audited::Done, orgs::visibility};
+use crate::{Audited, Context, Error, Rejection, Service, audited::Auditable, orgs::visibility};
 
 /// Every org has a subscription from its first moment.
 const NO_SUBSCRIPTION: StoreError = StoreError::Corrupt {
@@ -17,7 +17,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Reads an org's billing state.
     ///
     /// # Errors
-    /// When the org is not in visibility.
+    /// When the caller can't see the org.
     pub async fn billing_read(
         &self,
         context: &Context,
@@ -27,7 +27,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         self.audited_read(context, move |view| {
             let org = view.org(visibility, id)?.ok_or(Error::NotFound)?;
             let subscription = view.subscription(id)?.ok_or(NO_SUBSCRIPTION)?;
-            Ok(Done::new(200, (org, subscription)))
+            Ok(Auditable::new(200, (org, subscription)))
         })
         .await
     }
@@ -40,13 +40,13 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: OrgId,
-        asked: BillingRequest,
+        request: BillingRequest,
     ) -> Result<Audited<(Org, Subscription)>, Rejection> {
-        let BillingRequest { draft, at } = asked;
+        let BillingRequest { draft, at } = request;
         if let Some(error) = draft.plan.as_ref().and_then(|plan| self.unknown_plan(plan)) {
             return Err(self.reject(context, Error::Validation(vec![error])).await);
         }
-        let now = context.call.at;
+        let now = context.request.at;
         self.audited_write(context, move |tx, caller| {
             let mut org = tx
                 .org_for_update(visibility(caller), id)?
@@ -63,7 +63,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             }
             tx.subscription_put(&org, &after)?;
             let (plan, status) = (org.plan.to_string(), after.status.as_str());
-            Ok(Done::new(200, (org, after))
+            Ok(Auditable::new(200, (org, after))
                 .detail("status", status)
                 .detail("plan", plan))
         })

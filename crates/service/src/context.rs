@@ -1,17 +1,17 @@
-//! One call and who makes it.
+//! One request and who makes it.
 
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use ids::{EventId, KeyId, OrgId, TypedId as _, Ulid};
-use keys::{AdminKey, HeldKey};
+use keys::{AdminKey, KeyWithPartner};
 use ratelimit::Decision;
 use stores::Requester;
 use time::OffsetDateTime;
 
-use crate::{IdempotencyKey, Operation, credential_cache::Since};
+use crate::{IdempotencyKey, Operation, authn::credential_cache::ReadVersion};
 
-/// Where a call comes from.
+/// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// The client's address; `None` where a proxy named one that can't be read.
@@ -37,31 +37,31 @@ impl ClientAddress {
     }
 }
 
-/// One call, as far as it is known before anything is done about it.
+/// A request, as far as it is known before anything is done about it.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
-    /// When it came.
+    /// When it was received.
     pub at: OffsetDateTime,
-    /// Its id, the client's own or ours.
+    /// The client's own id or ours.
     pub request_id: Arc<str>,
-    /// Its method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// The route that it fits, with names for the parts that vary.
+    /// The route's template, such as `/cp/orgs/{id}`.
     pub route: &'static str,
-    /// What it asks for.
+    /// The operation that the route stands for.
     pub operation: Operation,
     /// The id of what it is about, where the route names one in its right form.
     pub subject: Option<Arc<str>>,
-    /// The org that it is about, likewise.
+    /// The org that it is about, where the route names one.
     pub org_id: Option<OrgId>,
-    /// Where it comes from.
+    /// The client's address.
     pub client: ClientAddress,
-    /// What the client says it is.
+    /// The header `User-Agent`.
     pub user_agent: Option<Arc<str>>,
 }
 
 impl RequestInfo {
-    /// What the call is about: who asks for itself, else what the route names.
+    /// What the request is about: the caller itself, or what the route names.
     fn target(&self, actor: &Actor) -> Target {
         match actor {
             Actor::PartnerKey { id, .. } if self.operation.action == Action::Whoami => {
@@ -77,7 +77,7 @@ impl RequestInfo {
         }
     }
 
-    /// The event of this call; more may be said of it before it is written.
+    /// The event of this request; the use case may complete it before it is written.
     #[must_use]
     pub(crate) fn event(&self, id: EventId, actor: Actor, status_code: u16) -> Event {
         Event {
@@ -101,16 +101,28 @@ impl RequestInfo {
     }
 }
 
-/// The credential behind a call.
+/// The credential behind a request.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// An admin key.
     Admin(Arc<AdminKey>),
     /// A partner key and its partner.
-    Partner(Arc<HeldKey>),
+    Partner(Arc<KeyWithPartner>),
 }
 
 impl Caller {
+    /// Whether it is an admin key.
+    #[must_use]
+    pub const fn is_admin(&self) -> bool {
+        matches!(self, Self::Admin(_))
+    }
+
+    /// What the cursors of the caller's lists are bound to, so that none continues another caller's list.
+    #[must_use]
+    pub fn cursor_scope(&self) -> String {
+        format!("{:?}", crate::orgs::reading_visibility(self))
+    }
+
     /// The credential's id, whatever its kind.
     pub(crate) fn ulid(&self) -> Ulid {
         match self {
@@ -119,7 +131,7 @@ impl Caller {
         }
     }
 
-    /// Whose share of the database a list of this caller is read with.
+    /// Whose share of the readers a list of this caller takes.
     pub(crate) fn requester(&self) -> Requester {
         match self {
             Self::Admin(key) => Requester::admin_key(key.id),
@@ -169,28 +181,28 @@ impl LimitName {
     }
 }
 
-/// A call by a known credential that may act.
+/// A request by a known credential that can be used.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The call.
-    pub call: RequestInfo,
-    /// Who makes it.
+    /// The request.
+    pub request: RequestInfo,
+    /// The credential.
     pub caller: Caller,
-    /// How old what is known of the caller is at the most.
-    pub(crate) since: Since,
-    /// Whether it is the first of its minute by this key, and so is noted there together with its event.
+    /// The version at which the caller was read.
+    pub(crate) read_version: ReadVersion,
+    /// Whether it is the first of its minute by this key: then it is recorded as the key's last use.
     pub(crate) first_use: bool,
-    /// The limits that it counted against.
+    /// The rate limits, as they are after this request.
     pub limits: Vec<(LimitName, Decision)>,
-    /// Whether it was counted: a key's own revocation is not.
-    pub(crate) is_counted: bool,
-    /// What makes it the same as an earlier call, when the caller says that it may be one.
+    /// Whether it was charged to the limits: a key's own revocation is not.
+    pub(crate) is_charged: bool,
+    /// The idempotency key, if the client sent one.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Context {
-    /// The key at which this call is to be noted.
-    pub(crate) fn used(&self) -> Option<KeyId> {
+    /// The key whose last use this request is to be recorded as.
+    pub(crate) fn used_key(&self) -> Option<KeyId> {
         match &self.caller {
             Caller::Partner(held) if self.first_use => Some(held.key.id),
             Caller::Partner(_) | Caller::Admin(_) => None,

@@ -24,6 +24,10 @@ pub struct Env {
 pub(crate) struct Percent(u8);
 
 impl Percent {
+    pub(crate) const fn value(self) -> u32 {
+        u32::from_be_bytes([0, 0, 0, self.0])
+    }
+
     /// This part of a duration.
     pub(crate) fn of(self, whole: Duration) -> Duration {
         whole * i32::from(self.0) / 100
@@ -42,7 +46,7 @@ struct Chance {
 }
 
 impl Env {
-    /// A env with this clock and this cryptographically secure random source.
+    /// An environment with this clock and this cryptographically secure random source.
     pub fn new(
         clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static,
         random: impl CryptoRng + Send + 'static,
@@ -108,10 +112,10 @@ impl Env {
 
     /// Has all ids from now on be above this one, so that a process goes on where another one ended,
     /// although the clock was set back.
-    pub fn go_on_from(&self, id: Ulid) {
+    pub fn advance_past(&self, id: Ulid) {
         let ms = milliseconds(self.now());
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        chance.sequence.go_on_from(id, ms);
+        chance.sequence.advance_past(id, ms);
     }
 
     /// A part of a whole, by chance.
@@ -195,7 +199,7 @@ mod tests {
     fn ids_go_on_from_another_process() {
         let env = Env::new(|| START, SeededRandom::new(1));
         let ahead = Ulid::from_parts(milliseconds(START) + 5000, 0);
-        env.go_on_from(ahead);
+        env.advance_past(ahead);
         let stamp = env.stamp();
         assert!(stamp.id.ulid() > ahead && stamp.at == START);
     }

@@ -1,4 +1,4 @@
-//! Why a call was not answered as it wished.
+//! Why a request was rejected.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,13 +10,13 @@ use stores::StoreError;
 
 use crate::LimitName;
 
-/// Why an org's state does not allow what was asked.
+/// Why an org's state does not allow an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrgConflict {
-    /// It can't move so.
+    /// There is no such transition from its status.
     #[error(transparent)]
     Move(#[from] WrongMove),
-    /// It must be ready for this.
+    /// It must be ready.
     #[error("the org is {0}; this needs one that is ready")]
     NotReady(OrgStatus),
     /// Its lease can't be renewed.
@@ -24,85 +24,84 @@ pub enum OrgConflict {
     Lease(#[from] LeaseConflict),
 }
 
-/// Why a call was refused, or could not be carried out.
+/// Why a request was rejected, or failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody knows the key.
-    #[error("the key is unknown, or was mistyped")]
+    /// The key is unknown.
+    #[error("unknown API key; check that the whole key was copied")]
     InvalidKey,
-    /// The key's time is over.
+    /// The key has expired.
     #[error("the key has expired")]
     KeyExpired,
     /// The key is revoked.
     #[error("the key has been revoked")]
     KeyRevoked,
-    /// The key is switched off.
+    /// The key is disabled.
     #[error("the key is disabled")]
     KeyDisabled,
     /// One limit is used up, or several.
     #[error("the limit {} is used up", names(limits))]
     RateLimited {
-        /// Which ones.
+        /// The limits that are used up.
         limits: Vec<LimitName>,
-        /// How long to wait until all of them allow a call.
+        /// How long to wait until all of them allow a request.
         retry_after: Duration,
     },
-    /// As many lists of this credential wait as may.
+    /// The credential has too many lists waiting.
     #[error("too many lists of this credential are waiting")]
     TooManyLists,
-    /// This kind of credential can't do this; the text says what can.
+    /// This kind of credential can't do this; the text says which can.
     #[error("{0}")]
     NotPermitted(&'static str),
-    /// The key is held to other addresses than this one, or the client's address is not known.
+    /// The key is limited to other addresses, or the client's address is unknown.
     #[error("the key can't be used from {}", address_text(.0))]
     IpNotAllowed(Option<IpAddr>),
     /// The partner's plan does not include keys.
     #[error("keys are for partners on plan partner or enterprise")]
     PartnerPlanRequired,
-    /// The key has none of the scopes of which one is needed.
+    /// The key has none of the scopes that the operation accepts.
     #[error("the key lacks a scope")]
     InsufficientScope(&'static [Scope]),
-    /// The key is held to other plans.
-    #[error("the key creates orgs of other plans")]
+    /// The key is limited to other plans.
+    #[error("the key is limited to orgs of other plans")]
     OrgPlanNotAllowed {
-        /// The plan that was asked for.
+        /// The plan in the request.
         plan: PlanName,
-        /// Those that are allowed.
+        /// The plans that the key is limited to.
         allowed: Vec<PlanName>,
     },
-    /// Values are wrong.
-    #[error("values in the request are wrong")]
+    /// Values in the request are invalid.
+    #[error("values in the request are invalid")]
     Validation(Vec<FieldError>),
-    /// There is no such thing, or not for this caller.
+    /// There is no such resource that the caller can see.
     #[error("there is no such resource")]
     NotFound,
-    /// The slug is in use, or kept from others for a while.
+    /// The slug is in use, or reserved for its last owner for a while.
     #[error("the slug is taken")]
     SlugTaken,
-    /// The org's state does not allow it.
+    /// The org's state does not allow the operation.
     #[error(transparent)]
     Org(#[from] OrgConflict),
     /// The key is revoked and can't be changed.
     #[error("the key has been revoked and can't be changed any more")]
     KeyState,
-    /// The partner has as many orgs as it may.
-    #[error("the partner may have {0} orgs and has them")]
+    /// The partner has reached its quota.
+    #[error("the partner has reached its quota of {0} orgs")]
     OrgQuota(u64),
-    /// As many orgs of the key's making are there as may be.
-    #[error("the key may have {0} orgs and has them")]
+    /// The key has reached its quota.
+    #[error("the key has reached its quota of {0} orgs")]
     KeyOrgQuota(u64),
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     IdempotencyKeyReused,
-    /// A call with this idempotency key is still running.
-    #[error("a call with this idempotency key is still running")]
+    /// A request with this idempotency key is in progress.
+    #[error("a request with this idempotency key is in progress")]
     IdempotencyInProgress,
-    /// The database did not do what was asked.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The names of limits as an error tells them.
 fn names(limits: &[LimitName]) -> String {
     let names: Vec<_> = limits
         .iter()
@@ -111,13 +110,12 @@ fn names(limits: &[LimitName]) -> String {
     names.join(" and ")
 }
 
-/// The client's address as an error names it.
 fn address_text(address: &Option<IpAddr>) -> String {
     address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string())
 }
 
 impl Error {
-    /// Where the error stands in the error table.
+    /// The error's code on the wire.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {

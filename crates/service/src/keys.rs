@@ -1,10 +1,10 @@
-//! Partner keys: issued, changed and revoked by the operator; a key sees its partner's and ends itself.
+//! Partner keys: issued, changed and revoked by the operator. A key lists its partner's and revokes itself.
 
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
 use keys::{
-    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyQueries as _, KeyStore as _, Partner,
-    PartnerDraft, PartnerKey, PlainKey,
+    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyListRequest, KeyQueries as _,
+    KeyStore as _, Partner, PartnerDraft, PartnerKey, PlainKey,
 };
 use orgs::{OrgStatus, OrgVisibility, PlanCatalogue};
 use ratelimit::Limiter;
@@ -13,15 +13,16 @@ use stores::{Database, IdempotencyStore as _, Transaction};
 use webhooks::EventKind;
 
 use crate::{
-    Audited, Caller, Context, Error, Rejection, Rendered, Service, audited::Done, partners::changed,
+    Audited, Caller, Context, Error, Rejection, Rendered, Service, audited::Auditable,
+    partners::changed,
 };
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Issues a key. Without a partner and an org it gets a partner of its own. The secret is given to
-    /// `render` and to nobody else.
+    /// Issues a key. Without a partner and an org it gets a partner of its own. The secret is given to `render`
+    /// alone.
     ///
     /// # Errors
-    /// When the partner or the org is not there, or the partner's plan does not include keys.
+    /// When the partner or the org does not exist, or the partner's plan does not include keys.
     pub async fn key_create(
         &self,
         context: &Context,
@@ -42,7 +43,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         let secret = self.env.key(KeyKind::Partner);
         let digest = self.settings.peppers.digest(&secret);
-        let now = context.call.at;
+        let now = context.request.at;
         let own = PartnerDraft::for_one_key(draft.name.clone()).into_partner(self.env.id(), now);
         let key = PartnerKey {
             id: self.env.id(),
@@ -91,8 +92,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             }
             key.partner_id = partner.id;
             tx.key_insert(&key, &digest)?;
-            Ok(Done::new(201, key.clone())
-                .on(Target::one(TargetKind::PartnerKey, key.id))
+            Ok(Auditable::new(201, key.clone())
+                .target(Target::one(TargetKind::PartnerKey, key.id))
                 .detail("name", key.name.as_str())
                 .detail("partner_id", partner.id.to_string())
                 .detail("scopes", key.scopes.to_string()))
@@ -100,26 +101,32 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         .await
     }
 
-    /// Lists keys: for the operator as asked, for a key its partner's, for one bound to an org itself.
+    /// Lists the keys that the caller may see: for the operator all, for a key its partner's, for a key bound
+    /// to an org itself.
     ///
     /// # Errors
     /// As for every use case.
     pub async fn key_list(
         &self,
         context: &Context,
-        asked: KeyFilter,
+        request: KeyListRequest,
         page: PageRequest,
     ) -> Result<Audited<Page<PartnerKey>>, Rejection> {
+        let KeyListRequest { partner_id, status } = request;
         let filter = match &context.caller {
-            Caller::Admin(_) => asked,
+            Caller::Admin(_) => KeyFilter {
+                partner_id,
+                id: None,
+                status,
+            },
             Caller::Partner(held) => KeyFilter {
                 partner_id: Some(held.partner.id),
                 id: held.key.org_id.map(|_| held.key.id),
-                ..asked
+                status,
             },
         };
         self.audited_list(context, move |view| {
-            Ok(Done::new(200, view.keys(&filter, page)?))
+            Ok(Auditable::new(200, view.keys(&filter, page)?))
         })
         .await
     }
@@ -127,7 +134,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Reads a key: the operator any, a key itself alone.
     ///
     /// # Errors
-    /// When there is none of this id, or it is not the caller's to read.
+    /// When there is none of this id, or the caller may not read it.
     pub async fn key_read(
         &self,
         context: &Context,
@@ -136,8 +143,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let caller = context.caller.clone();
         self.audited_read(context, move |view| {
             let held = view.key(id)?.ok_or(Error::NotFound)?;
-            itself(&caller, &held.key)?;
-            Ok(Done::new(200, held.key))
+            check_own_key(&caller, &held.key)?;
+            Ok(Auditable::new(200, held.key))
         })
         .await
     }
@@ -186,26 +193,26 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     ("disabled", before.disabled != key.disabled),
                     ("labels", before.labels != key.labels),
                 ]);
-                Ok(Done::new(200, key).detail("changed", changed))
+                Ok(Auditable::new(200, key).detail("changed", changed))
             })
             .await;
-        self.settle_change().await;
+        self.apply_key_changes().await;
         answer
     }
 
-    /// Revokes a key: the operator any, however often; a key itself alone. The orgs of its making
-    /// stay, or are deleted in the background, as its `on_revoke` says.
+    /// Revokes a key: the operator any, a key itself alone. Its orgs stay, or are deleted in the background, as its
+    /// `on_revoke` says. A key that is revoked already stays as it is.
     ///
     /// # Errors
-    /// When there is none of this id, or it is not the caller's to revoke.
+    /// When there is none of this id, or the caller may not revoke it.
     pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Audited<()>, Rejection> {
-        let (at, outbox) = (context.call.at, self.outbox.clone());
+        let (at, outbox) = (context.request.at, self.outbox.clone());
         let answer = self
             .audited_write(context, move |tx, caller| {
                 let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
-                itself(caller, &held.key)?;
-                let first = held.key.revoked_at.is_none();
-                if first {
+                check_own_key(caller, &held.key)?;
+                let is_first = held.key.revoked_at.is_none();
+                if is_first {
                     let revoked = PartnerKey {
                         revoked_at: Some(at),
                         ..held.key.clone()
@@ -214,21 +221,21 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 }
                 tx.idempotency_erase(id)?;
                 tx.key_revoke(id, at, held.key.on_revoke)?;
-                Ok(Done::new(204, ())
+                Ok(Auditable::new(204, ())
                     .detail("name", held.key.name.as_str())
                     .detail("on_revoke", held.key.on_revoke.as_str())
-                    .detail("already_revoked", !first))
+                    .detail("already_revoked", !is_first))
             })
             .await;
-        self.settle_change().await;
+        self.apply_key_changes().await;
         self.outgoing.notify_one();
         answer
     }
 }
 
-/// A partner key deals with itself alone: another of its partner's is not permitted, one of another
-/// partner does not exist for it.
-fn itself(caller: &Caller, key: &PartnerKey) -> Result<(), Error> {
+/// A partner key may read and revoke itself alone: another of its partner's is not permitted, one of another partner
+/// does not exist for it.
+fn check_own_key(caller: &Caller, key: &PartnerKey) -> Result<(), Error> {
     match caller {
         Caller::Admin(_) => Ok(()),
         Caller::Partner(held) if held.key.id == key.id => Ok(()),

@@ -1,84 +1,64 @@
-//! The use cases: who may do what, in one transaction with the audit event that tells of it.
+//! The use cases: who may do what, in one transaction with the audit event that records it.
 //!
-//! Every call goes [`Service::authenticate`] → [`Service::authorize`] → one use case. Each of them either
-//! gives an [`Audited`] whose event is durable, or a [`Rejection`] whose event is.
-//! This crate refuses to know how requests travel, what SQL is, and what time it is: the clock and the
-//! random source come in with [`Env`].
+//! Every request goes [`Service::authenticate`] → [`Service::authorize`] → one use case. Each of them gives an
+//! [`Audited`] result or a [`Rejection`], whose event is durable.
+//! This crate must not know HTTP, SQL or the time of day: the clock and the random source come in with [`Env`].
 
-mod abandoned;
-mod announce;
+mod audit_events;
 mod audited;
-mod auth_failure_throttle;
-mod authenticate;
+mod authn;
 mod authorize;
 mod billing;
-mod clock_steps;
 mod context;
-mod credential_cache;
-mod deliver;
 mod env;
 mod error;
-mod events;
-mod held_polls;
 mod idempotency;
-mod key_feed;
 mod keys;
-mod long_polls;
 mod operation;
-mod org_creation;
-mod org_ends;
 mod orgs;
-mod outbox;
-mod partner_turns;
 mod partners;
-mod peppers;
-mod provisioning_slots;
-mod pruning;
-mod reconcile;
-mod refusals;
-mod renewal;
+mod runtime;
 mod setup;
-mod shares;
-mod statuses;
-mod together;
-mod turns;
-mod waiters;
 mod webhooks;
 mod whoami;
+mod workers;
 mod workspaces;
 
 use std::sync::Arc;
 
 use ::keys::Peppers;
 use ::orgs::{PlanCatalogue, ReservedSlugs};
-use ::webhooks::Reach;
+use ::webhooks::AddressPolicy;
 use ratelimit::RateLimit;
+
+use self::runtime::batcher::{Batcher, BatcherConfig};
 
 pub use self::{
     audited::{Audited, Rejection},
-    authenticate::Credentials,
-    clock_steps::{ClockWatch, HASTEN_AFTER},
+    authn::{
+        Credentials,
+        folded_rejections::{FoldedCounts, MAX_OPEN_AGE},
+    },
     context::{Caller, ClientAddress, Context, LimitName, RequestInfo},
-    deliver::Deferred,
     env::Env,
     error::{Error, OrgConflict},
-    held_polls::HeldPollCounts,
     idempotency::{IdempotencyKey, Rendered},
     operation::{Access, Operation, operations},
-    orgs::OrgWithSteps,
-    peppers::{OrphanedKeys, Orphans},
-    pruning::Pruning,
-    refusals::{FoldedCounts, OPEN_AT_MOST},
+    orgs::{OrgWithSteps, held_polls::HeldPollCounts, status_cache::REVALIDATE_INTERVAL},
+    runtime::periodic::{Next, PeriodicJob},
     setup::{
-        FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke, go_on, prepare,
+        FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke,
+        peppers::{OrphanPolicy, OrphanedKeys},
+        prepare, resume_ids,
     },
     webhooks::webhook_secret_pepper,
+    workers::{deliver::DeferredEndpoints, retention::Pruning},
 };
 
-/// What the operator has settled.
+/// The operator's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Digests of keys are made with these.
+    /// The peppers of key digests.
     pub peppers: Peppers,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
@@ -86,15 +66,15 @@ pub struct Settings {
     pub reserved_slugs: ReservedSlugs,
     /// How often an admin key may be used.
     pub admin_rate_limit: RateLimit,
-    /// How often one client address may present tokens that nobody knows.
+    /// How many unknown tokens one client address may send.
     pub auth_failure_limit: RateLimit,
-    /// The page that customers log in on, as messages to partners name it.
+    /// The URL of the login page, as webhooks name it.
     pub login_url: String,
-    /// Where partners may have messages sent.
-    pub webhook_reach: Reach,
+    /// Which URLs webhook endpoints may have.
+    pub webhook_address_policy: AddressPolicy,
 }
 
-/// The control plane, over a database, a limiter and a provisioner.
+/// The control plane, over a database, a rate limiter and a provisioner.
 #[derive(Debug)]
 pub struct Service<D, L, P> {
     db: D,
@@ -102,56 +82,63 @@ pub struct Service<D, L, P> {
     provisioner: P,
     settings: Settings,
     env: Env,
-    credentials: credential_cache::CredentialCache,
-    key_feed: key_feed::Coalescer,
-    statuses: statuses::Statuses,
-    pace: long_polls::Pace,
-    held_polls: held_polls::HeldPolls,
-    auth_failures: auth_failure_throttle::AuthFailureThrottle,
-    refusals: refusals::Refusals,
-    running: idempotency::Running,
-    running_shares: shares::Shares<ids::Ulid>,
-    /// The partner behind which the search for due orgs goes on.
-    due_after: std::sync::Mutex<Option<ids::PartnerId>>,
-    /// Rung when an org has fallen due.
+    credentials: authn::credential_cache::CredentialCache,
+    key_changes: runtime::single_flight::SingleFlight,
+    auth_failures: authn::auth_failure_throttle::AuthFailureThrottle,
+    folded_rejections: authn::folded_rejections::FoldedRejections,
+    idempotent_requests: idempotency::InFlightRequests,
+    idempotent_limiter: runtime::fair_share::FairShare<ids::Ulid>,
+    statuses: orgs::status_cache::StatusCache,
+    estimates: orgs::long_polls::ProvisioningEstimates,
+    held_polls: orgs::held_polls::HeldPolls,
+    creations: Batcher<ids::Ulid, orgs::create::CreateOrg, orgs::create::Created>,
+    quota_locks: runtime::keyed_lock::KeyedLock<ids::PartnerId>,
+    /// The partner after which the search for due orgs goes on.
+    due_cursor: std::sync::Mutex<Option<ids::PartnerId>>,
+    /// Notified when an org has fallen due.
     due: tokio::sync::Notify,
-    slots: Arc<provisioning_slots::ProvisioningSlots>,
-    creations: together::Together<org_creation::Creation, org_creation::Created>,
-    quota_turns: turns::Turns<ids::PartnerId>,
-    finished: together::Together<reconcile::Finished, reconcile::Recorded>,
-    outbox: outbox::Outbox,
-    deliverer: deliver::Deliverer,
-    /// Rung when a message is to be sent.
+    slots: Arc<workers::reconcile::slots::ProvisioningSlots>,
+    finished:
+        Batcher<(), workers::reconcile::FinishedAttempt, Option<workers::reconcile::Recorded>>,
+    outbox: webhooks::outbox::Outbox,
+    deliverer: workers::deliver::Deliverer,
+    /// The pruning that is under way, if there is one.
+    pruning: tokio::sync::Mutex<Option<Pruning>>,
+    clock: workers::clock_steps::ClockWatch,
+    /// Notified when a message is to be sent.
     outgoing: tokio::sync::Notify,
 }
 
 impl<D, L, P> Service<D, L, P> {
     /// A control plane; [`prepare`] has been run on its database.
     pub fn new(db: D, limiter: L, provisioner: P, settings: Settings, env: Env) -> Arc<Self> {
-        let outbox = outbox::Outbox::new(env.clone(), settings.login_url.clone());
+        let outbox = webhooks::outbox::Outbox::new(env.clone(), settings.login_url.clone());
+        let clock = workers::clock_steps::ClockWatch::new(env.now());
         Arc::new(Self {
             db,
             limiter,
             provisioner,
             settings,
             env,
-            credentials: credential_cache::CredentialCache::default(),
-            key_feed: key_feed::Coalescer::default(),
-            statuses: statuses::Statuses::default(),
-            pace: long_polls::Pace::default(),
-            held_polls: held_polls::HeldPolls::default(),
-            auth_failures: auth_failure_throttle::AuthFailureThrottle::default(),
-            refusals: refusals::Refusals::default(),
-            running: idempotency::Running::default(),
-            running_shares: idempotency::running_shares(),
+            credentials: authn::credential_cache::CredentialCache::default(),
+            key_changes: runtime::single_flight::SingleFlight::default(),
+            auth_failures: authn::auth_failure_throttle::AuthFailureThrottle::default(),
+            folded_rejections: authn::folded_rejections::FoldedRejections::default(),
+            idempotent_requests: idempotency::InFlightRequests::default(),
+            idempotent_limiter: idempotency::idempotent_limiter(),
+            statuses: orgs::status_cache::StatusCache::default(),
+            estimates: orgs::long_polls::ProvisioningEstimates::default(),
+            held_polls: orgs::held_polls::HeldPolls::default(),
+            creations: Batcher::new(BatcherConfig::TRANSACTIONS),
+            quota_locks: runtime::keyed_lock::KeyedLock::default(),
+            due_cursor: std::sync::Mutex::default(),
             due: tokio::sync::Notify::new(),
             slots: Arc::default(),
-            due_after: std::sync::Mutex::default(),
-            creations: together::Together::default(),
-            quota_turns: turns::Turns::default(),
-            finished: together::Together::default(),
+            finished: Batcher::new(BatcherConfig::TRANSACTIONS),
             outbox,
-            deliverer: deliver::Deliverer::default(),
+            pruning: tokio::sync::Mutex::default(),
+            clock,
+            deliverer: workers::deliver::Deliverer::default(),
             outgoing: tokio::sync::Notify::new(),
         })
     }

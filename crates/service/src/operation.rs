@@ -1,9 +1,9 @@
-//! What can be asked for, and who may ask.
+//! Operations: what can be asked for, and who may ask.
 
 use audit::{Action, TargetKind};
 use scopes::Scope;
 
-/// Who may ask.
+/// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// An admin key.
@@ -14,14 +14,14 @@ pub enum Access {
     Any,
 }
 
-/// One thing that can be asked for.
+/// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// How it stands in the audit log.
+    /// Its name in the audit log.
     pub action: Action,
-    /// What it is done to.
+    /// What it acts on.
     pub target: TargetKind,
-    /// Who may ask.
+    /// Who may ask for an operation.
     pub access: Access,
 }
 
@@ -33,7 +33,7 @@ const fn operation(action: Action, target: TargetKind, access: Access) -> Operat
     }
 }
 
-/// Everything that can be asked for.
+/// All operations.
 pub mod operations {
     use audit::{Action, TargetKind};
     use scopes::Scope;
@@ -43,10 +43,9 @@ pub mod operations {
         Operation, operation,
     };
 
-    /// Reading an org: all of the partner's, or those that the key itself made.
+    /// Reading an org: any of the partner's, or with `orgs:create` alone those that the key itself created.
     const READ_ORG: &[Scope] = &[Scope::OrgsList, Scope::OrgsCreate];
 
-    /// Whatever is about webhook endpoints.
     const WEBHOOKS: &[Scope] = &[Scope::WebhooksManage];
 
     macro_rules! table {
@@ -60,7 +59,7 @@ pub mod operations {
     }
 
     table! {
-        /// Make a partner.
+        /// Create a partner.
         PARTNER_CREATE = PartnerCreate on Partner by Admin;
         /// List partners.
         PARTNER_LIST = PartnerList on Partner by Admin;
@@ -84,11 +83,11 @@ pub mod operations {
         ADMIN_ORG_READ = OrgRead on Org by Admin;
         /// Set an org's billing state.
         BILLING_UPDATE = BillingUpdate on Org by Admin;
-        /// Pause an org.
+        /// Suspend an org.
         ORG_SUSPEND = OrgSuspend on Org by Admin;
-        /// End an org's pause.
+        /// Resume a suspended org.
         ORG_RESUME = OrgResume on Org by Admin;
-        /// Try a failed org again.
+        /// Retry a failed org.
         ORG_RETRY = OrgRetry on Org by Admin;
         /// List all events.
         ADMIN_AUDIT_LIST = AuditList on AuditLog by Admin;
@@ -106,7 +105,7 @@ pub mod operations {
         ORG_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
         /// Delete all orgs that have some labels.
         ORGS_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
-        /// Prolong an org's lease.
+        /// Renew an org's lease.
         ORG_RENEW = OrgRenew on Org by Partner(&[Scope::OrgsCreate]);
         /// Create a workspace.
         WORKSPACE_CREATE = WorkspaceCreate on Org by Partner(&[Scope::WorkspacesCreate]);
@@ -118,7 +117,7 @@ pub mod operations {
         AUDIT_LIST = AuditList on AuditLog by Partner(&[Scope::AuditRead]);
         /// Read one of the partner's events.
         AUDIT_READ = AuditRead on AuditEvent by Partner(&[Scope::AuditRead]);
-        /// Make a webhook endpoint.
+        /// Create a webhook endpoint.
         WEBHOOK_CREATE = WebhookCreate on WebhookEndpoint by Partner(WEBHOOKS);
         /// List the partner's webhook endpoints.
         WEBHOOK_LIST = WebhookList on WebhookEndpoint by Partner(WEBHOOKS);
@@ -134,9 +133,9 @@ pub mod operations {
         DELIVERY_LIST = DeliveryList on WebhookEndpoint by Partner(WEBHOOKS);
         /// Send a message again.
         DELIVERY_REDELIVER = DeliveryRedeliver on WebhookEndpoint by Partner(WEBHOOKS);
-        /// Ask what the credential is.
+        /// Read the caller's own credential.
         WHOAMI = Whoami on PartnerKey by Any;
-        /// A call that fits no route.
+        /// A request that matches no route.
         UNROUTED = Unrouted on Route by Any;
     }
 }

@@ -1,4 +1,4 @@
-//! Partners, which only the operator handles.
+//! Partners, which only the operator manages.
 
 use audit::{Target, TargetKind};
 use ids::{Page, PageRequest, PartnerId};
@@ -6,10 +6,10 @@ use keys::{KeyQueries as _, KeyStore as _, Partner, PartnerChanges, PartnerDraft
 use ratelimit::Limiter;
 use stores::Database;
 
-use crate::{Audited, Context, Error, Rejection, Rendered, Service, audited::Done};
+use crate::{Audited, Context, Error, Rejection, Rendered, Service, audited::Auditable};
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Makes a partner.
+    /// Creates a partner.
     ///
     /// # Errors
     /// As for every use case.
@@ -19,11 +19,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         draft: PartnerDraft,
         render: impl Fn(&Partner) -> Rendered + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
-        let partner = draft.into_partner(self.env.id(), context.call.at);
+        let partner = draft.into_partner(self.env.id(), context.request.at);
         self.idempotent_write(context, None, render, move |tx, _| {
             tx.partner_insert(&partner)?;
-            Ok(Done::new(201, partner.clone())
-                .on(Target::one(TargetKind::Partner, partner.id))
+            Ok(Auditable::new(201, partner.clone())
+                .target(Target::one(TargetKind::Partner, partner.id))
                 .detail("name", partner.name.as_str())
                 .detail("plan", partner.plan.as_str()))
         })
@@ -40,7 +40,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         page: PageRequest,
     ) -> Result<Audited<Page<Partner>>, Rejection> {
         self.audited_list(context, move |view| {
-            Ok(Done::new(200, view.partners(page)?))
+            Ok(Auditable::new(200, view.partners(page)?))
         })
         .await
     }
@@ -55,7 +55,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: PartnerId,
     ) -> Result<Audited<Partner>, Rejection> {
         self.audited_read(context, move |view| {
-            Ok(Done::new(200, view.partner(id)?.ok_or(Error::NotFound)?))
+            Ok(Auditable::new(
+                200,
+                view.partner(id)?.ok_or(Error::NotFound)?,
+            ))
         })
         .await
     }
@@ -85,15 +88,15 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     ("max_orgs", before.max_orgs != partner.max_orgs),
                     ("labels", before.labels != partner.labels),
                 ]);
-                Ok(Done::new(200, partner).detail("changed", changed))
+                Ok(Auditable::new(200, partner).detail("changed", changed))
             })
             .await;
-        self.settle_change().await;
+        self.apply_key_changes().await;
         answer
     }
 }
 
-/// The names of what is different.
+/// The names of the members that have changed.
 pub(crate) fn changed(members: &[(&str, bool)]) -> Vec<String> {
     members
         .iter()

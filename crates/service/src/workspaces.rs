@@ -8,8 +8,8 @@ use stores::Database;
 
 use crate::{
     Audited, Context, Error, OrgConflict, Rejection, Rendered, Service,
-    audited::Done,
-    authorize::permit_org_plan,
+    audited::Auditable,
+    authorize::check_org_plan,
     orgs::{reading_visibility, visibility},
 };
 
@@ -17,7 +17,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Creates a workspace in an org that is ready.
     ///
     /// # Errors
-    /// When the org is not in visibility, of a plan that the key is not held to, or not ready, or has a workspace of this slug.
+    /// When the caller can't see the org, the key is limited to other plans, the org is not ready, or it has a
+    /// workspace of this slug.
     pub async fn workspace_create(
         &self,
         context: &Context,
@@ -30,7 +31,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             Ok(slug) => slug,
             Err(error) => return Err(self.reject(context, Error::at("/slug", error)).await),
         };
-        let created_at = context.call.at;
+        let created_at = context.request.at;
         let workspace = Workspace {
             id,
             org_id,
@@ -39,19 +40,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             created_at,
         };
         self.idempotent_write(context, None, render, move |tx, caller| {
-            // The org's row is held, so that it can't be deleted beside this.
+            // The org's row is locked, so that it can't be deleted beside this.
             let org = tx
                 .org_for_update(visibility(caller), org_id)?
                 .ok_or(Error::NotFound)?;
-            permit_org_plan(caller, &org.plan)?;
+            check_org_plan(caller, &org.plan)?;
             if org.status != OrgStatus::Ready {
                 return Err(OrgConflict::NotReady(org.status).into());
             }
             if !tx.workspace_insert(&workspace)? {
                 return Err(Error::SlugTaken);
             }
-            Ok(Done::new(201, workspace.clone())
-                .on(Target::one(TargetKind::Workspace, workspace.id))
+            Ok(Auditable::new(201, workspace.clone())
+                .target(Target::one(TargetKind::Workspace, workspace.id))
                 .detail("name", workspace.name.as_str())
                 .detail("slug", workspace.slug.as_str()))
         })
@@ -61,7 +62,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Lists the workspaces of an org.
     ///
     /// # Errors
-    /// When the org is not in visibility.
+    /// When the caller can't see the org.
     pub async fn workspace_list(
         &self,
         context: &Context,
@@ -71,7 +72,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let visibility = reading_visibility(&context.caller);
         self.audited_list(context, move |view| {
             view.org(visibility, org_id)?.ok_or(Error::NotFound)?;
-            Ok(Done::new(200, view.workspaces(org_id, page)?))
+            Ok(Auditable::new(200, view.workspaces(org_id, page)?))
         })
         .await
     }

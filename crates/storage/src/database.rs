@@ -342,7 +342,7 @@ impl Database for SqlDatabase {
         }
     }
 
-    fn together(&self) -> usize {
+    fn max_batch(&self) -> usize {
         self.0.together
     }
 

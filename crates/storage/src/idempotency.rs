@@ -38,7 +38,7 @@ impl IdempotencyStore for Session<Writing> {
     ) -> Result<Option<StoredResponse>, StoreError> {
         let row = ReplyRow {
             credential: id.credential().to_owned(),
-            call: id.call().to_vec(),
+            call: id.request().to_vec(),
             body: body.to_vec(),
             begun_at: values::micros(now),
         };
@@ -75,7 +75,7 @@ impl IdempotencyStore for Session<Writing> {
         sealed: &[u8],
         issued: Option<KeyId>,
     ) -> Result<(), StoreError> {
-        let place = replies::table.find((id.credential(), id.call().as_slice()));
+        let place = replies::table.find((id.credential(), id.request().as_slice()));
         let kept = diesel::update(place).set((
             replies::sealed.eq(sealed),
             replies::issued_key.eq(issued.map(|id| id.to_string())),

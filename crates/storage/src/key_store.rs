@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStore, OnRevoke,
-    Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
+    AdminKey, Changed, Changes, KeyDigest, KeyFilter, KeyQueries, KeyStore, KeyWithPartner,
+    OnRevoke, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -18,18 +18,21 @@ use crate::{
 impl<M> KeyQueries for Session<M> {
     type Error = StoreError;
 
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, StoreError> {
+    fn key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<KeyWithPartner>, StoreError> {
         partner_keys::by_digest(self, digests)
     }
 
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, StoreError> {
         partner_keys::by_digests(self, digests)
     }
 
-    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         partner_keys::by_id(self, id)
     }
 
@@ -45,7 +48,7 @@ impl<M> KeyQueries for Session<M> {
         partners::by_id(self, id)
     }
 
-    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, StoreError> {
+    fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, StoreError> {
         partner_keys::with_orgs_to_go(self)
     }
 
@@ -97,7 +100,7 @@ impl KeyStore for Session<Writing> {
         partner_keys::insert(self, key, digest)
     }
 
-    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         partner_keys::lock(self, id)
     }
 
@@ -105,15 +108,15 @@ impl KeyStore for Session<Writing> {
         partner_keys::lock_all(self, ids)
     }
 
-    fn key_await_uses(&mut self, id: KeyId) -> Result<(), StoreError> {
+    fn key_wait_for_inflight(&mut self, id: KeyId) -> Result<(), StoreError> {
         self.run(|connection| dialect::await_key_uses(connection, &id.to_string()))
     }
 
-    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         partner_keys::lock_for_use(self, id)
     }
 
-    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<HeldKey>>, StoreError> {
+    fn keys_for_use(&mut self, ids: &[KeyId]) -> Result<Vec<Arc<KeyWithPartner>>, StoreError> {
         known_keys::for_use(self, ids)
     }
 
@@ -133,7 +136,7 @@ impl KeyStore for Session<Writing> {
         Ok(first)
     }
 
-    fn key_orgs_to_go(
+    fn key_set_orgs_pending_deletion(
         &mut self,
         id: KeyId,
         since: Option<OffsetDateTime>,

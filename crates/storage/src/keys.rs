@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::{KeyId, Page, PageRequest, TypedId as _, Ulid};
-use keys::{HeldKey, KeyDigest, KeyFilter, OnRevoke, PartnerKey};
+use keys::{KeyDigest, KeyFilter, KeyWithPartner, OnRevoke, PartnerKey};
 use scopes::ScopeSet;
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -111,8 +111,8 @@ impl TryFrom<KeyRow> for PartnerKey {
     }
 }
 
-pub(crate) fn held((key, partner): (KeyRow, PartnerRow)) -> Result<HeldKey, StoreError> {
-    Ok(HeldKey {
+pub(crate) fn held((key, partner): (KeyRow, PartnerRow)) -> Result<KeyWithPartner, StoreError> {
+    Ok(KeyWithPartner {
         key: key.try_into()?,
         partner: partner.try_into()?,
     })
@@ -121,7 +121,7 @@ pub(crate) fn held((key, partner): (KeyRow, PartnerRow)) -> Result<HeldKey, Stor
 pub(crate) fn by_digest<M>(
     session: &mut Session<M>,
     digests: &[KeyDigest],
-) -> Result<Option<HeldKey>, StoreError> {
+) -> Result<Option<KeyWithPartner>, StoreError> {
     // One prepared statement, asked once for each pepper; the current one's digest is the first.
     for digest in digests {
         let row = session.run(|connection| {
@@ -141,7 +141,7 @@ pub(crate) fn by_digest<M>(
 pub(crate) fn by_digests<M>(
     session: &mut Session<M>,
     digests: &[KeyDigest],
-) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+) -> Result<Vec<(KeyDigest, KeyWithPartner)>, StoreError> {
     let digests: Vec<&[u8]> = digests
         .iter()
         .map(|digest| &digest.as_bytes()[..])
@@ -162,7 +162,10 @@ pub(crate) fn by_digests<M>(
         .collect()
 }
 
-pub(crate) fn by_id<M>(session: &mut Session<M>, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+pub(crate) fn by_id<M>(
+    session: &mut Session<M>,
+    id: KeyId,
+) -> Result<Option<KeyWithPartner>, StoreError> {
     session
         .run(|connection| {
             let found = partner_keys::table
@@ -216,7 +219,7 @@ fn next<M>(
 pub(crate) fn lock(
     session: &mut Session<Writing>,
     id: KeyId,
-) -> Result<Option<HeldKey>, StoreError> {
+) -> Result<Option<KeyWithPartner>, StoreError> {
     session.run(|connection| dialect::lock_key(connection, &id.to_string()))?;
     by_id(session, id)
 }
@@ -229,7 +232,7 @@ pub(crate) fn lock_all(session: &mut Session<Writing>, ids: &[KeyId]) -> Result<
 pub(crate) fn lock_for_use(
     session: &mut Session<Writing>,
     id: KeyId,
-) -> Result<Option<HeldKey>, StoreError> {
+) -> Result<Option<KeyWithPartner>, StoreError> {
     session.run(|connection| dialect::lock_key_for_use(connection, &id.to_string()))?;
     by_id(session, id)
 }

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ids::KeyId;
-use keys::HeldKey;
+use keys::KeyWithPartner;
 use stores::StoreError;
 
 use crate::{
@@ -23,7 +23,7 @@ const MOST: usize = 4096;
 pub(crate) struct KnownKeys {
     /// The revision at which they were read.
     revision: u64,
-    keys: HashMap<KeyId, Arc<HeldKey>>,
+    keys: HashMap<KeyId, Arc<KeyWithPartner>>,
 }
 
 impl KnownKeys {
@@ -40,7 +40,7 @@ impl KnownKeys {
         }
     }
 
-    fn remember(&mut self, held: &Arc<HeldKey>) {
+    fn remember(&mut self, held: &Arc<KeyWithPartner>) {
         if self.keys.len() >= MOST {
             self.keys.clear();
         }
@@ -53,7 +53,7 @@ impl KnownKeys {
 pub(crate) fn for_use(
     session: &mut Session<Writing>,
     ids: &[KeyId],
-) -> Result<Vec<Arc<HeldKey>>, StoreError> {
+) -> Result<Vec<Arc<KeyWithPartner>>, StoreError> {
     if let Some(held) = session.run(|connection| dialect::many::keys_held(connection, ids))? {
         return held
             .into_iter()

@@ -16,7 +16,7 @@ use crate::{
 
 /// The orgs that are to go, of those that are not going or gone.
 fn doomed(which: &DeletionSelector) -> Query<'_> {
-    let staying = OrgStatus::STAYING.map(OrgStatus::as_str);
+    let staying = OrgStatus::DELETABLE.map(OrgStatus::as_str);
     let query = match which {
         DeletionSelector::Labelled(visibility, labels) => {
             let live = visible(*visibility).filter(is_live());

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::{OrgId, PlanName};
-use orgs::Standing;
+use orgs::StatusSummary;
 use stores::StoreError;
 use time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{schema::orgs as table, session::Session, values};
 pub(crate) fn standings<M>(
     session: &mut Session<M>,
     ids: &[OrgId],
-) -> Result<Vec<Standing>, StoreError> {
+) -> Result<Vec<StatusSummary>, StoreError> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<(String, String, i64)> = session.run(|connection| {
         table::table
@@ -21,7 +21,7 @@ pub(crate) fn standings<M>(
     })?;
     rows.into_iter()
         .map(|(id, status, updated_at)| {
-            Ok(Standing {
+            Ok(StatusSummary {
                 id: values::id(&id, "the id of an org")?,
                 status: status
                     .parse()

@@ -3,8 +3,8 @@
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter,
-    OrgProgress, OrgQueries, OrgStore, OrgVisibility, OrgWork, Slug, SlugClaim, Standing, Step,
-    Subscription, Workspace,
+    OrgProgress, OrgQueries, OrgStore, OrgVisibility, OrgWork, Slug, SlugRequest, StatusSummary,
+    Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -34,7 +34,7 @@ impl<M> OrgQueries for Session<M> {
         rows::live_counts_of_keys(self, keys)
     }
 
-    fn doomed_orgs(
+    fn orgs_to_delete(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
@@ -42,7 +42,7 @@ impl<M> OrgQueries for Session<M> {
         org_ends::list(self, which, limit)
     }
 
-    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, StoreError> {
+    fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, StoreError> {
         org_progress::standings(self, ids)
     }
 
@@ -85,14 +85,14 @@ impl<M> OrgQueries for Session<M> {
 }
 
 impl OrgStore for Session<Writing> {
-    fn slug_claim(
+    fn slug_acquire(
         &mut self,
         slug: &Slug,
         org: OrgId,
         partner: PartnerId,
         held_since: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let claim = SlugClaim {
+        let claim = SlugRequest {
             slug: slug.clone(),
             org,
             partner,
@@ -101,11 +101,11 @@ impl OrgStore for Session<Writing> {
         Ok(slugs::claim(self, &[claim])? == [true])
     }
 
-    fn slugs_claim(&mut self, claims: &[SlugClaim]) -> Result<Vec<bool>, StoreError> {
+    fn slugs_acquire(&mut self, claims: &[SlugRequest]) -> Result<Vec<bool>, StoreError> {
         slugs::claim(self, claims)
     }
 
-    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
+    fn slug_release(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
         slugs::free(self, org, at)
     }
 
@@ -125,7 +125,7 @@ impl OrgStore for Session<Writing> {
         rows::update(self, org, due_at)
     }
 
-    fn doomed_orgs_for_update(
+    fn orgs_to_delete_for_update(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
@@ -133,7 +133,11 @@ impl OrgStore for Session<Writing> {
         org_ends::lock(self, which, limit)
     }
 
-    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), StoreError> {
+    fn orgs_begin_deprovision(
+        &mut self,
+        ids: &[OrgId],
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         org_ends::begin_deprovision(self, ids, at)
     }
 
@@ -174,7 +178,7 @@ impl OrgStore for Session<Writing> {
         org_work::progress(self, progress)
     }
 
-    fn orgs_hasten(
+    fn orgs_make_due(
         &mut self,
         later_than: OffsetDateTime,
         at: OffsetDateTime,

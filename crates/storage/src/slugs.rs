@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::OrgId;
-use orgs::SlugClaim;
+use orgs::SlugRequest;
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -24,7 +24,7 @@ pub(crate) struct SlugRow {
 /// Gives slugs to orgs, the first claim to each; which of the claims were granted.
 pub(crate) fn claim(
     session: &mut Session<Writing>,
-    claims: &[SlugClaim],
+    claims: &[SlugRequest],
 ) -> Result<Vec<bool>, StoreError> {
     let rows: Vec<SlugRow> = claims
         .iter()

@@ -107,7 +107,7 @@ impl<M> WebhookQueries for Session<M> {
         deliveries::pending_count(self, endpoint, limit)
     }
 
-    fn deliveries_ahead(
+    fn deliveries_due_after(
         &mut self,
         after: (OffsetDateTime, DeliveryId),
         limit: usize,
@@ -214,7 +214,7 @@ impl WebhookStore for Session<Writing> {
         deliveries::give_up(self, endpoint, how, limit)
     }
 
-    fn deliveries_hasten(
+    fn deliveries_make_due(
         &mut self,
         ids: &[DeliveryId],
         at: OffsetDateTime,

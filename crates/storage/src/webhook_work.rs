@@ -188,7 +188,7 @@ pub(crate) fn orgs_to_announce<M>(
     let ids: Vec<String> = session.run(|connection| {
         orgs::table
             .filter(is_live())
-            .filter(orgs::status.eq_any(OrgStatus::STAYING.map(OrgStatus::as_str)))
+            .filter(orgs::status.eq_any(OrgStatus::DELETABLE.map(OrgStatus::as_str)))
             .filter(orgs::expires_at.gt(values::micros(from)))
             .filter(orgs::expires_at.le(values::micros(until)))
             .filter(not(exists(announced)))

@@ -76,7 +76,7 @@ async fn fill(db: &SqlDatabase) -> (PartnerKey, Org) {
     let written = db.write(move |tx| {
         tx.partner_insert(&partner)?;
         tx.key_insert(&stored, &digest)?;
-        assert!(tx.slug_claim(&live.slug, live.id, live.partner_id, live.created_at)?);
+        assert!(tx.slug_acquire(&live.slug, live.id, live.partner_id, live.created_at)?);
         tx.orgs_insert(&[NewOrg {
             org: live.clone(),
             steps: Vec::new(),
@@ -160,10 +160,10 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
             DeletionSelector::Labelled(OrgVisibility::Partner(org.partner_id), run),
             DeletionSelector::MadeBy(key.id),
         ] {
-            assert_eq!(tx.doomed_orgs(&which, 200)?.len(), 1, "{which:?}");
+            assert_eq!(tx.orgs_to_delete(&which, 200)?.len(), 1, "{which:?}");
         }
         assert!(
-            tx.doomed_orgs(&DeletionSelector::Expired(org.created_at), 200)?
+            tx.orgs_to_delete(&DeletionSelector::Expired(org.created_at), 200)?
                 .is_empty()
         );
         tx.orgs_to_announce(now, org.created_at, 100)?;

@@ -76,7 +76,7 @@ async fn migrations_go_up_down_and_up() {
             use orgs::OrgStore as _;
             tx.partner_insert(&partner)?;
             tx.key_insert(&key, &digest)?;
-            tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
+            tx.slug_acquire(&org.slug, org.id, org.partner_id, org.created_at)?;
             tx.org_insert(&org, &[])?;
             let mut bound = build.key(&partner);
             bound.org_id = Some(org.id);

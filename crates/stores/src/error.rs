@@ -1,11 +1,11 @@
-//! What can go wrong in a store, whatever it is made of.
+//! Errors of a store, whatever it is made of.
 
 use std::{error::Error, sync::Arc};
 
 type Source = Arc<dyn Error + Send + Sync>;
 
-/// What can go wrong in a store. Refusals that a domain knows, such as a slug that is taken, are not
-/// errors: the traits' methods return them.
+/// Errors of a store. Rejections that a domain knows, such as a slug that is taken, are not errors: the traits'
+/// methods return them.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database can't be reached or does not answer in time; later it may.

@@ -1,35 +1,35 @@
-//! Answers that are kept for a while, so that a call that is sent again gets the same one.
+//! Stored responses: a duplicate of a request with an idempotency key gets the first one's.
 
 use ids::{AdminKeyId, KeyId};
 use time::OffsetDateTime;
 
 use crate::StoreError;
 
-/// Which call an answer belongs to.
+/// Which request a stored response belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyId {
-    /// The credential that called, `pak_…` or `adm_…`.
+    /// The credential, `pak_…` or `adm_…`.
     credential: String,
-    /// SHA-256 of what names the call: its method, path and idempotency key.
-    call: [u8; 32],
+    /// SHA-256 of the method, path and idempotency key.
+    request: [u8; 32],
 }
 
 impl IdempotencyId {
-    /// A call by a partner key.
+    /// A request by a partner key.
     #[must_use]
-    pub fn of_key(id: KeyId, call: [u8; 32]) -> Self {
+    pub fn of_key(id: KeyId, request: [u8; 32]) -> Self {
         Self {
             credential: id.to_string(),
-            call,
+            request,
         }
     }
 
-    /// A call by an admin key.
+    /// A request by an admin key.
     #[must_use]
-    pub fn of_admin(id: AdminKeyId, call: [u8; 32]) -> Self {
+    pub fn of_admin(id: AdminKeyId, request: [u8; 32]) -> Self {
         Self {
             credential: id.to_string(),
-            call,
+            request,
         }
     }
 
@@ -39,28 +39,28 @@ impl IdempotencyId {
         &self.credential
     }
 
-    /// The digest of what names the call.
+    /// SHA-256 of the method, path and idempotency key.
     #[must_use]
-    pub const fn call(&self) -> &[u8; 32] {
-        &self.call
+    pub const fn request(&self) -> &[u8; 32] {
+        &self.request
     }
 }
 
-/// An answer that is kept, or the place for one.
+/// A stored response, or the place for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResponse {
-    /// SHA-256 of the body that it answers.
+    /// SHA-256 of the request's body.
     pub body: [u8; 32],
-    /// The answer, sealed; `None` when it has been erased.
+    /// The response, sealed; `None` when it has been erased.
     pub sealed: Option<Vec<u8>>,
 }
 
-/// Kept answers; all within the caller's transaction.
+/// The store trait for responses; all within the caller's transaction.
 pub trait IdempotencyStore {
-    /// Takes the place for a call's answer. When an answer is kept there that was begun at `since` or
-    /// later, that one is returned and nothing is taken; an older one is forgotten.
+    /// Reserves the place of a request's response. When a response is stored there that was begun at `since` or
+    /// later, it is returned and nothing is reserved; an older one is deleted.
     ///
-    /// Of many who take one place at once, the others wait for the first one's transaction.
+    /// Of several transactions that reserve one place, the others wait for the first.
     fn idempotency_begin(
         &mut self,
         id: &IdempotencyId,
@@ -69,7 +69,7 @@ pub trait IdempotencyStore {
         since: OffsetDateTime,
     ) -> Result<Option<StoredResponse>, StoreError>;
 
-    /// Puts the answer in the place that this transaction took. `issued` is the key whose secret it
+    /// Stores the response in the place that this transaction has reserved. `issued` is the key whose secret it
     /// shows, if it shows one.
     fn idempotency_store(
         &mut self,
@@ -78,10 +78,10 @@ pub trait IdempotencyStore {
         issued: Option<KeyId>,
     ) -> Result<(), StoreError>;
 
-    /// Erases the answer that shows the secret of this key; its place stays taken.
+    /// Erases the response that shows the secret of this key; its place stays reserved.
     fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError>;
 
-    /// Forgets up to `limit` answers that were begun before `since`, and tells how many there were.
+    /// Deletes up to `limit` responses that were begun before `since`; how many there were.
     fn idempotency_expire(
         &mut self,
         since: OffsetDateTime,

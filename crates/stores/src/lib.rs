@@ -1,7 +1,7 @@
-//! The unit of work over all stores: one door to read, one to write, one to append to the audit log.
+//! The database trait over all stores: one way to read, one to write, one to append to the audit log.
 //!
 //! A use case is written against these traits alone and runs on any database that implements them.
-//! This crate refuses to know SQL, HTTP and what any use case does.
+//! This crate must not know SQL, HTTP and what any use case does.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -22,7 +22,7 @@ pub use error::StoreError;
 pub use idempotency::{IdempotencyId, IdempotencyStore, StoredResponse};
 pub use requester::Requester;
 
-/// All questions that can be asked of a database.
+/// All queries of a database.
 pub trait Queries:
     KeyQueries<Error = StoreError>
     + OrgQueries<Error = StoreError>
@@ -39,7 +39,7 @@ impl<T> Queries for T where
 {
 }
 
-/// All changes that can be made in one transaction, and all questions.
+/// All writes that one transaction can make, and all queries.
 pub trait Transaction:
     Queries + KeyStore + OrgStore + AuditStore + WebhookStore + IdempotencyStore
 {
@@ -56,12 +56,12 @@ pub trait Transaction:
 
 /// A database. Cloning one gives another handle to the same.
 pub trait Database: Clone + Send + Sync + 'static {
-    /// What a reader is given: questions and no way to change anything.
+    /// What a reader is given: queries, and no way to change anything.
     type View: Queries;
     /// What a writer is given.
     type Tx: Transaction;
 
-    /// Runs questions on one connection.
+    /// Runs queries on one connection.
     ///
     /// # Errors
     /// The closure's own, or the store's when there is no connection to be had.
@@ -73,8 +73,8 @@ pub trait Database: Clone + Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
-    /// Runs a short question of the server's own, which goes on however much callers ask for: a database
-    /// may keep a connection for it. The closure begins when it holds that connection.
+    /// Runs a short query of the server's own, which goes on however much callers ask for: a database may keep
+    /// a connection for it. The closure begins when it holds that connection.
     ///
     /// # Errors
     /// As for [`Database::read`].
@@ -89,7 +89,7 @@ pub trait Database: Clone + Send + Sync + 'static {
         self.read(work)
     }
 
-    /// Runs the questions of a list on one connection. They may take long, so a database may let lists
+    /// Runs the queries of a list on one connection. They may take long, so a database may let lists
     /// have a share of its connections alone, and each requester a share of that. When the future is
     /// dropped, the work ends at its next step.
     ///
@@ -124,8 +124,8 @@ pub trait Database: Clone + Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
-    /// How many changes of different callers may be made in one transaction at the most.
-    fn together(&self) -> usize;
+    /// How many writes of different callers one transaction may hold at the most.
+    fn max_batch(&self) -> usize;
 
     /// Adds one audit event, alone; it is durable when this returns. The id that it has got comes back.
     ///
@@ -137,12 +137,12 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn append(&self, event: Box<Event>)
     -> impl Future<Output = Result<EventId, StoreError>> + Send;
 
-    /// Notes a use of a key, alone; it is durable when this returns.
+    /// Records a key's last use, alone; it is durable when this returns.
     ///
     /// The same as a [`Database::write`] that does only this; a database may have a cheaper way.
     ///
     /// # Errors
-    /// When the note can't be made durable.
+    /// When that can't be made durable.
     fn key_used(
         &self,
         id: KeyId,

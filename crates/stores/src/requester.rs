@@ -1,4 +1,4 @@
-//! On whose behalf something is read.
+//! On whose behalf a list is read.
 
 use ids::{AdminKeyId, KeyId, PartnerId, TypedId as _, Ulid};
 

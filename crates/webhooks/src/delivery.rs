@@ -3,7 +3,7 @@
 use ids::{DeliveryId, EndpointId, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{EventKind, Reception, excerpt, schedule::pause_after};
+use crate::{EventKind, SendOutcome, excerpt, schedule::pause_after};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,30 +49,30 @@ pub struct LastAnswer {
     pub error: Option<String>,
 }
 
-/// What an attempt has led to.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempted {
-    /// The receiver has taken the message.
+pub enum AttemptOutcome {
+    /// The receiver has accepted the message.
     Delivered,
     /// It will be tried again.
-    Again,
-    /// It will not be tried any more.
-    GivenUp,
-    /// The receiver says that there is none any more.
+    Retry,
+    /// It was the last attempt.
+    Exhausted,
+    /// The receiver answered 410: it is gone.
     Gone,
 }
 
-impl Attempted {
+impl AttemptOutcome {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::Again, Self::GivenUp, Self::Gone];
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retry, Self::Exhausted, Self::Gone];
 
-    /// The name, as numbers for the operator have it.
+    /// The label of metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
-            Self::Again => "again",
-            Self::GivenUp => "given_up",
+            Self::Retry => "retry",
+            Self::Exhausted => "exhausted",
             Self::Gone => "gone",
         }
     }
@@ -91,17 +91,17 @@ pub struct Delivery {
     pub kind: EventKind,
     /// The message, byte for byte as it is sent.
     pub body: String,
-    /// Where it stands.
+    /// Its status.
     pub status: DeliveryStatus,
     /// How often it was tried in all.
     pub attempts: u32,
-    /// How often it was tried since it was made, or asked for again.
+    /// How often it was tried since it was created or redelivered.
     pub tries: u32,
     /// What the last attempt brought.
     pub last_answer: Option<LastAnswer>,
     /// When it is tried next, while it is pending.
     pub due_at: Option<OffsetDateTime>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// When the receiver took it.
     pub delivered_at: Option<OffsetDateTime>,
@@ -137,7 +137,12 @@ impl Delivery {
     }
 
     /// Writes down what an attempt brought; `random` stretches the pause before the next.
-    pub fn record(&mut self, reception: Reception, now: OffsetDateTime, random: u32) -> Attempted {
+    pub fn record(
+        &mut self,
+        reception: SendOutcome,
+        now: OffsetDateTime,
+        random: u32,
+    ) -> AttemptOutcome {
         self.attempts = self.attempts.saturating_add(1);
         self.tries = self.tries.saturating_add(1);
         let answer = answer(reception, now);
@@ -151,16 +156,16 @@ impl Delivery {
         status_code: Option<u16>,
         now: OffsetDateTime,
         random: u32,
-    ) -> Attempted {
+    ) -> AttemptOutcome {
         match status_code {
             Some(200..=299) => {
                 self.end(DeliveryStatus::Delivered, now);
                 self.delivered_at = Some(now);
-                Attempted::Delivered
+                AttemptOutcome::Delivered
             }
             Some(410) => {
                 self.end(DeliveryStatus::Failed, now);
-                Attempted::Gone
+                AttemptOutcome::Gone
             }
             Some(_) | None => {
                 // Whoever asks for a test is there to see how it went; and what was given up while it
@@ -169,10 +174,10 @@ impl Delivery {
                 let pause = pause_after(self.tries, random).filter(|_| goes_on);
                 if let Some(pause) = pause {
                     self.due_at = Some(now + pause);
-                    Attempted::Again
+                    AttemptOutcome::Retry
                 } else {
                     self.end(DeliveryStatus::Failed, now);
-                    Attempted::GivenUp
+                    AttemptOutcome::Exhausted
                 }
             }
         }
@@ -193,15 +198,15 @@ impl Delivery {
     }
 }
 
-fn answer(reception: Reception, at: OffsetDateTime) -> LastAnswer {
+fn answer(reception: SendOutcome, at: OffsetDateTime) -> LastAnswer {
     match reception {
-        Reception::Unanswered(error) => LastAnswer {
+        SendOutcome::NoResponse(error) => LastAnswer {
             at,
             status_code: None,
             excerpt: None,
             error: Some(excerpt(&error)),
         },
-        Reception::Answered { status_code, body } => LastAnswer {
+        SendOutcome::Response { status_code, body } => LastAnswer {
             at,
             status_code: Some(status_code),
             excerpt: Some(excerpt(&body)),

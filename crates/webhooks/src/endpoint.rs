@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub url: EndpointUrl,
     /// What they are about.
     pub events: Kinds,
-    /// When it was made.
+    /// When it was created.
     pub created_at: OffsetDateTime,
     /// Until when the secret before the last rotation signs too.
     pub old_secret_until: Option<OffsetDateTime>,

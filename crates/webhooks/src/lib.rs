@@ -2,7 +2,7 @@
 //!
 //! Endpoints and what they listen to, deliveries and when they are tried again, the addresses that
 //! are never called, and the secrets and signatures of Standard Webhooks 1.0.0.
-//! This crate refuses to know how messages travel ([`Sender`] says what is asked of that), how they
+//! This crate must not know how messages travel ([`Sender`] says what is asked of that), how they
 //! are stored ([`WebhookStore`]), what orgs and keys are, and what time it is; randomness is an
 //! argument.
 //!
@@ -40,7 +40,7 @@ mod testing;
 mod url;
 
 pub use address::{NotPublic, check_public};
-pub use delivery::{Attempted, Delivery, DeliveryStatus, LastAnswer};
+pub use delivery::{AttemptOutcome, Delivery, DeliveryStatus, LastAnswer};
 pub use endpoint::{
     Endpoint, EndpointDraft, MAX_BACKLOG, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret,
     SECRET_OVERLAP, SealedSecrets,
@@ -48,7 +48,7 @@ pub use endpoint::{
 pub use kind::{EventKind, Kinds, NoKinds, UnknownKind};
 pub use schedule::{longest_pause_after, pause_after};
 pub use secret::{InvalidSecret, WebhookSecret};
-pub use sender::{MAX_EXCERPT, Posting, Reception, Sender, excerpt};
+pub use sender::{MAX_EXCERPT, OutgoingMessage, SendOutcome, Sender, excerpt};
 pub use signature::{
     ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, Unverified,
 };
@@ -56,4 +56,4 @@ pub use store::{
     Backlog, Lease, PendingDelivery, PendingEndpoint, PendingEndpoints, WebhookQueries,
     WebhookStore,
 };
-pub use url::{EndpointUrl, InvalidUrl, Reach};
+pub use url::{AddressPolicy, EndpointUrl, InvalidUrl};

@@ -1,4 +1,4 @@
-//! What carries a message to its receiver.
+//! Senders: what carries a message to its receiver.
 
 use std::future::Future;
 
@@ -9,12 +9,12 @@ use crate::EndpointUrl;
 /// The longest excerpt of a receiver's answer that is kept, in characters.
 pub const MAX_EXCERPT: usize = 500;
 
-/// A message on its way.
+/// A signed message that is to be sent.
 #[derive(Clone, Debug)]
-pub struct Posting {
-    /// Whose endpoint it goes to: senders share by partner what they have little of.
+pub struct OutgoingMessage {
+    /// The endpoint's partner: senders share by partner what they have little of.
     pub partner_id: PartnerId,
-    /// Where it goes.
+    /// The endpoint's URL.
     pub url: EndpointUrl,
     /// `webhook-id`.
     pub id: String,
@@ -26,18 +26,18 @@ pub struct Posting {
     pub body: String,
 }
 
-/// What became of a message.
+/// The outcome of sending a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reception {
-    /// The receiver answered.
-    Answered {
-        /// With this status of HTTP.
+pub enum SendOutcome {
+    /// The receiver responded.
+    Response {
+        /// The HTTP status.
         status_code: u16,
-        /// And this body, as far as it was read.
+        /// The body, as far as it was read.
         body: String,
     },
-    /// There was no answer; the text says why, in words for the partner.
-    Unanswered(String),
+    /// There was no response; the text says why, in words for the partner.
+    NoResponse(String),
 }
 
 /// Carries messages to their receivers.
@@ -46,7 +46,7 @@ pub enum Reception {
 /// checked, and gives up in bounded time.
 pub trait Sender: Send + Sync + 'static {
     /// Sends one message and waits for the answer.
-    fn send(&self, posting: Posting) -> impl Future<Output = Reception> + Send;
+    fn send(&self, posting: OutgoingMessage) -> impl Future<Output = SendOutcome> + Send;
 }
 
 /// The beginning of a text, without control characters.

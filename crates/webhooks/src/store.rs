@@ -1,4 +1,4 @@
-//! What a store of endpoints and deliveries must offer.
+//! The store trait for endpoints and deliveries.
 
 use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ulid};
 use time::OffsetDateTime;
@@ -19,7 +19,7 @@ pub struct Lease {
 pub struct PendingEndpoint {
     /// Its id.
     pub id: EndpointId,
-    /// The partner whose it is.
+    /// Its partner.
     pub partner_id: PartnerId,
     /// When the first of its deliveries is due.
     pub due_at: OffsetDateTime,
@@ -30,13 +30,13 @@ pub struct PendingEndpoint {
 pub struct PendingDelivery {
     /// Its id.
     pub id: DeliveryId,
-    /// How often it was tried since it was made, or asked for again.
+    /// How often it was tried since it was created or redelivered.
     pub tries: u32,
     /// When it is due.
     pub due_at: OffsetDateTime,
 }
 
-/// What one search for pending endpoints has found.
+/// The result of one search for pending endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingEndpoints {
     /// The endpoints, sorted by partner and id.
@@ -54,9 +54,9 @@ pub struct Backlog {
     pub due_since: Option<OffsetDateTime>,
 }
 
-/// Questions to a store of webhooks. Deleted endpoints are not seen.
+/// Queries of a store of webhooks. Deleted endpoints are not seen.
 pub trait WebhookQueries {
-    /// What can go wrong in the store.
+    /// The store's error.
     type Error;
 
     /// One endpoint of a partner.
@@ -73,19 +73,19 @@ pub trait WebhookQueries {
         page: PageRequest,
     ) -> Result<Page<Endpoint>, Self::Error>;
 
-    /// Those endpoints of a partner that are to be told of this.
+    /// The endpoints of a partner that listen to this kind of event.
     fn listeners(
         &mut self,
         partner: PartnerId,
         kind: EventKind,
     ) -> Result<Vec<EndpointId>, Self::Error>;
 
-    /// The same for many questions, in their order.
+    /// The same for many, in their order.
     fn listeners_of(
         &mut self,
-        questions: &[(PartnerId, EventKind)],
+        queries: &[(PartnerId, EventKind)],
     ) -> Result<Vec<Vec<EndpointId>>, Self::Error> {
-        questions
+        queries
             .iter()
             .map(|&(partner, kind)| self.listeners(partner, kind))
             .collect()
@@ -145,7 +145,7 @@ pub trait WebhookQueries {
 
     /// Up to `limit` pending deliveries that are due after a time, or at that time and have a greater
     /// id, sorted by time and id.
-    fn deliveries_ahead(
+    fn deliveries_due_after(
         &mut self,
         after: (OffsetDateTime, DeliveryId),
         limit: usize,
@@ -163,7 +163,7 @@ pub trait WebhookQueries {
         limit: usize,
     ) -> Result<Vec<KeyId>, Self::Error>;
 
-    /// The same of orgs: those that are not going or gone.
+    /// The same of orgs: those that are not deleted or being deleted.
     fn orgs_to_announce(
         &mut self,
         from: OffsetDateTime,
@@ -172,7 +172,7 @@ pub trait WebhookQueries {
     ) -> Result<Vec<OrgId>, Self::Error>;
 }
 
-/// Changes to a store of webhooks; all within the caller's transaction.
+/// Writes of a store of webhooks; all within the caller's transaction.
 pub trait WebhookStore: WebhookQueries {
     /// Adds an endpoint. The caller has made sure that its partner exists.
     fn endpoint_insert(
@@ -181,8 +181,7 @@ pub trait WebhookStore: WebhookQueries {
         secrets: &SealedSecrets,
     ) -> Result<(), Self::Error>;
 
-    /// One endpoint of a partner and its secrets, held against every other writer until the
-    /// transaction ends.
+    /// One endpoint of a partner and its secrets, locked against other writers until the transaction ends.
     fn endpoint_for_update(
         &mut self,
         partner: PartnerId,
@@ -197,7 +196,7 @@ pub trait WebhookStore: WebhookQueries {
         secrets: &SealedSecrets,
     ) -> Result<(), Self::Error>;
 
-    /// Takes an endpoint out of visibility, and its secrets away; `false` when there is none.
+    /// Deletes an endpoint and its secrets; `false` when there is none.
     fn endpoint_delete(
         &mut self,
         partner: PartnerId,
@@ -206,7 +205,7 @@ pub trait WebhookStore: WebhookQueries {
     ) -> Result<bool, Self::Error>;
 
     /// Leases those of these endpoints that are there and that nobody has leased at `now`; which they
-    /// are, in the order of the question.
+    /// are, in the order of the query.
     fn endpoints_lease(
         &mut self,
         ids: &[EndpointId],
@@ -217,8 +216,8 @@ pub trait WebhookStore: WebhookQueries {
     /// Renews the token's lease of an endpoint, if it still has it.
     fn endpoint_lease_renew(&mut self, id: EndpointId, lease: Lease) -> Result<(), Self::Error>;
 
-    /// The same as [`WebhookQueries::endpoint_leased`], locked against every other writer until the
-    /// transaction ends. Whoever writes as a worker starts with this.
+    /// The same as [`WebhookQueries::endpoint_leased`], locked against other writers until the
+    /// transaction ends. A worker's write begins with this.
     fn endpoint_leased_for_update(
         &mut self,
         id: EndpointId,
@@ -231,10 +230,10 @@ pub trait WebhookStore: WebhookQueries {
     /// Adds a delivery.
     fn delivery_insert(&mut self, delivery: &Delivery) -> Result<(), Self::Error>;
 
-    /// Writes how a delivery stands; what it says stays.
+    /// Writes the state of a delivery; its body stays.
     fn delivery_update(&mut self, delivery: &Delivery) -> Result<(), Self::Error>;
 
-    /// Gives up to `limit` pending deliveries to an endpoint up, the longest due first; tells how many.
+    /// Gives up to `limit` pending deliveries to an endpoint up, the longest due first; how many.
     /// `how` is when, and why: with a reason, that is what their last answer says.
     fn deliveries_give_up(
         &mut self,
@@ -245,13 +244,13 @@ pub trait WebhookStore: WebhookQueries {
 
     /// Makes pending deliveries due at `at`. On PostgreSQL those that another transaction is about to
     /// change are left out.
-    fn deliveries_hasten(
+    fn deliveries_make_due(
         &mut self,
         ids: &[DeliveryId],
         at: OffsetDateTime,
     ) -> Result<(), Self::Error>;
 
-    /// Has up to `limit` leases end at `at` that would end after `later_than`; tells how many.
+    /// Has up to `limit` leases end at `at` that would end after `later_than`; how many.
     fn endpoint_leases_shorten(
         &mut self,
         later_than: OffsetDateTime,
@@ -259,16 +258,16 @@ pub trait WebhookStore: WebhookQueries {
         limit: usize,
     ) -> Result<usize, Self::Error>;
 
-    /// Notes that the end of something is announced; `false` when this end was noted before.
+    /// Records that an end was announced; `false` when this one was recorded before.
     fn announcement_insert(
         &mut self,
         subject: &str,
         ends_at: OffsetDateTime,
     ) -> Result<bool, Self::Error>;
 
-    /// Forgets up to `limit` deliveries that ended before `since` or were to endpoints that are
+    /// Deletes up to `limit` deliveries that ended before `since` or were to endpoints that are
     /// deleted, then deleted endpoints that have none left, then announcements of ends before `since`;
-    /// tells how many of all these.
+    /// how many of all these.
     fn webhooks_forget(
         &mut self,
         since: OffsetDateTime,

@@ -43,14 +43,14 @@ pub enum InvalidUrl {
 
 /// Which URLs are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum AddressPolicy {
     /// `https` to hosts on the public internet.
     Public,
     /// `https` and `http`, to any host: the operator has said so.
     Anywhere,
 }
 
-impl Reach {
+impl AddressPolicy {
     /// The reach of a control plane whose operator has, or has not, allowed private addresses.
     #[must_use]
     pub const fn allowing_private(allowed: bool) -> Self {
@@ -75,12 +75,12 @@ impl EndpointUrl {
     ///
     /// # Errors
     /// When it is not taken.
-    pub fn new(text: impl Into<String>, reach: Reach) -> Result<Self, InvalidUrl> {
+    pub fn new(text: impl Into<String>, reach: AddressPolicy) -> Result<Self, InvalidUrl> {
         let checked = Self::stored(text)?;
         let url = &checked.url;
         match (url.scheme(), reach) {
-            ("https", _) | ("http", Reach::Anywhere) => {}
-            (_, Reach::Public | Reach::Anywhere) => return Err(InvalidUrl::Scheme),
+            ("https", _) | ("http", AddressPolicy::Anywhere) => {}
+            (_, AddressPolicy::Public | AddressPolicy::Anywhere) => return Err(InvalidUrl::Scheme),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(InvalidUrl::Credentials);
@@ -91,7 +91,7 @@ impl EndpointUrl {
         if url.port() == Some(0) {
             return Err(InvalidUrl::Port);
         }
-        if reach == Reach::Public {
+        if reach == AddressPolicy::Public {
             checked.check_host()?;
         }
         Ok(checked)
@@ -159,23 +159,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, reach: Reach, expect: Result<(), InvalidUrl>) {
+    fn check(text: &str, reach: AddressPolicy, expect: Result<(), InvalidUrl>) {
         let told = EndpointUrl::new(text, reach).map(|url| assert_eq!(url.as_str(), text));
         assert_eq!(told, expect, "{text} {reach:?}");
     }
 
     #[track_caller]
     fn both(text: &str, expect: Result<(), InvalidUrl>) {
-        check(text, Reach::Public, expect);
-        check(text, Reach::Anywhere, expect);
+        check(text, AddressPolicy::Public, expect);
+        check(text, AddressPolicy::Anywhere, expect);
     }
 
     #[track_caller]
     fn private(text: &str) {
-        let refused = EndpointUrl::new(text, Reach::Public);
+        let refused = EndpointUrl::new(text, AddressPolicy::Public);
         let told = matches!(refused, Err(InvalidUrl::Address(_) | InvalidUrl::Local));
         assert!(told, "{text} {refused:?}");
-        check(text, Reach::Anywhere, Ok(()));
+        check(text, AddressPolicy::Anywhere, Ok(()));
     }
 
     #[test]
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn http_is_for_operators_who_allow_private_addresses() {
         let url = "http://hooks.example.com/";
-        check(url, Reach::Public, Err(InvalidUrl::Scheme));
-        check(url, Reach::Anywhere, Ok(()));
+        check(url, AddressPolicy::Public, Err(InvalidUrl::Scheme));
+        check(url, AddressPolicy::Anywhere, Ok(()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use ids::{AdminKeyId, Labels, Name, OrgId, PlanName, RequestId, Sequence, TypedI
 use keys::{
     KeyDigest, KeyKind, KeyStore as _, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey,
 };
-use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgStore as _, OrgWork, Slug, SlugClaim};
+use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgStore as _, OrgWork, Slug, SlugRequest};
 use ratelimit::RateLimit;
 use scopes::Scope;
 use storage::{DatabaseUrl, Session, SqlDatabase, Writing};
@@ -149,13 +149,13 @@ fn put(tx: &mut Session<Writing>, tenants: &[Tenant]) -> Result<(), StoreError> 
         tx.key_insert(&tenant.key, &tenant.digest)?;
     }
     let orgs = tenants.iter().map(|tenant| &tenant.org);
-    let claim = |org: &Org| SlugClaim {
+    let claim = |org: &Org| SlugRequest {
         slug: org.slug.clone(),
         org: org.id,
         partner: org.partner_id,
         held_since: org.created_at,
     };
-    tx.slugs_claim(&orgs.clone().map(claim).collect::<Vec<_>>())?;
+    tx.slugs_acquire(&orgs.clone().map(claim).collect::<Vec<_>>())?;
     let new = |org: &Org| NewOrg {
         org: org.clone(),
         steps: Vec::new(),

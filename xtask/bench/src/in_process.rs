@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     runtime.spawn(async move {
         loop {
             // One that fails makes the admissions ask the database, and the figures tell.
-            let _ = feed.follow_changes().await;
+            let _ = feed.poll_key_changes().await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
@@ -126,10 +126,10 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         admin_rate_limit: LIMIT,
         auth_failure_limit: LIMIT,
         login_url: "https://app.example/login".to_owned(),
-        webhook_reach: webhooks::Reach::Public,
+        webhook_address_policy: webhooks::AddressPolicy::Public,
     };
     let service = Service::new(db, limiter(), LocalProvisioner, settings, env);
-    service.follow_changes().await?;
+    service.poll_key_changes().await?;
     Ok((service, peppers, plain))
 }
 

@@ -121,7 +121,7 @@ async fn export(
     let filter = EventFilter {
         since,
         until: Some(until),
-        open_before: Some(env.now() - service::OPEN_AT_MOST),
+        open_before: Some(env.now() - service::MAX_OPEN_AGE),
         ..EventFilter::all(AuditVisibility::All)
     };
     let mut output = BufWriter::new(stdout().lock());

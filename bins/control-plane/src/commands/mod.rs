@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use rand_core::UnwrapErr;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use service::{Env, Orphans, SystemUser};
+use service::{Env, OrphanPolicy, SystemUser};
 use storage::SqlDatabase;
 use time::OffsetDateTime;
 
@@ -105,9 +105,9 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
         command,
     } = command_line;
     let orphans = if force {
-        Orphans::GiveUp
+        OrphanPolicy::Abandon
     } else {
-        Orphans::Refuse
+        OrphanPolicy::Refuse
     };
     match command.unwrap_or(Command::Serve) {
         Command::Serve if init::is_needed() => return init::run(),
@@ -158,7 +158,7 @@ fn on_database<T>(
         };
         let env = env();
         let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
-        service::go_on(&db, &env).await?;
+        service::resume_ids(&db, &env).await?;
         work(&db, &env).await
     });
     // A thread that waits for a silent server is not waited for.

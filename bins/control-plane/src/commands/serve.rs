@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use keys::KeyQueries as _;
 use ratelimit::MemoryLimiter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use service::{Orphans, Service};
+use service::{OrphanPolicy, Service};
 use storage::SqlDatabase;
 use stores::Database as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +37,7 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 const UNBOUNDED_DESCRIPTORS: u64 = 1 << 20;
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
     let system = actix_web::rt::System::new();
     let outcome = system.block_on(serve(settings, orphans));
     // To drop it would wait, without end, for threads that wait for a silent database.
@@ -45,7 +45,7 @@ pub fn run(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     outcome
 }
 
-async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
     // After the provisioner, whose programs keep the limit that there was.
@@ -75,7 +75,7 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     let env = env();
     let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
-        service::go_on(&db, &env).await?;
+        service::resume_ids(&db, &env).await?;
         service::prepare(&db, &env, peppers, settings.admin_key.as_ref(), orphans).await
     })
     .await?;
@@ -97,7 +97,7 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
             login_url: settings.login_url.clone(),
-            webhook_reach: settings.webhook_reach,
+            webhook_address_policy: settings.webhook_address_policy,
         },
         env,
     );
@@ -113,7 +113,7 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
     let retention = settings
         .audit_retention_days
         .map(|days| time::Duration::days(days.into()));
-    let sender = HttpSender::new(settings.webhook_reach)?;
+    let sender = HttpSender::new(settings.webhook_address_policy)?;
     let background = Background::start(&app, sender, retention);
     wait_for_readiness(&app).await;
     tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
@@ -140,7 +140,7 @@ async fn serve(settings: &Settings, orphans: Orphans) -> anyhow::Result<()> {
 async fn wait_for_readiness(app: &App) {
     let deadline = Instant::now() + READINESS_TIMEOUT;
     let is_ready =
-        || app.service.database().readiness().is_ok() && app.service.is_following_changes();
+        || app.service.database().readiness().is_ok() && app.service.is_credential_cache_fresh();
     while !is_ready() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -162,7 +162,7 @@ async fn dismiss_at_the_end(app: Arc<App>) {
     }
     thread::spawn(end_in_time);
     app.connections.drain();
-    app.service.dismiss_waiters();
+    app.service.close_status_watch();
 }
 
 /// Ends the process if it is still there when its time is over.

@@ -1,18 +1,18 @@
 //! `/cp/audit-events` and `/cp/admin/audit-events`.
 
-use api::{EventView, ListParams, event_filter};
+use api::{EventView, ListParams, event_list_request};
 
 use super::{json, page};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let visibility = http.service().audit_visibility(&http.context);
+    let caller = &http.context.caller;
     let mut query = http.query()?;
-    let filter = event_filter(&mut query, visibility)?;
-    let params = ListParams::finish(query, &format!("events in {visibility:?}"))?;
+    let request = event_list_request(&mut query, caller.is_admin())?;
+    let params = ListParams::finish(query, &format!("events in {}", caller.cursor_scope()))?;
     let answer = http
         .service()
-        .audit_list(&http.context, filter, params.page)
+        .audit_list(&http.context, request, params.page)
         .await?;
     page(answer, &params, EventView::from)
 }

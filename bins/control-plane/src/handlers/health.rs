@@ -25,7 +25,7 @@ pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
 
 fn readiness(app: &App) -> Result<(), StoreError> {
     app.service.database().readiness()?;
-    if app.service.is_following_changes() {
+    if app.service.is_credential_cache_fresh() {
         Ok(())
     } else {
         Err(StoreError::Unavailable(None))

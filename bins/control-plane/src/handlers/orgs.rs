@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::RETRY_AFTER;
 use api::{
-    DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_filter, orgs_deletion, renewal,
+    DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_list_request, orgs_deletion,
+    renewal,
 };
 use ids::OrgId;
 use orgs::Org;
@@ -31,13 +32,13 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let visibility = http.service().org_list_visibility(&http.context);
+    let caller = &http.context.caller;
     let mut query = http.query()?;
-    let filter = org_filter(&mut query, visibility)?;
-    let params = ListParams::finish(query, &format!("orgs in {visibility:?}"))?;
+    let request = org_list_request(&mut query, caller.is_admin())?;
+    let params = ListParams::finish(query, &format!("orgs in {}", caller.cursor_scope()))?;
     let answer = http
         .service()
-        .org_list(&http.context, filter, params.page)
+        .org_list(&http.context, request, params.page)
         .await?;
     page(answer, &params, |org| OrgView::new(org, http.login_url()))
 }
@@ -94,9 +95,9 @@ async fn awaited_status(
 ) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
     let (service, context) = (http.service(), &http.context);
     tokio::select! {
-        answer = service.org_status_awaited(context, id, wait) => answer,
+        answer = service.org_status_long_poll(context, id, wait) => answer,
         () = http.client_end() => {
-            Box::pin(service.org_status_awaited(context, id, SHORTEST_WAIT)).await
+            Box::pin(service.org_status_long_poll(context, id, SHORTEST_WAIT)).await
         }
     }
 }

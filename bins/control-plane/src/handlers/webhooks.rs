@@ -10,7 +10,10 @@ use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
 pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let (now, reach) = (http.context.call.at, http.service().webhook_reach());
+    let (now, reach) = (
+        http.context.request.at,
+        http.service().webhook_address_policy(),
+    );
     let draft = http.json(|body| endpoint_draft(body, reach))?;
     let render = move |endpoint: &Endpoint, secret: &WebhookSecret| Rendered {
         location: Some(format!("/cp/webhook-endpoints/{}", endpoint.id)),
@@ -24,7 +27,7 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
 }
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let now = http.context.call.at;
+    let now = http.context.request.at;
     let params = ListParams::finish(http.query()?, "webhook endpoints")?;
     let answer = http
         .service()
@@ -40,7 +43,7 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
         .webhook_read(&http.context, http.id()?)
         .await?;
     json(answer, |endpoint| {
-        EndpointView::new(endpoint, http.context.call.at)
+        EndpointView::new(endpoint, http.context.request.at)
     })
 }
 
@@ -55,7 +58,7 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
 
 pub async fn rotate(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
-    let now = http.context.call.at;
+    let now = http.context.request.at;
     let render =
         move |endpoint: &Endpoint, secret: &WebhookSecret| with_secret(endpoint, secret, now);
     let answer = http

@@ -213,7 +213,7 @@ pub fn outside(allowed: Vec<&'static str>) -> Endpoint {
 }
 
 /// What is known of a request before anything is done about it.
-fn call(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> RequestInfo {
+fn request_info(arrival: &Arrival, operation: Operation, request_id: Arc<str>) -> RequestInfo {
     let (app, headers, place) = (&arrival.app, &arrival.headers, &arrival.place);
     RequestInfo {
         at: app.service.env().now(),
@@ -248,7 +248,7 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
             });
         }
     };
-    let call = call(&arrival, operation, Arc::clone(&id));
+    let request = request_info(&arrival, operation, Arc::clone(&id));
     let Arrival {
         method,
         uri,
@@ -261,10 +261,13 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     let exchange = Rc::clone(body.exchange());
     // A query makes it ill formed, and ill-formed calls are limited.
     let is_plain = uri.query().unwrap_or_default().is_empty();
-    let revokes = (call.operation == operations::KEY_REVOKE && is_plain)
+    let revokes = (request.operation == operations::KEY_REVOKE && is_plain)
         .then(|| path_id::<KeyId>(&place))
         .flatten();
-    let admitted = Box::pin(app.service.authenticate(call, Credentials { key, revokes }));
+    let admitted = Box::pin(
+        app.service
+            .authenticate(request, Credentials { key, revokes }),
+    );
     let mut context = match admitted.await {
         Ok(context) => context,
         Err(refusal) => {
@@ -280,7 +283,7 @@ async fn enter(arrival: Arrival, operation: Operation, id: Arc<str>) -> Result<H
     };
     let body = body.read().await;
     if !matches!(body, Body::Whole(_))
-        && let Err(refusal) = app.service.count_late(&mut context).await
+        && let Err(refusal) = app.service.charge_limits(&mut context).await
     {
         return Err(Box::pin(reject(&app, &context, refusal.into())).await);
     }
@@ -308,7 +311,7 @@ async fn take_in(
     body: Body,
 ) -> Result<Bytes, Failure> {
     // A route that is not there is said so before anything is asked of the caller or the body.
-    if context.call.operation == operations::UNROUTED {
+    if context.request.operation == operations::UNROUTED {
         return Ok(Bytes::new());
     }
     app.service.authorize(context).await?;
@@ -355,7 +358,7 @@ fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes,
 
 async fn reject(app: &App, context: &Context, failure: Failure) -> HttpResponse {
     let respond = |complaint: Complaint, event, limits: &[(LimitName, Decision)]| {
-        complaint.respond(&app.public_url, &context.call.request_id, event, limits)
+        complaint.respond(&app.public_url, &context.request.request_id, event, limits)
     };
     match failure {
         Failure::Refused(refusal) => {

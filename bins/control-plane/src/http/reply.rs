@@ -100,7 +100,7 @@ impl Reply {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::new(status);
         let headers = response.headers_mut();
-        set(headers, X_REQUEST_ID, &*context.call.request_id);
+        set(headers, X_REQUEST_ID, &*context.request.request_id);
         set(headers, AUDIT_EVENT_ID, self.event.text());
         // Answers are one credential's own, and one of them holds a secret.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -6,7 +6,7 @@ use service::{FoldedCounts, HeldPollCounts};
 /// The numbers of one process.
 pub struct LimitMetrics {
     throttled_lookups: IntCounter,
-    folded_refusals: IntCounter,
+    folded_rejections: IntCounter,
     lost_refusals: IntCounter,
     held_polls: IntGauge,
     polls: IntCounterVec,
@@ -29,7 +29,7 @@ impl LimitMetrics {
             "molecule_auth_lookups_throttled_total",
             "Look-ups of tokens from addresses over their limit of unknown ones",
         )?;
-        let folded_refusals = IntCounter::new(
+        let folded_rejections = IntCounter::new(
             "molecule_refusals_folded_total",
             "Refusals that share an audit event with others of their second",
         )?;
@@ -38,11 +38,11 @@ impl LimitMetrics {
             "Refusals that no audit event tells of, because too many waited for the database",
         )?;
         registry.register(Box::new(throttled_lookups.clone()))?;
-        registry.register(Box::new(folded_refusals.clone()))?;
+        registry.register(Box::new(folded_rejections.clone()))?;
         registry.register(Box::new(lost_refusals.clone()))?;
         Ok(Self {
             throttled_lookups,
-            folded_refusals,
+            folded_rejections,
             lost_refusals,
             held_polls,
             polls,
@@ -55,7 +55,7 @@ impl LimitMetrics {
             counter.inc_by(count.saturating_sub(counter.get()));
         };
         set(&self.throttled_lookups, throttled_lookups);
-        set(&self.folded_refusals, refusals.folded);
+        set(&self.folded_rejections, refusals.folded);
         set(&self.lost_refusals, refusals.lost);
         self.held_polls
             .set(i64::try_from(polls.now).unwrap_or(i64::MAX));

@@ -1,7 +1,7 @@
 //! Numbers of how messages are delivered.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-use service::Deferred;
+use service::DeferredEndpoints;
 
 /// The numbers of one process.
 pub struct WebhookMetrics {
@@ -67,8 +67,8 @@ impl WebhookMetrics {
     }
 
     /// Tells how many endpoints with something due wait for a slot.
-    pub fn deferred(&self, deferred: Deferred) {
-        let Deferred {
+    pub fn deferred(&self, deferred: DeferredEndpoints) {
+        let DeferredEndpoints {
             partner_share,
             slow_share,
             slots,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use orgs::{Org, ProvisionError, StepName, Stop};
+use orgs::{Org, ProvisionError, StepName, StopReason};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -101,7 +101,7 @@ impl Exec {
         &self,
         step: StepName,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         match self.watch(step, org, stop).await {
             Ok(run) => run.verdict(org),
@@ -119,7 +119,7 @@ impl Exec {
         &self,
         step: StepName,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> std::io::Result<Run> {
         let mut guard = self.guard(step, org).spawn()?;
         let (mut input, output, errors) =
@@ -155,9 +155,9 @@ impl Exec {
                     told = true;
                     run.cut.get_or_insert(Cut::Stopped);
                     match stop {
-                        Stop::Deletion => say(&mut input, &[END]).await,
+                        StopReason::Deletion => say(&mut input, &[END]).await,
                         // The end of what it hears is the swift way.
-                        Stop::Shutdown | Stop::LeaseLost => input = None,
+                        StopReason::Shutdown | StopReason::LeaseLost => input = None,
                     }
                 }
             }

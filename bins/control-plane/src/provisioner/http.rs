@@ -8,11 +8,13 @@ use std::{future::Future, pin::pin, time::Duration};
 use anyhow::Context as _;
 use api::{OrgView, Time};
 use ids::TypedId as _;
-use orgs::{Org, ProvisionError, StepName, Stop};
+use orgs::{Org, ProvisionError, StepName, StopReason};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
-use webhooks::{EndpointUrl, Message, Posting, Reach, Reception, Sender as _, WebhookSecret};
+use webhooks::{
+    AddressPolicy, EndpointUrl, Message, OutgoingMessage, SendOutcome, Sender as _, WebhookSecret,
+};
 
 use super::{again, failed, message::verb, reason::clean, trust};
 use crate::{settings::HttpSettings, webhooks::HttpSender};
@@ -47,7 +49,7 @@ impl Http {
     pub fn new(settings: &HttpSettings, login_url: &str) -> anyhow::Result<Self> {
         Ok(Self {
             sender: HttpSender::trusting(
-                Reach::Anywhere,
+                AddressPolicy::Anywhere,
                 trust::roots(settings.ca_file.as_deref())?,
             )?,
             url: settings.url.clone(),
@@ -68,7 +70,7 @@ impl Http {
         &self,
         step: StepName,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         let posting = match self.posting(step, org) {
             Ok(posting) => posting,
@@ -85,8 +87,8 @@ impl Http {
         loop {
             tokio::select! {
                 answer = &mut answer => return match answer {
-                    Ok(Reception::Answered { status_code, body }) => verdict(status_code, &body),
-                    Ok(Reception::Unanswered(why)) => Err(again(
+                    Ok(SendOutcome::Response { status_code, body }) => verdict(status_code, &body),
+                    Ok(SendOutcome::NoResponse(why)) => Err(again(
                         "provisioner-unreachable",
                         format!("the provisioner can't be reached: {}", clean(&why)),
                     )),
@@ -98,14 +100,14 @@ impl Http {
                 stop = &mut stop, if heeds => match stop {
                     // The service can't be told to stop, so its answer is waited for: what it makes
                     // is then there to be taken away.
-                    Stop::Deletion => heeds = false,
-                    Stop::Shutdown | Stop::LeaseLost => return Err(ProvisionError::Interrupted),
+                    StopReason::Deletion => heeds = false,
+                    StopReason::Shutdown | StopReason::LeaseLost => return Err(ProvisionError::Interrupted),
                 },
             }
         }
     }
 
-    fn posting(&self, step: StepName, org: &Org) -> anyhow::Result<Posting> {
+    fn posting(&self, step: StepName, org: &Org) -> anyhow::Result<OutgoingMessage> {
         let now = OffsetDateTime::now_utc();
         let verb = verb(step);
         let asked = Asked {
@@ -120,7 +122,7 @@ impl Http {
             timestamp: now,
             body: body.as_bytes(),
         };
-        Ok(Posting {
+        Ok(OutgoingMessage {
             partner_id: org.partner_id,
             url: self.url.clone(),
             timestamp: message.timestamp_header(),

@@ -10,7 +10,7 @@ mod trust;
 
 use std::{future::Future, time::Instant};
 
-use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, Stop};
+use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, StopReason};
 
 use crate::{
     metrics::ProvisioningMetrics,
@@ -46,7 +46,7 @@ impl ChosenProvisioner {
         &self,
         step: StepName,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         let began = Instant::now();
         let result = match &self.kind {
@@ -64,7 +64,7 @@ impl Provisioner for ChosenProvisioner {
     async fn provision(
         &self,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.run(StepName::Provision, org, stop).await
     }
@@ -72,14 +72,14 @@ impl Provisioner for ChosenProvisioner {
     async fn deprovision(
         &self,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.run(StepName::Deprovision, org, stop).await
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         match &self.kind {
-            Kind::Local => orgs::LocalProvisioner.at_once(),
+            Kind::Local => orgs::LocalProvisioner.max_concurrency(),
             Kind::Exec(exec) => exec.at_once(),
             Kind::Http(http) => http.at_once(),
         }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use webhooks::{EndpointUrl, Reach, WebhookSecret};
+use webhooks::{AddressPolicy, EndpointUrl, WebhookSecret};
 
 use super::{MASKED, RawSettings, list, parsed};
 
@@ -132,7 +132,7 @@ fn http(raw: &RawSettings) -> anyhow::Result<HttpSettings> {
          echo whsec_$(openssl rand -base64 32)",
     )?;
     Ok(HttpSettings {
-        url: EndpointUrl::new(url, Reach::Anywhere).context("provisioner_url")?,
+        url: EndpointUrl::new(url, AddressPolicy::Anywhere).context("provisioner_url")?,
         secret: WebhookSecret::parse(secret).context("provisioner_secret")?,
         ca_file: raw.provisioner_ca_file.as_ref().map(PathBuf::from),
         timeout: seconds(raw, "30")?,

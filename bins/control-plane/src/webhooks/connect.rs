@@ -18,7 +18,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
-use webhooks::{EndpointUrl, Reach, check_public};
+use webhooks::{AddressPolicy, EndpointUrl, check_public};
 
 use super::{bounded::Bounded, lookups::Lookups};
 
@@ -50,7 +50,7 @@ pub fn tls(roots: RootCertStore) -> anyhow::Result<TlsConnector> {
 /// Connects to the host of a partner's URL; the error is in words for the partner.
 pub async fn connect(
     (partner, url): (PartnerId, &EndpointUrl),
-    reach: Reach,
+    reach: AddressPolicy,
     (lookups, tls): (&Lookups, &TlsConnector),
 ) -> Result<Box<dyn Stream>, String> {
     let parts = url.parts();
@@ -68,7 +68,7 @@ pub async fn connect(
             lookups.resolve(partner, name.to_owned(), port).await?,
         ),
     };
-    if reach == Reach::Public {
+    if reach == AddressPolicy::Public {
         check(&addresses)?;
     }
     let tcp = Bounded::new(dial(&addresses).await?);
@@ -147,7 +147,7 @@ mod tests {
         let tls = tls(public_roots()).unwrap();
         let partner = PartnerId::from_ulid(Ulid::from(1));
         let using = (&Lookups::default(), &tls);
-        let told = connect((partner, &url), Reach::Public, using).await;
+        let told = connect((partner, &url), AddressPolicy::Public, using).await;
         let told = told.err().unwrap();
         assert!(told.contains("a loopback address"), "{told}");
     }

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_rustls::{TlsConnector, rustls::RootCertStore};
 use webhooks::{
-    EndpointUrl, ID_HEADER, Posting, Reach, Reception, SIGNATURE_HEADER, Sender, TIMESTAMP_HEADER,
+    AddressPolicy, EndpointUrl, ID_HEADER, OutgoingMessage, SIGNATURE_HEADER, SendOutcome, Sender,
+    TIMESTAMP_HEADER,
 };
 
 use super::{
@@ -32,19 +33,19 @@ const AGENT: &str = concat!("molecule-cp/", env!("CARGO_PKG_VERSION"), " (webhoo
 
 /// Sends messages over HTTP.
 pub struct HttpSender {
-    reach: Reach,
+    reach: AddressPolicy,
     tls: TlsConnector,
     lookups: Lookups,
 }
 
 impl HttpSender {
     /// A sender that trusts the public certificate authorities.
-    pub fn new(reach: Reach) -> anyhow::Result<Self> {
+    pub fn new(reach: AddressPolicy) -> anyhow::Result<Self> {
         Self::trusting(reach, public_roots())
     }
 
     /// A sender that trusts these certificate authorities.
-    pub fn trusting(reach: Reach, roots: RootCertStore) -> anyhow::Result<Self> {
+    pub fn trusting(reach: AddressPolicy, roots: RootCertStore) -> anyhow::Result<Self> {
         let tls = tls(roots)?;
         Ok(Self {
             reach,
@@ -53,7 +54,7 @@ impl HttpSender {
         })
     }
 
-    async fn exchange(&self, posting: &Posting) -> Result<Reception, String> {
+    async fn exchange(&self, posting: &OutgoingMessage) -> Result<SendOutcome, String> {
         // What was taken when the endpoint was made may not be any more: settings change.
         let url = EndpointUrl::new(posting.url.as_str(), self.reach)
             .map_err(|error| format!("the URL {error}"))?;
@@ -71,14 +72,14 @@ impl HttpSender {
         let response = send.send_request(request).await.map_err(broken)?;
         let status_code = response.status().as_u16();
         let body = beginning(response).await;
-        Ok(Reception::Answered { status_code, body })
+        Ok(SendOutcome::Response { status_code, body })
     }
 }
 
 impl Sender for HttpSender {
-    async fn send(&self, posting: Posting) -> Reception {
+    async fn send(&self, posting: OutgoingMessage) -> SendOutcome {
         let outcome = self.exchange(&posting).await;
-        outcome.unwrap_or_else(Reception::Unanswered)
+        outcome.unwrap_or_else(SendOutcome::NoResponse)
     }
 }
 
@@ -91,7 +92,7 @@ fn broken(error: hyper::Error) -> String {
     }
 }
 
-fn request(url: &EndpointUrl, posting: &Posting) -> Option<Request<Full<Bytes>>> {
+fn request(url: &EndpointUrl, posting: &OutgoingMessage) -> Option<Request<Full<Bytes>>> {
     let parts = url.parts();
     let host = parts.host_str()?;
     let host = match parts.port() {

@@ -182,7 +182,7 @@ async fn answers_that_are_kept_are_bounded_for_each_credential() {
     let ((id, key), (_, other)) = (bench.key(None).await, bench.key(None).await);
     create(&bench, &key, "first", "acme-corp").await.unwrap();
     // As many as a key may have kept for a day.
-    let subject = Subject::KeptReplies(id.ulid());
+    let subject = Subject::IdempotencyKeys(id.ulid());
     let limit = RateLimit::literal(50_000, 86_400);
     let limiter = bench.service.limiter();
     while limiter.check(subject, limit).await.is_allowed() {}
@@ -216,7 +216,7 @@ async fn answers_that_are_kept_are_bounded_for_each_credential() {
 async fn replays_and_refusals_use_up_nothing_of_what_may_be_kept() {
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
-    let subject = Subject::KeptReplies(id.ulid());
+    let subject = Subject::IdempotencyKeys(id.ulid());
     let limit = RateLimit::literal(50_000, 86_400);
     for name in ["a", "a", "a", "b"] {
         // The second name asks for a slug that is taken.

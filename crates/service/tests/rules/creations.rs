@@ -7,10 +7,8 @@ use orgs::{LocalProvisioner, OrgQueries as _, OrgStatus, Provisioner, StepStatus
 use service::Error;
 use stores::Database as _;
 use time::Duration;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::sleep,
-};
+use tokio::{sync::Semaphore, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Bench, Gated, bench, bench_with};
 
@@ -98,8 +96,8 @@ async fn storage_that_is_away_is_told_to_all_who_wait() {
 async fn an_org_is_handed_to_the_worker_beside_its_creation() {
     let bench = bench_with(LocalProvisioner).await;
     let (_, key) = bench.key(None).await;
-    let (stop, stopped) = watch::channel(false);
-    let working = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
     while next_due(&bench).await.is_some() {
         sleep(StdDuration::from_millis(1)).await;
     }
@@ -119,7 +117,7 @@ async fn an_org_is_handed_to_the_worker_beside_its_creation() {
         told,
         [(StepStatus::Succeeded, 1), (StepStatus::Succeeded, 1)]
     );
-    let _ = stop.send(true);
+    stop.cancel();
     working.await.unwrap();
     let id = bench.create_org(&key, "acme-later").await.unwrap();
     assert!(
@@ -138,8 +136,8 @@ async fn an_org_whose_worker_died_is_taken_up_when_its_lease_ends() {
     };
     let bench = bench_with(gate.clone()).await;
     let (_, key) = bench.key(None).await;
-    let (_stop, stopped) = watch::channel(false);
-    let working = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
     sleep(StdDuration::from_millis(20)).await;
     let id = bench.create_org(&key, "acme-corp").await.unwrap();
     gate.entered.acquire().await.unwrap().forget();

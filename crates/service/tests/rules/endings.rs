@@ -44,7 +44,7 @@ async fn renew(
 
 /// Everything that is due is done.
 async fn settle(bench: &LocalBench) {
-    while bench.service.end_orgs_due().await.unwrap() > 0 {}
+    while bench.service.expire_orgs_due().await.unwrap() > 0 {}
     while bench.service.reconcile_due().await.unwrap() > 0 {}
 }
 
@@ -78,9 +78,9 @@ async fn a_lease_ends_an_org_at_its_time_and_not_before() {
     settle(&bench).await;
     assert_eq!(status(&bench, id).await, OrgStatus::Ready);
     bench.clock.advance(Duration::MICROSECOND);
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 1);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 1);
     assert_eq!(status(&bench, id).await, OrgStatus::Deprovisioning);
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 0);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 0);
     settle(&bench).await;
     assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
     assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
@@ -149,12 +149,15 @@ async fn a_lease_is_not_renewed_where_there_is_none_or_no_more() {
     };
     assert_eq!(refused(unleased).await, LeaseConflict::None);
     bench.clock.advance(Duration::seconds(60));
-    assert_eq!(refused(id).await, LeaseConflict::Over);
-    bench.service.end_orgs_due().await.unwrap();
-    let going = LeaseConflict::Going(OrgStatus::Deprovisioning);
+    assert_eq!(refused(id).await, LeaseConflict::Expired);
+    bench.service.expire_orgs_due().await.unwrap();
+    let going = LeaseConflict::Deleting(OrgStatus::Deprovisioning);
     assert_eq!(refused(id).await, going);
     settle(&bench).await;
-    assert_eq!(refused(id).await, LeaseConflict::Going(OrgStatus::Deleted));
+    assert_eq!(
+        refused(id).await,
+        LeaseConflict::Deleting(OrgStatus::Deleted)
+    );
     let (_, stranger) = bench.key(None).await;
     let error = renew(&bench, &stranger, unleased, 60).await.unwrap_err();
     assert!(matches!(error.error, Error::NotFound), "{error:?}");
@@ -201,22 +204,22 @@ async fn whoever_takes_over_after_a_crash_ends_what_is_left_of_a_revoked_key() {
     let left = async || {
         let doomed = bench
             .db
-            .read(move |view| view.doomed_orgs(&DeletionSelector::MadeBy(id), 1000));
+            .read(move |view| view.orgs_to_delete(&DeletionSelector::MadeBy(id), 1000));
         doomed
             .await
             .map_err(|error: StoreError| error)
             .unwrap()
             .len()
     };
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 200);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 200);
     assert_eq!(left().await, 250);
     bench.db.fail_writes(true);
-    bench.service.end_orgs_due().await.unwrap_err();
+    bench.service.expire_orgs_due().await.unwrap_err();
     bench.db.fail_writes(false);
     assert_eq!(left().await, 250);
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 200);
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 50);
-    assert_eq!(bench.service.end_orgs_due().await.unwrap(), 0);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 200);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 50);
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 0);
     assert_eq!(left().await, 0);
 }
 

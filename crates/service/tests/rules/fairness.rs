@@ -8,16 +8,18 @@ use std::{
 
 use ids::{DeliveryId, PartnerId, TypedId as _, Ulid};
 use keys::PlainKey;
-use orgs::{Org, OrgStatus, ProvisionError, Provisioner, Stop};
-use service::operations;
+use orgs::{Org, OrgStatus, ProvisionError, Provisioner, StopReason};
+use service::{Next, operations};
 use stores::{Database as _, StoreError};
 use time::Duration;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 use webhooks::{
-    Delivery, DeliveryStatus, EventKind, MAX_BACKLOG, Posting, Reception, Sender, WebhookStore as _,
+    Delivery, DeliveryStatus, EventKind, MAX_BACKLOG, OutgoingMessage, SendOutcome, Sender,
+    WebhookStore as _,
 };
 
 use crate::{
@@ -56,12 +58,12 @@ impl Silent {
 }
 
 impl Sender for Silent {
-    async fn send(&self, posting: Posting) -> Reception {
+    async fn send(&self, posting: OutgoingMessage) -> SendOutcome {
         self.got.lock().unwrap().push(posting.partner_id);
         if self.silent.lock().unwrap().contains(&posting.partner_id) {
             pending::<()>().await;
         }
-        Reception::Answered {
+        SendOutcome::Response {
             status_code: 200,
             body: String::new(),
         }
@@ -88,8 +90,8 @@ async fn messages_of_one_partner_do_not_wait_for_receivers_of_others_that_never_
     }
     bench.service.reconcile_due().await.unwrap();
     sender.silent.lock().unwrap().clone_from(&silent);
-    let (stop, stopped) = watch::channel(false);
-    let work = Arc::clone(&bench.service).deliver(Arc::clone(&sender), stopped);
+    let stop = CancellationToken::new();
+    let work = Arc::clone(&bench.service).deliver(Arc::clone(&sender), stop.clone());
     let work = tokio::spawn(work);
     until("the silent ones have their share", || {
         sender.count(&silent) == 4 * 8 * 2
@@ -118,7 +120,7 @@ async fn messages_of_one_partner_do_not_wait_for_receivers_of_others_that_never_
     sleep(StdDuration::from_secs(20)).await;
     let more = sender.count(&silent) - before;
     assert!(more <= 4 * 2 * 2 * 2, "{more} attempts in the time of one");
-    stop.send(true).unwrap();
+    stop.cancel();
     work.await.unwrap();
 }
 
@@ -152,7 +154,7 @@ impl Provisioner for Noting {
     async fn provision(
         &self,
         org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.work(org).await
     }
@@ -160,12 +162,12 @@ impl Provisioner for Noting {
     async fn deprovision(
         &self,
         org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.work(org).await
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         4
     }
 }
@@ -178,8 +180,8 @@ async fn the_next_free_slot_is_for_a_partner_that_has_none() {
     for n in 0..40 {
         bench.create_org(&many, &format!("many-{n}")).await.unwrap();
     }
-    let (stop, stopped) = watch::channel(false);
-    let work = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
     until("whoever is alone has all slots", || {
         noting.began().len() == 4
     })
@@ -200,7 +202,7 @@ async fn the_next_free_slot_is_for_a_partner_that_has_none() {
     assert_eq!(noting.began().last(), Some(&own));
     noting.gate.add_permits(100);
     until("all are made", || noting.began().len() == 44).await;
-    stop.send(true).unwrap();
+    stop.cancel();
     work.await.unwrap();
 }
 
@@ -223,7 +225,7 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
         Ok::<_, StoreError>(())
     };
     bench.db.write(add).await.unwrap();
-    while bench.service.trim_backlogs().await.unwrap() {}
+    while bench.service.trim_backlogs().await.unwrap() != Next::Idle {}
     assert_eq!(bench.service.overflowed_deliveries(), 250);
     let page = ids::PageRequest::new(total, None).with_budget(total.saturating_add(1));
     let read = bench
@@ -242,7 +244,7 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
         .filter(|it| it.action.as_str() == "webhook.overflowed");
     let counts = told.map(|it| it.details["count"].as_u64().unwrap());
     assert_eq!(counts.sum::<u64>(), 250);
-    assert!(!bench.service.trim_backlogs().await.unwrap());
+    assert_eq!(bench.service.trim_backlogs().await.unwrap(), Next::Idle);
 }
 
 /// Without that, a message would wait for its five seconds and a day.
@@ -254,7 +256,7 @@ async fn what_waits_is_not_a_day_late_when_the_clock_is_set_back_by_a_day() {
     scene.receiver.answers(&[500]);
     assert_eq!(scene.deliver().await, 1);
     assert_eq!(
-        bench.service.hasten_waiting().await.unwrap(),
+        bench.service.recover_from_clock_step().await.unwrap(),
         0,
         "it may wait"
     );
@@ -262,7 +264,7 @@ async fn what_waits_is_not_a_day_late_when_the_clock_is_set_back_by_a_day() {
     bench.clock.set_back(Duration::DAY);
     assert_eq!(scene.deliver().await, 0);
     assert_eq!(bench.service.reconcile_due().await.unwrap(), 0);
-    assert_eq!(bench.service.hasten_waiting().await.unwrap(), 2);
+    assert_eq!(bench.service.recover_from_clock_step().await.unwrap(), 2);
     assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
     assert_eq!(bench.org(late).await.status, OrgStatus::Ready);
     while scene.deliver().await > 0 {}
@@ -296,11 +298,11 @@ async fn a_revoked_key_with_many_orgs_does_not_hold_up_another() {
     }
     let last = *ids.last().unwrap();
     for _ in 0..2 {
-        assert!(bench.service.end_orgs_due().await.unwrap() > 0);
+        assert!(bench.service.expire_orgs_due().await.unwrap() > 0);
         bench.clock.advance(Duration::MILLISECOND);
     }
     assert_eq!(bench.org(last).await.status, OrgStatus::Deprovisioning);
-    while bench.service.end_orgs_due().await.unwrap() > 0 {
+    while bench.service.expire_orgs_due().await.unwrap() > 0 {
         bench.clock.advance(Duration::MILLISECOND);
     }
     for id in ids {

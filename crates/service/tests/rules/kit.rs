@@ -10,18 +10,18 @@ use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
     LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgVisibility, PlanCatalogue, ProvisionError,
-    Provisioner, ReservedSlugs, Step, Stop,
+    Provisioner, ReservedSlugs, Step, StopReason,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    ClientAddress, Context, Credentials, Env, Operation, Orphans, Rejection, Rendered, RequestInfo,
-    Service, Settings, operations, prepare,
+    ClientAddress, Context, Credentials, Env, Operation, OrphanPolicy, Rejection, Rendered,
+    RequestInfo, Service, Settings, operations, prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
 use tokio::sync::Semaphore;
-use webhooks::Reach;
+use webhooks::AddressPolicy;
 
 pub type ControlPlane<P> = Service<MemoryDatabase, MemoryLimiter, P>;
 
@@ -50,7 +50,7 @@ pub async fn bench() -> Bench<LocalProvisioner> {
 pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
     let (db, clock) = (MemoryDatabase::new(), FakeClock::new());
     let env = env(&clock, 1);
-    let admin = prepare(&db, &env, &peppers(), None, Orphans::Refuse)
+    let admin = prepare(&db, &env, &peppers(), None, OrphanPolicy::Refuse)
         .await
         .unwrap()
         .admin_key
@@ -63,7 +63,7 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
         login_url: "https://app.example/login".to_owned(),
-        webhook_reach: Reach::Public,
+        webhook_address_policy: AddressPolicy::Public,
     };
     let ticks = clock.clone();
     let limiter = MemoryLimiter::new(move || ticks.monotonic());
@@ -222,7 +222,7 @@ impl Provisioner for Gated {
     async fn provision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.entered.add_permits(1);
         self.let_through.acquire().await.unwrap().forget();
@@ -232,7 +232,7 @@ impl Provisioner for Gated {
     async fn deprovision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())
     }

@@ -38,7 +38,7 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
     assert_eq!(named.len(), 3);
     named.dedup();
     assert_eq!(named.len(), 1, "the answers name one event");
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [3]);
 
     // More in the same second go into the same event; those of the next second do not.
@@ -46,14 +46,14 @@ async fn refusals_of_one_second_are_one_event_with_a_count() {
         .authenticate(&key, operations::WHOAMI)
         .await
         .unwrap_err();
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [4]);
     bench.clock.advance(Duration::seconds(1));
     bench
         .authenticate(&key, operations::WHOAMI)
         .await
         .unwrap_err();
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [4, 1]);
 }
 
@@ -67,12 +67,12 @@ async fn refusals_that_storage_can_not_take_are_kept_for_later() {
         .await
         .unwrap_err();
     bench.db.fail_writes(true);
-    bench.service.record_refusals().await.unwrap_err();
+    bench.service.flush_rejections().await.unwrap_err();
     bench.clock.advance(Duration::seconds(30));
     bench.db.fail_writes(false);
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [1]);
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [1], "it is written once");
 }
 
@@ -114,7 +114,7 @@ async fn a_keys_own_revocation_is_never_limited() {
     // One that turns out to be ill formed is counted after all.
     let refusal = bench
         .service
-        .count_late(&mut contexts[1])
+        .charge_limits(&mut contexts[1])
         .await
         .unwrap_err();
     assert!(matches!(refusal.error, Error::RateLimited { .. }));
@@ -155,7 +155,7 @@ async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
         }
     };
     partner_limit(Some(TWO)).await;
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     for _ in 0..2 {
         bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     }
@@ -177,7 +177,7 @@ async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
     }
     // Where both refuse, both are named, and the longer wait counts.
     partner_limit(Some(RateLimit::literal(10, 60))).await;
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     for _ in 0..8 {
         bench.authenticate(&key, operations::WHOAMI).await.unwrap();
     }
@@ -201,7 +201,7 @@ async fn a_key_that_is_revoked_has_sixty_events_a_minute_and_asks_storage_nothin
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
     bench.revoke(id).await;
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     let refused = async || {
         let refusal = bench
             .authenticate(&key, operations::WHOAMI)
@@ -224,12 +224,12 @@ async fn a_key_that_is_revoked_has_sixty_events_a_minute_and_asks_storage_nothin
     more.dedup();
     assert_eq!(more.len(), 1, "further ones share one");
     assert_eq!(bench.db.reads(), reads, "storage was asked");
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     assert_eq!(folded(&bench).await, [500]);
     let all = bench.events().await;
     let shared = all.iter().find(|event| event.id == more[0]).unwrap();
     assert_eq!(shared.details["code"], "key-revoked");
-    let counts = bench.service.folded_refusals();
+    let counts = bench.service.folded_rejections();
     assert_eq!((counts.folded, counts.lost), (500, 0));
 }
 
@@ -246,13 +246,13 @@ async fn refusals_stay_few_and_counted_while_storage_takes_nothing() {
             .await
             .unwrap_err();
         named.push(refusal.event.unwrap());
-        bench.service.record_refusals().await.unwrap_err();
+        bench.service.flush_rejections().await.unwrap_err();
         bench.clock.advance(Duration::seconds(1));
         // What is remembered of keys is outdated by then.
-        bench.service.follow_changes().await.unwrap();
+        bench.service.poll_key_changes().await.unwrap();
     }
     bench.db.fail_writes(false);
-    bench.service.record_refusals().await.unwrap();
+    bench.service.flush_rejections().await.unwrap();
     let counts = folded(&bench).await;
     assert_eq!(counts.iter().sum::<u64>(), 600, "{counts:?}");
     assert_eq!(counts.len(), 8, "{counts:?}");
@@ -275,7 +275,7 @@ async fn a_known_key_behind_a_flood_of_unknown_tokens_gets_in() {
         keys.push(bench.key(None).await.1);
     }
     // Each instance, and so each cache, begins without them.
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     let guess = |n: usize| PlainKey::parse(&format!("somebody's guess {n}")).unwrap();
     for n in 0..2 {
         bench

@@ -8,7 +8,8 @@ use orgs::{LocalProvisioner, Move, OrgQueries as _, OrgStatus, OrgStore as _, Or
 use ratelimit::RateLimit;
 use service::{ClientAddress, Credentials, Error, Rejection, operations};
 use stores::{Database as _, StoreError};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Bench, bench};
 
@@ -18,9 +19,9 @@ type Outcome = Result<OrgStatus, Rejection>;
 const LONG: Duration = Duration::from_secs(50);
 
 /// Starts the task that asks for all who wait; it ends with what is returned.
-fn watching(bench: &LocalBench) -> watch::Sender<bool> {
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(Arc::clone(&bench.service).watch_orgs(stopped));
+fn watching(bench: &LocalBench) -> CancellationToken {
+    let stop = CancellationToken::new();
+    tokio::spawn(Arc::clone(&bench.service).watch_org_statuses(stop.clone()));
     stop
 }
 
@@ -32,7 +33,7 @@ async fn ask(bench: &LocalBench, key: &PlainKey, id: OrgId, wait: Duration) -> J
         .unwrap();
     let service = Arc::clone(&bench.service);
     let asked = tokio::spawn(async move {
-        let (answer, _) = service.org_status_awaited(&context, id, wait).await?;
+        let (answer, _) = service.org_status_long_poll(&context, id, wait).await?;
         Ok(answer.value.org.status)
     });
     // Long enough to be waiting, and less than one who asks for all waits between two questions.
@@ -144,7 +145,7 @@ async fn a_key_that_was_revoked_meanwhile_is_told_so_and_nothing_else() {
     let _watch = watching(&bench);
     let (key_id, key) = bench.key(None).await;
     let id = bench.create_org(&key, "acme-corp").await.unwrap();
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     let asked = ask(&bench, &key, id, LONG).await;
     bench.revoke(key_id).await;
     assert!(!asked.is_finished());
@@ -165,7 +166,7 @@ async fn a_key_that_expired_meanwhile_is_told_so() {
     };
     let (_, key) = bench.key_by(draft).await;
     let id = bench.create_org(&key, "acme-corp").await.unwrap();
-    bench.service.follow_changes().await.unwrap();
+    bench.service.poll_key_changes().await.unwrap();
     let asked = ask(&bench, &key, id, LONG).await;
     bench.clock.advance(time::Duration::seconds(5));
     bench.service.reconcile_due().await.unwrap();
@@ -193,7 +194,7 @@ async fn all_who_wait_are_answered_at_once_when_the_server_stops() {
     let (_, key) = bench.key(None).await;
     let id = bench.create_org(&key, "acme-corp").await.unwrap();
     let first = ask(&bench, &key, id, LONG).await;
-    bench.service.dismiss_waiters();
+    bench.service.close_status_watch();
     let began = Instant::now();
     assert_eq!(first.await.unwrap().unwrap(), OrgStatus::Provisioning);
     let late = ask(&bench, &key, id, LONG).await;
@@ -236,7 +237,7 @@ async fn poll_from(
     let context = bench.service.authenticate(call, presented).await.unwrap();
     let service = Arc::clone(&bench.service);
     tokio::spawn(async move {
-        let (_, is_heeded) = service.org_status_awaited(&context, id, LONG).await?;
+        let (_, is_heeded) = service.org_status_long_poll(&context, id, LONG).await?;
         Ok(is_heeded)
     })
 }
@@ -280,7 +281,7 @@ async fn a_key_and_an_address_hold_their_shares_and_no_more() {
     let again = poll(&flooding.1, ids[0], [192, 0, 2, 1]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!again.is_finished());
-    bench.service.dismiss_waiters();
+    bench.service.close_status_watch();
     assert!(apart.await.unwrap().unwrap());
     assert!(again.await.unwrap().unwrap());
 }

@@ -13,4 +13,5 @@ mod provisioning;
 mod recording;
 mod setup;
 mod stopping;
+mod visibility;
 mod webhooks;

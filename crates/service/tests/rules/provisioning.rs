@@ -7,7 +7,7 @@ use std::{
 
 use orgs::{
     Failure, LeaseToken, LocalProvisioner, Move, Org, OrgStatus, OrgStore as _, ProvisionError,
-    Provisioner, StepName, StepStatus, Stop,
+    Provisioner, StepName, StepStatus, StopReason,
 };
 use stores::{Database as _, StoreError};
 use time::Duration;
@@ -36,7 +36,7 @@ impl Provisioner for Scripted {
     async fn provision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.next()
     }
@@ -44,7 +44,7 @@ impl Provisioner for Scripted {
     async fn deprovision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.next()
     }

@@ -8,7 +8,7 @@ use std::{
 use audit::{Action, Outcome};
 use ids::PageRequest;
 use keys::KeyQueries as _;
-use orgs::OrgFilter;
+use orgs::OrgListRequest;
 use service::{Error, operations};
 use stores::Database as _;
 
@@ -163,15 +163,9 @@ async fn a_question_that_is_dropped_has_its_event_and_one_alone() {
         .await
         .unwrap();
     let before = bench.events().await.len();
-    let filter = OrgFilter {
-        visibility: bench.service.org_list_visibility(&context),
-        status: None,
-        slug: None,
-        external_id: None,
-        labels: Vec::new(),
-    };
+    let request = OrgListRequest::default();
     let page = PageRequest::new(1, None);
-    let list = || bench.service.org_list(&context, filter.clone(), page);
+    let list = || bench.service.org_list(&context, request.clone(), page);
     // The store answers at the second poll.
     let mut dropped = Box::pin(list());
     let polled = dropped

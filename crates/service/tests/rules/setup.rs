@@ -1,7 +1,7 @@
 //! The first start, peppers and the operator's own key.
 
 use keys::{Pepper, Peppers, PlainKey};
-use service::{Error, Orphans, SetupError, operations, prepare};
+use service::{Error, OrphanPolicy, SetupError, operations, prepare};
 
 use crate::kit::{bench, env, peppers};
 
@@ -17,7 +17,9 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
     let starts: Vec<_> = (0..8)
         .map(|_| {
             let (db, env, peppers) = (db.clone(), env.clone(), peppers.clone());
-            tokio::spawn(async move { prepare(&db, &env, &peppers, None, Orphans::Refuse).await })
+            tokio::spawn(
+                async move { prepare(&db, &env, &peppers, None, OrphanPolicy::Refuse).await },
+            )
         })
         .collect();
     let mut made = 0;
@@ -31,10 +33,10 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
 async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
     let bench = bench().await;
     let env = env(&bench.clock, 2);
-    let start_with = async |peppers: Peppers, orphans: Orphans| {
+    let start_with = async |peppers: Peppers, orphans: OrphanPolicy| {
         prepare(&bench.db, &env, &peppers, None, orphans).await
     };
-    let start = async |peppers: Peppers| start_with(peppers, Orphans::Refuse).await;
+    let start = async |peppers: Peppers| start_with(peppers, OrphanPolicy::Refuse).await;
     let refused = start(Peppers::new(pepper("x"), [])).await;
     assert!(matches!(refused, Err(SetupError::ForeignPepper)));
     start(Peppers::new(pepper("x"), [pepper("p")]))
@@ -49,7 +51,7 @@ async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
         told.contains(&id) && told.contains("1 admin keys"),
         "{told}"
     );
-    start_with(alone(), Orphans::GiveUp).await.unwrap();
+    start_with(alone(), OrphanPolicy::Abandon).await.unwrap();
     // What was given up once is not asked about again.
     start(alone()).await.unwrap();
     let old = start(peppers()).await;
@@ -65,7 +67,7 @@ async fn changing_the_operators_key_ends_the_old_one() {
     let env = env(&bench.clock, 2);
     let [first, second] = ["a", "b"].map(|letter| PlainKey::operator(&letter.repeat(40)).unwrap());
     let start = async |key: Option<&PlainKey>| {
-        prepare(&bench.db, &env, &peppers(), key, Orphans::Refuse)
+        prepare(&bench.db, &env, &peppers(), key, OrphanPolicy::Refuse)
             .await
             .unwrap();
     };

@@ -7,14 +7,15 @@ use std::{
 };
 
 use orgs::{
-    Failure, Org, OrgQueries as _, OrgStatus, ProvisionError, Provisioner, StepStatus, Stop,
+    Failure, Org, OrgQueries as _, OrgStatus, ProvisionError, Provisioner, StepStatus, StopReason,
 };
 use stores::Database as _;
 use time::Duration;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Bench, bench_with};
 
@@ -22,7 +23,7 @@ use crate::kit::{Bench, bench_with};
 #[derive(Clone)]
 struct Slow {
     entered: Arc<Semaphore>,
-    told: Arc<Mutex<Vec<Stop>>>,
+    told: Arc<Mutex<Vec<StopReason>>>,
     at_once: usize,
 }
 
@@ -38,7 +39,7 @@ impl Provisioner for Slow {
     async fn provision(
         &self,
         org: &Org,
-        stop: impl Future<Output = Stop> + Send,
+        stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         if !org.slug.as_str().starts_with("slow") {
             return Ok(());
@@ -52,12 +53,12 @@ impl Provisioner for Slow {
     async fn deprovision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         self.at_once
     }
 }
@@ -67,7 +68,7 @@ impl Slow {
         self.entered.acquire().await.unwrap().forget();
     }
 
-    fn told(&self) -> Vec<Stop> {
+    fn told(&self) -> Vec<StopReason> {
         self.told.lock().unwrap().clone()
     }
 }
@@ -91,7 +92,7 @@ async fn a_deletion_stops_the_making_and_then_cleans_up() {
     slow.entered().await;
     bench.delete_org(&key, id).await;
     working.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [Stop::Deletion]);
+    assert_eq!(slow.told(), [StopReason::Deletion]);
     let steps = bench.steps(id).await;
     assert_eq!(steps.first().unwrap().status, StepStatus::Failed);
     assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
@@ -112,7 +113,7 @@ async fn whoever_has_lost_its_lease_is_stopped() {
     let second = tokio::spawn(second);
     slow.entered().await;
     first.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [Stop::LeaseLost]);
+    assert_eq!(slow.told(), [StopReason::LeaseLost]);
     assert_eq!(bench.org(id).await.status, OrgStatus::Provisioning);
     second.abort();
 }
@@ -129,7 +130,7 @@ async fn a_lease_that_can_not_be_prolonged_is_given_up_before_it_ends() {
     slow.entered().await;
     bench.db.fail_writes(true);
     working.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [Stop::LeaseLost]);
+    assert_eq!(slow.told(), [StopReason::LeaseLost]);
     assert!(
         began.elapsed() < StdDuration::from_secs(8),
         "{:?} of a lease of 10 s",
@@ -142,15 +143,15 @@ async fn an_org_that_takes_long_keeps_no_other_waiting() {
     let slow = slow(2);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
-    let (stop, stopped) = watch::channel(false);
-    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    let stop = CancellationToken::new();
+    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
     bench.create_org(&key, "slow-corp").await.unwrap();
     slow.entered().await;
     for n in 0..5 {
         let id = bench.create_org(&key, &format!("acme-{n}")).await.unwrap();
         ready(&bench, id).await;
     }
-    stop.send(true).unwrap();
+    stop.cancel();
     reconciler.await.unwrap();
 }
 
@@ -162,13 +163,13 @@ async fn no_more_are_worked_on_at_once_than_the_provisioner_takes() {
     for n in 0..3 {
         bench.create_org(&key, &format!("slow-{n}")).await.unwrap();
     }
-    let (stop, stopped) = watch::channel(false);
-    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+    let stop = CancellationToken::new();
+    let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
     slow.entered().await;
     slow.entered().await;
     let third = timeout(StdDuration::from_millis(1500), slow.entered()).await;
     assert!(third.is_err(), "a third one was begun");
-    stop.send(true).unwrap();
+    stop.cancel();
     reconciler.await.unwrap();
 }
 
@@ -179,13 +180,13 @@ async fn what_the_end_of_a_server_cut_off_is_taken_up_at_once_and_not_counted() 
     let (_, key) = bench.key(None).await;
     let id = bench.create_org(&key, "slow-corp").await.unwrap();
     for _ in 0..3 {
-        let (stop, stopped) = watch::channel(false);
-        let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stopped));
+        let stop = CancellationToken::new();
+        let reconciler = tokio::spawn(Arc::clone(&bench.service).reconcile(stop.clone()));
         slow.entered().await;
-        stop.send(true).unwrap();
+        stop.cancel();
         reconciler.await.unwrap();
     }
-    assert_eq!(slow.told(), [Stop::Shutdown; 3]);
+    assert_eq!(slow.told(), [StopReason::Shutdown; 3]);
     let org = bench.org(id).await;
     assert_eq!(
         (org.status, org.attempts, org.failure),
@@ -202,7 +203,7 @@ impl Provisioner for Broken {
     async fn provision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Err(ProvisionError::TryAgain(Failure {
             code: "no-room".to_owned(),
@@ -213,7 +214,7 @@ impl Provisioner for Broken {
     async fn deprovision(
         &self,
         _org: &Org,
-        _stop: impl Future<Output = Stop> + Send,
+        _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())
     }

@@ -15,8 +15,8 @@ use service::{Rejection, Rendered, operations};
 use stores::{Database as _, StoreError};
 use time::{Duration, OffsetDateTime};
 use webhooks::{
-    Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds, Posting, Reach, Received,
-    Reception, Sender, WebhookQueries as _, WebhookSecret,
+    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds,
+    OutgoingMessage, Received, SendOutcome, Sender, WebhookQueries as _, WebhookSecret,
 };
 
 use crate::kit::{Bench, bench, org_body};
@@ -24,7 +24,7 @@ use crate::kit::{Bench, bench, org_body};
 /// A receiver: it keeps what it gets, and answers as it was told to, then always 200.
 #[derive(Default)]
 pub struct Receiver {
-    got: Mutex<Vec<Posting>>,
+    got: Mutex<Vec<OutgoingMessage>>,
     answers: Mutex<VecDeque<u16>>,
 }
 
@@ -37,15 +37,15 @@ impl Receiver {
         self.answers.lock().unwrap().extend(statuses);
     }
 
-    fn taken(&self) -> Vec<Posting> {
+    fn taken(&self) -> Vec<OutgoingMessage> {
         std::mem::take(&mut *self.got.lock().unwrap())
     }
 }
 
 impl Sender for Receiver {
-    async fn send(&self, posting: Posting) -> Reception {
+    async fn send(&self, posting: OutgoingMessage) -> SendOutcome {
         self.got.lock().unwrap().push(posting);
-        Reception::Answered {
+        SendOutcome::Response {
             status_code: self.answers.lock().unwrap().pop_front().unwrap_or(200),
             body: "so be it".to_owned(),
         }
@@ -53,13 +53,13 @@ impl Sender for Receiver {
 }
 
 /// What a message says it is about.
-fn kind(posting: &Posting) -> String {
+fn kind(posting: &OutgoingMessage) -> String {
     let body: serde_json::Value = serde_json::from_str(&posting.body).unwrap();
     body.get("type").unwrap().as_str().unwrap().to_owned()
 }
 
 #[track_caller]
-fn verified(posting: &Posting, secret: &WebhookSecret, now: OffsetDateTime) -> bool {
+fn verified(posting: &OutgoingMessage, secret: &WebhookSecret, now: OffsetDateTime) -> bool {
     let received = Received {
         id: &posting.id,
         timestamp: &posting.timestamp,
@@ -139,7 +139,7 @@ pub async fn create(
 ) -> Result<(EndpointId, WebhookSecret), Rejection> {
     let context = bench.authenticate(key, operations::WEBHOOK_CREATE).await?;
     let draft = EndpointDraft {
-        url: EndpointUrl::new("https://hooks.example.com/x", Reach::Public).unwrap(),
+        url: EndpointUrl::new("https://hooks.example.com/x", AddressPolicy::Public).unwrap(),
         events: Kinds::new(kinds.iter().copied()).unwrap(),
     };
     let answer = bench.service.webhook_create(&context, draft, shown).await?;

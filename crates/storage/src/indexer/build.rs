@@ -7,7 +7,7 @@ use stores::StoreError;
 use super::{Halt, Hand, Indexer};
 use crate::{
     dialect::index::{self as rows, Run},
-    events::index::{Page, Pages, Posting, Slot},
+    events::index::{OutgoingMessage, Page, Pages, Slot},
     session::{Session, Writing},
 };
 
@@ -31,7 +31,7 @@ impl<H: Hand> Indexer<H> {
         source: Source,
         tier: i64,
         (base, last): (Slot, Slot),
-        mut next: impl FnMut(&mut Self) -> Result<Option<Posting>, Halt>,
+        mut next: impl FnMut(&mut Self) -> Result<Option<OutgoingMessage>, Halt>,
     ) -> Result<bool, Halt> {
         let mut pages = Pages::new(base);
         let (mut run, mut written) = (None, 0);

@@ -8,23 +8,23 @@ use std::{
 use super::{Halt, Hand, Indexer};
 use crate::{
     dialect::index as rows,
-    events::index::{Posting, read_page},
+    events::index::{OutgoingMessage, read_page},
 };
 
 /// The postings of several runs, in their order, each once.
 pub(super) struct Merge {
     inputs: Vec<Input>,
     /// The next posting of each input that has more, the least first.
-    heads: BinaryHeap<Reverse<(Posting, usize)>>,
+    heads: BinaryHeap<Reverse<(OutgoingMessage, usize)>>,
     begun: bool,
-    last: Option<Posting>,
+    last: Option<OutgoingMessage>,
 }
 
 /// A run that is read from its beginning to its end.
 struct Input {
     run: i64,
     /// What was read and not taken yet.
-    postings: VecDeque<Posting>,
+    postings: VecDeque<OutgoingMessage>,
     /// The first posting of the last page that was read.
     after: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl Merge {
     pub(super) fn next(
         &mut self,
         indexer: &mut Indexer<impl Hand>,
-    ) -> Result<Option<Posting>, Halt> {
+    ) -> Result<Option<OutgoingMessage>, Halt> {
         if !self.begun {
             self.begun = true;
             for place in 0..self.inputs.len() {

@@ -10,7 +10,7 @@ use crate::{
     dialect::index as rows,
     events::{
         Subject,
-        index::{Posting, Slot},
+        index::{OutgoingMessage, Slot},
         subjects_of,
     },
     session::{Reading, Session},
@@ -31,7 +31,7 @@ impl Mentions {
     }
 
     /// All of them, sorted, none twice.
-    pub(super) fn postings(self) -> impl Iterator<Item = Posting> {
+    pub(super) fn postings(self) -> impl Iterator<Item = OutgoingMessage> {
         let mut subjects: Vec<_> = self.0.into_iter().collect();
         subjects.sort_unstable_by_key(|(subject, _)| *subject);
         subjects.into_iter().flat_map(|(subject, mut slots)| {

@@ -60,7 +60,7 @@ async fn two_orgs(url: &DatabaseUrl, steps: &[Step], subscription: Subscription)
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         for (org, steps) in [(&full, &steps[..]), (&bare, &[])] {
-            tx.slug_claim(&org.slug, org.id, org.partner_id, org.created_at)?;
+            tx.slug_acquire(&org.slug, org.id, org.partner_id, org.created_at)?;
             tx.org_insert(org, steps)?;
         }
         tx.subscription_put(&full, &subscription)
@@ -92,7 +92,7 @@ impl From<StoreError> for Counted {
 /// What stood in rows of its own is the same in the org's row, down and up again.
 async fn all_survives(url: &DatabaseUrl, steps: [&str; 2], subscriptions: [&str; 2]) {
     let at = testkit::build::Build::new().partner().created_at;
-    let mut all = StepName::MAKING.map(Step::pending);
+    let mut all = StepName::PROVISIONING_STEPS.map(Step::pending);
     for step in &mut all {
         step.begin(at);
     }

@@ -120,7 +120,7 @@ async fn a_key_in_use_is_changed_and_revoked_at_once() {
     assert!(Result::<bool, StoreError>::unwrap(revoked.await));
     let awaiting = {
         let db = db.clone();
-        tokio::spawn(async move { db.write(move |tx| tx.key_await_uses(id)).await })
+        tokio::spawn(async move { db.write(move |tx| tx.key_wait_for_inflight(id)).await })
     };
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!awaiting.is_finished(), "the key is in use still");

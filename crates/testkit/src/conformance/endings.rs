@@ -8,7 +8,7 @@ use orgs::{DeletionSelector, Failure, Move, Org, OrgVisibility, Step, StepName};
 use stores::{Database, StoreError};
 
 use super::{
-    fixture::{Fixture, at, at_once, claim_and_insert, ids_of, traits::*},
+    fixture::{Fixture, acquire_slug_and_insert, at, at_once, ids_of, traits::*},
     orgs::STATUSES,
 };
 use crate::{build::labels, clock::START};
@@ -19,9 +19,9 @@ const MANY: usize = 1000;
 async fn doomed<D: Database>(fixture: &Fixture<D>, which: &DeletionSelector) -> Vec<OrgId> {
     let (read, held) = (which.clone(), which.clone());
     let read = fixture
-        .read(move |view| view.doomed_orgs(&read, MANY))
+        .read(move |view| view.orgs_to_delete(&read, MANY))
         .await;
-    let held = fixture.write(move |tx| tx.doomed_orgs_for_update(&held, MANY));
+    let held = fixture.write(move |tx| tx.orgs_to_delete_for_update(&held, MANY));
     let sorted = |orgs: &[Org]| {
         let mut ids = ids_of(orgs, |org| org.id);
         ids.sort_unstable();
@@ -149,7 +149,7 @@ pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
             org.labels = labels(&[("a", "b")]);
         });
         let id = id.await;
-        if status.is_staying() {
+        if status.is_deletable() {
             expect.push(id);
         }
     }
@@ -181,14 +181,16 @@ pub async fn no_more_orgs_are_doomed_than_asked_for<D: Database>(db: D) {
     let newest: Vec<OrgId> = all.iter().rev().take(2).copied().collect();
     let which = labelled(OrgVisibility::Partner(partner.id), &[("a", "b")]);
     let asked = which.clone();
-    let read = fixture.read(move |view| view.doomed_orgs(&asked, 2)).await;
+    let read = fixture
+        .read(move |view| view.orgs_to_delete(&asked, 2))
+        .await;
     assert_eq!(ids_of(&read, |org| org.id), newest);
     for which in [
         which,
         DeletionSelector::Expired(START),
         DeletionSelector::MadeBy(key.id),
     ] {
-        let held = fixture.write(move |tx| tx.doomed_orgs_for_update(&which, 2));
+        let held = fixture.write(move |tx| tx.orgs_to_delete_for_update(&which, 2));
         assert_eq!(held.await.len(), 2);
     }
 }
@@ -199,7 +201,7 @@ pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
     let partner = fixture.partner().await;
     let key = fixture.key(&partner).await;
     let mut before = Vec::new();
-    for status in STATUSES.into_iter().filter(|status| status.is_staying()) {
+    for status in STATUSES.into_iter().filter(|status| status.is_deletable()) {
         let org = Org {
             status,
             attempts: 7,
@@ -216,20 +218,22 @@ pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
     }
     let stays = fixture.org(&key).await;
     let ids = ids_of(&before, |org| org.id);
-    fixture.write(move |tx| tx.orgs_send_off(&ids, at(9))).await;
+    fixture
+        .write(move |tx| tx.orgs_begin_deprovision(&ids, at(9)))
+        .await;
     for mut org in before {
         org.apply(Move::Delete, at(9)).unwrap();
         let id = org.id;
         assert_eq!(fixture.stored_org(id).await, org);
-        let mut steps = StepName::MAKING.map(Step::pending).to_vec();
+        let mut steps = StepName::PROVISIONING_STEPS.map(Step::pending).to_vec();
         steps.push(Step::pending(StepName::Deprovision));
         assert_eq!(fixture.read(move |view| view.org_steps(id)).await, steps);
     }
     assert_eq!(fixture.stored_org(stays.id).await, stays);
     let id = stays.id;
     let steps = fixture.read(move |view| view.org_steps(id)).await;
-    assert_eq!(steps, StepName::MAKING.map(Step::pending));
-    let none = fixture.write(|tx| tx.orgs_send_off(&[], at(9)));
+    assert_eq!(steps, StepName::PROVISIONING_STEPS.map(Step::pending));
+    let none = fixture.write(|tx| tx.orgs_begin_deprovision(&[], at(9)));
     none.await;
     let key = key.id;
     let due = fixture.read(|view| view.next_org_due(at(9))).await;
@@ -275,9 +279,9 @@ pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(d
         let db = fixture.db.clone();
         async move {
             let sent = db.write(move |tx| {
-                let orgs = tx.doomed_orgs_for_update(&DeletionSelector::MadeBy(key), MANY)?;
+                let orgs = tx.orgs_to_delete_for_update(&DeletionSelector::MadeBy(key), MANY)?;
                 let ids = ids_of(&orgs, |org| org.id);
-                tx.orgs_send_off(&ids, at(1))?;
+                tx.orgs_begin_deprovision(&ids, at(1))?;
                 Ok::<_, StoreError>(ids)
             });
             sent.await.unwrap()
@@ -300,8 +304,9 @@ pub async fn a_key_is_noted_until_its_orgs_are_gone<D: Database>(db: D) {
         fixture.key(&partner).await.id,
         fixture.key(&partner).await.id,
     );
-    let noted = || fixture.read(|view| view.key_with_orgs_to_go());
-    let note = |id: KeyId, since| fixture.write(move |tx| tx.key_orgs_to_go(id, since));
+    let noted = || fixture.read(|view| view.key_with_orgs_pending_deletion());
+    let note =
+        |id: KeyId, since| fixture.write(move |tx| tx.key_set_orgs_pending_deletion(id, since));
     assert_eq!(noted().await, None);
     note(a, Some(at(2))).await;
     note(b, Some(at(1))).await;
@@ -337,17 +342,17 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
                     tx.key_revoke(id, START, OnRevoke::Keep)
                 });
                 assert!(Result::<bool, StoreError>::unwrap(revoked.await));
-                let awaited = db.write(move |tx| tx.key_await_uses(id));
+                let awaited = db.write(move |tx| tx.key_wait_for_inflight(id));
                 Result::<(), StoreError>::unwrap(awaited.await);
                 let seen =
-                    db.read(move |view| view.doomed_orgs(&DeletionSelector::MadeBy(id), MANY));
+                    db.read(move |view| view.orgs_to_delete(&DeletionSelector::MadeBy(id), MANY));
                 return Result::<Vec<Org>, StoreError>::unwrap(seen.await).len();
             };
             let made = db.write(move |tx| {
                 let held = tx.key_for_use(id)?.unwrap();
                 thread::sleep(Duration::from_millis(3));
                 if held.key.status(START) == KeyStatus::Active {
-                    claim_and_insert(tx, &org, START)?;
+                    acquire_slug_and_insert(tx, &org, START)?;
                 }
                 Ok::<_, StoreError>(())
             });
@@ -369,13 +374,13 @@ pub async fn a_revocation_notes_the_orgs_that_are_to_go<D: Database>(db: D) {
         fixture.key(&partner).await.id,
     ];
     let revoke = |id, orgs| fixture.write(move |tx| tx.key_revoke(id, at(1), orgs));
-    let noted = || fixture.read(|view| view.key_with_orgs_to_go());
+    let noted = || fixture.read(|view| view.key_with_orgs_pending_deletion());
     assert!(revoke(keeping, OnRevoke::Keep).await);
     assert_eq!(noted().await, None);
     assert!(revoke(going, OnRevoke::Delete).await);
     assert_eq!(noted().await, Some(going));
     fixture
-        .write(move |tx| tx.key_orgs_to_go(going, None))
+        .write(move |tx| tx.key_set_orgs_pending_deletion(going, None))
         .await;
     for id in [going, keeping] {
         assert!(!revoke(id, OnRevoke::Delete).await);

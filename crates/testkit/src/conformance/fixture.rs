@@ -110,7 +110,7 @@ impl<D: Database> Fixture<D> {
     /// Stores the org if its slug can be had.
     pub(super) async fn try_add_org(&self, org: &Org, held_since: OffsetDateTime) -> bool {
         let org = org.clone();
-        self.write(move |tx| claim_and_insert(tx, &org, held_since))
+        self.write(move |tx| acquire_slug_and_insert(tx, &org, held_since))
             .await
     }
 
@@ -121,7 +121,7 @@ impl<D: Database> Fixture<D> {
         org.deleted_at = Some(when);
         self.write(move |tx| {
             tx.org_update(&org, None)?;
-            tx.slug_free(org.id, when)
+            tx.slug_release(org.id, when)
         })
         .await;
     }
@@ -170,14 +170,14 @@ impl<D: Database> Fixture<D> {
 }
 
 /// Claims the org's slug and, if it can be had, stores the org.
-pub(super) fn claim_and_insert(
+pub(super) fn acquire_slug_and_insert(
     tx: &mut impl stores::Transaction,
     org: &Org,
     held_since: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    let claimed = tx.slug_claim(&org.slug, org.id, org.partner_id, held_since)?;
+    let claimed = tx.slug_acquire(&org.slug, org.id, org.partner_id, held_since)?;
     if claimed {
-        tx.org_insert(org, &StepName::MAKING.map(Step::pending))?;
+        tx.org_insert(org, &StepName::PROVISIONING_STEPS.map(Step::pending))?;
     }
     Ok(claimed)
 }

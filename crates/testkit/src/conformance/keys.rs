@@ -1,7 +1,7 @@
 //! Partner keys.
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
-use keys::{HeldKey, KeyFilter, KeyStatus, Networks, OnRevoke, PartnerKey};
+use keys::{KeyFilter, KeyStatus, KeyWithPartner, Networks, OnRevoke, PartnerKey};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
 use stores::{Database, StoreError, Transaction as _};
@@ -94,7 +94,10 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
         let held = fixture
             .write(move |tx| tx.keys_for_use(&[unknown, b, a]))
             .await;
-        let mut held: Vec<_> = held.iter().map(|held| HeldKey::clone(held)).collect();
+        let mut held: Vec<_> = held
+            .iter()
+            .map(|held| KeyWithPartner::clone(held))
+            .collect();
         held.sort_by_key(|held| held.key.id);
         held
     };

@@ -76,7 +76,7 @@ pub async fn a_new_org_is_due_at_once<D: Database>(db: D) {
         .await;
     let expect = OrgWork {
         org: org.clone(),
-        steps: StepName::MAKING.map(Step::pending).to_vec(),
+        steps: StepName::PROVISIONING_STEPS.map(Step::pending).to_vec(),
     };
     assert_eq!(taken, [expect]);
     let held = fixture.write(move |tx| tx.org_leased(id, hold.token)).await;
@@ -366,7 +366,7 @@ pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Databa
         .write(move |tx| {
             for new in &added {
                 let org = &new.org;
-                assert!(tx.slug_claim(&org.slug, org.id, org.partner_id, at(0))?);
+                assert!(tx.slug_acquire(&org.slug, org.id, org.partner_id, at(0))?);
             }
             tx.orgs_insert(&added)
         })

@@ -2,7 +2,7 @@
 
 use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
-    Failure, Org, OrgFilter, OrgStatus, OrgVisibility, Standing, Step, StepName, StepStatus,
+    Failure, Org, OrgFilter, OrgStatus, OrgVisibility, StatusSummary, Step, StepName, StepStatus,
     Subscription, SubscriptionStatus, Workspace,
 };
 use stores::Database;
@@ -139,7 +139,7 @@ pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D
             ..fixture.build.org(&key)
         };
         fixture.add_org(&org).await;
-        expect.push(Standing {
+        expect.push(StatusSummary {
             id: org.id,
             status,
             updated_at: org.updated_at,
@@ -148,10 +148,15 @@ pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D
     fixture.org(&key).await;
     let mut ids: Vec<OrgId> = expect.iter().rev().map(|standing| standing.id).collect();
     ids.push(fixture.build.id());
-    let mut told = fixture.read(move |view| view.org_standings(&ids)).await;
+    let mut told = fixture
+        .read(move |view| view.org_status_summaries(&ids))
+        .await;
     told.sort_unstable_by_key(|standing| standing.id);
     assert_eq!(told, expect);
-    assert_eq!(fixture.read(|view| view.org_standings(&[])).await, []);
+    assert_eq!(
+        fixture.read(|view| view.org_status_summaries(&[])).await,
+        []
+    );
 }
 
 /// From the order to the first readiness, whatever became of the org afterwards.
@@ -194,7 +199,7 @@ pub async fn how_long_it_took_is_told_of_the_latest_of_a_plan<D: Database>(db: D
 pub async fn steps_keep_their_order_and_are_replaced_as_a_whole<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let (org, bystander) = (fixture.any_org().await, fixture.any_org().await);
-    let made = StepName::MAKING.map(Step::pending);
+    let made = StepName::PROVISIONING_STEPS.map(Step::pending);
     let steps_of = |id: OrgId| fixture.read(move |view| view.org_steps(id));
     assert_eq!(steps_of(org.id).await, made);
     let all_fields = Step {

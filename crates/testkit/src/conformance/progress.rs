@@ -128,7 +128,7 @@ pub async fn orgs_and_leases_that_are_far_ahead_are_hastened<D: Database>(db: D)
     let token = fixture.build.lease_token();
     let first = orgs.first().unwrap();
     assert_eq!(lease(&fixture, 6, token, 990, 9).await, [first.id]);
-    let hasten = |later, limit| fixture.write(move |tx| tx.orgs_hasten(at(later), at(7), limit));
+    let hasten = |later, limit| fixture.write(move |tx| tx.orgs_make_due(at(later), at(7), limit));
     assert_eq!(hasten(990, 9).await, 0);
     assert_eq!(hasten(100, 1).await, 2, "an org and a lease");
     assert_eq!(hasten(100, 9).await, 1);

@@ -3,7 +3,7 @@
 use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError};
 
-use super::fixture::{ALL, Fixture, at, at_once, claim_and_insert, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, acquire_slug_and_insert, at, at_once, ids_of, traits::*};
 use crate::build::slug;
 
 /// For the partner who has it and for any other.
@@ -86,7 +86,9 @@ pub async fn a_deleted_org_does_not_free_the_slug_of_its_successor<D: Database>(
         ..fixture.build.org(&key)
     };
     assert!(fixture.try_add_org(&second, at(0)).await);
-    fixture.write(move |tx| tx.slug_free(first.id, at(6))).await;
+    fixture
+        .write(move |tx| tx.slug_release(first.id, at(6)))
+        .await;
     for taken in [second.slug, bystander.slug] {
         let third = Org {
             slug: taken,
@@ -103,7 +105,9 @@ pub async fn a_slug_is_freed_once_and_its_time_stays<D: Database>(db: D) {
     let (key, other_key) = (fixture.key(&partner).await, fixture.key(&other).await);
     let first = fixture.org(&key).await;
     fixture.delete_org(&first, at(5)).await;
-    fixture.write(move |tx| tx.slug_free(first.id, at(9))).await;
+    fixture
+        .write(move |tx| tx.slug_release(first.id, at(9)))
+        .await;
     let second = Org {
         slug: first.slug.clone(),
         ..fixture.build.org(&other_key)
@@ -133,7 +137,7 @@ pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D)
         let told = at_once(orgs.len(), |n| {
             let (db, org) = (fixture.db.clone(), orgs.get(n).unwrap().clone());
             async move {
-                let claimed = db.write(move |tx| claim_and_insert(tx, &org, at(0)));
+                let claimed = db.write(move |tx| acquire_slug_and_insert(tx, &org, at(0)));
                 Result::<bool, StoreError>::unwrap(claimed.await)
             }
         });

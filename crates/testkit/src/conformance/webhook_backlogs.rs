@@ -51,7 +51,7 @@ pub async fn what_is_due_ahead_of_a_time_can_be_hastened<D: Database>(db: D) {
     let [a500, early, c700, b500] = all.as_slice() else {
         panic!("four deliveries");
     };
-    let ahead = |after, limit| fixture.read(move |view| view.deliveries_ahead(after, limit));
+    let ahead = |after, limit| fixture.read(move |view| view.deliveries_due_after(after, limit));
     let first = ahead((at(5), early.id), 2).await;
     assert_eq!(ids_of(&first, |it| it.id), [a500.id, b500.id]);
     let next = ahead((at(500), a500.id), 9).await;
@@ -59,7 +59,7 @@ pub async fn what_is_due_ahead_of_a_time_can_be_hastened<D: Database>(db: D) {
     assert!(next.iter().all(|it| it.tries == a500.tries));
     let hastened = [c700.id, a500.id];
     fixture
-        .write(move |tx| tx.deliveries_hasten(&hastened, at(6)))
+        .write(move |tx| tx.deliveries_make_due(&hastened, at(6)))
         .await;
     assert_eq!(
         fixture.stored_delivery(c700).await.unwrap().due_at,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::session::{MemoryTx, ReplyRow};
 
 fn place(id: &IdempotencyId) -> (String, [u8; 32]) {
-    (id.credential().to_owned(), *id.call())
+    (id.credential().to_owned(), *id.request())
 }
 
 impl IdempotencyStore for MemoryTx {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, CHANGES_KEPT, Changed, Changes, HeldKey, KeyDigest, KeyFilter, KeyQueries, KeyStatus,
-    KeyStore, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
+    AdminKey, CHANGES_KEPT, Changed, Changes, KeyDigest, KeyFilter, KeyQueries, KeyStatus,
+    KeyStore, KeyWithPartner, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -16,10 +16,10 @@ use super::{
 };
 
 impl State {
-    fn held(&self, row: &Stored<PartnerKey>) -> Option<HeldKey> {
+    fn held(&self, row: &Stored<PartnerKey>) -> Option<KeyWithPartner> {
         let partner = self.partners.get(&row.key.partner_id)?.clone();
         let key = row.key.clone();
-        Some(HeldKey { key, partner })
+        Some(KeyWithPartner { key, partner })
     }
 
     fn log(&mut self, changed: Changed) {
@@ -33,7 +33,10 @@ impl State {
 impl<Mode> KeyQueries for Session<Mode> {
     type Error = StoreError;
 
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<HeldKey>, StoreError> {
+    fn key_by_digest(
+        &mut self,
+        digests: &[KeyDigest],
+    ) -> Result<Option<KeyWithPartner>, StoreError> {
         let state = &self.state;
         let row = state.keys.rows().find(|row| digests.contains(&row.digest));
         Ok(row.and_then(|row| state.held(row)))
@@ -42,7 +45,7 @@ impl<Mode> KeyQueries for Session<Mode> {
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, HeldKey)>, StoreError> {
+    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, StoreError> {
         let state = &self.state;
         let rows = state
             .keys
@@ -53,7 +56,7 @@ impl<Mode> KeyQueries for Session<Mode> {
             .collect())
     }
 
-    fn key(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         let state = &self.state;
         Ok(state.keys.get(&id).and_then(|row| state.held(row)))
     }
@@ -71,7 +74,7 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(self.state.partners.get(&id).cloned())
     }
 
-    fn key_with_orgs_to_go(&mut self) -> Result<Option<KeyId>, StoreError> {
+    fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, StoreError> {
         Ok(self.state.keys_with_orgs_to_go.first().map(|&(_, id)| id))
     }
 
@@ -159,11 +162,11 @@ impl KeyStore for MemoryTx {
         keys.insert(key.id, Stored { key, digest })
     }
 
-    fn key_for_update(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key_for_update(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         self.key(id)
     }
 
-    fn key_for_use(&mut self, id: KeyId) -> Result<Option<HeldKey>, StoreError> {
+    fn key_for_use(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
         self.key(id)
     }
 
@@ -171,7 +174,7 @@ impl KeyStore for MemoryTx {
         Ok(())
     }
 
-    fn key_await_uses(&mut self, _id: KeyId) -> Result<(), StoreError> {
+    fn key_wait_for_inflight(&mut self, _id: KeyId) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -206,13 +209,13 @@ impl KeyStore for MemoryTx {
         let row = self.state.keys.get_mut(&id);
         let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
         if first && orgs == OnRevoke::Delete {
-            self.key_orgs_to_go(id, Some(at))?;
+            self.key_set_orgs_pending_deletion(id, Some(at))?;
         }
         self.state.log(Changed::Key(id));
         Ok(first)
     }
 
-    fn key_orgs_to_go(
+    fn key_set_orgs_pending_deletion(
         &mut self,
         id: KeyId,
         since: Option<OffsetDateTime>,

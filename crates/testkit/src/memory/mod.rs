@@ -126,7 +126,7 @@ impl Database for MemoryDatabase {
         self.transact(work)
     }
 
-    fn together(&self) -> usize {
+    fn max_batch(&self) -> usize {
         64
     }
 

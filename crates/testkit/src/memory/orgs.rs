@@ -4,7 +4,7 @@ use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog,
     OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug,
-    Standing, Step, StepName, Subscription, SubscriptionStatus, Workspace,
+    StatusSummary, Step, StepName, Subscription, SubscriptionStatus, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -54,19 +54,19 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(keys.iter().map(count).collect())
     }
 
-    fn doomed_orgs(
+    fn orgs_to_delete(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, StoreError> {
         let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
-        let doomed = newest_first.filter(|org| org.status.is_staying() && is_doomed(which, org));
+        let doomed = newest_first.filter(|org| org.status.is_deletable() && is_doomed(which, org));
         Ok(doomed.take(limit).cloned().collect())
     }
 
-    fn org_standings(&mut self, ids: &[OrgId]) -> Result<Vec<Standing>, StoreError> {
+    fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, StoreError> {
         let rows = ids.iter().filter_map(|id| self.state.orgs.get(id));
-        let standing = |org: &Org| Standing {
+        let standing = |org: &Org| StatusSummary {
             id: org.id,
             status: org.status,
             updated_at: org.updated_at,
@@ -148,7 +148,7 @@ fn is_doomed(which: &DeletionSelector, org: &Org) -> bool {
 }
 
 impl OrgStore for MemoryTx {
-    fn slug_claim(
+    fn slug_acquire(
         &mut self,
         slug: &Slug,
         org: OrgId,
@@ -174,7 +174,7 @@ impl OrgStore for MemoryTx {
         Ok(can_have)
     }
 
-    fn slug_free(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
+    fn slug_release(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
         let has = |row: &SlugRow| row.org == org && row.freed_at.is_none();
         self.state.slugs.change(has, |row| row.freed_at = Some(at));
         Ok(())
@@ -236,15 +236,19 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
-    fn doomed_orgs_for_update(
+    fn orgs_to_delete_for_update(
         &mut self,
         which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, StoreError> {
-        self.doomed_orgs(which, limit)
+        self.orgs_to_delete(which, limit)
     }
 
-    fn orgs_send_off(&mut self, ids: &[OrgId], at: OffsetDateTime) -> Result<(), StoreError> {
+    fn orgs_begin_deprovision(
+        &mut self,
+        ids: &[OrgId],
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         for id in ids {
             if let Some(row) = self.state.orgs.get_mut(id) {
                 row.org.apply(Move::Delete, at).unwrap();
@@ -332,7 +336,7 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
-    fn orgs_hasten(
+    fn orgs_make_due(
         &mut self,
         later_than: OffsetDateTime,
         at: OffsetDateTime,

@@ -179,7 +179,7 @@ impl<Mode> WebhookQueries for Session<Mode> {
         Ok(pending.count().min(limit))
     }
 
-    fn deliveries_ahead(
+    fn deliveries_due_after(
         &mut self,
         after: (OffsetDateTime, DeliveryId),
         limit: usize,
@@ -228,7 +228,7 @@ impl<Mode> WebhookQueries for Session<Mode> {
     ) -> Result<Vec<OrgId>, StoreError> {
         let rows = self.state.orgs.rows().map(|row| &row.org);
         let mut ending: Vec<_> = rows
-            .filter(|org| org.status.is_staying())
+            .filter(|org| org.status.is_deletable())
             .filter_map(|org| Some((org.expires_at?, org.id)))
             .filter(|&(end, _)| end > from && end <= until)
             .filter(|&(_, id)| !self.state.is_announced(id, from))

@@ -164,7 +164,7 @@ impl WebhookStore for MemoryTx {
         Ok(pending.len())
     }
 
-    fn deliveries_hasten(
+    fn deliveries_make_due(
         &mut self,
         ids: &[DeliveryId],
         at: OffsetDateTime,

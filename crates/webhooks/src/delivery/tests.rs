@@ -16,13 +16,13 @@ fn delivery(kind: EventKind) -> Delivery {
     Delivery::new(id, ids, kind, "{}".to_owned(), NOW)
 }
 
-fn answered(status_code: u16) -> Reception {
+fn answered(status_code: u16) -> SendOutcome {
     let body = "a\nb".to_owned();
-    Reception::Answered { status_code, body }
+    SendOutcome::Response { status_code, body }
 }
 
 #[track_caller]
-fn check(reception: Reception, expect: Attempted, error: Option<&str>) {
+fn check(reception: SendOutcome, expect: AttemptOutcome, error: Option<&str>) {
     let mut delivery = delivery(EventKind::OrgReady);
     let at = NOW + Duration::SECOND;
     assert_eq!(delivery.record(reception, at, 0), expect);
@@ -32,50 +32,65 @@ fn check(reception: Reception, expect: Attempted, error: Option<&str>) {
     assert!(told.contains(error.unwrap_or_default()), "{told}");
     assert_eq!(answer.error.is_some(), error.is_some(), "{told}");
     let (status, due, ended) = match expect {
-        Attempted::Again => (
+        AttemptOutcome::Retry => (
             DeliveryStatus::Pending,
             Some(at + Duration::seconds(5)),
             None,
         ),
-        Attempted::Delivered => (DeliveryStatus::Delivered, None, Some(at)),
-        Attempted::GivenUp | Attempted::Gone => (DeliveryStatus::Failed, None, Some(at)),
+        AttemptOutcome::Delivered => (DeliveryStatus::Delivered, None, Some(at)),
+        AttemptOutcome::Exhausted | AttemptOutcome::Gone => {
+            (DeliveryStatus::Failed, None, Some(at))
+        }
     };
     assert_eq!(delivery.status, status);
     assert_eq!((delivery.due_at, delivery.ended_at), (due, ended));
-    let delivered = expect == Attempted::Delivered;
+    let delivered = expect == AttemptOutcome::Delivered;
     assert_eq!(delivery.delivered_at.is_some(), delivered);
 }
 
 #[test]
 fn two_hundreds_alone_are_taken_and_410_ends_it() {
     for status in [200, 201, 202, 204, 299] {
-        check(answered(status), Attempted::Delivered, None);
+        check(answered(status), AttemptOutcome::Delivered, None);
     }
     for status in [100, 199, 400, 401, 404, 409, 411, 422, 429, 500, 503, 599] {
-        check(answered(status), Attempted::Again, Some("2xx"));
+        check(answered(status), AttemptOutcome::Retry, Some("2xx"));
     }
     for status in [300, 301, 302, 307, 308] {
-        check(answered(status), Attempted::Again, Some("not followed"));
+        check(
+            answered(status),
+            AttemptOutcome::Retry,
+            Some("not followed"),
+        );
     }
-    check(answered(410), Attempted::Gone, Some("disabled"));
-    let silent = Reception::Unanswered("no answer within 20 seconds".to_owned());
-    check(silent, Attempted::Again, Some("20 seconds"));
+    check(answered(410), AttemptOutcome::Gone, Some("disabled"));
+    let silent = SendOutcome::NoResponse("no answer within 20 seconds".to_owned());
+    check(silent, AttemptOutcome::Retry, Some("20 seconds"));
 }
 
 #[test]
 fn after_ten_tries_it_is_given_up_and_can_be_asked_for_again() {
     let mut delivery = delivery(EventKind::OrgReady);
     for attempt in 1..=9 {
-        assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::Again);
+        assert_eq!(
+            delivery.record(answered(500), NOW, 0),
+            AttemptOutcome::Retry
+        );
         assert_eq!(delivery.attempts, attempt);
     }
-    assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::GivenUp);
+    assert_eq!(
+        delivery.record(answered(500), NOW, 0),
+        AttemptOutcome::Exhausted
+    );
     assert_eq!(delivery.status, DeliveryStatus::Failed);
 
     delivery.again(NOW);
     assert_eq!(delivery.status, DeliveryStatus::Pending);
     assert_eq!((delivery.due_at, delivery.ended_at), (Some(NOW), None));
-    assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::Again);
+    assert_eq!(
+        delivery.record(answered(500), NOW, 0),
+        AttemptOutcome::Retry
+    );
     assert_eq!(delivery.due_at, Some(NOW + Duration::seconds(5)));
     assert_eq!(delivery.attempts, 11);
 }
@@ -83,7 +98,10 @@ fn after_ten_tries_it_is_given_up_and_can_be_asked_for_again() {
 #[test]
 fn a_test_is_tried_once() {
     let mut delivery = delivery(EventKind::Test);
-    assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::GivenUp);
+    assert_eq!(
+        delivery.record(answered(500), NOW, 0),
+        AttemptOutcome::Exhausted
+    );
 }
 
 #[test]
@@ -91,15 +109,21 @@ fn what_was_given_up_on_its_way_is_tried_no_more() {
     let mut delivery = delivery(EventKind::OrgReady);
     delivery.due_at = None;
     delivery.status = DeliveryStatus::Failed;
-    assert_eq!(delivery.record(answered(500), NOW, 0), Attempted::GivenUp);
-    assert_eq!(delivery.record(answered(200), NOW, 0), Attempted::Delivered);
+    assert_eq!(
+        delivery.record(answered(500), NOW, 0),
+        AttemptOutcome::Exhausted
+    );
+    assert_eq!(
+        delivery.record(answered(200), NOW, 0),
+        AttemptOutcome::Delivered
+    );
 }
 
 #[test]
 fn what_a_receiver_says_is_kept_in_bounds() {
     let mut delivery = delivery(EventKind::OrgReady);
     let body = format!("\u{1b}[31m{}", "\u{e9}".repeat(5000));
-    let long = Reception::Answered {
+    let long = SendOutcome::Response {
         status_code: 500,
         body,
     };

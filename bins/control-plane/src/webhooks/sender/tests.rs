@@ -24,16 +24,16 @@ const LOCALHOST: &[u8] = include_bytes!("certificates/localhost.der");
 const KEY: &[u8] = include_bytes!("certificates/localhost.key.der");
 
 /// Whoever the authority of these tests vouches for is trusted.
-fn sender(reach: Reach) -> HttpSender {
+fn sender(reach: AddressPolicy) -> HttpSender {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(AUTHORITY)).unwrap();
     HttpSender::trusting(reach, roots).unwrap()
 }
 
-fn posting(url: &str) -> Posting {
-    Posting {
+fn posting(url: &str) -> OutgoingMessage {
+    OutgoingMessage {
         partner_id: PartnerId::from_ulid(Ulid::from(1)),
-        url: EndpointUrl::new(url, Reach::Anywhere).unwrap(),
+        url: EndpointUrl::new(url, AddressPolicy::Anywhere).unwrap(),
         id: "whd_1".to_owned(),
         timestamp: "1614265330".to_owned(),
         signature: "v1,abc".to_owned(),
@@ -91,10 +91,10 @@ async fn tls_receiver() -> (SocketAddr, JoinHandle<String>) {
 }
 
 #[track_caller]
-fn unanswered(reception: Reception, words: &str) {
+fn unanswered(reception: SendOutcome, words: &str) {
     match reception {
-        Reception::Unanswered(error) => assert!(error.contains(words), "{error}"),
-        Reception::Answered { .. } => panic!("{reception:?}"),
+        SendOutcome::NoResponse(error) => assert!(error.contains(words), "{error}"),
+        SendOutcome::Response { .. } => panic!("{reception:?}"),
     }
 }
 
@@ -103,8 +103,8 @@ async fn a_message_is_posted_with_its_headers_to_the_path_of_the_url() {
     let answer = "HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\nthank";
     let (address, got) = receiver(answer).await;
     let url = format!("http://{address}/a/b?c=%20d");
-    let reception = sender(Reach::Anywhere).send(posting(&url)).await;
-    let expect = Reception::Answered {
+    let reception = sender(AddressPolicy::Anywhere).send(posting(&url)).await;
+    let expect = SendOutcome::Response {
         status_code: 202,
         body: "thank".to_owned(),
     };
@@ -127,11 +127,11 @@ async fn a_message_is_posted_with_its_headers_to_the_path_of_the_url() {
 
 #[tokio::test]
 async fn over_tls_the_host_must_be_vouched_for() {
-    let sender_of_tests = sender(Reach::Anywhere);
+    let sender_of_tests = sender(AddressPolicy::Anywhere);
     let (address, got) = tls_receiver().await;
     let url = format!("https://localhost:{}/x", address.port());
     let reception = sender_of_tests.send(posting(&url)).await;
-    let expect = Reception::Answered {
+    let expect = SendOutcome::Response {
         status_code: 204,
         body: String::new(),
     };
@@ -147,7 +147,7 @@ async fn over_tls_the_host_must_be_vouched_for() {
     // The authority is not one of the public ones.
     let (address, got) = tls_receiver().await;
     let url = format!("https://localhost:{}/x", address.port());
-    let public = HttpSender::new(Reach::Anywhere).unwrap();
+    let public = HttpSender::new(AddressPolicy::Anywhere).unwrap();
     unanswered(public.send(posting(&url)).await, "certificate");
     assert_eq!(got.await.unwrap(), "");
 }
@@ -164,11 +164,11 @@ async fn only_the_beginning_of_a_long_answer_is_read() {
     );
     let (address, _got) = receiver(answer).await;
     let url = format!("http://{address}/");
-    match sender(Reach::Anywhere).send(posting(&url)).await {
-        Reception::Answered { status_code, body } => {
+    match sender(AddressPolicy::Anywhere).send(posting(&url)).await {
+        SendOutcome::Response { status_code, body } => {
             assert_eq!((status_code, body.len()), (500, MAX_BODY));
         }
-        reception @ Reception::Unanswered(_) => panic!("{reception:?}"),
+        reception @ SendOutcome::NoResponse(_) => panic!("{reception:?}"),
     }
 }
 
@@ -176,12 +176,12 @@ async fn only_the_beginning_of_a_long_answer_is_read() {
 async fn what_is_not_http_is_no_answer() {
     let (address, _got) = receiver("SSH-2.0-OpenSSH_9.6\r\n").await;
     let url = format!("http://{address}/");
-    let reception = sender(Reach::Anywhere).send(posting(&url)).await;
+    let reception = sender(AddressPolicy::Anywhere).send(posting(&url)).await;
     unanswered(reception, "the connection broke");
     let head = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(100_000));
     let (address, _got) = receiver(Box::leak(head.into_boxed_str())).await;
     let url = format!("http://{address}/");
-    let reception = sender(Reach::Anywhere).send(posting(&url)).await;
+    let reception = sender(AddressPolicy::Anywhere).send(posting(&url)).await;
     unanswered(reception, "the connection broke");
 }
 
@@ -195,7 +195,7 @@ async fn a_receiver_that_sends_interim_answers_without_end_is_cut_off() {
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
         while stream.write_all(interim).await.is_ok() {}
     });
-    let reception = sender(Reach::Anywhere).send(posting(&url)).await;
+    let reception = sender(AddressPolicy::Anywhere).send(posting(&url)).await;
     unanswered(reception, "the receiver sends too much");
     receiver.await.unwrap();
 }
@@ -209,7 +209,10 @@ async fn within_the_public_reach_nothing_on_this_machine_is_called() {
         (format!("https://localhost:{port}/"), "the server itself"),
         (format!("http://127.0.0.1:{port}/"), "https://"),
     ] {
-        unanswered(sender(Reach::Public).send(posting(&url)).await, words);
+        unanswered(
+            sender(AddressPolicy::Public).send(posting(&url)).await,
+            words,
+        );
     }
     assert!(!got.is_finished(), "nobody has connected");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use time::macros::datetime;
-use webhooks::Reach;
+use webhooks::AddressPolicy;
 
 use super::*;
 use crate::{BodyError, FieldError};
@@ -32,7 +32,7 @@ fn read(body: Body, text: &str) -> Vec<FieldError> {
         Body::Renewal => errors(crate::renewal(bytes)),
         Body::NewWorkspace => errors(crate::workspace_draft(bytes)),
         Body::NewBilling => errors(crate::billing_request(bytes)),
-        Body::NewWebhookEndpoint => errors(crate::endpoint_draft(bytes, Reach::Public)),
+        Body::NewWebhookEndpoint => errors(crate::endpoint_draft(bytes, AddressPolicy::Public)),
         Body::Empty => errors(
             crate::Fields::of_body(bytes)
                 .unwrap()
@@ -161,7 +161,9 @@ fn the_examples_are_read() {
             Body::Renewal => crate::renewal(&text).map(drop),
             Body::NewWorkspace => crate::workspace_draft(&text).map(drop),
             Body::NewBilling => crate::billing_request(&text).map(drop),
-            Body::NewWebhookEndpoint => crate::endpoint_draft(&text, Reach::Public).map(drop),
+            Body::NewWebhookEndpoint => {
+                crate::endpoint_draft(&text, AddressPolicy::Public).map(drop)
+            }
             Body::Empty => Ok(()),
         };
         assert_eq!(told, Ok(()), "{body:?}");

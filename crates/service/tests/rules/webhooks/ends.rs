@@ -26,11 +26,11 @@ async fn a_key_that_ends_soon_is_announced_once_for_each_end() {
     let answer = bench.service.key_create(&context, draft, render).await;
     let id: ids::KeyId = answer.unwrap().value.body.parse().unwrap();
 
-    bench.service.announce_ends().await.unwrap();
+    bench.service.announce_expirations().await.unwrap();
     assert_eq!(scene.deliver().await, 0, "too early");
     bench.clock.advance(Duration::minutes(20));
     for _ in 0..3 {
-        bench.service.announce_ends().await.unwrap();
+        bench.service.announce_expirations().await.unwrap();
     }
     scene.deliver().await;
     let got = scene.receiver.taken();
@@ -49,10 +49,10 @@ async fn a_key_that_ends_soon_is_announced_once_for_each_end() {
         })
         .await;
     moved.unwrap();
-    bench.service.announce_ends().await.unwrap();
+    bench.service.announce_expirations().await.unwrap();
     assert_eq!(scene.deliver().await, 0);
     bench.clock.advance(Duration::minutes(55));
-    bench.service.announce_ends().await.unwrap();
+    bench.service.announce_expirations().await.unwrap();
     assert_eq!(scene.deliver().await, 1);
 }
 
@@ -62,10 +62,10 @@ async fn outdated_deliveries_are_forgotten_after_a_month() {
     scene.org("acme-corp").await;
     scene.deliver().await;
     scene.bench.clock.advance(Duration::days(30));
-    scene.bench.service.forget_deliveries().await.unwrap();
+    scene.bench.service.prune_deliveries().await.unwrap();
     assert_eq!(scene.deliveries().await.len(), 1);
     scene.bench.clock.advance(Duration::SECOND);
-    scene.bench.service.forget_deliveries().await.unwrap();
+    scene.bench.service.prune_deliveries().await.unwrap();
     assert_eq!(scene.deliveries().await, []);
 }
 
@@ -82,7 +82,7 @@ async fn an_org_whose_lease_ends_soon_is_announced() {
         bench.db.write(move |tx| tx.org_renew(id, end))
     };
     let announced = async || {
-        bench.service.announce_ends().await.unwrap();
+        bench.service.announce_expirations().await.unwrap();
         scene.deliver().await;
         scene.receiver.taken()
     };

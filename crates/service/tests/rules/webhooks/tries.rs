@@ -6,7 +6,9 @@ use ids::{EndpointId, EventId, TypedId as _, Ulid};
 use service::operations;
 use stores::{Database as _, StoreError};
 use time::Duration;
-use webhooks::{Attempted, DeliveryStatus, Lease, Posting, Reception, Sender, WebhookStore as _};
+use webhooks::{
+    AttemptOutcome, DeliveryStatus, Lease, OutgoingMessage, SendOutcome, Sender, WebhookStore as _,
+};
 
 use super::{Control, Scene, kind, told, verified};
 
@@ -75,10 +77,10 @@ async fn a_receiver_that_comes_back_gets_every_message_once() {
     let counts: Vec<_> = scene
         .bench
         .service
-        .attempts()
+        .delivery_attempts()
         .map(|(_, count)| count)
         .collect();
-    assert_eq!(counts, [7, 7, 0, 0], "{:?}", Attempted::ALL);
+    assert_eq!(counts, [7, 7, 0, 0], "{:?}", AttemptOutcome::ALL);
 }
 
 #[tokio::test]
@@ -162,7 +164,7 @@ async fn a_worker_that_has_lost_its_lease_writes_nothing_and_the_message_is_sent
     struct Slow(Control, EndpointId);
 
     impl Sender for Slow {
-        async fn send(&self, _posting: Posting) -> Reception {
+        async fn send(&self, _posting: OutgoingMessage) -> SendOutcome {
             self.0.clock.advance(Duration::seconds(11));
             let (now, id) = (self.0.clock.now(), self.1);
             let lease = Lease {
@@ -175,7 +177,7 @@ async fn a_worker_that_has_lost_its_lease_writes_nothing_and_the_message_is_sent
                 .write(move |tx| tx.endpoints_lease(&[id], now, lease));
             let taken: Result<_, StoreError> = taken.await;
             assert_eq!(taken.unwrap(), [id]);
-            Reception::Answered {
+            SendOutcome::Response {
                 status_code: 200,
                 body: String::new(),
             }
@@ -222,10 +224,10 @@ async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_lease_ends
     );
 
     impl Sender for Unlucky {
-        async fn send(&self, _posting: Posting) -> Reception {
+        async fn send(&self, _posting: OutgoingMessage) -> SendOutcome {
             self.0.fail_writes(true);
             self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Reception::Answered {
+            SendOutcome::Response {
                 status_code: 200,
                 body: String::new(),
             }

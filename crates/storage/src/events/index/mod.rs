@@ -12,5 +12,5 @@ mod search;
 pub(super) use self::search::Search;
 pub(crate) use self::{
     page::{Page, Pages, read_page},
-    posting::{Posting, Slot},
+    posting::{OutgoingMessage, Slot},
 };

@@ -12,7 +12,7 @@ use stores::StoreError;
 
 use super::{
     super::segment::Subject,
-    posting::{Posting, Slot},
+    posting::{OutgoingMessage, Slot},
 };
 use crate::values;
 
@@ -48,7 +48,7 @@ pub(crate) struct Page {
 }
 
 /// A posting as the key of a page.
-pub(super) fn key((subject, slot): &Posting) -> Vec<u8> {
+pub(super) fn key((subject, slot): &OutgoingMessage) -> Vec<u8> {
     [&subject[..], &slot.number().to_be_bytes()].concat()
 }
 
@@ -89,7 +89,7 @@ impl Pages {
     }
 
     /// Adds a posting, which must be above the one before.
-    pub(crate) fn push(&mut self, (subject, slot): Posting) -> Result<(), StoreError> {
+    pub(crate) fn push(&mut self, (subject, slot): OutgoingMessage) -> Result<(), StoreError> {
         if subject != self.subject || self.slots.len() >= MOST_SLOTS {
             self.end_group()?;
             self.subject = subject;
@@ -197,7 +197,7 @@ fn groups(
 }
 
 /// The postings of a page.
-pub(crate) fn read_page(body: &[u8]) -> Result<Vec<Posting>, StoreError> {
+pub(crate) fn read_page(body: &[u8]) -> Result<Vec<OutgoingMessage>, StoreError> {
     let mut postings = Vec::new();
     groups(body, |subject, slots| {
         postings.extend(slots.map(|slot| (*subject, slot)));
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     /// Sorted postings of so many subjects, some alike and some not, with up to so many slots each.
-    fn postings(seed: u64, subjects: u64, most: u64) -> Vec<Posting> {
+    fn postings(seed: u64, subjects: u64, most: u64) -> Vec<OutgoingMessage> {
         let mut random = SeededRandom::new(seed);
         let mut below = |end: u64| random.next_u64() % end;
         let mut postings = Vec::new();
@@ -247,7 +247,7 @@ mod tests {
         postings
     }
 
-    fn pages_of(postings: &[Posting], base: u64) -> Vec<Page> {
+    fn pages_of(postings: &[OutgoingMessage], base: u64) -> Vec<Page> {
         let mut pages = Pages::new(Slot::new(base));
         let mut all = Vec::new();
         for posting in postings {

@@ -63,4 +63,4 @@ impl Slot {
 }
 
 /// That a segment of a slot mentions a subject. They sort by subject, then by time.
-pub(crate) type Posting = (Subject, Slot);
+pub(crate) type OutgoingMessage = (Subject, Slot);

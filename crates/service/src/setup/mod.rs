@@ -1,0 +1,315 @@
+//! What a server and the command line do to a database before and beside serving.
+//!
+//! It owns the checks of peppers and the operator's admin keys. It must not know requests.
+
+use audit::{
+    Action, Actor, AuditQueries as _, AuditVisibility, Details, Event, EventFilter, Outcome,
+    Target, TargetKind,
+};
+use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
+use keys::{
+    AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
+};
+use stores::{Database, StoreError, Transaction};
+
+pub(crate) mod peppers;
+
+use crate::{Env, OrphanPolicy, OrphanedKeys};
+
+/// Why a server can't start on this database.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The pepper is not the one that the stored digests were made with.
+    #[error(
+        "the pepper is not the one that this database was made with: no key would verify; put the \
+         right pepper back, or name it among the retired ones"
+    )]
+    ForeignPepper,
+    /// Keys would be unknown from now on.
+    #[error(
+        "{0}: they would be unknown. Give the pepper among the retired ones, or start once with --force \
+         to give these keys up; `molecule-cp pepper status` tells more"
+    )]
+    Orphans(OrphanedKeys),
+    /// The database did not do what was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a first start has created.
+#[derive(Debug, Default)]
+pub struct FirstStart {
+    /// The first admin key, shown once.
+    pub admin_key: Option<PlainKey>,
+}
+
+/// The system user who used the command line.
+#[derive(Clone, Debug)]
+pub struct SystemUser {
+    /// The name of the user, as the system knows it.
+    pub name: String,
+    /// The name of the machine.
+    pub host: String,
+}
+
+impl SystemUser {
+    pub(crate) fn details(&self) -> Details {
+        let mut details = Details::new();
+        details.insert("system_user".to_owned(), self.name.as_str().into());
+        details.insert("host".to_owned(), self.host.as_str().into());
+        details
+    }
+}
+
+/// Makes new ids rise above those of all stored events, so that the log goes on where another process has ended,
+/// although the clock was set back since.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resume_ids<D: Database>(db: &D, env: &Env) -> Result<(), StoreError> {
+    let newest = PageRequest::new(1, None);
+    let all = EventFilter::all(AuditVisibility::All);
+    let page = db.read(move |view| view.events(&all, newest)).await?;
+    if let Some(event) = page.items.first() {
+        env.advance_past(event.id.ulid());
+    }
+    Ok(())
+}
+
+/// Gets a migrated database ready to serve: the pepper is checked or stored, the operator's own admin key is
+/// activated, and where there is no admin key at all, one is created.
+///
+/// # Errors
+/// When the pepper is another one, when keys need one that is not given, or the database fails.
+pub async fn prepare<D: Database>(
+    db: &D,
+    env: &Env,
+    peppers: &Peppers,
+    operator_key: Option<&PlainKey>,
+    orphans: OrphanPolicy,
+) -> Result<FirstStart, SetupError> {
+    let checks: Vec<String> = peppers.check_values().collect();
+    let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), env.now());
+    let fresh = env.key(KeyKind::Admin);
+    let generated = Prepared {
+        key: admin_key(env, AdminKeyOrigin::Generated, first_name()?),
+        digest: peppers.digest(&fresh),
+    };
+    let operator = match operator_key {
+        None => None,
+        Some(key) => Some(Operator {
+            candidates: peppers.candidates(key).collect(),
+            new: Prepared {
+                key: admin_key(env, AdminKeyOrigin::Settings, settings_name()?),
+                digest: peppers.digest(key),
+            },
+        }),
+    };
+    let recorder = SystemRecorder(env.clone(), None);
+    let is_created = db
+        .write(move |tx| -> Result<bool, SetupError> {
+            check_pepper(tx, &checks)?;
+            match &operator {
+                Some(operator) => operator.activate(tx, &recorder)?,
+                None => end_settings_keys(tx, &recorder, None)?,
+            }
+            peppers::check(tx, &given, now, orphans)?;
+            let first = operator.is_none() && tx.admin_keys()?.is_empty();
+            if first {
+                generated.insert(tx, &recorder)?;
+            }
+            Ok(first)
+        })
+        .await?;
+    Ok(FirstStart {
+        admin_key: is_created.then_some(fresh),
+    })
+}
+
+/// Creates an admin key; the secret is shown once. On a database without a pepper, the current one is stored.
+///
+/// # Errors
+/// When the database's pepper is not the current one, for then the key might verify nowhere; or the
+/// database fails.
+pub async fn admin_key_create<D: Database>(
+    db: &D,
+    env: &Env,
+    peppers: &Peppers,
+    name: Name,
+    by: SystemUser,
+) -> Result<(AdminKey, PlainKey), SetupError> {
+    let secret = env.key(KeyKind::Admin);
+    let prepared = Prepared {
+        key: admin_key(env, AdminKeyOrigin::Generated, name),
+        digest: peppers.digest(&secret),
+    };
+    let key = prepared.key.clone();
+    let recorder = SystemRecorder(env.clone(), Some(by));
+    let current: Vec<String> = peppers.check_values().take(1).collect();
+    db.write(move |tx| -> Result<(), SetupError> {
+        check_pepper(tx, &current)?;
+        Ok(prepared.insert(tx, &recorder)?)
+    })
+    .await?;
+    Ok((key, secret))
+}
+
+/// Revokes an admin key; `false` when it was revoked already or is not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn admin_key_revoke<D: Database>(
+    db: &D,
+    env: &Env,
+    id: AdminKeyId,
+    by: SystemUser,
+) -> Result<bool, StoreError> {
+    let recorder = SystemRecorder(env.clone(), Some(by));
+    db.write(move |tx| recorder.revoke(tx, id)).await
+}
+
+/// Checks that the stored digests were made with one of these peppers, and stores the current one.
+fn check_pepper<T: Transaction>(tx: &mut T, checks: &[String]) -> Result<(), SetupError> {
+    let Some(current) = checks.first() else {
+        return Err(SetupError::ForeignPepper);
+    };
+    // Another start may be quicker, with the same pepper or with one of its own: then look again.
+    for _ in 0..3 {
+        let stored = tx.pepper_check()?;
+        if stored.as_ref() == Some(current) {
+            return Ok(());
+        }
+        if stored
+            .as_ref()
+            .is_some_and(|stored| !checks.contains(stored))
+        {
+            return Err(SetupError::ForeignPepper);
+        }
+        if tx.pepper_check_replace(stored.as_deref(), current)? {
+            return Ok(());
+        }
+    }
+    Err(SetupError::ForeignPepper)
+}
+
+fn first_name() -> Result<Name, StoreError> {
+    Name::new("first admin key").map_err(|_| StoreError::Corrupt { what: "the name" })
+}
+
+fn settings_name() -> Result<Name, StoreError> {
+    Name::new("admin key of the settings").map_err(|_| StoreError::Corrupt { what: "the name" })
+}
+
+fn admin_key(env: &Env, origin: AdminKeyOrigin, name: Name) -> AdminKey {
+    AdminKey {
+        id: env.id(),
+        name,
+        origin,
+        created_at: env.now(),
+        revoked_at: None,
+    }
+}
+
+/// An admin key that may be added.
+struct Prepared {
+    key: AdminKey,
+    digest: KeyDigest,
+}
+
+impl Prepared {
+    fn insert<T: Transaction>(
+        &self,
+        tx: &mut T,
+        recorder: &SystemRecorder,
+    ) -> Result<(), StoreError> {
+        tx.admin_key_insert(&self.key, &self.digest)?;
+        recorder.record(tx, Action::AdminKeyCreate, self.key.id)
+    }
+}
+
+/// The admin key that the settings name.
+struct Operator {
+    candidates: Vec<KeyDigest>,
+    new: Prepared,
+}
+
+impl Operator {
+    fn activate<T: Transaction>(
+        &self,
+        tx: &mut T,
+        recorder: &SystemRecorder,
+    ) -> Result<(), StoreError> {
+        let mut known = None;
+        for digest in &self.candidates {
+            known = tx.admin_key_by_digest(std::slice::from_ref(digest))?;
+            if let Some(key) = &known {
+                // Under a retired pepper it would need that for as long as it is set.
+                if *digest != self.new.digest {
+                    tx.admin_key_digest_renew(key.id, digest, &self.new.digest)?;
+                }
+                break;
+            }
+        }
+        match &known {
+            None => self.new.insert(tx, recorder)?,
+            Some(key) if key.revoked_at.is_some() => {
+                tx.admin_key_restore(key.id)?;
+                recorder.record(tx, Action::AdminKeyCreate, key.id)?;
+            }
+            Some(_) => {}
+        }
+        end_settings_keys(
+            tx,
+            recorder,
+            Some(known.map_or(self.new.key.id, |key| key.id)),
+        )
+    }
+}
+
+/// Ends every admin key that came from settings which no longer name it.
+fn end_settings_keys<T: Transaction>(
+    tx: &mut T,
+    recorder: &SystemRecorder,
+    but: Option<AdminKeyId>,
+) -> Result<(), StoreError> {
+    for key in tx.admin_keys()? {
+        if key.origin == AdminKeyOrigin::Settings && Some(key.id) != but && key.revoked_at.is_none()
+        {
+            recorder.revoke(tx, key.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the events of what the program itself does to admin keys, and for whom.
+struct SystemRecorder(Env, Option<SystemUser>);
+
+impl SystemRecorder {
+    fn revoke<T: Transaction>(&self, tx: &mut T, id: AdminKeyId) -> Result<bool, StoreError> {
+        let changed = tx.admin_key_revoke(id, self.0.now())?;
+        if changed {
+            self.record(tx, Action::AdminKeyRevoke, id)?;
+        }
+        Ok(changed)
+    }
+
+    fn record<T: Transaction>(
+        &self,
+        tx: &mut T,
+        action: Action,
+        id: AdminKeyId,
+    ) -> Result<(), StoreError> {
+        let event = Event {
+            id: self.0.id(),
+            occurred_at: self.0.now(),
+            actor: Actor::System { partner_id: None },
+            action,
+            target: Target::one(TargetKind::AdminKey, id),
+            org_id: None,
+            outcome: Outcome::Success,
+            request: None,
+            details: self.1.as_ref().map(SystemUser::details).unwrap_or_default(),
+        };
+        tx.event_insert(&event).map(drop)
+    }
+}

@@ -1,0 +1,126 @@
+//! Transactional outbox: messages to a partner's endpoints, written in the transaction of the change that they
+//! announce. So no message is about what did not happen, and no change lacks its message.
+
+use api::{KeyView, OrgView, message_body};
+use ids::{EndpointId, PartnerId};
+use keys::PartnerKey;
+use orgs::Org;
+use serde_json::json;
+use stores::{StoreError, Transaction};
+use time::OffsetDateTime;
+use webhooks::{Delivery, Endpoint, EventKind};
+
+use crate::Env;
+
+/// Writes messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    env: Env,
+    login_url: String,
+}
+
+impl Outbox {
+    pub(crate) const fn new(env: Env, login_url: String) -> Self {
+        Self { env, login_url }
+    }
+
+    /// Writes the messages about a change of an org.
+    pub(crate) fn org<T: Transaction>(
+        &self,
+        tx: &mut T,
+        kind: EventKind,
+        org: &Org,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let body = || message_body(kind, now, &OrgView::new(org.clone(), &self.login_url));
+        self.write_for_listeners(tx, org.partner_id, kind, body, now)
+    }
+
+    /// Writes the messages about changes of many orgs.
+    pub(crate) fn orgs<T: Transaction>(
+        &self,
+        tx: &mut T,
+        orgs: &[(EventKind, Org, OffsetDateTime)],
+    ) -> Result<(), StoreError> {
+        let mut questions = Vec::new();
+        for (kind, org, _) in orgs {
+            let question = (org.partner_id, *kind);
+            if !questions.contains(&question) {
+                questions.push(question);
+            }
+        }
+        let listeners = tx.listeners_of(&questions)?;
+        for (kind, org, now) in orgs {
+            let place = questions
+                .iter()
+                .position(|question| *question == (org.partner_id, *kind));
+            let listeners = place.and_then(|place| listeners.get(place));
+            let body = || message_body(*kind, *now, &OrgView::new(org.clone(), &self.login_url));
+            let listeners = listeners.map_or(&[][..], Vec::as_slice);
+            self.write(tx, listeners, (org.partner_id, *kind), body, *now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the messages about a change of a key.
+    pub(crate) fn key<T: Transaction>(
+        &self,
+        tx: &mut T,
+        kind: EventKind,
+        key: &PartnerKey,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let body = || message_body(kind, now, &KeyView::new(key.clone(), now));
+        self.write_for_listeners(tx, key.partner_id, kind, body, now)
+    }
+
+    /// Writes one message for each endpoint of the partner that listens to this.
+    fn write_for_listeners<T: Transaction>(
+        &self,
+        tx: &mut T,
+        partner: PartnerId,
+        kind: EventKind,
+        body: impl FnOnce() -> String,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let listeners = tx.listeners(partner, kind)?;
+        self.write(tx, &listeners, (partner, kind), body, now)
+    }
+
+    fn write<T: Transaction>(
+        &self,
+        tx: &mut T,
+        listeners: &[EndpointId],
+        (partner, kind): (PartnerId, EventKind),
+        body: impl FnOnce() -> String,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        let body = body();
+        for &endpoint in listeners {
+            let delivery = self.message((endpoint, partner), kind, body.clone(), now);
+            tx.delivery_insert(&delivery)?;
+        }
+        Ok(())
+    }
+
+    /// A test message.
+    pub(crate) fn test(&self, endpoint: &Endpoint, now: OffsetDateTime) -> Delivery {
+        let ids = (endpoint.id, endpoint.partner_id);
+        let data = json!({"endpoint_id": endpoint.id});
+        let body = message_body(EventKind::Test, now, &data);
+        self.message(ids, EventKind::Test, body, now)
+    }
+
+    fn message(
+        &self,
+        ids: (EndpointId, PartnerId),
+        kind: EventKind,
+        body: String,
+        now: OffsetDateTime,
+    ) -> Delivery {
+        Delivery::new(self.env.id(), ids, kind, body, now)
+    }
+}
