@@ -295,14 +295,13 @@ mod tests {
     #[tokio::test]
     async fn callers_that_have_gone_away_are_forgotten() {
         let doubling = Doubling::new(0);
-        let running: Vec<_> = (0..CONFIG.workers)
-            .map(|n| {
-                let caller = tokio::spawn(doubling.clone().double(n));
-                (n, caller)
-            })
-            .collect();
-        while lock(&doubling.batcher.state).workers != CONFIG.workers || doubling.waiting() != 0 {
-            tokio::task::yield_now().await;
+        let mut running = Vec::new();
+        for n in 0..CONFIG.workers {
+            running.push((n, tokio::spawn(doubling.clone().double(n))));
+            // Each worker is to have a batch of its own.
+            while lock(&doubling.batcher.state).workers != n + 1 || doubling.waiting() != 0 {
+                tokio::task::yield_now().await;
+            }
         }
         let gone = tokio::spawn(doubling.clone().double(99));
         while doubling.waiting() != 1 {
