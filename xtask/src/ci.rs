@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    deps, fuzz_api,
+    acceptance, deps,
     test::{self, Outcome},
     tidy,
     workspace::Workspace,
@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     println!();
     println!("ci: the tests took {}", text(step.elapsed()));
     let step = Instant::now();
-    fuzz_api::check(workspace, &mut outcome)?;
+    acceptance::check_api(workspace, &mut outcome)?;
     println!("ci: fuzz-api took {}", text(step.elapsed()));
     println!("ci: all of it took {}", text(start.elapsed()));
     // The tests' sum is the last line.

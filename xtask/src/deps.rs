@@ -45,7 +45,7 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
         return Ok(());
     }
     // An outage of the advisories' host says nothing about the change, so it fails nobody.
-    if succeeds(workspace.cargo().args(["deny", "fetch", "db"])) {
+    if succeeds(cargo(workspace, "deny").args(["fetch", "db"])) {
         count(workspace, outcome, "advisories", "deny", "check advisories")?;
     } else {
         outcome.warn("advisories: their database could not be fetched".to_owned());
@@ -60,9 +60,7 @@ fn count(
     tool: &str,
     args: &str,
 ) -> Result<()> {
-    let passed = workspace
-        .cargo()
-        .arg(tool)
+    let passed = cargo(workspace, tool)
         .args(args.split(' '))
         .status()?
         .success();
@@ -72,8 +70,16 @@ fn count(
     Ok(())
 }
 
+/// A subcommand of cargo.
+fn cargo(workspace: &Workspace, tool: &str) -> Command {
+    let mut command = workspace.cargo();
+    // By this cargo-machete takes itself for a program under `cargo run`, and reads its arguments so.
+    command.arg(tool).env_remove("CARGO_PKG_NAME");
+    command
+}
+
 fn is_installed(workspace: &Workspace, tool: &str) -> bool {
-    succeeds(workspace.cargo().args([tool, "--version"]))
+    succeeds(cargo(workspace, tool).arg("--version"))
 }
 
 fn succeeds(command: &mut Command) -> bool {

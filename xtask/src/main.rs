@@ -2,12 +2,11 @@
 //!
 //! It knows the workspace from outside alone: from cargo, from git and from the text of the files.
 
+mod acceptance;
 mod bench;
 mod ci;
-mod crash;
 mod deps;
 mod docs;
-mod fuzz_api;
 mod generate;
 mod test;
 mod tidy;
@@ -47,9 +46,9 @@ enum Verb {
     /// Run the commands that the documents tell their readers to run.
     Docs,
     /// Kill servers under load, and compare what they answered with what is there.
-    Crash(crash::Args),
+    Crash(acceptance::Args),
     /// Send schemathesis against the server: what it answers must be what the document says.
-    FuzzApi(fuzz_api::Args),
+    FuzzApi(acceptance::Args),
     /// Try on running servers whether what is promised holds; `--help` lists the programs.
     #[command(disable_help_flag = true)]
     Acceptance {
@@ -77,8 +76,8 @@ fn main() -> Result<ExitCode> {
         Verb::Tidy { record } => tidy::run(&workspace, record),
         Verb::Deps => deps::run(&workspace),
         Verb::Docs => docs::run(&workspace),
-        Verb::Crash(args) => crash::run(&workspace, &args),
-        Verb::FuzzApi(args) => fuzz_api::run(&workspace, &args),
+        Verb::Crash(args) => acceptance::crash(&workspace, &args),
+        Verb::FuzzApi(args) => acceptance::fuzz_api(&workspace, &args),
         Verb::Acceptance { args } => bench::run(&workspace, "xtask-acceptance", &args),
         Verb::Bench { args } => bench::run(&workspace, "xtask-bench", &args),
         Verb::Generate => generate::run(&workspace),

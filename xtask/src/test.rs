@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-use crate::{crash, docs, workspace::Workspace};
+use crate::{acceptance, docs, workspace::Workspace};
 
 /// Names the file to which a test adds a line for each thing that it had to skip.
 const SKIPS: &str = "MOLECULE_TEST_SKIPS";
@@ -81,7 +81,7 @@ pub(crate) fn all(workspace: &Workspace, args: &[OsString], outcome: &mut Outcom
     outcome.skipped.extend(skipped);
     if compiled && args.is_empty() {
         docs::check(workspace, outcome)?;
-        crash::check(workspace, outcome)?;
+        acceptance::check_crashes(workspace, outcome)?;
     }
     Ok(())
 }

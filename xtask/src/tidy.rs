@@ -7,6 +7,7 @@ mod migrations;
 mod stale;
 mod text;
 mod tree;
+mod words;
 
 use std::{fmt, process::ExitCode};
 
@@ -71,6 +72,7 @@ pub(crate) fn check(workspace: &Workspace, record: bool) -> Result<Vec<Problem>>
     problems.extend(migrations::check(&sources));
     problems.extend(manifests::check(&sources));
     problems.extend(text::check(&sources));
+    problems.extend(words::check(&sources));
     problems.extend(stale::check(workspace, &sources));
     Ok(problems)
 }

@@ -16,14 +16,14 @@ pub fn kill(child: &mut Child) -> io::Result<()> {
 
 /// The resident memory of a process in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct MemoryUse {
     /// What it has now.
     pub now: u64,
     /// The most that it has had.
     pub peak: u64,
 }
 
-impl Memory {
+impl MemoryUse {
     /// That of a process.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use ids::{EventId, TypedId as _};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// What a reader has seen, each event by its id.
-type Seen = BTreeMap<String, Value>;
+/// The events that a reader has got, by id.
+type Events = BTreeMap<String, Value>;
 
 /// A reader that stays [`LAG`] behind the clock. It reads what is new with each [`Tail::step`].
 pub struct Tail<F> {
@@ -17,8 +17,8 @@ pub struct Tail<F> {
     get: F,
     began: OffsetDateTime,
     since: OffsetDateTime,
-    by_time: Seen,
-    by_id: Seen,
+    by_time: Events,
+    by_id: Events,
     repeated: usize,
 }
 
@@ -51,8 +51,8 @@ impl<F: FnMut(&str) -> Value> Tail<F> {
             get,
             began,
             since: began,
-            by_time: Seen::new(),
-            by_id: Seen::new(),
+            by_time: Events::new(),
+            by_id: Events::new(),
             repeated: 0,
         }
     }
@@ -101,14 +101,14 @@ impl<F: FnMut(&str) -> Value> Tail<F> {
         let (mut missed, mut changed, mut events) = (Vec::new(), Vec::new(), 0);
         for event in all {
             let id = id_of(&event);
-            let mut check = |seen: &Seen, time: OffsetDateTime| {
+            let mut check = |got: &Events, time: OffsetDateTime| {
                 if time < began || time >= end {
                     return;
                 }
                 events += 1;
-                match seen.get(&id) {
+                match got.get(&id) {
                     None => missed.push(event.clone()),
-                    Some(seen) if *seen != event => changed.push(event.clone()),
+                    Some(known) if *known != event => changed.push(event.clone()),
                     Some(_) => {}
                 }
             };

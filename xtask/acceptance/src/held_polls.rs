@@ -16,7 +16,7 @@ use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
 use testkit::{
     http::text,
-    process::{Memory, mebibytes, processor_time},
+    process::{MemoryUse, mebibytes, processor_time},
     server::{self, Server, Setup},
 };
 use tokio::{
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .build()?;
     runtime.block_on(async {
         let db = SqlDatabase::open(&setup.database_url().parse()?)?;
-        let before = mebibytes(Memory::of(server.id())?.now);
+        let before = mebibytes(MemoryUse::of(server.id())?.now);
         println!("{} orgs; the server has {before} MiB in use", ids.len());
         let bench = Bench {
             server: &server,
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             })
             .await?;
         let events = recorded_polls(&db).await?;
-        let most = mebibytes(Memory::of(server.id())?.peak);
+        let most = mebibytes(MemoryUse::of(server.id())?.peak);
         println!("{events} events org.status; the server has had {most} MiB in use at the most");
         Ok(by_other && by_server && events == args.clients * 2 && most <= args.memory)
     })
@@ -218,7 +218,7 @@ impl Bench<'_> {
         let used = processor_time(pid)?;
         sleep(IDLE_TIME).await;
         let idle = processor_time(pid)? - used;
-        let held = mebibytes(Memory::of(pid)?.now);
+        let held = mebibytes(MemoryUse::of(pid)?.now);
         println!(
             "{} clients wait: {held} MiB in use, {:.1} % of a processor",
             self.clients,

@@ -6,6 +6,7 @@ mod chaos;
 mod crash;
 mod dudect;
 mod duplicates;
+mod fuzz_api;
 mod held_polls;
 mod leases;
 mod races;
@@ -22,7 +23,7 @@ const NOT_TRIED: u8 = 77;
 /// Tries whether what is promised holds.
 #[derive(Parser)]
 #[command(name = "cargo xtask acceptance", disable_help_subcommand = true)]
-struct Args {
+struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -37,6 +38,8 @@ enum Verb {
     Dudect(dudect::Args),
     /// Send every creation many times at once and count what was created.
     Duplicates(duplicates::Args),
+    /// Send schemathesis against the server: what it answers must be what the document says.
+    FuzzApi(fuzz_api::Args),
     /// Hold many status polls at once, and answer them all.
     HeldPolls(held_polls::Args),
     /// Create many orgs with a lease, and see when each is deleted.
@@ -48,23 +51,38 @@ enum Verb {
 }
 
 fn main() -> Result<ExitCode> {
-    let holds = match Args::parse().verb {
-        Verb::Chaos(args) => chaos::run(&args)?,
-        Verb::Crash(args) => match crash::run(&args)? {
-            Some(holds) => holds,
-            None => return Ok(ExitCode::from(NOT_TRIED)),
-        },
-        Verb::Dudect(args) => dudect::run(&args),
-        Verb::Duplicates(args) => duplicates::run(args)?,
-        Verb::HeldPolls(args) => held_polls::run(&args)?,
-        Verb::Leases(args) => leases::run(&args)?,
-        Verb::Races(args) => races::run(&args)?,
-        Verb::Suffixes(args) => suffixes::run(&args)?,
+    let holds = match Cli::parse().verb {
+        Verb::Chaos(args) => Some(chaos::run(&args)?),
+        Verb::Crash(args) => crash::run(&args)?,
+        Verb::Dudect(args) => Some(dudect::run(&args)),
+        Verb::Duplicates(args) => Some(duplicates::run(args)?),
+        Verb::FuzzApi(args) => fuzz_api::run(&args)?,
+        Verb::HeldPolls(args) => Some(held_polls::run(&args)?),
+        Verb::Leases(args) => Some(leases::run(&args)?),
+        Verb::Races(args) => Some(races::run(&args)?),
+        Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };
-    println!("{}", if holds { "holds" } else { "DOES NOT HOLD" });
-    Ok(if holds {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match holds {
+        Some(true) => {
+            println!("holds");
+            ExitCode::SUCCESS
+        }
+        Some(false) => {
+            println!("DOES NOT HOLD");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::from(NOT_TRIED),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_programs_go_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures the server.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", disable_help_subcommand = true)]
-struct Args {
+struct Cli {
     #[command(subcommand)]
     measurement: Option<Measurement>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ enum Measurement {
 }
 
 fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+    let args = Cli::parse();
     let holds = match args.measurement {
         None => return performance::run(&args.performance),
         Some(Measurement::Bare(args)) => return bare::run(&args),
@@ -60,4 +60,16 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_measurements_go_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,4 +1,4 @@
-//! The least that a server can do that answers a call only once it is on record: a few bytes for each
+//! The least that a server can do that answers a call only once it is recorded: a few bytes for each
 //! call, of all that wait in one piece, and one wait for the disk.
 
 use std::{
@@ -42,7 +42,7 @@ diesel::table! {
     }
 }
 
-/// Who wants to know that a call is on record.
+/// Who wants to know that a call is recorded.
 pub(crate) type Caller = oneshot::Sender<()>;
 
 /// Where calls are recorded.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_so_is_on_record() {
+    fn acknowledged_calls_are_recorded() {
         for ahead in [false, true] {
             check(ahead);
         }

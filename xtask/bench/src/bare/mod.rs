@@ -1,5 +1,5 @@
 //! A server that does nothing but answer, on the same framework, allocator and number of workers as
-//! the real one: every call gets the same status, headers and body. It can put each call on record
+//! the real one: every call gets the same status, headers and body. It can record each call
 //! first, which shows what that alone costs.
 
 mod append;

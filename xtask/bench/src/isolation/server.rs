@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use testkit::{
     http::{RawConnection, Response, request, text},
     postgres::Server as Postgres,
-    process::{Memory, mebibytes},
+    process::{MemoryUse, mebibytes},
     server::{self, Key, Setup},
 };
 
@@ -108,7 +108,7 @@ impl Server {
 
     /// The most memory that it has had, in MiB.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        Ok(mebibytes(Memory::of(self.server.id())?.peak))
+        Ok(mebibytes(MemoryUse::of(self.server.id())?.peak))
     }
 }
 

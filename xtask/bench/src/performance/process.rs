@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use testkit::{
     http::{Client, Response},
-    process::Memory,
+    process::MemoryUse,
     server::{self, ADMIN_KEY},
 };
 
@@ -62,7 +62,7 @@ impl Process {
 
     /// The resident memory, in bytes.
     pub(crate) fn resident(&self) -> Option<u64> {
-        Some(Memory::of(self.child.id()).ok()?.now)
+        Some(MemoryUse::of(self.child.id()).ok()?.now)
     }
 }
 

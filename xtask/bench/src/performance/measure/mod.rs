@@ -28,7 +28,7 @@ pub(crate) struct Measure {
 pub(crate) const ALL: &[Measure] = &[
     Measure {
         name: "status",
-        about: "`GET /cp/orgs/{id}/status`: authenticated, scoped, limited and put on record before \
+        about: "`GET /cp/orgs/{id}/status`: authenticated, scoped, limited and recorded before \
             it is answered, on SQLite. The baseline is a bare actix-web server whose one route sends \
             the same bytes and headers.",
         wrk: true,

@@ -23,8 +23,8 @@ pub(super) fn sqlite(lab: &Lab) -> Result<Outcome> {
     let folder = lab.folder("status")?;
     let server = Ours::start(&folder, &lab.sqlite(&folder), &[])?;
     let floors = [
-        ("bare, on record in a file", local(&folder, "file", false)),
-        ("bare, on record in SQLite", local(&folder, "sqlite", false)),
+        ("bare, recorded in a file", local(&folder, "file", false)),
+        ("bare, recorded in SQLite", local(&folder, "sqlite", false)),
     ];
     measure(lab, &server, &floors, 0.60)
 }
@@ -44,7 +44,7 @@ pub(super) fn postgres(lab: &Lab) -> Result<Outcome> {
         target: postgres.new_database(),
         ahead: false,
     };
-    let floors = [("bare, on record in PostgreSQL", record)];
+    let floors = [("bare, recorded in PostgreSQL", record)];
     measure(lab, &server, &floors, 0.60)
 }
 
@@ -54,14 +54,14 @@ pub(super) fn relaxed(lab: &Lab) -> Result<Outcome> {
     let server = Ours::start(&folder, &lab.sqlite(&folder), &settings)
         .context("the server does not start with MOLECULE_CP_AUDIT=relaxed")?;
     let floors = [(
-        "bare, on record in SQLite later",
+        "bare, recorded in SQLite later",
         local(&folder, "sqlite", true),
     )];
     measure(lab, &server, &floors, 0.85)
 }
 
-/// Measures our server against a bare one, and beside them bare ones that put each call on record in
-/// such places: what is lost there, nobody can get back who puts calls on record.
+/// Measures our server against a bare one, and beside them bare ones that record each call in
+/// such places: what is lost there, nobody who records calls can get back.
 fn measure(lab: &Lab, server: &Ours, floors: &[(&str, Record)], least: f64) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let many = setup::orgs(server, if lab.quick { 50 } else { MANY })?;
@@ -114,8 +114,8 @@ fn measure(lab: &Lab, server: &Ours, floors: &[(&str, Record)], least: f64) -> R
     }
     if !floors.is_empty() {
         outcome.note(
-            "On record: the bare server writes 64 bytes for each call before it answers it, those of \
-             all that wait in one piece, and waits for the disk once for the piece; on record later, \
+            "Recorded: the bare server writes 64 bytes for each call before it answers it, those of \
+             all that wait in one piece, and waits for the disk once for the piece; recorded later, \
              it answers at once and writes what has come every 10 ms. No key is looked up and nothing \
              can be asked of what it wrote.",
         );

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz-api`: schemathesis sends what the API's document allows and what it forbids, and
-//! every answer must be one that the document describes.
+//! Schemathesis sends what the API's document allows and what it forbids, and every answer must be one
+//! that the document describes.
 //!
 //! It runs once as an admin and once as a partner, side by side, each with a server of its own.
 //! `fuzz_api/run.py` starts the server and says which checks are made, `fuzz_api/things.py` what there is
@@ -9,19 +9,18 @@ use std::{
     env, fs,
     fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-
-use crate::{test::Outcome, workspace::Workspace};
+use testkit::server;
 
 /// What is installed; another version sends other cases.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// The script that does one run.
-const SCRIPT: &str = "xtask/src/fuzz_api/run.py";
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fuzz_api/run.py");
 /// Who calls.
 const CALLERS: [&str; 2] = ["admin", "partner"];
 /// How many cases fit into a run that everybody waits for.
@@ -47,40 +46,24 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, requires = "seed", conflicts_with = "postgres",
         value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Run a release build of the server.
+    /// The server's program; the one that was built beside this one, unless named.
     #[arg(long)]
-    release: bool,
+    program: Option<PathBuf>,
     /// Empty PostgreSQL databases to use instead of SQLite: one for the admin, one for the partner.
     #[arg(long, num_args = 2, value_names = ["ADMIN_URL", "PARTNER_URL"])]
     postgres: Vec<String>,
 }
 
-/// Runs the verb.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let mut outcome = Outcome::default();
-    fuzz(workspace, args, &mut outcome)?;
-    Ok(outcome.print())
-}
-
-/// The short run on SQLite; each caller counts as one test.
-pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
-    let short = Args {
-        cases: CASES,
-        seed: None,
-        runs: 1,
-        release: false,
-        postgres: Vec::new(),
+/// Whether all answers were as described; `None` without Python.
+pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
+    let Some(python) = python()? else {
+        return Ok(None);
     };
-    fuzz(workspace, &short, outcome)
-}
-
-fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()> {
-    let Some(python) = python(workspace)? else {
-        outcome.skip("the API under schemathesis: it needs python3 with venv and pip".to_owned());
-        return Ok(());
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => server::program()?,
     };
-    let profile = if args.release { "release" } else { "dev" };
-    let program = workspace.program("molecule-cp", profile)?;
+    let mut holds = true;
     let start = Instant::now();
     let mut answers = 0;
     for run in 0..args.runs {
@@ -95,10 +78,7 @@ fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()>
                 phases,
                 database: args.postgres.get(n),
             };
-            callers.push((
-                caller,
-                Running::start(workspace, &python, &program, &asked)?,
-            ));
+            callers.push((caller, Running::start(&python, &program, &asked)?));
         }
         for (caller, running) in callers {
             let (passed, report) = running.finish()?;
@@ -106,12 +86,12 @@ fn fuzz(workspace: &Workspace, args: &Args, outcome: &mut Outcome) -> Result<()>
             let result = if passed { "ok" } else { "FAILED" };
             let seed = seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
             println!("\n{report}schemathesis as {caller}{seed} ... {result}");
-            outcome.count(passed);
+            holds &= passed;
         }
     }
     let took = start.elapsed().as_secs_f64();
     println!("schemathesis took {took:.1} s; {answers} cases were answered");
-    Ok(())
+    Ok(Some(holds))
 }
 
 /// One run of schemathesis.
@@ -133,11 +113,11 @@ struct Running {
 const REPORT: &str = "report.txt";
 
 impl Running {
-    fn start(workspace: &Workspace, python: &Path, program: &Path, asked: &Asked) -> Result<Self> {
+    fn start(python: &Path, program: &Path, asked: &Asked) -> Result<Self> {
         let folder = TempDir::new()?;
         let output = File::create(folder.path().join(REPORT))?;
         let child = Command::new(python)
-            .arg(workspace.root().join(SCRIPT))
+            .arg(SCRIPT)
             .arg(program)
             .args([asked.caller, &asked.cases.to_string()])
             .arg(
@@ -172,11 +152,16 @@ fn answered(report: &str) -> u64 {
 }
 
 /// The Python of an environment that has schemathesis, made at the first call; `None` without Python.
-fn python(workspace: &Workspace) -> Result<Option<PathBuf>> {
-    let folder = target(workspace).join("schemathesis");
+fn python() -> Result<Option<PathBuf>> {
+    let own = env::current_exe()?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("programs are in target/debug")?;
+    let folder = target.join("schemathesis");
     let python = folder.join("bin/python");
     let done = folder.join("installed");
-    if fs::read_to_string(&done).is_ok_and(|there| there == SCHEMATHESIS) {
+    if fs::read_to_string(&done).is_ok_and(|installed| installed == SCHEMATHESIS) {
         return Ok(Some(python));
     }
     let mut make = Command::new("python3");
@@ -200,11 +185,4 @@ fn succeeds(command: &mut Command) -> bool {
         .stdin(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-fn target(workspace: &Workspace) -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => workspace.root().join(folder),
-        None => workspace.root().join("target"),
-    }
 }
