@@ -5,8 +5,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use webhooks::{
-    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds, LastAnswer,
-    WebhookSecret,
+    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, EventKinds,
+    LastAnswer, WebhookSecret,
 };
 
 use crate::{
@@ -190,7 +190,7 @@ pub fn endpoint_draft(body: &[u8], reach: AddressPolicy) -> Result<EndpointDraft
     let url = fields.required("url", parsed(|text| EndpointUrl::new(text, reach)));
     let events = fields.required("events", |value| {
         let kinds = list(|value| parsed(|text| text.parse::<EventKind>())(value))(value)?;
-        Kinds::new(kinds).map_err(FieldError::here)
+        EventKinds::new(kinds).map_err(FieldError::here)
     });
     fields
         .build(|| {

@@ -9,7 +9,7 @@ pub struct UnknownAction(pub String);
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
-        /// What was done or tried; the resource stands first in the name.
+        /// What was done or tried; the resource comes first in the name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Action {
             $($(#[$doc])* $variant,)*
@@ -117,7 +117,7 @@ actions! {
     AdminKeyCreate = "admin_key.create";
     /// An admin key was revoked.
     AdminKeyRevoke = "admin_key.revoke";
-    /// The call fitted no route.
+    /// The request matched no route.
     Unrouted = "request.unrouted";
 }
 

@@ -138,14 +138,14 @@ pub struct UnknownOutcome;
 pub enum Outcome {
     /// It was done.
     Success,
-    /// It was refused: the caller may not, or asked for what can't be.
+    /// It was rejected: the caller may not do it, or asked for what is not possible.
     Denied,
     /// It was allowed and went wrong on our side.
     Failed,
 }
 
 impl Outcome {
-    /// The outcome that a status stands for: refusals are below 500.
+    /// The outcome of an HTTP status: rejections are below 500.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
         match status {
@@ -228,7 +228,7 @@ impl Event {
         self
     }
 
-    /// Whether its count may still grow, unless whoever counts is gone.
+    /// Whether its count may still grow, unless the process that counts is gone.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.details.get(OPEN) == Some(&true.into())

@@ -1,6 +1,6 @@
-//! What happened: audit events, and the questions asked of them.
+//! Audit events, and the queries of them.
 //!
-//! Every call by a known credential leaves exactly one event, allowed or refused.
+//! Every request by a known credential leaves exactly one event, allowed or rejected.
 //! This crate must not know HTTP: a method, a route and a status are recorded as the plain texts and
 //! numbers that they are.
 

@@ -218,7 +218,7 @@ pub trait AuditQueries {
 /// Writes of a store of audit events; all within the caller's transaction.
 pub trait AuditStore: AuditQueries {
     /// Adds an event. The store may give it another id and time right before the commit; the receipt
-    /// tells the id. Should an event come a second time, it may be refused, and is listed once.
+    /// tells the id. Should an event come a second time, it may be rejected, and is listed once.
     fn event_insert(&mut self, event: &Event) -> Result<Receipt, Self::Error>;
 
     /// Adds an event, or, when one of its id was folded before, replaces that one's details: a count

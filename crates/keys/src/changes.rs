@@ -1,4 +1,4 @@
-//! What has changed of keys, for whoever remembers them.
+//! Changes of keys and partners, for caches of them.
 
 use std::{fmt, str::FromStr};
 

@@ -74,7 +74,7 @@ impl fmt::Debug for KeyDigest {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Pepper {
     bytes: Vec<u8>,
-    /// Every call has a digest made, so this is not made anew for each.
+    /// Every request needs a digest, so this is made once.
     #[zeroize(skip)]
     id: PepperId,
 }
@@ -129,7 +129,7 @@ impl Pepper {
     }
 
     fn check_bytes(&self) -> [u8; 32] {
-        // A NUL can't stand in a key, so this never equals the digest of one.
+        // A NUL can't be in a key, so this never equals the digest of one.
         self.mac(b"\0pepper check, version 1", b"")
     }
 }
@@ -166,7 +166,7 @@ impl Peppers {
         self.current.digest(key)
     }
 
-    /// The digests under which a presented key may be stored, the current pepper's first.
+    /// The digests under which a key may be stored, the current pepper's first.
     pub fn candidates(&self, key: &PlainKey) -> impl Iterator<Item = KeyDigest> {
         self.all().map(move |pepper| pepper.digest(key))
     }
@@ -203,12 +203,12 @@ mod tests {
         // RFC 4231, test case 3: the key is 20 times 0xaa, the data 50 times 0xdd.
         let pepper = Pepper::unchecked(vec![0xaa; 20]);
         let expect = "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe";
-        let told: String = pepper
+        let actual: String = pepper
             .mac(b"", &[0xdd; 50])
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        assert_eq!(told, expect);
+        assert_eq!(actual, expect);
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl PartnerKey {
     }
 }
 
-/// A key and the partner who holds it: what is needed to decide on a call.
+/// A key and its partner: what is needed to authorize a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyWithPartner {
     /// The key.

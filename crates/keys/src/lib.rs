@@ -20,8 +20,8 @@
 //!
 //! // What is stored is the digest; what comes in is compared with it.
 //! let stored = peppers.digest(&key);
-//! let presented = PlainKey::parse(key.expose())?;
-//! assert!(peppers.candidates(&presented).any(|digest| digest == stored));
+//! let received = PlainKey::parse(key.expose())?;
+//! assert!(peppers.candidates(&received).any(|digest| digest == stored));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -48,4 +48,4 @@ pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
-pub use store::{CHANGES_KEPT, KeyFilter, KeyListRequest, KeyQueries, KeyStore};
+pub use store::{KeyFilter, KeyListRequest, KeyQueries, KeyStore, MIN_CHANGES_KEPT};

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 /// The most networks that one key can name.
 const MAX_NETWORKS: usize = 64;
 
-/// Why a list of networks is refused.
+/// Why a list of networks is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetworks {
     /// It names none.
@@ -67,7 +67,7 @@ impl Networks {
 /// Reads a network in CIDR notation; an address alone is a network of one. A network of IPv4 addresses
 /// mapped into IPv6 becomes the IPv4 network.
 ///
-/// IPv4 octets and prefix lengths with leading zeros are refused: some programs read them as octal.
+/// IPv4 octets and prefix lengths with leading zeros are rejected: some programs read them as octal.
 #[must_use]
 pub fn parse_network(text: &str) -> Option<IpNet> {
     let network = match text.split_once('/') {

@@ -16,7 +16,7 @@ impl Peppers {
     /// Seals a text so that only a holder of the pepper can read or change it, and only together with
     /// what it is `bound` to: XChaCha20-Poly1305 under a key derived from the pepper.
     ///
-    /// The nonce stands before the sealed text. Empty when the text is longer than the cipher takes,
+    /// The nonce comes before the sealed text. Empty when the text is longer than the cipher takes,
     /// which is 256 GiB.
     pub fn seal(&self, text: &[u8], bound: &[u8], random: &mut impl CryptoRng) -> Vec<u8> {
         let mut nonce = [0; NONCE];
@@ -63,7 +63,7 @@ impl Pepper {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        // A NUL can't stand in a key, so this is never the digest of one.
+        // A NUL can't be in a key, so this is never the digest of one.
         let key = Zeroizing::new(self.mac(b"\0seal, version 1", b""));
         XChaCha20Poly1305::new(&(*key).into())
     }

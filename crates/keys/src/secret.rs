@@ -1,4 +1,4 @@
-//! The secret itself: how it is made, what form it has, and how a copy that went wrong is told.
+//! The secret of a key: how it is generated, its form, and the checksum that finds a bad copy.
 //!
 //! The form is GitHub's: a prefix, base62 randomness, and a checksum that a scanner can verify offline
 //! (<https://github.blog/engineering/behind-githubs-new-authentication-token-formats/>).
@@ -21,7 +21,7 @@ const MAX_OPERATOR_KEY: usize = 256;
 /// The shortest key that an operator may choose.
 const MIN_OPERATOR_KEY: usize = 32;
 
-/// What a key stands for, as its form tells.
+/// The kind of a key, which its form shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// `mol_pk_…`: one integration of one partner.
@@ -53,7 +53,7 @@ pub enum InvalidOperatorKey {
     /// It is too short or too long.
     #[error("an admin key of your own needs 32 to 256 characters")]
     Length,
-    /// It has characters that can't stand in an `Authorization` header as they are.
+    /// It has characters that can't be in an `Authorization` header as they are.
     #[error("an admin key of your own may hold visible ASCII characters only, no spaces")]
     Characters,
     /// It begins like a generated key but is none.
@@ -90,7 +90,7 @@ impl PlainKey {
         Self { text, kind }
     }
 
-    /// Takes a token as it was presented.
+    /// Parses a bearer token.
     ///
     /// # Errors
     /// When it begins with `mol_pk_` or `mol_ak_` and the rest is not 44 base62 characters, each half
@@ -133,7 +133,7 @@ impl PlainKey {
         }
     }
 
-    /// What the key stands for.
+    /// The kind of the key.
     #[must_use]
     pub const fn kind(&self) -> KeyKind {
         self.kind
@@ -147,7 +147,7 @@ impl PlainKey {
 
     /// The first 12 characters, enough to tell a key from others and too few to guess it.
     #[must_use]
-    pub fn shown_prefix(&self) -> &str {
+    pub fn display_prefix(&self) -> &str {
         self.text.get(..SHOWN).unwrap_or_default()
     }
 }
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_secret_does_not_print() {
         assert_eq!(format!("{:?}", key()), "[redacted]");
-        assert_eq!(key().shown_prefix().len(), 12);
+        assert_eq!(key().display_prefix().len(), 12);
     }
 
     #[track_caller]

@@ -111,7 +111,7 @@ pub trait KeyQueries {
 }
 
 /// How many changes the log keeps at the least.
-pub const CHANGES_KEPT: u64 = 10_000;
+pub const MIN_CHANGES_KEPT: u64 = 10_000;
 
 /// Writes of a store of keys; all within the caller's transaction.
 ///

@@ -71,7 +71,7 @@ proptest! {
         prop_assert_eq!(read.kind(), kind);
         prop_assert_eq!(read.expose(), &text);
         prop_assert_eq!(text.len(), 57);
-        prop_assert_eq!(read.shown_prefix(), &text[..12]);
+        prop_assert_eq!(read.display_prefix(), &text[..12]);
     }
 
     #[test]

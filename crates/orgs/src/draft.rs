@@ -36,7 +36,7 @@ pub struct OrgsDeletion {
 pub struct WorkspaceDraft {
     /// Its name.
     pub name: Name,
-    /// Its slug; without it, one is made of the name.
+    /// Its slug; without it, one is derived from the name.
     pub slug: Option<Slug>,
 }
 

@@ -22,7 +22,7 @@ pub use org::{Failure, LeaseConflict, Org, OrgVisibility};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
 pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, StopReason};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
-pub use status::{Move, OrgStatus, UnknownOrgStatus, WrongMove};
+pub use status::{InvalidTransition, OrgStatus, Transition, UnknownOrgStatus};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
     DeletionSelector, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,

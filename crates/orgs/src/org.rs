@@ -3,7 +3,7 @@
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use time::OffsetDateTime;
 
-use crate::{Move, OrgStatus, Slug, Ttl, WrongMove};
+use crate::{InvalidTransition, OrgStatus, Slug, Transition, Ttl};
 
 /// Why the last attempt at an org did not succeed, in words that its partner can act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,23 +70,27 @@ impl Org {
     ///
     /// # Errors
     /// When the transition does not start at its status; nothing is changed then.
-    pub fn apply(&mut self, step: Move, now: OffsetDateTime) -> Result<(), WrongMove> {
+    pub fn apply(
+        &mut self,
+        step: Transition,
+        now: OffsetDateTime,
+    ) -> Result<(), InvalidTransition> {
         self.status = self.status.after(step)?;
         self.updated_at = now;
         match step {
-            Move::Provisioned => {
+            Transition::Provisioned => {
                 self.ready_at = self.ready_at.or(Some(now));
                 self.failure = None;
             }
-            Move::Retry | Move::Delete => {
+            Transition::Retry | Transition::Delete => {
                 self.attempts = 0;
                 self.failure = None;
             }
-            Move::Deprovisioned => {
+            Transition::Deprovisioned => {
                 self.deleted_at = Some(now);
                 self.failure = None;
             }
-            Move::GiveUp | Move::Suspend | Move::Resume => {}
+            Transition::GiveUp | Transition::Suspend | Transition::Resume => {}
         }
         Ok(())
     }

@@ -15,8 +15,8 @@ pub enum ProvisionError {
     /// No attempt will succeed until something is changed.
     #[error("{}", .0.message)]
     Failed(Failure),
-    /// It was told to stop before it was done; this does not count as an attempt.
-    #[error("it was told to stop")]
+    /// It was cancelled before it was done; this does not count as an attempt.
+    #[error("the provisioner was cancelled")]
     Interrupted,
 }
 
@@ -39,7 +39,7 @@ pub enum StopReason {
 /// It is never asked for one org by two workers at a time. So that this holds to the end, a provisioner
 /// answers only when nothing of what it has begun still runs. When `stop` resolves, it ends what it has
 /// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done.
-/// A call that is dropped ends too, though nobody waits for that.
+/// A future that is dropped ends too, though nobody waits for that.
 pub trait Provisioner: Send + Sync + 'static {
     /// Provisions what the org needs.
     fn provision(

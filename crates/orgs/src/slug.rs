@@ -1,4 +1,4 @@
-//! Slugs: the part of a name that stands in a URL.
+//! Slugs: short unique names that fit into a URL.
 
 use std::{collections::BTreeSet, fmt};
 

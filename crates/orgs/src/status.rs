@@ -1,4 +1,4 @@
-//! The states of an org and the moves between them.
+//! The state machine of orgs: statuses and transitions.
 
 use std::{fmt, str::FromStr};
 
@@ -9,18 +9,18 @@ use std::{fmt, str::FromStr};
 )]
 pub struct UnknownOrgStatus;
 
-/// Where an org stands.
+/// The status of an org.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrgStatus {
-    /// It is being made.
+    /// It is being provisioned.
     Provisioning,
     /// It can be used.
     Ready,
-    /// Making it has failed; an admin may try again.
+    /// Provisioning has failed; an admin may retry it.
     Failed,
-    /// An admin has paused it.
+    /// An admin has suspended it.
     Suspended,
-    /// It is being taken away.
+    /// It is being deleted.
     Deprovisioning,
     /// It is gone; its record stays.
     Deleted,
@@ -58,7 +58,7 @@ impl OrgStatus {
         }
     }
 
-    /// Those of an org that is not on its way out, nor gone.
+    /// The statuses of an org that is not deleted or being deleted.
     pub const DELETABLE: [Self; 4] = [
         Self::Provisioning,
         Self::Ready,
@@ -66,7 +66,7 @@ impl OrgStatus {
         Self::Suspended,
     ];
 
-    /// Whether the org is not on its way out, nor gone.
+    /// Whether the org is not deleted or being deleted.
     #[must_use]
     pub const fn is_deletable(self) -> bool {
         match self {
@@ -75,32 +75,32 @@ impl OrgStatus {
         }
     }
 
-    /// The status after a move.
+    /// The status after a transition.
     ///
     /// # Errors
-    /// When the move does not start here.
-    pub const fn after(self, step: Move) -> Result<Self, WrongMove> {
+    /// When the transition does not start here.
+    pub const fn after(self, step: Transition) -> Result<Self, InvalidTransition> {
         match (step, self) {
-            (Move::Provisioned, Self::Provisioning) | (Move::Resume, Self::Suspended) => {
-                Ok(Self::Ready)
-            }
-            (Move::GiveUp, Self::Provisioning) => Ok(Self::Failed),
-            (Move::Retry, Self::Failed) => Ok(Self::Provisioning),
-            (Move::Suspend, Self::Ready) => Ok(Self::Suspended),
-            (Move::Delete, Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended) => {
-                Ok(Self::Deprovisioning)
-            }
-            (Move::Deprovisioned, Self::Deprovisioning) => Ok(Self::Deleted),
+            (Transition::Provisioned, Self::Provisioning)
+            | (Transition::Resume, Self::Suspended) => Ok(Self::Ready),
+            (Transition::GiveUp, Self::Provisioning) => Ok(Self::Failed),
+            (Transition::Retry, Self::Failed) => Ok(Self::Provisioning),
+            (Transition::Suspend, Self::Ready) => Ok(Self::Suspended),
             (
-                Move::Provisioned
-                | Move::GiveUp
-                | Move::Retry
-                | Move::Suspend
-                | Move::Resume
-                | Move::Delete
-                | Move::Deprovisioned,
+                Transition::Delete,
+                Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended,
+            ) => Ok(Self::Deprovisioning),
+            (Transition::Deprovisioned, Self::Deprovisioning) => Ok(Self::Deleted),
+            (
+                Transition::Provisioned
+                | Transition::GiveUp
+                | Transition::Retry
+                | Transition::Suspend
+                | Transition::Resume
+                | Transition::Delete
+                | Transition::Deprovisioned,
                 from,
-            ) => Err(WrongMove { step, from }),
+            ) => Err(InvalidTransition { step, from }),
         }
     }
 }
@@ -124,7 +124,7 @@ impl FromStr for OrgStatus {
 
 /// A move from one status to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum Transition {
     /// Provisioning is done.
     Provisioned,
     /// Provisioning has failed for good.
@@ -141,27 +141,27 @@ pub enum Move {
     Deprovisioned,
 }
 
-impl fmt::Display for Move {
+impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Provisioned => "be made ready",
             Self::GiveUp => "fail",
-            Self::Retry => "be tried again",
+            Self::Retry => "be retried",
             Self::Suspend => "be suspended",
             Self::Resume => "be resumed",
             Self::Delete => "be deleted",
-            Self::Deprovisioned => "be taken away",
+            Self::Deprovisioned => "be deprovisioned",
         })
     }
 }
 
-/// The move does not start at this status.
+/// The transition does not start at this status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an org that is {from} can't {step}")]
-pub struct WrongMove {
-    /// The move.
-    pub step: Move,
-    /// Where the org stands.
+pub struct InvalidTransition {
+    /// The transition.
+    pub step: Transition,
+    /// The org's status.
     pub from: OrgStatus,
 }
 
@@ -173,30 +173,32 @@ mod tests {
     fn the_moves_are_exactly_these() {
         use OrgStatus::{Deleted, Deprovisioning, Failed, Provisioning, Ready, Suspended};
         let allowed = [
-            (Provisioning, Move::Provisioned, Ready),
-            (Provisioning, Move::GiveUp, Failed),
-            (Failed, Move::Retry, Provisioning),
-            (Ready, Move::Suspend, Suspended),
-            (Suspended, Move::Resume, Ready),
-            (Provisioning, Move::Delete, Deprovisioning),
-            (Ready, Move::Delete, Deprovisioning),
-            (Failed, Move::Delete, Deprovisioning),
-            (Suspended, Move::Delete, Deprovisioning),
-            (Deprovisioning, Move::Deprovisioned, Deleted),
+            (Provisioning, Transition::Provisioned, Ready),
+            (Provisioning, Transition::GiveUp, Failed),
+            (Failed, Transition::Retry, Provisioning),
+            (Ready, Transition::Suspend, Suspended),
+            (Suspended, Transition::Resume, Ready),
+            (Provisioning, Transition::Delete, Deprovisioning),
+            (Ready, Transition::Delete, Deprovisioning),
+            (Failed, Transition::Delete, Deprovisioning),
+            (Suspended, Transition::Delete, Deprovisioning),
+            (Deprovisioning, Transition::Deprovisioned, Deleted),
         ];
         let moves = [
-            Move::Provisioned,
-            Move::GiveUp,
-            Move::Retry,
-            Move::Suspend,
-            Move::Resume,
-            Move::Delete,
-            Move::Deprovisioned,
+            Transition::Provisioned,
+            Transition::GiveUp,
+            Transition::Retry,
+            Transition::Suspend,
+            Transition::Resume,
+            Transition::Delete,
+            Transition::Deprovisioned,
         ];
         for from in OrgStatus::ALL {
             for step in moves {
                 let expect = allowed.iter().find(|row| (row.0, row.1) == (from, step));
-                let expect = expect.map(|row| row.2).ok_or(WrongMove { step, from });
+                let expect = expect
+                    .map(|row| row.2)
+                    .ok_or(InvalidTransition { step, from });
                 assert_eq!(from.after(step), expect);
             }
         }
@@ -205,7 +207,10 @@ mod tests {
     #[test]
     fn what_stays_is_what_can_be_deleted() {
         for status in OrgStatus::ALL {
-            assert_eq!(status.is_deletable(), status.after(Move::Delete).is_ok());
+            assert_eq!(
+                status.is_deletable(),
+                status.after(Transition::Delete).is_ok()
+            );
             assert_eq!(
                 status.is_deletable(),
                 OrgStatus::DELETABLE.contains(&status)

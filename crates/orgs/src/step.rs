@@ -1,11 +1,11 @@
-//! The steps in which an org is made and taken away.
+//! The steps in which an org is provisioned and deprovisioned.
 
 use time::OffsetDateTime;
 
 /// One step's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepName {
-    /// The provisioner makes what the org stands on.
+    /// The provisioner provisions what the org needs.
     Provision,
     /// The default workspace is made.
     Workspace,
@@ -36,7 +36,7 @@ impl StepName {
     }
 }
 
-/// Where a step stands.
+/// The status of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepStatus {
     /// Nothing has been done yet.

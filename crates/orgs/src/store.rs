@@ -326,7 +326,7 @@ pub trait OrgStore: OrgQueries {
     ) -> Result<Vec<Org>, Self::Error>;
 
     /// Begins to deprovision orgs that are locked: does with all of them at once what
-    /// [`Move::Delete`](crate::Move::Delete) does, adds the step of deprovisioning, and makes them due at `at`.
+    /// [`Transition::Delete`](crate::Transition::Delete) does, adds the step of deprovisioning, and makes them due at `at`.
     fn orgs_begin_deprovision(
         &mut self,
         ids: &[OrgId],

@@ -61,7 +61,7 @@ pub struct Subscription {
     pub current_period_start: OffsetDateTime,
     /// When it ends; later than its start.
     pub current_period_end: OffsetDateTime,
-    /// When the subscription will end, if that is settled.
+    /// When the subscription will end, if it will.
     pub cancel_at: Option<OffsetDateTime>,
 }
 

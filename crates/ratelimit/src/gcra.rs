@@ -1,8 +1,8 @@
 //! The decision: a pure function of a clock, a limit and one stored instant.
 //!
 //! The generic cell rate algorithm (ITU-T I.371) keeps one instant for each subject, its theoretical
-//! arrival time (TAT): the time at which all calls so far will have been paid for, one per period.
-//! What is left until then is the subject's debt. A call is allowed when its period still fits into the
+//! arrival time (TAT): the time at which all requests so far will have been paid for, one per period.
+//! What is left until then is the subject's debt. A request is allowed when its period still fits into the
 //! window, and moves the TAT on by that period.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Bucket {
         Self { limit, tat: 0 }
     }
 
-    /// The same subject under another limit: the calls that are not paid for stay so, but never more
+    /// The same subject under another limit: the requests that are not paid for stay so, but never more
     /// than the new limit has.
     ///
     /// So a narrowed limit gives no new burst, and a widened one gives the difference.
@@ -40,28 +40,28 @@ impl Bucket {
         }
     }
 
-    /// How long until all calls are paid for.
+    /// How long until all requests are paid for.
     const fn debt(&self, now: u64) -> u64 {
         self.tat.saturating_sub(now)
     }
 
-    /// Whether nothing needs to be remembered of it.
+    /// Whether nothing needs to be kept of it.
     pub(crate) const fn is_paid(&self, now: u64) -> bool {
         self.debt(now) == 0
     }
 
-    /// How long until a call is allowed, `None` when one is now.
+    /// How long until a request is allowed, `None` when one is now.
     pub(crate) fn wait(&self, now: u64) -> Option<u64> {
         let room = window(self.limit).saturating_sub(period(self.limit));
         Some(self.debt(now).saturating_sub(room)).filter(|wait| *wait > 0)
     }
 
-    /// Counts one call, which must be allowed.
+    /// Counts one request, which must be allowed.
     pub(crate) fn charge(&mut self, now: u64) {
         self.tat = self.tat.max(now).saturating_add(period(self.limit));
     }
 
-    /// What is said to a call: `wait` as it was before the call was counted.
+    /// What is said to a request: `wait` as it was before the request was counted.
     pub(crate) fn decision(&self, now: u64, wait: Option<u64>) -> Decision {
         let debt = self.debt(now);
         let left = window(self.limit).saturating_sub(debt) / period(self.limit).max(1);
@@ -74,7 +74,7 @@ impl Bucket {
     }
 }
 
-/// The time in which one call is paid for, in nanoseconds.
+/// The time in which one request is paid for, in nanoseconds.
 fn period(limit: RateLimit) -> u64 {
     u64::try_from(limit.period().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -94,7 +94,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// A call, and whether it was allowed.
+    /// A request, and whether it was allowed.
     fn call(bucket: &mut Bucket, now: u64) -> bool {
         let allowed = bucket.wait(now).is_none();
         if allowed {
@@ -103,7 +103,7 @@ mod tests {
         allowed
     }
 
-    /// How many calls are allowed at once.
+    /// How many requests are allowed at once.
     fn burst(mut bucket: Bucket, now: u64) -> u32 {
         let mut calls = 0;
         while call(&mut bucket, now) {
@@ -112,7 +112,7 @@ mod tests {
         calls
     }
 
-    /// A limit of which this many calls have just been used is changed; how many are allowed at once.
+    /// A limit of which this many requests have just been used is changed; how many are allowed at once.
     #[track_caller]
     fn check_change(from: &str, used: u32, to: &str, expect: u32) {
         let now = 1_000_000 * SECOND;

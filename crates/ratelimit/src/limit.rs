@@ -21,7 +21,7 @@ pub enum InvalidRateLimit {
     Form,
 }
 
-/// `limit` calls at once, refilled evenly over `window_seconds`.
+/// `limit` requests at once, refilled evenly over `window_seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RateLimit {
     limit: NonZeroU32,
@@ -29,7 +29,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// A limit of 1..=100000000 calls in 1..=86400 seconds.
+    /// A limit of 1..=100000000 requests in 1..=86400 seconds.
     ///
     /// # Errors
     /// When either number is out of bounds.
@@ -73,7 +73,7 @@ impl RateLimit {
         self.window_seconds
     }
 
-    /// The time in which one call refills.
+    /// The time in which one request refills.
     ///
     /// Whole nanoseconds: at 100 million per second the last digit is off by up to a tenth, at any
     /// limit below a million per second by less than a thousandth.

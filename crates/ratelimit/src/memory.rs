@@ -22,7 +22,7 @@ const MIN_SEARCH: usize = 256;
 
 /// Limits held in the memory of one process.
 ///
-/// A subject's debt outlives a change of its limit. Subjects are forgotten once their debt is paid:
+/// A subject's debt outlives a change of its limit. Subjects are dropped once their debt is paid:
 /// memory holds at most twice as many subjects as have had a debt at one time, plus a constant.
 pub struct MemoryLimiter {
     shards: Box<[CachePadded<Mutex<Shard>>]>,
@@ -32,7 +32,7 @@ pub struct MemoryLimiter {
 
 struct Shard {
     buckets: HashMap<Subject, Bucket, RandomState>,
-    /// At how many subjects those whose debt is paid are forgotten.
+    /// At how many subjects those whose debt is paid are dropped.
     search_at: usize,
 }
 
@@ -63,10 +63,10 @@ impl Shard {
     }
 }
 
-/// Most calls count against one limit or two.
+/// Most requests count against one limit or two.
 type Few<T> = SmallVec<[T; 2]>;
 
-/// The shards of one call, each locked once, in the order of their numbers.
+/// The shards of one request, each locked once, in the order of their numbers.
 struct Locked<'a>(Few<(usize, MutexGuard<'a, Shard>)>);
 
 impl Locked<'_> {
@@ -95,8 +95,8 @@ impl MemoryLimiter {
 
     /// Forgets subjects whose debt is paid.
     ///
-    /// Call it from time to time, so that memory follows when fewer subjects call; a subject with a
-    /// debt is never forgotten.
+    /// Call it from time to time, so that memory follows when fewer subjects send requests; a subject with a
+    /// debt is never dropped.
     pub fn sweep(&self) {
         for shard in &self.shards {
             let now = self.now();
@@ -104,14 +104,14 @@ impl MemoryLimiter {
         }
     }
 
-    /// How many subjects are remembered.
+    /// How many subjects are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         let subjects = self.shards.iter().map(|shard| shard.lock().buckets.len());
         subjects.sum()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether nothing is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

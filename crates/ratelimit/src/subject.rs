@@ -13,7 +13,7 @@ pub enum Subject {
     Partner(PartnerId),
     /// One admin key.
     Admin(AdminKeyId),
-    /// The answers that are kept for one credential, which may send its calls again.
+    /// The stored responses of one credential's idempotency keys.
     IdempotencyKeys(Ulid),
     /// Look-ups of unknown tokens from one client address, see [`Subject::address`].
     Address(IpAddr),

@@ -1,4 +1,4 @@
-//! The clock and the random source: what a use case may not make up by itself.
+//! The environment of the use cases: the clock and the random source.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use webhooks::WebhookSecret;
 #[derive(Clone)]
 pub struct Env {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
-    chance: Arc<Mutex<Chance>>,
+    state: Arc<Mutex<State>>,
 }
 
 /// A part of a whole, 0 to 100 hundredths.
@@ -34,11 +34,11 @@ impl Percent {
     }
 }
 
-/// How far the times of events stand still after the clock was set back, until it has caught up; when it
-/// was set back further, they go back with it.
-const ABSORBED: Duration = Duration::MINUTE;
+/// By how much the clock may be set back before the times of events go back with it; up to that they stand still
+/// until the clock has caught up.
+const MAX_ABSORBED_STEP: Duration = Duration::MINUTE;
 
-struct Chance {
+struct State {
     sequence: Sequence,
     /// The time of the last event.
     last_event: OffsetDateTime,
@@ -51,14 +51,14 @@ impl Env {
         clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static,
         random: impl CryptoRng + Send + 'static,
     ) -> Self {
-        let chance = Chance {
+        let state = State {
             sequence: Sequence::new(),
             last_event: OffsetDateTime::UNIX_EPOCH,
             random: Box::new(random),
         };
         Self {
             clock: Arc::new(clock),
-            chance: Arc::new(Mutex::new(chance)),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
@@ -75,10 +75,10 @@ impl Env {
     pub fn id<I: TypedId>(&self) -> I {
         let ms = milliseconds(self.now());
         // A panic while the lock was held left nothing half done that matters to the next id.
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        let Chance {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State {
             sequence, random, ..
-        } = &mut *chance;
+        } = &mut *state;
         sequence.next(ms, random)
     }
 
@@ -86,15 +86,15 @@ impl Env {
     /// after the clock was set back by more than a minute.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Within the lock, so that of two stamps the one with the lower id has the earlier time.
         let now = self.now();
-        let Chance {
+        let State {
             sequence,
             random,
             last_event,
-        } = &mut *chance;
-        if *last_event <= now || *last_event - now > ABSORBED {
+        } = &mut *state;
+        if *last_event <= now || *last_event - now > MAX_ABSORBED_STEP {
             *last_event = now;
         }
         Stamp {
@@ -110,43 +110,43 @@ impl Env {
         Arc::new(move || env.stamp())
     }
 
-    /// Has all ids from now on be above this one, so that a process goes on where another one ended,
+    /// Makes all ids from now on greater than this one, so that a process goes on where another one ended,
     /// although the clock was set back.
     pub fn advance_past(&self, id: Ulid) {
         let ms = milliseconds(self.now());
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        chance.sequence.advance_past(id, ms);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.sequence.advance_past(id, ms);
     }
 
-    /// A part of a whole, by chance.
+    /// A random part of a whole.
     pub(crate) fn percent(&self) -> Percent {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        Percent(u8::try_from(chance.random.next_u32() % 101).unwrap_or_default())
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Percent(u8::try_from(state.random.next_u32() % 101).unwrap_or_default())
     }
 
     /// Seals a text, see [`Peppers::seal`].
     pub(crate) fn seal(&self, peppers: &Peppers, text: &[u8], bound: &[u8]) -> Vec<u8> {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        peppers.seal(text, bound, &mut chance.random)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        peppers.seal(text, bound, &mut state.random)
     }
 
     /// A new secret of a webhook endpoint.
     pub(crate) fn webhook_secret(&self) -> WebhookSecret {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        WebhookSecret::generate(&mut chance.random)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        WebhookSecret::generate(&mut state.random)
     }
 
     /// A number out of all numbers, each as likely as the others.
     pub(crate) fn number(&self) -> u32 {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        chance.random.next_u32()
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.random.next_u32()
     }
 
     /// A new secret.
     #[must_use]
     pub fn key(&self, kind: KeyKind) -> PlainKey {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        PlainKey::generate(kind, &mut chance.random)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        PlainKey::generate(kind, &mut state.random)
     }
 }
 
@@ -166,12 +166,12 @@ mod tests {
 
     use super::*;
 
-    /// How many seconds after the start the clock stands, and what the events then tell.
+    /// Readings of the clock in seconds after the start, and the times of events made then.
     #[track_caller]
     fn check(clock: &[i64], expect: &[i64]) {
         let now = Arc::new(Mutex::new(START));
-        let told = Arc::clone(&now);
-        let env = Env::new(move || *told.lock().unwrap(), SeededRandom::new(1));
+        let clock_now = Arc::clone(&now);
+        let env = Env::new(move || *clock_now.lock().unwrap(), SeededRandom::new(1));
         let stamps: Vec<Stamp> = clock
             .iter()
             .map(|&seconds| {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use api::{ErrorCode, FieldError};
 use ids::PlanName;
-use orgs::{LeaseConflict, OrgStatus, WrongMove};
+use orgs::{InvalidTransition, LeaseConflict, OrgStatus};
 use scopes::Scope;
 use stores::StoreError;
 
@@ -15,7 +15,7 @@ use crate::LimitName;
 pub enum OrgConflict {
     /// There is no such transition from its status.
     #[error(transparent)]
-    Move(#[from] WrongMove),
+    Transition(#[from] InvalidTransition),
     /// It must be ready.
     #[error("the org is {0}; this needs one that is ready")]
     NotReady(OrgStatus),

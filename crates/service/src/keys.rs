@@ -59,7 +59,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             on_revoke: draft.on_revoke,
             disabled: false,
             labels: draft.labels,
-            key_prefix: secret.shown_prefix().to_owned(),
+            key_prefix: secret.display_prefix().to_owned(),
             created_at: now,
             created_by: admin.id,
             last_used_at: None,

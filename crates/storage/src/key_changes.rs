@@ -1,7 +1,7 @@
 //! The log of changes to keys, and its revision.
 
 use diesel::prelude::*;
-use keys::{CHANGES_KEPT, Changed, Changes};
+use keys::{Changed, Changes, MIN_CHANGES_KEPT};
 use stores::StoreError;
 
 use crate::{
@@ -69,7 +69,7 @@ pub(crate) fn log(session: &mut Session<Writing>, changed: Changed) -> Result<()
             ))
             .execute(connection)
     })?;
-    let kept = i64::try_from(CHANGES_KEPT).unwrap_or(i64::MAX);
+    let kept = i64::try_from(MIN_CHANGES_KEPT).unwrap_or(i64::MAX);
     session.run(|connection| {
         diesel::delete(key_changes::table.filter(key_changes::revision.le(revision - kept)))
             .execute(connection)

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use ids::{EndpointId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
-use webhooks::{Endpoint, EndpointUrl, EventKind, Kinds, OldSecret, SealedSecrets};
+use webhooks::{Endpoint, EndpointUrl, EventKind, EventKinds, OldSecret, SealedSecrets};
 
 use crate::{
     connection::AnyBackend,
@@ -114,9 +114,9 @@ fn older(text: Option<&str>) -> Result<Vec<OldSecret>, StoreError> {
         .collect()
 }
 
-fn kinds(text: &str) -> Option<Kinds> {
+fn kinds(text: &str) -> Option<EventKinds> {
     let kinds: Option<Vec<EventKind>> = text.split(SEPARATOR).map(EventKind::parse).collect();
-    Kinds::new(kinds?).ok()
+    EventKinds::new(kinds?).ok()
 }
 
 /// The endpoints of a partner that are not deleted.

@@ -19,7 +19,7 @@ use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, P
 use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
-use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, Kinds, SealedSecrets};
+use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, EventKinds, SealedSecrets};
 
 use crate::{clock::START, random::SeededRandom};
 
@@ -201,7 +201,7 @@ impl Build {
             id: self.id(),
             partner_id: partner.id,
             url: EndpointUrl::stored("https://hooks.example.com/molecule").unwrap(),
-            events: Kinds::new(EventKind::OFFERED.iter().copied()).unwrap(),
+            events: EventKinds::new(EventKind::OFFERED.iter().copied()).unwrap(),
             created_at: START,
             old_secret_until: None,
             disabled_at: None,

@@ -66,7 +66,7 @@ const V6_WITHIN_PUBLIC: &[(Ipv6Addr, u32, &str)] = &[
         32,
         "a documentation",
     ),
-    // 6to4: an address of IPv4, whichever it may be, stands within.
+    // 6to4: an address of IPv4, whichever it may be, is embedded.
     (
         Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0),
         16,
@@ -87,7 +87,7 @@ const NAT64: (Ipv6Addr, u32) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 9
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     let within = |(network, prefix): (Ipv6Addr, u32)| shares_prefix_128(address, network, prefix);
     if within(NAT64) {
-        // The gateway sends on to the address that stands in the last four bytes.
+        // The gateway sends on to the address in the last four bytes.
         let [.., a, b, c, d] = address.octets();
         return special_v4(Ipv4Addr::new(a, b, c, d));
     }
@@ -134,10 +134,10 @@ mod tests {
 
     #[track_caller]
     fn check(address: &str, refused_as: Option<&str>) {
-        let told = check_public(address.parse().unwrap());
-        let told = told.err().map(|error| error.to_string());
+        let actual = check_public(address.parse().unwrap());
+        let actual = actual.err().map(|error| error.to_string());
         let expect = refused_as.map(|what| format!("{what} address"));
-        assert_eq!(told, expect, "{address}");
+        assert_eq!(actual, expect, "{address}");
     }
 
     #[test]

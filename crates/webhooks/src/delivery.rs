@@ -3,9 +3,9 @@
 use ids::{DeliveryId, EndpointId, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{EventKind, SendOutcome, excerpt, schedule::pause_after};
+use crate::{EventKind, SendOutcome, excerpt, schedule::retry_delay};
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
     /// It will be tried, again or for the first time.
@@ -171,7 +171,7 @@ impl Delivery {
                 // Whoever asks for a test is there to see how it went; and what was given up while it
                 // was on its way stays so.
                 let goes_on = self.kind != EventKind::Test && self.due_at.is_some();
-                let pause = pause_after(self.tries, random).filter(|_| goes_on);
+                let pause = retry_delay(self.tries, random).filter(|_| goes_on);
                 if let Some(pause) = pause {
                     self.due_at = Some(now + pause);
                     AttemptOutcome::Retry
@@ -210,20 +210,20 @@ fn answer(reception: SendOutcome, at: OffsetDateTime) -> LastAnswer {
             at,
             status_code: Some(status_code),
             excerpt: Some(excerpt(&body)),
-            error: complaint(status_code),
+            error: fault_of(status_code),
         },
     }
 }
 
 /// What is wrong with a status, if anything is.
-fn complaint(status_code: u16) -> Option<String> {
-    let told = match status_code {
+fn fault_of(status_code: u16) -> Option<String> {
+    let explanation = match status_code {
         200..=299 => return None,
         300..=399 => "redirects are not followed; make an endpoint of the address that it leads to",
         410 => "the receiver says that it is gone, so the endpoint is disabled",
         _ => "a message counts as taken when the answer is 2xx",
     };
-    Some(format!("answered {status_code}: {told}"))
+    Some(format!("answered {status_code}: {explanation}"))
 }
 
 #[cfg(test)]

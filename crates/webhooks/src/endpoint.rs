@@ -1,9 +1,9 @@
-//! Endpoints: where a partner wants to be told.
+//! Endpoints: where a partner receives messages.
 
 use ids::{EndpointId, PartnerId};
 use time::{Duration, OffsetDateTime};
 
-use crate::{EndpointUrl, Kinds};
+use crate::{EndpointUrl, EventKinds};
 
 /// How many endpoints a partner can have.
 pub const MAX_ENDPOINTS: usize = 16;
@@ -20,10 +20,10 @@ pub struct EndpointDraft {
     /// Where to send messages.
     pub url: EndpointUrl,
     /// About what.
-    pub events: Kinds,
+    pub events: EventKinds,
 }
 
-/// Where a partner wants to be told of what.
+/// A partner's receiver, and the events that it listens to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its id.
@@ -33,7 +33,7 @@ pub struct Endpoint {
     /// Where messages are sent.
     pub url: EndpointUrl,
     /// What they are about.
-    pub events: Kinds,
+    pub events: EventKinds,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// Until when the secret before the last rotation signs too.
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(signing(24), [&[2]]);
         assert!(signing(34).is_empty());
         let after = secrets.clone().rotated(vec![4], Some(at(34)), at(25));
-        assert_eq!(after.all().count(), 3, "what has ended is forgotten");
+        assert_eq!(after.all().count(), 3, "expired secrets are dropped");
     }
 
     #[test]

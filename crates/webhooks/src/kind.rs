@@ -10,7 +10,7 @@ pub struct UnknownKind(pub String);
 /// A subscription to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must name an event")]
-pub struct NoKinds;
+pub struct NoEventKinds;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -59,7 +59,7 @@ kinds! {
 
 impl EventKind {
     fn list() -> String {
-        Kinds(Self::OFFERED.to_vec()).names().join(", ")
+        EventKinds(Self::OFFERED.to_vec()).names().join(", ")
     }
 
     /// The kind of this name, one that can't be listened to among them.
@@ -92,19 +92,19 @@ impl FromStr for EventKind {
 
 /// What an endpoint listens to: one kind or more, each once, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kinds(Vec<EventKind>);
+pub struct EventKinds(Vec<EventKind>);
 
-impl Kinds {
+impl EventKinds {
     /// These kinds.
     ///
     /// # Errors
     /// When there is none.
-    pub fn new(kinds: impl IntoIterator<Item = EventKind>) -> Result<Self, NoKinds> {
+    pub fn new(kinds: impl IntoIterator<Item = EventKind>) -> Result<Self, NoEventKinds> {
         let mut kinds: Vec<EventKind> = kinds.into_iter().collect();
         kinds.sort_unstable();
         kinds.dedup();
         if kinds.is_empty() {
-            Err(NoKinds)
+            Err(NoEventKinds)
         } else {
             Ok(Self(kinds))
         }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn kinds_are_told_once_each_and_in_one_order() {
-        let kinds = Kinds::new([
+        let kinds = EventKinds::new([
             EventKind::KeyRevoked,
             EventKind::OrgReady,
             EventKind::KeyRevoked,
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(kinds.names(), ["org.ready", "key.revoked"]);
         assert!(kinds.contain(EventKind::OrgReady));
         assert!(!kinds.contain(EventKind::OrgFailed));
-        assert_eq!(Kinds::new([]), Err(NoKinds));
+        assert_eq!(EventKinds::new([]), Err(NoEventKinds));
     }
 }

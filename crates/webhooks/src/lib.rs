@@ -45,12 +45,12 @@ pub use endpoint::{
     Endpoint, EndpointDraft, MAX_BACKLOG, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret,
     SECRET_OVERLAP, SealedSecrets,
 };
-pub use kind::{EventKind, Kinds, NoKinds, UnknownKind};
-pub use schedule::{longest_pause_after, pause_after};
+pub use kind::{EventKind, EventKinds, NoEventKinds, UnknownKind};
+pub use schedule::{max_retry_delay, retry_delay};
 pub use secret::{InvalidSecret, WebhookSecret};
 pub use sender::{MAX_EXCERPT, OutgoingMessage, SendOutcome, Sender, excerpt};
 pub use signature::{
-    ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, Unverified,
+    ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, VerificationError,
 };
 pub use store::{
     Backlog, Lease, PendingDelivery, PendingEndpoint, PendingEndpoints, WebhookQueries,

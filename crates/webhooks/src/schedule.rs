@@ -23,7 +23,7 @@ const JITTER: i32 = 10;
 /// The pause is stretched by up to a tenth, so that messages that failed together don't all come back
 /// together; `random` says how far, of all numbers evenly.
 #[must_use]
-pub fn pause_after(tries: u32, random: u32) -> Option<Duration> {
+pub fn retry_delay(tries: u32, random: u32) -> Option<Duration> {
     let position = usize::try_from(tries.checked_sub(1)?).ok()?;
     let pause = *PAUSES.get(position)?;
     let stretch = (pause / JITTER) * (f64::from(random) / f64::from(u32::MAX));
@@ -32,8 +32,8 @@ pub fn pause_after(tries: u32, random: u32) -> Option<Duration> {
 
 /// The longest that a message waits after this many failed tries.
 #[must_use]
-pub fn longest_pause_after(tries: u32) -> Duration {
-    pause_after(tries, u32::MAX).unwrap_or_default()
+pub fn max_retry_delay(tries: u32) -> Duration {
+    retry_delay(tries, u32::MAX).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -43,9 +43,9 @@ mod tests {
     #[track_caller]
     fn check(tries: u32, seconds: Option<i64>) {
         let pause = seconds.map(Duration::seconds);
-        assert_eq!(pause_after(tries, 0), pause);
-        assert_eq!(pause_after(tries, u32::MAX), pause.map(|it| it * 11 / 10));
-        let middle = pause_after(tries, u32::MAX / 2);
+        assert_eq!(retry_delay(tries, 0), pause);
+        assert_eq!(retry_delay(tries, u32::MAX), pause.map(|it| it * 11 / 10));
+        let middle = retry_delay(tries, u32::MAX / 2);
         assert!(middle >= pause && middle <= pause.map(|it| it * 11 / 10));
     }
 

@@ -73,7 +73,7 @@ pub struct Received<'a> {
 
 /// Why a message is not to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unverified {
+pub enum VerificationError {
     /// The timestamp is not a number of seconds.
     #[error("the timestamp is not a number of seconds since 1970")]
     Timestamp,
@@ -90,14 +90,18 @@ impl Received<'_> {
     ///
     /// # Errors
     /// When the message is not to be believed.
-    pub fn verify(&self, secret: &WebhookSecret, now: OffsetDateTime) -> Result<(), Unverified> {
+    pub fn verify(
+        &self,
+        secret: &WebhookSecret,
+        now: OffsetDateTime,
+    ) -> Result<(), VerificationError> {
         let digits = self.timestamp.bytes().all(|byte| byte.is_ascii_digit());
         let timestamp: i64 = Some(self.timestamp)
             .filter(|_| digits)
             .and_then(|text| text.parse().ok())
-            .ok_or(Unverified::Timestamp)?;
+            .ok_or(VerificationError::Timestamp)?;
         if timestamp.abs_diff(now.unix_timestamp()) > TOLERANCE.whole_seconds().unsigned_abs() {
-            return Err(Unverified::Stale);
+            return Err(VerificationError::Stale);
         }
         let expected = mac(secret, self.id, timestamp, self.body);
         let fits = |signature: &str| {
@@ -108,7 +112,7 @@ impl Received<'_> {
         if self.signature.split(' ').any(fits) {
             Ok(())
         } else {
-            Err(Unverified::Signature)
+            Err(VerificationError::Signature)
         }
     }
 }
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(received: Received<'_>, now: OffsetDateTime, expect: Result<(), Unverified>) {
+    fn check(received: Received<'_>, now: OffsetDateTime, expect: Result<(), VerificationError>) {
         assert_eq!(received.verify(&secret(), now), expect, "{received:?}");
     }
 
@@ -184,12 +188,12 @@ mod tests {
         check(both, NOW, Ok(()));
         assert_eq!(both.verify(&other, NOW), Ok(()));
         let third = WebhookSecret::from_bytes([8; 32]).unwrap();
-        assert_eq!(both.verify(&third, NOW), Err(Unverified::Signature));
+        assert_eq!(both.verify(&third, NOW), Err(VerificationError::Signature));
     }
 
     #[test]
     fn whatever_was_changed_does_not_verify() {
-        let wrong = Err(Unverified::Signature);
+        let wrong = Err(VerificationError::Signature);
         let id = "msg_other";
         check(Received { id, ..received() }, NOW, wrong);
         let timestamp = "1614265331";
@@ -220,14 +224,14 @@ mod tests {
         check(received(), NOW + TOLERANCE, Ok(()));
         check(received(), NOW - TOLERANCE, Ok(()));
         let off = TOLERANCE + Duration::SECOND;
-        check(received(), NOW + off, Err(Unverified::Stale));
-        check(received(), NOW - off, Err(Unverified::Stale));
+        check(received(), NOW + off, Err(VerificationError::Stale));
+        check(received(), NOW - off, Err(VerificationError::Stale));
         for timestamp in ["", "now", "-5", "+1614265330", "99999999999999999999"] {
             let odd = Received {
                 timestamp,
                 ..received()
             };
-            check(odd, NOW, Err(Unverified::Timestamp));
+            check(odd, NOW, Err(VerificationError::Timestamp));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{NotPublic, address::check_public};
 /// The longest URL.
 const MAX_LENGTH: usize = 2048;
 
-/// Why a URL is refused.
+/// Why a URL is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUrl {
     /// It is not a URL, or one that is read in more than one way.
@@ -51,7 +51,7 @@ pub enum AddressPolicy {
 }
 
 impl AddressPolicy {
-    /// The reach of a control plane whose operator has, or has not, allowed private addresses.
+    /// The policy of a control plane whose operator has, or has not, allowed private addresses.
     #[must_use]
     pub const fn allowing_private(allowed: bool) -> Self {
         if allowed {
@@ -75,10 +75,10 @@ impl EndpointUrl {
     ///
     /// # Errors
     /// When it is not taken.
-    pub fn new(text: impl Into<String>, reach: AddressPolicy) -> Result<Self, InvalidUrl> {
+    pub fn new(text: impl Into<String>, policy: AddressPolicy) -> Result<Self, InvalidUrl> {
         let checked = Self::stored(text)?;
         let url = &checked.url;
-        match (url.scheme(), reach) {
+        match (url.scheme(), policy) {
             ("https", _) | ("http", AddressPolicy::Anywhere) => {}
             (_, AddressPolicy::Public | AddressPolicy::Anywhere) => return Err(InvalidUrl::Scheme),
         }
@@ -91,7 +91,7 @@ impl EndpointUrl {
         if url.port() == Some(0) {
             return Err(InvalidUrl::Port);
         }
-        if reach == AddressPolicy::Public {
+        if policy == AddressPolicy::Public {
             checked.check_host()?;
         }
         Ok(checked)
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, reach: AddressPolicy, expect: Result<(), InvalidUrl>) {
-        let told = EndpointUrl::new(text, reach).map(|url| assert_eq!(url.as_str(), text));
-        assert_eq!(told, expect, "{text} {reach:?}");
+    fn check(text: &str, policy: AddressPolicy, expect: Result<(), InvalidUrl>) {
+        let actual = EndpointUrl::new(text, policy).map(|url| assert_eq!(url.as_str(), text));
+        assert_eq!(actual, expect, "{text} {policy:?}");
     }
 
     #[track_caller]
@@ -173,8 +173,8 @@ mod tests {
     #[track_caller]
     fn private(text: &str) {
         let refused = EndpointUrl::new(text, AddressPolicy::Public);
-        let told = matches!(refused, Err(InvalidUrl::Address(_) | InvalidUrl::Local));
-        assert!(told, "{text} {refused:?}");
+        let is_refused = matches!(refused, Err(InvalidUrl::Address(_) | InvalidUrl::Local));
+        assert!(is_refused, "{text} {refused:?}");
         check(text, AddressPolicy::Anywhere, Ok(()));
     }
 

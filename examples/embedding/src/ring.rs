@@ -87,7 +87,7 @@ impl KeyRing {
             on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),
-            key_prefix: secret.shown_prefix().to_owned(),
+            key_prefix: secret.display_prefix().to_owned(),
             created_at: now,
             created_by: ids.next::<AdminKeyId>(unix_ms, &mut random),
             last_used_at: None,

@@ -208,7 +208,7 @@ impl Builder {
             max_live_orgs: None,
             on_revoke: keys::OnRevoke::Keep,
             labels: Labels::default(),
-            key_prefix: plain.shown_prefix().to_owned(),
+            key_prefix: plain.display_prefix().to_owned(),
             created_at: at,
             created_by: self.id::<AdminKeyId>(),
             last_used_at: None,

@@ -107,7 +107,7 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         max_live_orgs: None,
         on_revoke: keys::OnRevoke::Keep,
         labels: Labels::default(),
-        key_prefix: plain.shown_prefix().to_owned(),
+        key_prefix: plain.display_prefix().to_owned(),
         created_at: now,
         created_by: env.id::<AdminKeyId>(),
         last_used_at: None,

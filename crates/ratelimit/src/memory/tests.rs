@@ -1,4 +1,4 @@
-//! What the limiter of one process decides, remembers and forgets.
+//! What the limiter of one process decides, keeps and drops.
 
 use std::sync::{
     Arc,
@@ -41,7 +41,7 @@ impl Bench {
         self.limiter.decide(key(n), limit, true)
     }
 
-    /// Whether each limit refuses a call, and what it has left.
+    /// Whether each limit rejects a request, and what it has left.
     fn check_all(&self, limits: &[(Subject, RateLimit)]) -> Vec<(bool, u32)> {
         let decisions = self.limiter.decide_all(limits);
         let decided = decisions.iter();
@@ -165,7 +165,7 @@ fn a_debt_outlives_a_change_of_the_limit() {
         assert!(bench.check(1, twenty).is_allowed());
     }
     assert!(!bench.check(1, RateLimit::literal(19, 86_400)).is_allowed());
-    // From the first call under the new limit on, its pace counts, also while calls are refused.
+    // From the first request under the new limit on, its pace counts, also while requests are rejected.
     let quick = RateLimit::literal(19, 19);
     assert_eq!(
         bench.check(1, quick).retry_after,

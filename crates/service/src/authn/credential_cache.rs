@@ -13,7 +13,7 @@ use std::{
 };
 
 use ids::{TypedId as _, Ulid};
-use keys::{CHANGES_KEPT, Changed, Changes, KeyDigest};
+use keys::{Changed, Changes, KeyDigest, MIN_CHANGES_KEPT};
 use quick_cache::sync::Cache;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
@@ -289,9 +289,9 @@ impl KnownChanges {
 
     /// Keeps the map bounded: one minimum stands for many old changes.
     fn prune(&mut self) {
-        let kept = usize::try_from(CHANGES_KEPT).unwrap_or(usize::MAX);
+        let kept = usize::try_from(MIN_CHANGES_KEPT).unwrap_or(usize::MAX);
         if self.last_change.len() > kept.saturating_mul(2) {
-            let min_version = self.newest_revision.saturating_sub(CHANGES_KEPT);
+            let min_version = self.newest_revision.saturating_sub(MIN_CHANGES_KEPT);
             self.last_change
                 .retain(|_, revision| *revision > min_version);
             self.min_version = self.min_version.max(min_version);

@@ -23,7 +23,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         self.key_changes.run(self.read_key_changes()).await
     }
 
-    /// Whether the credential cache is valid: the database has told of changes a moment ago.
+    /// Whether the credential cache is valid: the log of changes was read a moment ago.
     #[must_use]
     pub fn is_credential_cache_fresh(&self) -> bool {
         self.credentials.is_fresh(ClockReading::now(self.env.now()))

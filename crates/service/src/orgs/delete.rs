@@ -1,7 +1,7 @@
 //! Deleting orgs by label, and renewing the lease of one that expires by itself.
 
 use ids::OrgId;
-use orgs::{DeletionSelector, Move, Org, OrgQueries as _, OrgStore as _, OrgsDeletion, Ttl};
+use orgs::{DeletionSelector, Org, OrgQueries as _, OrgStore as _, OrgsDeletion, Transition, Ttl};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
@@ -96,7 +96,7 @@ pub(crate) fn begin_deprovision<T: Transaction>(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     for org in &mut *orgs {
-        org.apply(Move::Delete, now)
+        org.apply(Transition::Delete, now)
             .map_err(|_| StoreError::Corrupt { what: "the status" })?;
     }
     if !orgs.is_empty() {

@@ -22,7 +22,7 @@ use crate::{
 const SAMPLE: usize = 100;
 /// How long an estimate is valid.
 const TTL: StdDuration = StdDuration::from_secs(5);
-/// The shortest wait that a client is told.
+/// The shortest `Retry-After`.
 const MIN_WAIT: Duration = Duration::SECOND;
 
 /// How long provisioning an org takes, by plan: each estimate and when it was last asked for.

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
 use orgs::{
-    Move, Org, OrgListRequest, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Step,
+    Org, OrgListRequest, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Step, Transition,
 };
 use ratelimit::Limiter;
 use scopes::Scope;
@@ -217,7 +217,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     | OrgStatus::Ready
                     | OrgStatus::Failed
                     | OrgStatus::Suspended => {
-                        org.apply(Move::Delete, now).map_err(OrgConflict::from)?;
+                        org.apply(Transition::Delete, now)
+                            .map_err(OrgConflict::from)?;
                         tx.orgs_begin_deprovision(&[id], now)?;
                     }
                 }
@@ -240,7 +241,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
-        self.org_move(context, id, Move::Suspend, render).await
+        self.org_move(context, id, Transition::Suspend, render)
+            .await
     }
 
     /// Resumes a suspended org.
@@ -253,7 +255,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
-        self.org_move(context, id, Move::Resume, render).await
+        self.org_move(context, id, Transition::Resume, render).await
     }
 
     /// Retries a failed org.
@@ -266,7 +268,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         id: OrgId,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
-        let answer = self.org_move(context, id, Move::Retry, render).await?;
+        let answer = self
+            .org_move(context, id, Transition::Retry, render)
+            .await?;
         self.due.notify_one();
         Ok(answer)
     }
@@ -275,7 +279,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         &self,
         context: &Context,
         id: OrgId,
-        step: Move,
+        step: Transition,
         render: impl Fn(&Org) -> Rendered + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
         let (now, outbox) = (context.request.at, self.outbox.clone());

@@ -187,7 +187,7 @@ impl StatusCache {
         }
     }
 
-    /// The watch on orgs' statuses, which is told of every invalidation.
+    /// The watch on orgs' statuses, which is notified of every invalidation.
     pub(crate) const fn watch(&self) -> &StatusWatch {
         &self.watch
     }

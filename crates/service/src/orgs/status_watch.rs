@@ -95,7 +95,7 @@ impl StatusWatch {
         self.closed.cancel();
     }
 
-    /// A permit to read from storage, so that many subscribers that come or are told at once don't crowd it.
+    /// A permit to read from storage, so that many subscribers that read at once don't overload it.
     pub(crate) async fn read_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.reads.acquire().await.ok()
     }
@@ -225,8 +225,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     async fn publish_statuses(&self, ids: Vec<OrgId>) -> Result<(), StoreError> {
-        // After the reads of subscribers that were told before: what is read now is not to be out of date when
-        // the subscribers that are told of it come to read it.
+        // After the reads of subscribers that were notified before: what is read now must still be valid when the
+        // subscribers that are notified of it read it.
         let permit = self.statuses.watch().read_permit().await;
         let read = self.statuses.begin_read();
         let found: Result<Vec<OrgWithSteps>, StoreError> = self
@@ -244,7 +244,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         drop(permit);
         for found in found? {
             let (id, status) = (found.org.id, found.org.status);
-            // All subscribers that are told read it from the cache.
+            // All subscribers that are notified read it from the cache.
             self.statuses.insert(read, Arc::new(found));
             self.statuses.watch().publish(id, status);
         }

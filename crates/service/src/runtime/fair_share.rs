@@ -1,7 +1,7 @@
-//! FairShare of something that all callers use together, such as held calls.
+//! Admission to something that all callers share, such as held requests.
 //!
 //! Each holder may have as much as is free after it (the dynamic threshold of Choudhury and Hahne for
-//! shared buffers): one alone gets half, two get a third each, and whoever comes next always finds some.
+//! shared buffers): one alone gets half, two get a third each, and a newcomer always finds some.
 
 use std::{
     collections::HashMap,

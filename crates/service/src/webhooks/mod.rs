@@ -83,7 +83,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let render = move |endpoint: &Endpoint| render(endpoint, &secret);
         self.idempotent_write(context, None, render, move |tx, caller| {
             let partner = partner(caller)?;
-            // The partner's row is held from here on, so that two calls can't pass together.
+            // The partner's row is locked from here on, so that two requests can't pass together.
             tx.partner_for_update(partner)?.ok_or(Error::NotFound)?;
             // All are counted, whatever that costs.
             let all = PageRequest::new(MAX_ENDPOINTS, None).with_budget(usize::MAX);

@@ -9,7 +9,7 @@ use ratelimit::Limiter;
 use stores::{Database, StoreError};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
-use webhooks::{PendingDelivery, WebhookQueries as _, WebhookStore as _, longest_pause_after};
+use webhooks::{PendingDelivery, WebhookQueries as _, WebhookStore as _, max_retry_delay};
 
 use crate::Service;
 
@@ -146,7 +146,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             };
             after = (last.due_at, last.id);
             let is_late =
-                |it: &&PendingDelivery| it.due_at > now + longest_pause_after(it.tries) + LEEWAY;
+                |it: &&PendingDelivery| it.due_at > now + max_retry_delay(it.tries) + LEEWAY;
             let late: Vec<DeliveryId> = ahead.iter().filter(is_late).map(|it| it.id).collect();
             if !late.is_empty() {
                 recovered += late.len();

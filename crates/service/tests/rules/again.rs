@@ -35,7 +35,7 @@ async fn count(bench: &Bench<LocalProvisioner>, action: &str) -> usize {
         .actions()
         .await
         .into_iter()
-        .filter(|&told| told == action)
+        .filter(|&actual| actual == action)
         .count()
 }
 

@@ -74,7 +74,7 @@ async fn of_creations_at_once_each_has_its_own_answer_and_event() {
 }
 
 #[tokio::test]
-async fn storage_that_is_away_is_told_to_all_who_wait() {
+async fn a_storage_failure_reaches_all_waiting_creations() {
     let bench = Arc::new(bench().await);
     let (_, key) = bench.key(None).await;
     bench.create_org(&key, "acme-first").await.unwrap();
@@ -112,9 +112,9 @@ async fn an_org_is_handed_to_the_worker_beside_its_creation() {
         sleep(StdDuration::from_millis(1)).await;
     }
     let steps = bench.steps(id).await;
-    let told: Vec<_> = steps.iter().map(|one| (one.status, one.attempts)).collect();
+    let actual: Vec<_> = steps.iter().map(|one| (one.status, one.attempts)).collect();
     assert_eq!(
-        told,
+        actual,
         [(StepStatus::Succeeded, 1), (StepStatus::Succeeded, 1)]
     );
     stop.cancel();

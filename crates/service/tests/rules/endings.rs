@@ -91,8 +91,8 @@ async fn a_lease_ends_an_org_at_its_time_and_not_before() {
     );
 
     let events = of_the_system(&bench).await;
-    let told = actions(&events);
-    assert_eq!(told.get(2..), Some(&["org.expired", "org.deleted"][..]));
+    let actual = actions(&events);
+    assert_eq!(actual.get(2..), Some(&["org.expired", "org.deleted"][..]));
     let expired = events.get(2).unwrap();
     assert_eq!(expired.org_id, Some(id));
     assert_eq!(
@@ -109,8 +109,8 @@ async fn an_org_that_is_still_being_made_ends_with_its_lease_too() {
     bench.clock.advance(Duration::seconds(60));
     settle(&bench).await;
     assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
-    let told = of_the_system(&bench).await;
-    assert_eq!(actions(&told), ["org.expired", "org.deleted"]);
+    let actual = of_the_system(&bench).await;
+    assert_eq!(actions(&actual), ["org.expired", "org.deleted"]);
 }
 
 #[tokio::test]
@@ -186,8 +186,8 @@ async fn the_orgs_of_a_revoked_key_end_with_it_when_it_says_so() {
     assert_eq!(status(&bench, goes).await, OrgStatus::Deleted);
     assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
     let events = of_the_system(&bench).await;
-    let told = actions(&events);
-    assert_eq!(told.get(2..), Some(&["org.delete", "org.deleted"][..]));
+    let actual = actions(&events);
+    assert_eq!(actual.get(2..), Some(&["org.delete", "org.deleted"][..]));
     let details = &events.get(2).unwrap().details;
     assert_eq!(details["reason"], "key-revoked");
     assert_eq!(details["key_id"], passing.to_string());
@@ -251,10 +251,10 @@ async fn a_deletion_by_label_is_one_event_that_names_the_orgs() {
     };
     let before = bench.events().await.len();
     for (dry_run, status_code) in [(true, 200), (false, 202)] {
-        let (told, ids, event) = delete(dry_run).await;
-        assert_eq!((told, &ids), (status_code, &of_run));
+        let (actual, ids, event) = delete(dry_run).await;
+        assert_eq!((actual, &ids), (status_code, &of_run));
         let events = bench.events().await;
-        let event = events.iter().find(|told| told.id == event).unwrap();
+        let event = events.iter().find(|actual| actual.id == event).unwrap();
         assert_eq!(event.action.as_str(), "org.delete");
         assert_eq!(event.details["count"], 3);
         assert_eq!(event.details["orgs"], json!(expect));

@@ -239,10 +239,10 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
     let error = all[0].last_answer.as_ref().unwrap().error.clone().unwrap();
     assert!(error.contains("more than 10000 messages waited"), "{error}");
     let events = bench.events().await;
-    let told = events
+    let actual = events
         .iter()
         .filter(|it| it.action.as_str() == "webhook.overflowed");
-    let counts = told.map(|it| it.details["count"].as_u64().unwrap());
+    let counts = actual.map(|it| it.details["count"].as_u64().unwrap());
     assert_eq!(counts.sum::<u64>(), 250);
     assert_eq!(bench.service.trim_backlogs().await.unwrap(), Next::Idle);
 }

@@ -261,8 +261,9 @@ async fn refusals_stay_few_and_counted_while_storage_takes_nothing() {
     let events = bench.events().await;
     let is_there = |id: &EventId| {
         let named = id.to_string();
-        let told = |event: &Event| event.details.get("answered_as") == Some(&named.clone().into());
-        events.iter().any(|event| event.id == *id || told(event))
+        let actual =
+            |event: &Event| event.details.get("answered_as") == Some(&named.clone().into());
+        events.iter().any(|event| event.id == *id || actual(event))
     };
     assert!(named.iter().all(is_there));
 }

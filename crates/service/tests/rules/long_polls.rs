@@ -4,7 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ids::OrgId;
 use keys::PlainKey;
-use orgs::{LocalProvisioner, Move, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility};
+use orgs::{
+    LocalProvisioner, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Transition,
+};
 use ratelimit::RateLimit;
 use service::{ClientAddress, Credentials, Error, Rejection, operations};
 use stores::{Database as _, StoreError};
@@ -77,7 +79,7 @@ async fn an_answer_is_held_until_the_org_stands_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_process_changes_is_told_within_half_a_second() {
+async fn a_change_by_another_process_is_seen_within_half_a_second() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (_, key) = bench.key(None).await;
@@ -86,7 +88,7 @@ async fn what_another_process_changes_is_told_within_half_a_second() {
     let now = bench.clock.now();
     let changed = bench.db.write(move |tx| {
         let mut org = tx.org(OrgVisibility::All, id)?.unwrap();
-        org.apply(Move::Provisioned, now).unwrap();
+        org.apply(Transition::Provisioned, now).unwrap();
         tx.org_update(&org, None)
     });
     changed.await.map_err(|error: StoreError| error).unwrap();
@@ -96,7 +98,7 @@ async fn what_another_process_changes_is_told_within_half_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn orgs_that_change_together_are_told_of_however_many_they_are() {
+async fn all_orgs_that_change_together_are_published() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (_, key) = bench.key(None).await;
@@ -110,7 +112,7 @@ async fn orgs_that_change_together_are_told_of_however_many_they_are() {
     let changed = bench.db.write(move |tx| {
         for &id in &ids {
             let mut org = tx.org(OrgVisibility::All, id)?.unwrap();
-            org.apply(Move::Provisioned, now).unwrap();
+            org.apply(Transition::Provisioned, now).unwrap();
             tx.org_update(&org, None)?;
         }
         Ok(())
@@ -140,7 +142,7 @@ async fn nobody_is_held_longer_than_it_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_revoked_meanwhile_is_told_so_and_nothing_else() {
+async fn a_key_that_was_revoked_during_the_wait_is_rejected() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (key_id, key) = bench.key(None).await;
@@ -157,7 +159,7 @@ async fn a_key_that_was_revoked_meanwhile_is_told_so_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_expired_meanwhile_is_told_so() {
+async fn a_key_that_expired_during_the_wait_is_rejected() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let draft = keys::KeyDraft {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use orgs::{
-    Failure, LeaseToken, LocalProvisioner, Move, Org, OrgStatus, OrgStore as _, ProvisionError,
-    Provisioner, StepName, StepStatus, StopReason,
+    Failure, LeaseToken, LocalProvisioner, Org, OrgStatus, OrgStore as _, ProvisionError,
+    Provisioner, StepName, StepStatus, StopReason, Transition,
 };
 use stores::{Database as _, StoreError};
 use time::Duration;
@@ -78,7 +78,7 @@ async fn an_org_becomes_ready_with_its_workspace_and_its_event() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_and_told_meanwhile() {
+async fn a_temporary_failure_is_retried_and_shown_meanwhile() {
     let script = Scripted::default();
     let bench = bench_with(script.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -268,7 +268,7 @@ async fn an_org_at_rest_that_was_due_by_mistake_is_left_as_it_is() {
     let id = bench.create_org(&key, "acme-corp").await.unwrap();
     bench.service.reconcile_due().await.unwrap();
     let mut org = bench.org(id).await;
-    org.apply(Move::Suspend, bench.clock.now()).unwrap();
+    org.apply(Transition::Suspend, bench.clock.now()).unwrap();
     let due = bench.clock.now();
     let stored = org.clone();
     let write = bench.db.write(move |tx| tx.org_update(&stored, Some(due)));

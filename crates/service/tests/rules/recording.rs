@@ -155,7 +155,7 @@ async fn the_first_use_of_a_key_in_a_minute_is_noted_by_the_time_of_its_answer()
 
 /// As when its client hangs up: the future of the call is dropped.
 #[tokio::test]
-async fn a_question_that_is_dropped_has_its_event_and_one_alone() {
+async fn an_abandoned_request_has_one_event() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
     let context = bench

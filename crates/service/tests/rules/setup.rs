@@ -45,11 +45,11 @@ async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
     // The first admin key was made under the old pepper and has not been used since.
     let alone = || Peppers::new(pepper("x"), []);
     let orphans = start(alone()).await;
-    let told = orphans.unwrap_err().to_string();
+    let actual = orphans.unwrap_err().to_string();
     let id = pepper("p").id().to_string();
     assert!(
-        told.contains(&id) && told.contains("1 admin keys"),
-        "{told}"
+        actual.contains(&id) && actual.contains("1 admin keys"),
+        "{actual}"
     );
     start_with(alone(), OrphanPolicy::Abandon).await.unwrap();
     // What was given up once is not asked about again.

@@ -23,14 +23,14 @@ use crate::kit::{Bench, bench_with};
 #[derive(Clone)]
 struct Slow {
     entered: Arc<Semaphore>,
-    told: Arc<Mutex<Vec<StopReason>>>,
+    reasons: Arc<Mutex<Vec<StopReason>>>,
     at_once: usize,
 }
 
 fn slow(at_once: usize) -> Slow {
     Slow {
         entered: Arc::new(Semaphore::new(0)),
-        told: Arc::default(),
+        reasons: Arc::default(),
         at_once,
     }
 }
@@ -46,7 +46,7 @@ impl Provisioner for Slow {
         }
         self.entered.add_permits(1);
         let stop = stop.await;
-        self.told.lock().unwrap().push(stop);
+        self.reasons.lock().unwrap().push(stop);
         Err(ProvisionError::Interrupted)
     }
 
@@ -68,8 +68,8 @@ impl Slow {
         self.entered.acquire().await.unwrap().forget();
     }
 
-    fn told(&self) -> Vec<StopReason> {
-        self.told.lock().unwrap().clone()
+    fn reasons(&self) -> Vec<StopReason> {
+        self.reasons.lock().unwrap().clone()
     }
 }
 
@@ -82,7 +82,7 @@ async fn ready<P: Provisioner>(bench: &Bench<P>, id: ids::OrgId) {
 }
 
 #[tokio::test]
-async fn a_deletion_stops_the_making_and_then_cleans_up() {
+async fn a_deletion_stops_the_provisioning_and_then_deprovisions() {
     let slow = slow(4);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -92,7 +92,7 @@ async fn a_deletion_stops_the_making_and_then_cleans_up() {
     slow.entered().await;
     bench.delete_org(&key, id).await;
     working.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [StopReason::Deletion]);
+    assert_eq!(slow.reasons(), [StopReason::Deletion]);
     let steps = bench.steps(id).await;
     assert_eq!(steps.first().unwrap().status, StepStatus::Failed);
     assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
@@ -100,7 +100,7 @@ async fn a_deletion_stops_the_making_and_then_cleans_up() {
 }
 
 #[tokio::test]
-async fn whoever_has_lost_its_lease_is_stopped() {
+async fn a_worker_that_has_lost_its_lease_is_stopped() {
     let slow = slow(4);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -113,13 +113,13 @@ async fn whoever_has_lost_its_lease_is_stopped() {
     let second = tokio::spawn(second);
     slow.entered().await;
     first.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [StopReason::LeaseLost]);
+    assert_eq!(slow.reasons(), [StopReason::LeaseLost]);
     assert_eq!(bench.org(id).await.status, OrgStatus::Provisioning);
     second.abort();
 }
 
 #[tokio::test]
-async fn a_lease_that_can_not_be_prolonged_is_given_up_before_it_ends() {
+async fn a_lease_that_can_not_be_renewed_is_given_up_before_it_ends() {
     let slow = slow(4);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -130,7 +130,7 @@ async fn a_lease_that_can_not_be_prolonged_is_given_up_before_it_ends() {
     slow.entered().await;
     bench.db.fail_writes(true);
     working.await.unwrap().unwrap();
-    assert_eq!(slow.told(), [StopReason::LeaseLost]);
+    assert_eq!(slow.reasons(), [StopReason::LeaseLost]);
     assert!(
         began.elapsed() < StdDuration::from_secs(8),
         "{:?} of a lease of 10 s",
@@ -139,7 +139,7 @@ async fn a_lease_that_can_not_be_prolonged_is_given_up_before_it_ends() {
 }
 
 #[tokio::test]
-async fn an_org_that_takes_long_keeps_no_other_waiting() {
+async fn a_slow_org_delays_no_other() {
     let slow = slow(2);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -174,7 +174,7 @@ async fn no_more_are_worked_on_at_once_than_the_provisioner_takes() {
 }
 
 #[tokio::test]
-async fn what_the_end_of_a_server_cut_off_is_taken_up_at_once_and_not_counted() {
+async fn an_attempt_cut_off_by_a_shutdown_is_retried_at_once_and_not_counted() {
     let slow = slow(4);
     let bench = bench_with(slow.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -186,7 +186,7 @@ async fn what_the_end_of_a_server_cut_off_is_taken_up_at_once_and_not_counted() 
         stop.cancel();
         reconciler.await.unwrap();
     }
-    assert_eq!(slow.told(), [StopReason::Shutdown; 3]);
+    assert_eq!(slow.reasons(), [StopReason::Shutdown; 3]);
     let org = bench.org(id).await;
     assert_eq!(
         (org.status, org.attempts, org.failure),
@@ -221,7 +221,7 @@ impl Provisioner for Broken {
 }
 
 #[tokio::test]
-async fn what_failed_together_does_not_come_back_together() {
+async fn orgs_that_failed_together_are_not_retried_together() {
     let bench = bench_with(Broken).await;
     let (_, key) = bench.key(None).await;
     for n in 0..30 {

@@ -15,7 +15,7 @@ use service::{Rejection, Rendered, operations};
 use stores::{Database as _, StoreError};
 use time::{Duration, OffsetDateTime};
 use webhooks::{
-    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, Kinds,
+    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, EventKinds,
     OutgoingMessage, Received, SendOutcome, Sender, WebhookQueries as _, WebhookSecret,
 };
 
@@ -140,7 +140,7 @@ pub async fn create(
     let context = bench.authenticate(key, operations::WEBHOOK_CREATE).await?;
     let draft = EndpointDraft {
         url: EndpointUrl::new("https://hooks.example.com/x", AddressPolicy::Public).unwrap(),
-        events: Kinds::new(kinds.iter().copied()).unwrap(),
+        events: EventKinds::new(kinds.iter().copied()).unwrap(),
     };
     let answer = bench.service.webhook_create(&context, draft, shown).await?;
     let (id, secret) = answer.value.body.split_once(' ').unwrap();
@@ -151,12 +151,12 @@ fn shown(endpoint: &Endpoint, secret: &WebhookSecret) -> Rendered {
     Rendered::new(format!("{} {}", endpoint.id, secret.expose().as_str()))
 }
 
-fn told(delivery: &Delivery) -> Rendered {
+fn delivery_body(delivery: &Delivery) -> Rendered {
     Rendered::new(delivery.id.to_string())
 }
 
 #[tokio::test]
-async fn a_partner_is_told_of_what_it_listens_to_and_of_nothing_else() {
+async fn a_partner_gets_messages_of_the_events_that_it_listens_to_alone() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
     let (_, stranger) = bench.key(None).await;
@@ -255,7 +255,7 @@ async fn for_a_day_after_a_rotation_both_secrets_sign() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_told_of_once() {
+async fn a_revoked_key_is_announced_once() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
     let context = bench

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use ids::{KeyId, OrgId};
 use keys::{KeyStatus, OnRevoke, PartnerKey};
-use orgs::{DeletionSelector, Failure, Move, Org, OrgVisibility, Step, StepName};
+use orgs::{DeletionSelector, Failure, Org, OrgVisibility, Step, StepName, Transition};
 use stores::{Database, StoreError};
 
 use super::{
@@ -222,7 +222,7 @@ pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
         .write(move |tx| tx.orgs_begin_deprovision(&ids, at(9)))
         .await;
     for mut org in before {
-        org.apply(Move::Delete, at(9)).unwrap();
+        org.apply(Transition::Delete, at(9)).unwrap();
         let id = org.id;
         assert_eq!(fixture.stored_org(id).await, org);
         let mut steps = StepName::PROVISIONING_STEPS.map(Step::pending).to_vec();

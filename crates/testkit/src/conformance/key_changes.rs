@@ -1,6 +1,6 @@
 //! The log of changes that whoever remembers keys must follow.
 
-use keys::{CHANGES_KEPT, Changed, Changes, OnRevoke, PartnerKey};
+use keys::{Changed, Changes, MIN_CHANGES_KEPT, OnRevoke, PartnerKey};
 use stores::{Database, StoreError};
 
 use super::fixture::{Fixture, at, at_once, traits::*};
@@ -170,7 +170,7 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
     let id = fixture.key(&partner).await.id;
     let before = revision(&fixture).await;
     // In several transactions, for each has a deadline.
-    let mut left = CHANGES_KEPT + 1;
+    let mut left = MIN_CHANGES_KEPT + 1;
     while left > 0 {
         let some = left.min(500);
         fixture
@@ -185,5 +185,5 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
     }
     assert_eq!(changes(&fixture, before).await.changed, None);
     let kept = changes(&fixture, before + 1).await.changed.unwrap();
-    assert_eq!(u64::try_from(kept.len()).unwrap(), CHANGES_KEPT);
+    assert_eq!(u64::try_from(kept.len()).unwrap(), MIN_CHANGES_KEPT);
 }

@@ -68,7 +68,10 @@ pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
     let mut held = held.into_iter().map(Option::unwrap);
     let (mut last, mut first) = (held.next().unwrap(), held.next().unwrap());
     assert_eq!((&last.org, &first.org), (&b, &a));
-    first.org.apply(orgs::Move::Provisioned, at(7)).unwrap();
+    first
+        .org
+        .apply(orgs::Transition::Provisioned, at(7))
+        .unwrap();
     for step in &mut first.steps {
         step.begin(at(6));
         step.end(true, at(7));

@@ -3,7 +3,7 @@
 use keys::Partner;
 use stores::Database;
 use webhooks::{
-    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, Kinds, LastAnswer, OldSecret,
+    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, EventKinds, LastAnswer, OldSecret,
     SealedSecrets,
 };
 
@@ -70,7 +70,7 @@ pub async fn an_endpoint_keeps_all_its_fields<D: Database>(db: D) {
     let plain = fixture.build.endpoint(&partner);
     let full = Endpoint {
         url: EndpointUrl::stored("http://127.0.0.1:8080/a?b=c").unwrap(),
-        events: Kinds::new([EventKind::OrgReady, EventKind::KeyExpiring]).unwrap(),
+        events: EventKinds::new([EventKind::OrgReady, EventKind::KeyExpiring]).unwrap(),
         created_at: at(1),
         old_secret_until: Some(at(2)),
         disabled_at: Some(at(3)),
@@ -126,7 +126,7 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
     let endpoint = fixture.any_endpoint().await;
     let changed = Endpoint {
         url: EndpointUrl::stored("https://elsewhere.example/").unwrap(),
-        events: Kinds::new([EventKind::OrgFailed]).unwrap(),
+        events: EventKinds::new([EventKind::OrgFailed]).unwrap(),
         created_at: at(9),
         old_secret_until: Some(at(5)),
         disabled_at: Some(at(6)),
@@ -216,7 +216,7 @@ pub async fn those_listen_that_asked_for_it_and_are_not_disabled<D: Database>(db
         fixture.endpoint(&partner).await,
     );
     let failed_only = Endpoint {
-        events: Kinds::new([EventKind::OrgFailed]).unwrap(),
+        events: EventKinds::new([EventKind::OrgFailed]).unwrap(),
         ..fixture.build.endpoint(&partner)
     };
     let disabled = Endpoint {

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, CHANGES_KEPT, Changed, Changes, KeyDigest, KeyFilter, KeyQueries, KeyStatus,
-    KeyStore, KeyWithPartner, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes, PepperUse,
+    AdminKey, Changed, Changes, KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore,
+    KeyWithPartner, MIN_CHANGES_KEPT, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes,
+    PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -26,7 +27,7 @@ impl State {
         self.key_revision += 1;
         let log = Arc::make_mut(&mut self.key_changes);
         log.push((self.key_revision, changed));
-        log.retain(|(revision, _)| revision + CHANGES_KEPT > self.key_revision);
+        log.retain(|(revision, _)| revision + MIN_CHANGES_KEPT > self.key_revision);
     }
 }
 

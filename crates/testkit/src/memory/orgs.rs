@@ -2,9 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, Move, NewOrg, Org, OrgBacklog,
-    OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug,
-    StatusSummary, Step, StepName, Subscription, SubscriptionStatus, Workspace,
+    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter,
+    OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug, StatusSummary,
+    Step, StepName, Subscription, SubscriptionStatus, Transition, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -251,7 +251,7 @@ impl OrgStore for MemoryTx {
     ) -> Result<(), StoreError> {
         for id in ids {
             if let Some(row) = self.state.orgs.get_mut(id) {
-                row.org.apply(Move::Delete, at).unwrap();
+                row.org.apply(Transition::Delete, at).unwrap();
                 row.steps.push(Step::pending(StepName::Deprovision));
                 row.due_at = Some(at);
             }

@@ -28,9 +28,9 @@ fn check(reception: SendOutcome, expect: AttemptOutcome, error: Option<&str>) {
     assert_eq!(delivery.record(reception, at, 0), expect);
     let answer = delivery.last_answer.unwrap();
     assert_eq!((answer.at, delivery.attempts), (at, 1));
-    let told = answer.error.as_deref().unwrap_or_default();
-    assert!(told.contains(error.unwrap_or_default()), "{told}");
-    assert_eq!(answer.error.is_some(), error.is_some(), "{told}");
+    let actual = answer.error.as_deref().unwrap_or_default();
+    assert!(actual.contains(error.unwrap_or_default()), "{actual}");
+    assert_eq!(answer.error.is_some(), error.is_some(), "{actual}");
     let (status, due, ended) = match expect {
         AttemptOutcome::Retry => (
             DeliveryStatus::Pending,

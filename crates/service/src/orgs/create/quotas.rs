@@ -116,7 +116,7 @@ impl Quotas {
         Ok(())
     }
 
-    /// Gives a place back whose org was refused after all.
+    /// Gives a place back whose org was rejected after all.
     pub(super) fn give_back(&mut self, held: &KeyWithPartner) {
         self.used(held, |used| used.saturating_sub(1));
     }

@@ -1,5 +1,5 @@
 //! The lease of an org: renewed while the org is worked on. When it is lost, or the work has become useless,
-//! the provisioner is told to stop.
+//! the provisioner's work is cancelled.
 
 use std::convert::Infallible;
 

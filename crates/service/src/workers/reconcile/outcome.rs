@@ -2,8 +2,8 @@
 
 use ids::{Name, OrgId, WorkspaceId};
 use orgs::{
-    DEFAULT_WORKSPACE, Failure, Move, Org, OrgStatus, OrgWork, ProvisionError, Slug, Step,
-    StepName, Workspace,
+    DEFAULT_WORKSPACE, Failure, Org, OrgStatus, OrgWork, ProvisionError, Slug, Step, StepName,
+    Transition, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -52,7 +52,7 @@ pub(super) fn after_provision(
                 step.begin(now);
                 step.end(true, now);
             });
-            moved(org, Move::Provisioned)?;
+            moved(org, Transition::Provisioned)?;
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure)) if org.attempts < MAX_ATTEMPTS => {
@@ -60,12 +60,12 @@ pub(super) fn after_provision(
         }
         Err(ProvisionError::TryAgain(failure)) => {
             org.failure = Some(final_failure(failure, org.attempts));
-            moved(org, Move::GiveUp)?;
+            moved(org, Transition::GiveUp)?;
             Ok(None)
         }
         Err(ProvisionError::Failed(failure)) => {
             org.failure = Some(failure.clone());
-            moved(org, Move::GiveUp)?;
+            moved(org, Transition::GiveUp)?;
             Ok(None)
         }
         Err(ProvisionError::Interrupted) => Ok(Some(now)),
@@ -83,7 +83,7 @@ pub(super) fn after_deprovision(
     });
     match result {
         Ok(()) => {
-            org.apply(Move::Deprovisioned, now)
+            org.apply(Transition::Deprovisioned, now)
                 .map_err(|_| StoreError::Corrupt { what: "the status" })?;
             Ok(None)
         }

@@ -95,12 +95,15 @@ async fn an_org_whose_lease_ends_soon_is_announced() {
     let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
     assert_eq!(body["data"]["id"], id.to_string());
     assert_ne!(body["data"]["expires_at"], serde_json::Value::Null);
-    let mut told = 0;
+    let mut actual = 0;
     for _ in 0..30 {
         bench.clock.advance(Duration::minutes(1));
         let renewed: Result<(), StoreError> = renew(9).await;
         renewed.unwrap();
-        told += announced().await.len();
+        actual += announced().await.len();
     }
-    assert_eq!(told, 3, "once for each end that passes, not once a minute");
+    assert_eq!(
+        actual, 3,
+        "once for each end that passes, not once a minute"
+    );
 }

@@ -10,7 +10,7 @@ use webhooks::{
     AttemptOutcome, DeliveryStatus, Lease, OutgoingMessage, SendOutcome, Sender, WebhookStore as _,
 };
 
-use super::{Control, Scene, kind, told, verified};
+use super::{Control, Scene, delivery_body, kind, verified};
 
 /// Ten tries, at the pauses of the schedule, and none before its time.
 #[tokio::test]
@@ -103,9 +103,10 @@ async fn after_the_last_try_a_message_has_failed_and_can_be_asked_for_again() {
         .authenticate(&scene.key, operations::DELIVERY_REDELIVER)
         .await
         .unwrap();
-    let again = bench
-        .service
-        .delivery_redeliver(&context, scene.endpoint, failed.id, told);
+    let again =
+        bench
+            .service
+            .delivery_redeliver(&context, scene.endpoint, failed.id, delivery_body);
     again.await.unwrap();
     assert_eq!(scene.deliver().await, 1);
     let again = scene.receiver.taken().remove(0);
@@ -140,7 +141,7 @@ async fn gone_disables_the_endpoint_until_it_takes_a_test() {
     assert_eq!(scene.deliver().await, 0, "nobody listens any more");
     let count = |action: &'static str| async move {
         let actions = bench.actions().await;
-        actions.iter().filter(|&&told| told == action).count()
+        actions.iter().filter(|&&actual| actual == action).count()
     };
     assert_eq!(count("webhook.disabled").await, 1);
 
@@ -148,7 +149,9 @@ async fn gone_disables_the_endpoint_until_it_takes_a_test() {
         .authenticate(&scene.key, operations::WEBHOOK_TEST)
         .await
         .unwrap();
-    let test = bench.service.webhook_test(&context, scene.endpoint, told);
+    let test = bench
+        .service
+        .webhook_test(&context, scene.endpoint, delivery_body);
     test.await.unwrap();
     scene.deliver().await;
     assert_eq!(kind(&scene.receiver.taken()[0]), "webhook.test");
