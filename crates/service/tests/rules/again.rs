@@ -202,7 +202,7 @@ async fn answers_that_are_kept_are_bounded_for_each_credential() {
     assert_eq!(
         count(&bench, "org.create").await,
         created + 1,
-        "it is on record"
+        "it is recorded"
     );
     // What was kept is still there, and nothing was changed or kept for the call that was refused.
     let again = create(&bench, &key, "first", "acme-corp").await.unwrap();

@@ -1,4 +1,4 @@
-//! Orgs taken on record together, and handed to the worker beside them.
+//! Orgs that are created together, and handed over to the reconciler beside that.
 
 use std::{sync::Arc, time::Duration as StdDuration};
 

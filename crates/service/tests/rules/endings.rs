@@ -87,7 +87,7 @@ async fn a_lease_ends_an_org_at_its_time_and_not_before() {
     assert_eq!(
         bench.org(id).await.expires_at,
         Some(end),
-        "it stays on record"
+        "its record stays"
     );
 
     let events = of_the_system(&bench).await;
