@@ -348,7 +348,7 @@ fn deliveries_are_counted(store: Store) {
         let text = server.anon().get("/metrics").body;
         let tells = |line: &str| text.lines().any(|it| it == line);
         (tells("molecule_webhook_attempts_total{outcome=\"delivered\"} 1")
-            && text.contains("molecule_webhook_attempts_total{outcome=\"again\"}")
+            && text.contains("molecule_webhook_attempts_total{outcome=\"retry\"}")
             && tells("molecule_webhook_deliveries_pending 1")
             && text.contains("molecule_webhook_oldest_due_seconds "))
         .then_some(())
