@@ -217,9 +217,9 @@ pub trait AuditQueries {
 
 /// Writes of a store of audit events; all within the caller's transaction.
 pub trait AuditStore: AuditQueries {
-    /// Adds an event. The store may give it another id and time right before the commit; the receipt
-    /// tells the id. Should an event come a second time, it may be rejected, and is listed once.
-    fn event_insert(&mut self, event: &Event) -> Result<Receipt, Self::Error>;
+    /// Records an event: it is written at the end of the transaction, and may get another id and time then.
+    /// The receipt tells the id. An event that comes a second time may be rejected, and is listed once.
+    fn event_record(&mut self, event: &Event) -> Result<Receipt, Self::Error>;
 
     /// Adds an event, or, when one of its id was folded before, replaces that one's details: a count
     /// goes on. One that is open can be hidden from readers, see [`EventFilter::open_before`].

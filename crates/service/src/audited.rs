@@ -308,7 +308,7 @@ pub(crate) fn insert_event<T, X: Transaction>(
         Err(Error::Store(fault)) => return Err(fault.clone()),
         Err(error) => rejected_event(context, id, error.code()),
     };
-    Ok((tx.event_insert(&event)?, result))
+    Ok((tx.event_record(&event)?, result))
 }
 
 fn success_event<T>(context: &Context, id: EventId, auditable: &Auditable<T>) -> Event {

@@ -14,10 +14,10 @@ use stores::{Database, Requester, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::{
-    backlog::{AuditMode, Backlog},
     control::Control,
     error::{self, OpenError},
-    indexer::Sizes,
+    group_commit::acks::{AckPolicy, AuditMode},
+    indexer::IndexSettings,
     list_queue::{ListQueue, ListStats},
     migrations,
     pool::Pool,
@@ -93,7 +93,7 @@ struct Handle {
     control: Control,
     timeout: Duration,
     writer: Writer,
-    backlog: Arc<Backlog>,
+    ack_policy: Arc<AckPolicy>,
     together: usize,
 }
 
@@ -117,7 +117,7 @@ impl SqlDatabase {
     /// # Errors
     /// When it can't be reached, or its migrations are not exactly those of this program.
     pub fn open_with(url: &DatabaseUrl, options: Options) -> Result<Self, OpenError> {
-        Self::open_indexing(url, options, Sizes::USUAL, Stamps::default())
+        Self::open_indexing(url, options, IndexSettings::DEFAULT, Stamps::default())
     }
 
     /// As [`SqlDatabase::open_with`]; events get their ids and times from the stamper, right before they
@@ -130,25 +130,25 @@ impl SqlDatabase {
         options: Options,
         stamper: Stamper,
     ) -> Result<Self, OpenError> {
-        Self::open_indexing(url, options, Sizes::USUAL, Stamps::new(stamper))
+        Self::open_indexing(url, options, IndexSettings::DEFAULT, Stamps::new(stamper))
     }
 
     /// As [`SqlDatabase::open_with`]; the audit log is indexed in pieces of these sizes.
     pub(crate) fn open_indexing(
         url: &DatabaseUrl,
         options: Options,
-        sizes: Sizes,
+        sizes: IndexSettings,
         stamps: Stamps,
     ) -> Result<Self, OpenError> {
         pooler::refuse_transaction_pooling(url)?;
         migrations::check::<Reading>(url)?;
-        let backlog = Backlog::stamping(options.audit, stamps);
+        let ack_policy = AckPolicy::stamping(options.audit, stamps);
         let handle = match &url.0 {
             Engine::Sqlite(_) => {
                 let processors = thread::available_parallelism().map_or(1, |n| n.get());
                 let readers = u8::try_from(processors).unwrap_or(u8::MAX);
                 let writer =
-                    SqliteWriter::open(url, Arc::clone(&backlog), options.sqlite_batch, sizes)?;
+                    SqliteWriter::open(url, Arc::clone(&ack_policy), options.sqlite_batch, sizes)?;
                 let readers = readers.clamp(SQLITE_READERS, 16);
                 Handle {
                     readers: Pool::open(url, readers, false),
@@ -156,11 +156,11 @@ impl SqlDatabase {
                     control: Control::start(url, None, writer.probe())?,
                     timeout: options.timeout,
                     writer: Writer::Sqlite(writer),
-                    backlog,
+                    ack_policy,
                     together: options.sqlite_batch.get().min(TOGETHER),
                 }
             }
-            Engine::Postgres(_) => Self::open_postgres(url, options, backlog, sizes)?,
+            Engine::Postgres(_) => Self::open_postgres(url, options, ack_policy, sizes)?,
         };
         Ok(Self(Arc::new(handle)))
     }
@@ -168,8 +168,8 @@ impl SqlDatabase {
     fn open_postgres(
         url: &DatabaseUrl,
         options: Options,
-        backlog: Arc<Backlog>,
-        sizes: Sizes,
+        ack_policy: Arc<AckPolicy>,
+        sizes: IndexSettings,
     ) -> Result<Handle, OpenError> {
         let (readers, writers) = shares(options.connections);
         // A question has no transaction whose beginning would tell that the connection is dead.
@@ -187,7 +187,7 @@ impl SqlDatabase {
             postgres::warn_when_few(&mut session, options.connections);
             control = Some(session);
         }
-        let writer = PostgresWriter::open(url, writers, events, Arc::clone(&backlog), sizes)?;
+        let writer = PostgresWriter::open(url, writers, events, Arc::clone(&ack_policy), sizes)?;
         if options.connect_now {
             patiently(|| writer.connect()).map_err(too_few)?;
         }
@@ -197,7 +197,7 @@ impl SqlDatabase {
             control: Control::start(url, control, ())?,
             timeout: options.timeout,
             writer: Writer::Postgres(writer),
-            backlog,
+            ack_policy,
             together: TOGETHER,
         })
     }
@@ -233,14 +233,14 @@ impl SqlDatabase {
     /// the mode is [`AuditMode::Relaxed`].
     #[must_use]
     pub fn lost_events(&self) -> u64 {
-        self.0.backlog.lost()
+        self.0.ack_policy.lost()
     }
 
     /// What an indexer of an SQLite file makes its changes with.
     #[cfg(test)]
-    pub(crate) fn hand(&self) -> crate::sqlite::ByTheWriter {
+    pub(crate) fn index_writer(&self) -> crate::sqlite::SqliteIndexWriter {
         match &self.0.writer {
-            Writer::Sqlite(writer) => writer.hand(),
+            Writer::Sqlite(writer) => writer.index_writer(),
             Writer::Postgres(_) => unreachable!("it is not on SQLite"),
         }
     }

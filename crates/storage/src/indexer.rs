@@ -6,10 +6,11 @@
 //! off in between is cleared away.
 
 mod build;
-mod hand;
-mod merge;
+mod compaction;
 mod read;
+mod writer;
 
+use audit_log::Slot;
 use std::{
     sync::{
         Arc,
@@ -22,15 +23,15 @@ use std::{
 
 use stores::StoreError;
 
-pub(crate) use self::hand::Hand;
-use self::{build::Source, merge::Merge, read::Read};
+pub(crate) use self::writer::IndexWriter;
+use self::{build::Source, compaction::MergedRuns, read::Read};
 use crate::{
     dialect::index::{self as rows, Run},
     error::OpenError,
-    events::index::Slot,
     session::{Reading, Session},
     threads,
     url::DatabaseUrl,
+    values,
 };
 
 /// How long a process lives before it indexes anything; a command of the operator's is over by then. And
@@ -42,36 +43,36 @@ const AT_ONCE: i64 = 128;
 
 /// When and how much is indexed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct IndexSettings {
     /// How often the thread looks whether there is enough to do.
     pub(crate) pause: Duration,
     /// How many segments a run of the first tier covers.
     pub(crate) segments: i64,
     /// How many events they have at the most, or about.
     pub(crate) events: i64,
-    /// How many segments are enough once `patience` is over, so that few are left to be read one by one.
-    pub(crate) few: i64,
-    pub(crate) patience: Duration,
+    /// How many segments are enough once `max_delay` is over, so that few are left to be read one by one.
+    pub(crate) min_segments: i64,
+    pub(crate) max_delay: Duration,
     /// How many runs of a tier make one of the next.
-    pub(crate) fan: usize,
+    pub(crate) fanout: usize,
     /// How many pages are written in one transaction.
-    pub(crate) chunk: usize,
+    pub(crate) pages_per_commit: usize,
     /// How many pages a run has at the most that is still merged with others.
-    pub(crate) large: i64,
+    pub(crate) max_pages: i64,
 }
 
-impl Sizes {
+impl IndexSettings {
     /// As they were found to be good: a run of the first tier has about 100 ms of a busy log, and of one
     /// with more than 64 MiB no larger one is made.
-    pub(crate) const USUAL: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         pause: Duration::from_millis(50),
         segments: 256,
         events: 32_768,
-        few: 64,
-        patience: Duration::from_secs(10),
-        fan: 16,
-        chunk: 32,
-        large: 16_384,
+        min_segments: 64,
+        max_delay: Duration::from_secs(10),
+        fanout: 16,
+        pages_per_commit: 32,
+        max_pages: 16_384,
     };
 }
 
@@ -82,19 +83,19 @@ pub(crate) struct Indexing {
 }
 
 /// How many segments this process may have added, for all it knows.
-pub(crate) type News = Arc<AtomicU64>;
+pub(crate) type SegmentCounter = Arc<AtomicU64>;
 
 impl Indexing {
     /// Starts the thread.
     pub(crate) fn start(
         url: &DatabaseUrl,
-        sizes: Sizes,
-        hand: impl Hand,
-        news: News,
+        sizes: IndexSettings,
+        writer: impl IndexWriter,
+        segment_counter: SegmentCounter,
     ) -> Result<Self, OpenError> {
         let (thread, stop) = mpsc::channel();
-        let indexer = Indexer::new(url, sizes, hand, stop);
-        threads::spawn("audit-index", move || indexer.run(&news))?;
+        let indexer = Indexer::new(url, sizes, writer, stop);
+        threads::spawn("audit-index", move || indexer.run(&segment_counter))?;
         Ok(Self { _thread: thread })
     }
 }
@@ -128,40 +129,40 @@ enum Outcome {
 struct Indexer<H> {
     url: DatabaseUrl,
     session: Option<Session<Reading>>,
-    sizes: Sizes,
-    hand: H,
+    sizes: IndexSettings,
+    writer: H,
     /// Up to which number every segment is there that ever will be.
     settled: i64,
     stop: mpsc::Receiver<()>,
 }
 
-impl<H: Hand> Indexer<H> {
-    fn new(url: &DatabaseUrl, sizes: Sizes, hand: H, stop: mpsc::Receiver<()>) -> Self {
+impl<H: IndexWriter> Indexer<H> {
+    fn new(url: &DatabaseUrl, sizes: IndexSettings, writer: H, stop: mpsc::Receiver<()>) -> Self {
         Self {
             url: url.clone(),
             session: None,
             sizes,
-            hand,
+            writer,
             settled: 0,
             stop,
         }
     }
 
-    fn run(mut self, news: &News) {
+    fn run(mut self, segment_counter: &SegmentCounter) {
         let many = u64::try_from(self.sizes.segments).unwrap_or(0);
         let mut failing = false;
         let mut waiting = false;
         let mut seen = None;
         let mut last = Instant::now();
         loop {
-            let written = news.load(Ordering::Relaxed);
+            let written = segment_counter.load(Ordering::Relaxed);
             let due = match seen {
-                _ if waiting && last.elapsed() < START.min(self.sizes.patience) => false,
+                _ if waiting && last.elapsed() < START.min(self.sizes.max_delay) => false,
                 // What an earlier process has left behind is seen to, unless this one ends at once.
-                None if !failing => last.elapsed() >= START.min(self.sizes.patience),
+                None if !failing => last.elapsed() >= START.min(self.sizes.max_delay),
                 Some(seen) if written == seen => false,
                 Some(seen) if !failing && written.wrapping_sub(seen) >= many => true,
-                _ => last.elapsed() >= self.sizes.patience,
+                _ => last.elapsed() >= self.sizes.max_delay,
             };
             if due {
                 match self.work() {
@@ -191,20 +192,20 @@ impl<H: Hand> Indexer<H> {
 
     /// Does all that there is to do; whether nobody was in the way.
     fn work(&mut self) -> Result<bool, Halt> {
-        if !self.hand.claim()? {
+        if !self.writer.acquire()? {
             return Ok(false);
         }
         let done = self.all();
-        let disclaimed = self.hand.disclaim();
-        done.and_then(|done| disclaimed.map(|()| done))
+        let released = self.writer.release();
+        done.and_then(|done| released.map(|()| done))
     }
 
     /// Does all that there is to do, once nobody else does; whether nobody was in the way.
     fn all(&mut self) -> Result<bool, Halt> {
         loop {
-            let outcome = self.cover()?;
-            while self.merge()? {}
-            while self.clear()? {}
+            let outcome = self.flush()?;
+            while self.compact()? {}
+            while self.gc()? {}
             match outcome {
                 Outcome::More => {}
                 Outcome::Done => return Ok(true),
@@ -214,13 +215,13 @@ impl<H: Hand> Indexer<H> {
     }
 
     /// Makes a run of segments that no other covers.
-    fn cover(&mut self) -> Result<Outcome, Halt> {
+    fn flush(&mut self) -> Result<Outcome, Halt> {
         let mut read = self.next()?;
         if read
             .as_ref()
             .is_some_and(|read| read.is_blocked(&self.sizes))
         {
-            match self.hand.settle()? {
+            match self.writer.wait_for_inflight()? {
                 Some(settled) => self.settled = settled,
                 None => return Ok(Outcome::Later),
             }
@@ -254,51 +255,51 @@ impl<H: Hand> Indexer<H> {
     }
 
     /// Merges runs, if there are enough of one tier; whether it did.
-    fn merge(&mut self) -> Result<bool, Halt> {
+    fn compact(&mut self) -> Result<bool, Halt> {
         let runs = self.read(|session| session.run(rows::runs))?;
-        let Some(sources) = self.enough(&runs) else {
+        let Some(sources) = self.pick_compaction(&runs) else {
             return Ok(false);
         };
         let first = sources.iter().map(|run| run.first_slot).min();
         let last = sources.iter().map(|run| run.last_slot).max();
         let slots = (
-            Slot::read(first.unwrap_or(0))?,
-            Slot::read(last.unwrap_or(0))?,
+            Slot::read(first.unwrap_or(0)).map_err(values::undecodable)?,
+            Slot::read(last.unwrap_or(0)).map_err(values::undecodable)?,
         );
         let tier = sources.iter().map(|run| run.tier).max().unwrap_or(0) + 1;
         let ids: Vec<i64> = sources.iter().map(|run| run.id).collect();
-        let mut merge = Merge::of(&ids);
+        let mut merge = MergedRuns::of(&ids);
         self.build(Source::Runs(ids), tier, slots, |indexer| {
             merge.next(indexer)
         })
     }
 
     /// The oldest runs of the lowest tier that has enough of them.
-    fn enough(&self, runs: &[Run]) -> Option<Vec<Run>> {
+    fn pick_compaction(&self, runs: &[Run]) -> Option<Vec<Run>> {
         let highest = runs.iter().map(|run| run.tier).max()?;
         (0..=highest).find_map(|tier| {
-            let of_tier = |run: &&Run| run.tier == tier && run.pages <= self.sizes.large;
+            let of_tier = |run: &&Run| run.tier == tier && run.pages <= self.sizes.max_pages;
             let oldest: Vec<Run> = runs
                 .iter()
                 .filter(of_tier)
-                .take(self.sizes.fan)
+                .take(self.sizes.fanout)
                 .copied()
                 .collect();
-            (oldest.len() == self.sizes.fan).then_some(oldest)
+            (oldest.len() == self.sizes.fanout).then_some(oldest)
         })
     }
 
     /// Deletes what no longer counts; whether there was any.
-    fn clear(&mut self) -> Result<bool, Halt> {
+    fn gc(&mut self) -> Result<bool, Halt> {
         let Some(run) = self.read(|session| session.run(rows::dropped))? else {
             return Ok(false);
         };
-        let limit = i64::try_from(self.sizes.chunk).unwrap_or(i64::MAX);
+        let limit = i64::try_from(self.sizes.pages_per_commit).unwrap_or(i64::MAX);
         loop {
             let begun = Instant::now();
             let gone = self
-                .hand
-                .change(move |session| session.run(|c| rows::clear(c, run, limit)))?;
+                .writer
+                .change(move |session| session.run(|c| rows::gc(c, run, limit)))?;
             if gone {
                 return Ok(true);
             }

@@ -14,13 +14,13 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
-    backlog::{Backlog, Told},
     connections::{Connections, PooledSession},
     dialect,
     error::{MIN_AT_ONCE, OpenError},
-    indexer::{Indexing, News, Sizes},
+    group_commit::acks::{Ack, AckPolicy},
+    group_commit::queue::{Queue, Queueable, queue},
+    indexer::{IndexSettings, Indexing, SegmentCounter},
     pool::Pool,
-    queue::{Queue, Queued, queue},
     session::{Reading, Session, Writing},
     stamps::Stamps,
     threads,
@@ -28,30 +28,30 @@ use crate::{
 };
 
 mod appender;
-mod hand;
+mod index_writer;
 
 use appender::Appender;
-pub(crate) use hand::Alone;
+pub(crate) use index_writer::PostgresIndexWriter;
 
 /// How often work runs when other transactions are in its way.
 const ATTEMPTS: u32 = 10;
 
 /// What waits for the thread.
 enum Job {
-    /// An event, and who is told of it.
-    Event(Box<Event>, Told),
+    /// An event to be appended.
+    Event(Box<Event>, Ack),
     /// Someone who waits for what was queued before.
     Settled(oneshot::Sender<()>),
 }
 
-impl Queued for Job {
-    fn event(event: Box<Event>, told: Told) -> Self {
-        Self::Event(event, told)
+impl Queueable for Job {
+    fn append(event: Box<Event>, ack: Ack) -> Self {
+        Self::Event(event, ack)
     }
 
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Event(_, told) => told.is_awaited(),
+            Self::Event(_, ack) => ack.is_awaited(),
             Self::Settled(_) => true,
         }
     }
@@ -63,7 +63,7 @@ pub(crate) struct PostgresWriter {
     jobs: Queue<Job>,
     stamps: Stamps,
     /// Has one more with each transaction, which adds a segment at the most, or a few.
-    news: News,
+    segment_counter: SegmentCounter,
     _indexing: Indexing,
 }
 
@@ -72,22 +72,32 @@ impl PostgresWriter {
         url: &DatabaseUrl,
         writers: u8,
         events: Option<Session<Writing>>,
-        backlog: Arc<Backlog>,
-        sizes: Sizes,
+        ack_policy: Arc<AckPolicy>,
+        sizes: IndexSettings,
     ) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
         let pool = Pool::open(url, writers, false);
-        let (jobs, waiting) = queue(Arc::clone(&backlog));
-        let stamps = backlog.stamps().clone();
-        let news = News::default();
-        let appender = Appender::new(url.clone(), events, backlog, Arc::clone(&news));
-        threads::spawn("audit-events", move || appender.run(waiting))?;
-        let indexing = Indexing::start(url, sizes, Alone::new(url), Arc::clone(&news))?;
+        let (jobs, receiver) = queue(Arc::clone(&ack_policy));
+        let stamps = ack_policy.stamps().clone();
+        let segment_counter = SegmentCounter::default();
+        let appender = Appender::new(
+            url.clone(),
+            events,
+            ack_policy,
+            Arc::clone(&segment_counter),
+        );
+        threads::spawn("audit-events", move || appender.run(receiver))?;
+        let indexing = Indexing::start(
+            url,
+            sizes,
+            PostgresIndexWriter::new(url),
+            Arc::clone(&segment_counter),
+        )?;
         Ok(Self {
             pool,
             jobs,
             stamps,
-            news,
+            segment_counter,
             _indexing: indexing,
         })
     }
@@ -110,7 +120,7 @@ impl PostgresWriter {
             .pool
             .run(move |sessions| transaction(sessions, &work, &stamps))
             .await;
-        self.news.fetch_add(1, Ordering::Relaxed);
+        self.segment_counter.fetch_add(1, Ordering::Relaxed);
         written
     }
 
@@ -138,7 +148,7 @@ impl PostgresWriter {
     /// Waits until what was queued before is durable, or has failed.
     pub(crate) async fn settle(&self) -> Result<(), StoreError> {
         let (caller, settled) = oneshot::channel();
-        self.jobs.send_patiently(Job::Settled(caller)).await?;
+        self.jobs.send_when_room(Job::Settled(caller)).await?;
         settled.await.map_err(|_| StoreError::Unavailable(None))
     }
 }

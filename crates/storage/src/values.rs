@@ -13,6 +13,11 @@ pub(crate) const fn corrupt(what: &'static str) -> StoreError {
     StoreError::Corrupt { what }
 }
 
+/// The error for stored events that can't be decoded.
+pub(crate) const fn undecodable(error: audit_log::Corrupt) -> StoreError {
+    corrupt(error.0)
+}
+
 /// Microseconds since 1970, rounded down.
 pub(crate) fn micros(at: OffsetDateTime) -> i64 {
     // Every year that the type can hold fits: they end at 999999.

@@ -126,7 +126,7 @@ async fn events(args: &Args, db: &SqlDatabase, builder: &mut Builder) -> Result<
         let put_all = move |tx: &mut Session<Writing>| {
             events
                 .iter()
-                .try_for_each(|event| tx.event_insert(event).map(drop))
+                .try_for_each(|event| tx.event_record(event).map(drop))
         };
         db.write::<_, StoreError>(put_all).await?;
     }

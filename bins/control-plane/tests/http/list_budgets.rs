@@ -54,7 +54,7 @@ fn long_history(store: &Store, key: &Caller) {
             let written: Result<(), StoreError> = db
                 .write(move |tx| {
                     some.iter()
-                        .try_for_each(|event| tx.event_insert(event).map(drop))
+                        .try_for_each(|event| tx.event_record(event).map(drop))
                 })
                 .await;
             written.unwrap();

@@ -252,7 +252,7 @@ impl Pending {
                     occurred_at: env.now(),
                     ..counted(&event, left)
                 };
-                tx.event_insert(&late)?;
+                tx.event_record(&late)?;
             }
             return Ok(());
         }

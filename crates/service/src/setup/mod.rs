@@ -310,6 +310,6 @@ impl SystemRecorder {
             request: None,
             details: self.1.as_ref().map(SystemUser::details).unwrap_or_default(),
         };
-        tx.event_insert(&event).map(drop)
+        tx.event_record(&event).map(drop)
     }
 }

@@ -86,7 +86,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let mut orgs = tx.orgs_to_delete_for_update(&selector, BATCH)?;
                 begin_deprovision(tx, &mut orgs, now)?;
                 for (org, &id) in orgs.iter().zip(&events) {
-                    tx.event_insert(&audit_event(org, revoked, id, now))?;
+                    tx.event_record(&audit_event(org, revoked, id, now))?;
                 }
                 if let Some(key) = revoked {
                     let pending_since = (orgs.len() == BATCH).then_some(now);

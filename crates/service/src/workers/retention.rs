@@ -120,7 +120,7 @@ fn record_pruning<T: Transaction>(
     more: bool,
 ) -> Result<Option<EventId>, StoreError> {
     if !more {
-        tx.event_insert(&event)?;
+        tx.event_record(&event)?;
         return Ok(None);
     }
     let id = event.id;

@@ -3,16 +3,16 @@
 mod locks;
 mod many;
 
+use audit_log::{Page, Subject};
 use diesel::{QueryResult, dsl, prelude::*};
 
-pub(crate) use self::locks::{claim, commit_lazily, disclaim, settle};
+pub(crate) use self::locks::{acquire, commit_lazily, release, wait_for_inflight};
 use super::{
     same::{self, Fixed, Same},
-    segments::{Bodies, SUBJECT, bytes_position},
+    segments::{Bodies, bytes_position},
 };
 use crate::{
     connection::AnyConnection,
-    events::index::Page,
     schema::{audit_index_pages as pages, audit_index_runs as runs, audit_segments as segments},
 };
 
@@ -84,7 +84,7 @@ pub(crate) const fn at_once(connection: &AnyConnection) -> usize {
 /// the subject perhaps left out: their last ids and bodies.
 pub(crate) fn segments_within(
     connection: &mut AnyConnection,
-    subject: &[u8; SUBJECT],
+    subject: &Subject,
     stretches: &[Stretch],
     below: &[u8],
     limit: i64,
@@ -118,7 +118,7 @@ type Numbered = Vec<(i64, Vec<u8>, Vec<u8>)>;
 /// the subject perhaps left out: their numbers, last ids and bodies.
 pub(crate) fn segments_before(
     connection: &mut AnyConnection,
-    subject: &[u8; SUBJECT],
+    subject: &Subject,
     (above, below): (i64, i64),
     first_below: &[u8],
     limit: i64,
@@ -352,7 +352,7 @@ pub(crate) fn dropped(connection: &mut AnyConnection) -> QueryResult<Option<i64>
 }
 
 /// Deletes some pages of a dropped run, and the run once it has none; whether it is gone.
-pub(crate) fn clear(connection: &mut AnyConnection, run: i64, limit: i64) -> QueryResult<bool> {
+pub(crate) fn gc(connection: &mut AnyConnection, run: i64, limit: i64) -> QueryResult<bool> {
     let some = pages::table
         .filter(pages::run.eq(run))
         .order(pages::first.asc())

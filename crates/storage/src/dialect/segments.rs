@@ -1,5 +1,6 @@
 //! Segments of audit events: written by one statement, prepared once.
 
+use audit_log::EncodedSegment;
 use diesel::{
     QueryResult,
     connection::SimpleConnection as _,
@@ -13,13 +14,9 @@ use diesel::{
 use super::{index, same};
 use crate::{
     connection::AnyConnection,
-    events::Segment,
     schema::{audit_segments, meta},
     stamps::COMMIT_TIMEOUT_MS,
 };
-
-/// How long a subject is, in bytes.
-pub(super) const SUBJECT: usize = 17;
 
 /// The lock that is held by whoever adds a segment to PostgreSQL, from before its number is given until
 /// it is there for all to see. SQLite gives numbers in the order of its commits.
@@ -32,7 +29,7 @@ const PRUNING: i64 = 0x6d6f_6c5f_7072_6e00;
 /// statement has come through all locks; whether it did.
 pub(crate) fn insert(
     connection: &mut AnyConnection,
-    segment: &Segment,
+    segment: &EncodedSegment,
     latest: i64,
 ) -> QueryResult<bool> {
     let insert = Insert(segment, latest);
@@ -55,7 +52,7 @@ pub(crate) fn clock_micros(connection: &mut AnyConnection) -> QueryResult<i64> {
 }
 
 /// The insertion of a segment, whose number comes of itself, until a time.
-struct Insert<'a>(&'a Segment, i64);
+struct Insert<'a>(&'a EncodedSegment, i64);
 
 /// The insertion, the same on both engines but for what stands around the values.
 macro_rules! insertion {

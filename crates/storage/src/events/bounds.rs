@@ -1,6 +1,7 @@
 //! Within which ids the events are that a question is about.
 
 use audit::{Event, EventFilter};
+use audit_log::lowest_id;
 use ids::{TypedId as _, Ulid};
 use time::{Duration, OffsetDateTime};
 
@@ -38,9 +39,6 @@ impl Ahead {
 /// need not look at all segments.
 pub(super) const MOST_SPAN_MS: u64 = 60_000;
 
-/// The last millisecond that an id can tell.
-const LAST_MS: u64 = (1 << 48) - 1;
-
 /// The ids from one on and below another. `None` is no bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bounds {
@@ -56,7 +54,7 @@ impl Bounds {
         Self {
             from: filter
                 .since
-                .map(|since| lowest(milliseconds(since.saturating_sub(ID_SLACK)))),
+                .map(|since| lowest_id(milliseconds(since.saturating_sub(ID_SLACK)))),
             below: filter.until.map(|until| lowest_after(until, ahead)),
         }
     }
@@ -120,45 +118,26 @@ impl Bounds {
     pub(super) fn astride(self) -> Option<(Ulid, Ulid)> {
         let below = self.below?;
         let earliest = below.timestamp_ms().saturating_sub(MOST_SPAN_MS + 1);
-        Some((lowest(earliest), below))
+        Some((lowest_id(earliest), below))
     }
 
     /// An id below the first of every segment that may have ids within the bounds.
     pub(super) fn below_segments(self) -> Option<Ulid> {
         self.from
-            .map(|from| lowest(from.timestamp_ms().saturating_sub(MOST_SPAN_MS + 1)))
+            .map(|from| lowest_id(from.timestamp_ms().saturating_sub(MOST_SPAN_MS + 1)))
     }
 }
 
 /// An id above that of every event that happened before this time.
 pub(super) fn lowest_after(time: OffsetDateTime, ahead: Ahead) -> Ulid {
-    lowest(milliseconds(time.saturating_add(ahead.0)).saturating_add(1))
+    lowest_id(milliseconds(time.saturating_add(ahead.0)).saturating_add(1))
 }
 
 /// An id above the last of every segment that has events from before this time.
 pub(super) fn end_of_segments(time: OffsetDateTime, ahead: Ahead) -> Ulid {
-    lowest(lowest_after(time, ahead).timestamp_ms() + MOST_SPAN_MS + 1)
+    lowest_id(lowest_after(time, ahead).timestamp_ms() + MOST_SPAN_MS + 1)
 }
 
 fn milliseconds(time: OffsetDateTime) -> u64 {
     u64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(0)
-}
-
-/// The highest id of a millisecond.
-pub(super) fn highest(milliseconds: u64) -> Ulid {
-    let next = u128::from(lowest(milliseconds.saturating_add(1)));
-    if next == u128::MAX {
-        Ulid::from(next)
-    } else {
-        Ulid::from(next.saturating_sub(1))
-    }
-}
-
-/// The lowest id of a millisecond.
-pub(super) fn lowest(milliseconds: u64) -> Ulid {
-    if milliseconds > LAST_MS {
-        Ulid::from(u128::MAX)
-    } else {
-        Ulid::from_parts(milliseconds, 0)
-    }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use audit::{Event, EventFilter};
+use audit_log::Segment;
 use ids::{EventId, Page, TypedId as _, Ulid};
 use stores::StoreError;
 
-use super::{
-    bounds::Bounds,
-    segment::{Body, ulid},
-};
+use super::bounds::Bounds;
+use crate::values;
 
 /// The end of the list from which events are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,24 +70,24 @@ impl<'a> Found<'a> {
     }
 
     /// Adds the events of a segment; how many it has.
-    pub(super) fn add_of(&mut self, body: &Body<'_>) -> Result<usize, StoreError> {
-        let mut entries = body.entries().iter();
+    pub(super) fn add_of(&mut self, segment: &Segment<'_>) -> Result<usize, StoreError> {
+        let mut entries = segment.entries().iter();
         while let Some(entry) = match self.end {
             End::Newest => entries.next_back(),
             End::Oldest => entries.next(),
         } {
-            let id = ulid(entry.id);
+            let id = entry.id();
             if self.is_beyond(id) {
                 break;
             }
-            if self.bounds.include(id) && body.may_match(self.filter, entry) {
-                let event = body.event(entry)?;
+            if self.bounds.include(id) && segment.may_match(self.filter, entry) {
+                let event = segment.event(entry).map_err(values::undecodable)?;
                 if self.filter.includes(&event) {
                     self.add(event);
                 }
             }
         }
-        Ok(body.entries().len())
+        Ok(segment.entries().len())
     }
 
     /// Whether there are as many as wanted, and all of them come before this id.

@@ -1,14 +1,12 @@
 //! The audit log: segments of many events, rows of single ones, and the questions asked of both.
 
 mod bounds;
-mod encode;
 mod found;
-pub(crate) mod index;
 mod one;
 mod pace;
 mod prune;
 mod row;
-mod segment;
+mod search;
 mod selector;
 mod walk;
 mod write;
@@ -23,9 +21,7 @@ use self::{
     found::End,
 };
 pub(crate) use self::{
-    encode::Segment,
     row::EventRow,
-    segment::{Subject, subjects_of},
     write::{fit_one_segment, of_changes, one_by_one, together, twice},
 };
 use crate::{
@@ -81,7 +77,7 @@ impl<M> AuditQueries for Session<M> {
 }
 
 impl AuditStore for Session<Writing> {
-    fn event_insert(&mut self, event: &Event) -> Result<Receipt, StoreError> {
+    fn event_record(&mut self, event: &Event) -> Result<Receipt, StoreError> {
         self.add_event(event)
     }
 

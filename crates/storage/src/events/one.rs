@@ -1,15 +1,12 @@
 //! Finding one event by its id.
 
 use audit::Event;
+use audit_log::{Corrupt, Segment, id_bytes, lowest_id};
 use ids::{EventId, TypedId as _, Ulid};
 use stores::StoreError;
 
-use super::{
-    bounds::{self, MOST_SPAN_MS},
-    row,
-    segment::{Body, bytes, ulid},
-};
-use crate::{dialect, session::Session};
+use super::{bounds::MOST_SPAN_MS, row};
+use crate::{dialect, session::Session, values};
 
 /// The event of this id. What this transaction has yet to write counts too.
 pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
@@ -22,10 +19,11 @@ pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Ev
             return Ok(Some(event));
         }
         let (id, low) = (id.ulid(), lowest_first_id(id.ulid()));
-        let bodies = session
-            .run(|connection| dialect::segments::around(connection, &bytes(id), &bytes(low)))?;
+        let bodies = session.run(|connection| {
+            dialect::segments::around(connection, &id_bytes(id), &id_bytes(low))
+        })?;
         for body in bodies {
-            if let Some(event) = in_segment(&Body::read(&body)?, id)? {
+            if let Some(event) = in_segment(&body, id).map_err(values::undecodable)? {
                 return Ok(Some(event));
             }
         }
@@ -35,12 +33,13 @@ pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Ev
 
 /// No segment that has this id begins below.
 fn lowest_first_id(id: Ulid) -> Ulid {
-    bounds::lowest(id.timestamp_ms().saturating_sub(MOST_SPAN_MS))
+    lowest_id(id.timestamp_ms().saturating_sub(MOST_SPAN_MS))
 }
 
-fn in_segment(body: &Body<'_>, id: Ulid) -> Result<Option<Event>, StoreError> {
-    let entries = body.entries();
-    let found = entries.binary_search_by_key(&id, |entry| ulid(entry.id));
+fn in_segment(body: &[u8], id: Ulid) -> Result<Option<Event>, Corrupt> {
+    let segment = Segment::decode(body)?;
+    let entries = segment.entries();
+    let found = entries.binary_search_by_key(&id, |entry| entry.id());
     let entry = found.ok().and_then(|place| entries.get(place));
-    entry.map(|entry| body.event(entry)).transpose()
+    entry.map(|entry| segment.event(entry)).transpose()
 }

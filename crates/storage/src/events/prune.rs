@@ -1,16 +1,12 @@
 //! Deleting what is older than it need be, a little at a time.
 
 use audit::{Event, Pruned};
+use audit_log::{EncodedSegment, Segment, id_second, lowest_id};
 use ids::{TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::{
-    bounds,
-    encode::Segment,
-    row,
-    segment::{Body, second},
-};
+use super::{bounds, row};
 use crate::{
     dialect,
     session::{Session, Writing},
@@ -26,10 +22,10 @@ pub(super) fn prune(
     limit: usize,
 ) -> Result<Pruned, StoreError> {
     let limit = limit.max(1);
-    let from = after.map_or(0, |id| second(id).saturating_add(1));
+    let from = after.map_or(0, |id| id_second(id).saturating_add(1));
     session.run(dialect::segments::prune_alone)?;
     let ahead = super::ahead(session)?;
-    let to = second(bounds::end_of_segments(before, ahead));
+    let to = id_second(bounds::end_of_segments(before, ahead));
     let (segments, more_segments) =
         session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
     let mut deleted = 0;
@@ -60,7 +56,7 @@ pub(super) fn prune(
 /// The last id of a second.
 fn last_of(second: i64) -> Ulid {
     let next = u64::try_from(second).unwrap_or(0).saturating_add(1) * 1000;
-    let first_of_next = bounds::lowest(next);
+    let first_of_next = lowest_id(next);
     Ulid::from(u128::from(first_of_next).saturating_sub(1))
 }
 
@@ -73,20 +69,22 @@ fn prune_second(
     let before = values::micros(before);
     let mut deleted = 0;
     for (second, last_id, body) in segments {
-        let body = Body::read(body)?;
-        let events: Vec<Event> = body
-            .entries()
+        let segment = Segment::decode(body).map_err(values::undecodable)?;
+        let entries = segment.entries();
+        let events: Vec<Event> = entries
             .iter()
             .filter(|entry| entry.micros() >= before)
-            .map(|entry| body.event(entry))
-            .collect::<Result<_, _>>()?;
-        if events.len() == body.entries().len() {
+            .map(|entry| segment.event(entry))
+            .collect::<Result<_, _>>()
+            .map_err(values::undecodable)?;
+        if events.len() == entries.len() {
             continue;
         }
-        deleted += body.entries().len() - events.len();
+        deleted += entries.len() - events.len();
         session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
-        if let Some(rest) = Segment::of(&events.iter().collect::<Vec<_>>())? {
+        let rest = EncodedSegment::new(&events.iter().collect::<Vec<_>>());
+        if let Some(rest) = rest.map_err(values::undecodable)? {
             session.run(|connection| dialect::segments::insert(connection, &rest, i64::MAX))?;
         }
     }

@@ -1,9 +1,8 @@
 //! By what the events of a list are looked up.
 
 use audit::{ActorId, AuditVisibility, EventFilter};
+use audit_log::{Subject, SubjectKind, subject};
 use ids::{AdminKeyId, KeyId, OrgId, PartnerId};
-
-use super::segment::{Kind, Subject, subject};
 
 /// By whom or what events are looked up in an index; the rest of the filter is applied to what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +36,10 @@ impl Selector {
     /// As segments and their index name it.
     pub(super) fn subject(self) -> Subject {
         match self {
-            Self::Key(id) => subject(Kind::Key, id),
-            Self::Admin(id) => subject(Kind::Admin, id),
-            Self::Org(id) => subject(Kind::Org, id),
-            Self::Partner(id) => subject(Kind::Partner, id),
+            Self::Key(id) => subject(SubjectKind::Key, id),
+            Self::Admin(id) => subject(SubjectKind::Admin, id),
+            Self::Org(id) => subject(SubjectKind::Org, id),
+            Self::Partner(id) => subject(SubjectKind::Partner, id),
         }
     }
 }

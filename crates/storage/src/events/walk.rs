@@ -6,16 +6,16 @@
 
 use audit::Event;
 use audit::EventFilter;
+use audit_log::{Segment, Slot, Subject, id_bytes, id_from_bytes, id_second};
 use ids::{Page, PageRequest, TypedId as _, Ulid};
 use stores::StoreError;
 
 use super::{
     bounds::Bounds,
     found::{End, Found},
-    index::{Search, Slot},
     pace::{FIRST_READ, MOST_READ, Pace},
     row,
-    segment::{Body, Subject, bytes, second, ulid},
+    search::Search,
     selector::Selector,
 };
 use crate::{
@@ -172,7 +172,7 @@ fn by_index<M>(
         let stretches: Vec<Stretch> = slots
             .iter()
             .map(|slot| Stretch {
-                second: second(slot.lowest()),
+                second: id_second(slot.lowest()),
                 from: stored(slot.lowest().max(lowest)),
                 below: place_above(slot.highest().min(highest)).id,
             })
@@ -223,8 +223,8 @@ fn astride<M>(
     let bodies =
         session.run(|connection| dialect::segments::astride(connection, &above, &below))?;
     for body in &bodies {
-        if let Some(body) = Body::read_of(body, whom)? {
-            found.add_of(&body)?;
+        if let Some(segment) = decode(body, whom)? {
+            found.add_of(&segment)?;
         }
     }
     Ok(())
@@ -255,9 +255,9 @@ fn read_uncovered<M>(
         for (number, last_id, body) in &read {
             below = *number;
             if !found.is_beyond(id(last_id)?)
-                && let Some(body) = Body::read_of(body, Some(whom))?
+                && let Some(segment) = decode(body, Some(whom))?
             {
-                budget.spend_segment(found.add_of(&body)?);
+                budget.spend_segment(found.add_of(&segment)?);
                 if session.must_stop(&budget)? {
                     return Ok(false);
                 }
@@ -288,8 +288,8 @@ fn downwards<M>(
             if found.is_beyond(last_id) {
                 return Ok(Walked::ToTheEnd);
             }
-            let events = match Body::read_of(body, whom)? {
-                Some(body) => found.add_of(&body)?,
+            let events = match decode(body, whom)? {
+                Some(segment) => found.add_of(&segment)?,
                 None => 0,
             };
             pace.events += events;
@@ -330,7 +330,7 @@ fn oldest_first<M>(
             if found.is_beyond(first_id) {
                 return Ok(Walked::ToTheEnd);
             }
-            let events = found.add_of(&Body::read(body)?)?;
+            let events = found.add_of(&Segment::decode(body).map_err(values::undecodable)?)?;
             pace.events += events;
             reached = Some(first_id);
             // As with those astride the beginning of a page downwards.
@@ -351,6 +351,18 @@ fn oldest_first<M>(
     }
 }
 
+/// Decodes a segment, unless a subject is given that it doesn't mention.
+fn decode<'a>(
+    body: &'a [u8],
+    subject: Option<&Subject>,
+) -> Result<Option<Segment<'a>>, StoreError> {
+    match subject {
+        Some(subject) => Segment::decode_if_mentions(body, subject),
+        None => Segment::decode(body).map(Some),
+    }
+    .map_err(values::undecodable)
+}
+
 /// What sorts above every id.
 const ABOVE_ALL: [u8; 17] = [u8::MAX; 17];
 
@@ -367,18 +379,18 @@ fn place_above(id: Ulid) -> Place {
 
 fn place(id: Ulid) -> Place {
     Place {
-        second: second(id),
+        second: id_second(id),
         id: stored(id),
     }
 }
 
 fn stored(id: Ulid) -> Vec<u8> {
-    bytes(id).to_vec()
+    id_bytes(id).to_vec()
 }
 
 fn id(stored: &[u8]) -> Result<Ulid, StoreError> {
     stored
         .try_into()
-        .map(ulid)
+        .map(id_from_bytes)
         .map_err(|_| values::corrupt("the id of a segment"))
 }

@@ -3,19 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use audit::Event;
+use audit_log::EncodedSegment;
 use ids::{EventId, TypedId as _};
 use stores::StoreError;
 
-use super::{
-    bounds::{Ahead, MOST_SPAN_MS},
-    encode::Segment,
-};
+use super::bounds::{Ahead, MOST_SPAN_MS};
 use crate::{
-    backlog::Appended,
     dialect,
     error::EngineMessage,
+    group_commit::acks::PendingAcks,
     session::{Session, Writing},
     stamps::{Deadline, Stamps},
+    values,
 };
 
 /// How many events a segment has at the most.
@@ -34,20 +33,20 @@ pub(crate) fn twice() -> StoreError {
 /// When nothing was added.
 pub(crate) fn together(
     session: &mut Session<Writing>,
-    appended: &Appended,
+    pending: &PendingAcks,
     deadline: Deadline,
 ) -> Result<Vec<Result<EventId, StoreError>>, StoreError> {
     let mut changes = session.take_events(0);
     for change in &mut changes {
-        change.stamp(appended.stamps());
+        change.stamp(pending.stamps());
     }
-    let appended = appended.events();
+    let pending = pending.events();
     let of_changes = changes.iter().map(|change| (&change.event, None));
-    let alone = (0..).zip(appended).map(|(n, event)| (&**event, Some(n)));
+    let alone = (0..).zip(pending).map(|(n, event)| (&**event, Some(n)));
     let mut all: Vec<(&Event, Option<usize>)> = of_changes.chain(alone).collect();
     // Of two with one id the change's comes first, for it can't be refused any more.
     all.sort_unstable_by_key(|(event, place)| (event.id, *place));
-    let mut outcomes: Vec<_> = appended.iter().map(|event| Ok(event.id)).collect();
+    let mut outcomes: Vec<_> = pending.iter().map(|event| Ok(event.id)).collect();
     let mut sorted: Vec<&Event> = Vec::with_capacity(all.len());
     for (event, place) in all {
         if sorted.last().is_none_or(|last| last.id != event.id) {
@@ -65,10 +64,10 @@ pub(crate) fn together(
 /// Adds events, each under a savepoint or in a transaction of its own; what became of each, and its id.
 pub(crate) fn one_by_one(
     session: &mut Session<Writing>,
-    appended: &mut Appended,
+    pending: &mut PendingAcks,
 ) -> Vec<Result<EventId, StoreError>> {
-    let stamps = appended.stamps().clone();
-    let events = appended.stamped();
+    let stamps = pending.stamps().clone();
+    let events = pending.stamped();
     events
         .map(|event| {
             let deadline = stamps.deadline();
@@ -105,7 +104,8 @@ fn insert(
         session.run(|connection| dialect::segments::raise_ahead_hours(connection, hours))?;
     }
     for events in cut(sorted) {
-        if let Some(segment) = Segment::of(events)? {
+        let segment = EncodedSegment::new(events).map_err(values::undecodable)?;
+        if let Some(segment) = segment {
             insert_segment(session, &segment, deadline)?;
         }
     }
@@ -114,7 +114,7 @@ fn insert(
 
 fn insert_segment(
     session: &mut Session<Writing>,
-    segment: &Segment,
+    segment: &EncodedSegment,
     deadline: Deadline,
 ) -> Result<(), StoreError> {
     let latest = match deadline {

@@ -1,14 +1,15 @@
 //! A run is written, and then it counts.
 
+use audit_log::{Page, PageBuilder, Posting, Slot};
 use std::{thread, time::Instant};
 
 use stores::StoreError;
 
-use super::{Halt, Hand, Indexer};
+use super::{Halt, IndexWriter, Indexer};
 use crate::{
     dialect::index::{self as rows, Run},
-    events::index::{OutgoingMessage, Page, Pages, Slot},
     session::{Session, Writing},
+    values,
 };
 
 /// What a run is made of.
@@ -23,7 +24,7 @@ pub(super) enum Source {
     Runs(Vec<i64>),
 }
 
-impl<H: Hand> Indexer<H> {
+impl<H: IndexWriter> Indexer<H> {
     /// Has the pages of a run written, a few at a time; whether it counts, which it does not when
     /// somebody else was faster.
     pub(super) fn build(
@@ -31,21 +32,23 @@ impl<H: Hand> Indexer<H> {
         source: Source,
         tier: i64,
         (base, last): (Slot, Slot),
-        mut next: impl FnMut(&mut Self) -> Result<Option<OutgoingMessage>, Halt>,
+        mut next: impl FnMut(&mut Self) -> Result<Option<Posting>, Halt>,
     ) -> Result<bool, Halt> {
-        let mut pages = Pages::new(base);
+        let mut pages = PageBuilder::new(base);
         let (mut run, mut written) = (None, 0);
         loop {
             let posting = next(self)?;
             let ended = posting.is_none();
             let chunk = if let Some(posting) = posting {
-                pages.push(posting)?;
-                if pages.ready() < self.sizes.chunk {
+                pages.push(posting).map_err(values::undecodable)?;
+                if pages.ready() < self.sizes.pages_per_commit {
                     continue;
                 }
                 pages.take()
             } else {
-                std::mem::replace(&mut pages, Pages::new(base)).end()?
+                std::mem::replace(&mut pages, PageBuilder::new(base))
+                    .end()
+                    .map_err(values::undecodable)?
             };
             written += i64::try_from(chunk.len()).unwrap_or(0);
             let begun = Instant::now();
@@ -63,7 +66,9 @@ impl<H: Hand> Indexer<H> {
                     last_slot: last.stored(),
                     pages: written,
                 };
-                return self.hand.change(move |session| end(session, run, &source));
+                return self
+                    .writer
+                    .change(move |session| end(session, run, &source));
             }
             // Others write too.
             thread::sleep(begun.elapsed());
@@ -72,7 +77,7 @@ impl<H: Hand> Indexer<H> {
 
     /// Adds pages to a run, or begins one with them; which run, unless it has been given up.
     pub(super) fn add(&mut self, run: Option<i64>, chunk: Vec<Page>) -> Result<Option<i64>, Halt> {
-        self.hand.change(move |session| {
+        self.writer.change(move |session| {
             let id = match run {
                 Some(run) => {
                     if !session.run(|connection| rows::is_building(connection, run))? {

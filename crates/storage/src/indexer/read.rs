@@ -1,18 +1,14 @@
 //! Reading what no run covers yet.
 
+use audit_log::{Posting, Slot, Subject, subjects_of};
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use stores::StoreError;
 
-use super::{AT_ONCE, Sizes};
+use super::{AT_ONCE, IndexSettings};
 use crate::{
     dialect::index as rows,
-    events::{
-        Subject,
-        index::{OutgoingMessage, Slot},
-        subjects_of,
-    },
     session::{Reading, Session},
     values,
 };
@@ -31,7 +27,7 @@ impl Mentions {
     }
 
     /// All of them, sorted, none twice.
-    pub(super) fn postings(self) -> impl Iterator<Item = OutgoingMessage> {
+    pub(super) fn postings(self) -> impl Iterator<Item = Posting> {
         let mut subjects: Vec<_> = self.0.into_iter().collect();
         subjects.sort_unstable_by_key(|(subject, _)| *subject);
         subjects.into_iter().flat_map(|(subject, mut slots)| {
@@ -61,12 +57,12 @@ impl Read {
     /// The next ones, if there are a few; of numbers above `settled` as many as come without a gap.
     pub(super) fn next(
         session: &mut Session<Reading>,
-        sizes: &Sizes,
+        sizes: &IndexSettings,
         settled: i64,
     ) -> Result<Option<Self>, StoreError> {
         let after = session.run(rows::covered)?;
         let newest = session.run(rows::newest)?;
-        if newest - after < sizes.few {
+        if newest - after < sizes.min_segments {
             return Ok(None);
         }
         let mut read = Self {
@@ -95,7 +91,7 @@ impl Read {
                     .map_err(|_| values::corrupt("the id of a segment"))?;
                 let slot = Slot::of_bytes(id);
                 read.slots.push(slot);
-                for subject in subjects_of(&segment.body)? {
+                for subject in subjects_of(&segment.body).map_err(values::undecodable)? {
                     read.mentions.add(subject, slot);
                 }
                 (read.to, read.last_id) = (segment.number, segment.last_id);
@@ -112,7 +108,7 @@ impl Read {
     }
 
     /// Whether a gap has left them too few for a run.
-    pub(super) fn is_blocked(&self, sizes: &Sizes) -> bool {
-        self.gap && self.count() < sizes.few
+    pub(super) fn is_blocked(&self, sizes: &IndexSettings) -> bool {
+        self.gap && self.count() < sizes.min_segments
     }
 }

@@ -2,6 +2,7 @@ mod company;
 mod engines;
 mod fixture;
 
+use audit_log::{Page, Slot};
 use tempfile::TempDir;
 use testkit::conformance::audit_history as rules;
 
@@ -10,27 +11,27 @@ use self::{
     fixture::{Fixture, time_of},
 };
 use super::{read::Mentions, *};
-use crate::{Options, SqlDatabase, events::index::Page, migrate};
+use crate::{Options, SqlDatabase, migrate};
 
 /// As small as can be, so that a few events have every tier.
-const SMALL: Sizes = Sizes {
+const SMALL: IndexSettings = IndexSettings {
     pause: Duration::from_millis(1),
     segments: 3,
     events: 500,
-    few: 1,
-    patience: Duration::ZERO,
-    fan: 2,
-    chunk: 1,
-    large: 1000,
+    min_segments: 1,
+    max_delay: Duration::ZERO,
+    fanout: 2,
+    pages_per_commit: 1,
+    max_pages: 1000,
 };
 
 /// A thread with these does nothing.
-const IDLE: Sizes = Sizes {
+const IDLE: IndexSettings = IndexSettings {
     pause: Duration::from_secs(3600),
     segments: i64::MAX,
-    few: i64::MAX,
-    fan: usize::MAX,
-    patience: Duration::MAX,
+    min_segments: i64::MAX,
+    fanout: usize::MAX,
+    max_delay: Duration::MAX,
     ..SMALL
 };
 
@@ -107,9 +108,9 @@ fn whatever_is_indexed_merged_and_pruned_lists_are_exact<E: Engine>() {
                     let count = fixture.below(12);
                     fixture.add(count);
                 }
-                4 | 5 => drop(indexer.cover().unwrap()),
-                6 => drop(indexer.merge().unwrap()),
-                7 => drop(indexer.clear().unwrap()),
+                4 | 5 => drop(indexer.flush().unwrap()),
+                6 => drop(indexer.compact().unwrap()),
+                7 => drop(indexer.gc().unwrap()),
                 8 => assert!(indexer.work().unwrap()),
                 _ => {
                     let (before, limit) = (fixture.below(fixture.now + 1), fixture.below(20));
@@ -142,7 +143,7 @@ fn a_subject_that_fills_pages_is_found_in_all_of_them<E: Engine>() {
     let Some(mut fixture) = Fixture::<E>::new(1) else {
         return;
     };
-    let mut indexer = fixture.indexer(Sizes {
+    let mut indexer = fixture.indexer(IndexSettings {
         segments: 1000,
         events: i64::MAX,
         ..SMALL
@@ -152,7 +153,7 @@ fn a_subject_that_fills_pages_is_found_in_all_of_them<E: Engine>() {
             fixture.now += 9 + fixture.below(1_000_000);
             fixture.add_at(fixture.now);
         }
-        indexer.cover().unwrap();
+        indexer.flush().unwrap();
         fixture.check();
     }
     indexer.work().unwrap();
@@ -184,7 +185,7 @@ fn a_number_that_was_covered_is_not_when_another_segment_gets_it<E: Engine>() {
     let Some(mut fixture) = upside_down::<E>(5) else {
         return;
     };
-    let mut indexer = fixture.indexer(Sizes {
+    let mut indexer = fixture.indexer(IndexSettings {
         segments: 100,
         ..SMALL
     });
@@ -203,7 +204,7 @@ fn a_run_of_segments_that_are_gone_does_not_count<E: Engine>() {
         return;
     };
     let mut indexer = fixture.indexer(SMALL);
-    indexer.cover().unwrap();
+    indexer.flush().unwrap();
     let covered = fixture.reader.run(rows::covered).unwrap();
     assert_eq!(covered, 3);
     let segments = fixture
@@ -242,11 +243,11 @@ fn of_two_who_index_the_same_segments_one_is_too_late<E: Engine>() {
         to: 3,
         last_id: last.first().unwrap().last_id.clone(),
     };
-    one.cover().unwrap();
+    one.flush().unwrap();
     assert!(!other.build(late, 0, slots, |_| Ok(None)).unwrap());
-    one.cover().unwrap();
+    one.flush().unwrap();
     let runs: Vec<i64> = fixture.runs().iter().map(|run| run.id).collect();
-    assert!(one.merge().unwrap());
+    assert!(one.compact().unwrap());
     let late = Source::Runs(runs);
     assert!(!other.build(late, 1, slots, |_| Ok(None)).unwrap());
     fixture.check();
@@ -270,7 +271,7 @@ fn what_was_cut_off_is_cleared_away_and_done_anew<E: Engine>() {
     fixture.add(20);
     fixture.check();
     let mut next = fixture.indexer(SMALL);
-    assert!(next.hand.claim().unwrap());
+    assert!(next.writer.acquire().unwrap());
     assert_eq!(
         dead.add(run, vec![page(3)]).unwrap(),
         None,

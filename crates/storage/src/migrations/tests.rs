@@ -225,7 +225,7 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
             use audit::AuditStore as _;
             events
                 .iter()
-                .try_for_each(|event| tx.event_insert(event).map(drop))
+                .try_for_each(|event| tx.event_record(event).map(drop))
         });
         written.await.map_err(|error: StoreError| error).unwrap();
     }

@@ -10,10 +10,10 @@ use stores::StoreError;
 
 use super::{ATTEMPTS, Job, pause};
 use crate::{
-    backlog::{Appended, Backlog},
     events,
-    indexer::News,
-    queue::Waiting,
+    group_commit::acks::{AckPolicy, PendingAcks},
+    group_commit::queue::Receiver,
+    indexer::SegmentCounter,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -26,40 +26,40 @@ pub(super) struct Appender {
     url: DatabaseUrl,
     /// None when it was lost, and at first: a server that is down is not missed before it is needed.
     session: Option<Session<Writing>>,
-    backlog: Arc<Backlog>,
+    ack_policy: Arc<AckPolicy>,
     /// Has one more with each batch.
-    news: News,
+    segment_counter: SegmentCounter,
 }
 
 impl Appender {
     pub(super) fn new(
         url: DatabaseUrl,
         session: Option<Session<Writing>>,
-        backlog: Arc<Backlog>,
-        news: News,
+        ack_policy: Arc<AckPolicy>,
+        segment_counter: SegmentCounter,
     ) -> Self {
         Self {
             url,
             session,
-            backlog,
-            news,
+            ack_policy,
+            segment_counter,
         }
     }
 
     /// Takes whatever waits, again and again, until nobody can send any more.
-    pub(super) fn run(mut self, mut waiting: Waiting<Job>) {
+    pub(super) fn run(mut self, mut receiver: Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH);
-        while waiting.take(&mut jobs, BATCH) > 0 {
-            let mut appended = Appended::new(Arc::clone(&self.backlog));
+        while receiver.receive(&mut jobs, BATCH) > 0 {
+            let mut pending = PendingAcks::new(Arc::clone(&self.ack_policy));
             let mut settled = Vec::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Event(event, told) => appended.push(event, told),
+                    Job::Event(event, ack) => pending.push(event, ack),
                     Job::Settled(caller) => settled.push(caller),
                 }
             }
-            let outcomes = self.append(&mut appended);
-            appended.answer(outcomes.into_iter());
+            let outcomes = self.append(&mut pending);
+            pending.complete(outcomes.into_iter());
             // Whoever has gone away needs no answer.
             for caller in settled {
                 let _ = caller.send(());
@@ -68,30 +68,30 @@ impl Appender {
     }
 
     /// Adds events; what became of each, and its id.
-    fn append(&mut self, appended: &mut Appended) -> Vec<Result<EventId, StoreError>> {
-        let count = appended.events().len();
+    fn append(&mut self, pending: &mut PendingAcks) -> Vec<Result<EventId, StoreError>> {
+        let count = pending.events().len();
         if count == 0 {
             return Vec::new();
         }
         let all = self.attempt(|session| {
             // It is stamped again for each attempt, on a connection that is there.
-            let deadline = appended.stamp();
+            let deadline = pending.stamp();
             // One statement is a transaction of its own, and spares two ways over the network.
-            if events::fit_one_segment(appended.events()) {
-                events::together(session, appended, deadline)
+            if events::fit_one_segment(pending.events()) {
+                events::together(session, pending, deadline)
             } else {
-                session.nested(|session| events::together(session, appended, deadline))
+                session.nested(|session| events::together(session, pending, deadline))
             }
         });
         let outcome = match all {
             Err(error) if count > 1 && !error.is_temporary() => {
                 // One of them is to blame; the others have done nothing wrong. Each has a transaction
                 // of its own, for all of them together could take longer than their stamps are good.
-                self.attempt(|session| Ok(events::one_by_one(session, appended)))
+                self.attempt(|session| Ok(events::one_by_one(session, pending)))
             }
             all => all,
         };
-        self.news.fetch_add(1, Ordering::Relaxed);
+        self.segment_counter.fetch_add(1, Ordering::Relaxed);
         outcome.unwrap_or_else(|error| {
             tracing::error!(%error, events = count, "audit events could not be written");
             std::iter::repeat_n(Err(error), count).collect()

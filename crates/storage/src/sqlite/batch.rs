@@ -10,8 +10,8 @@ use super::{
     work::{Job, Way, Work},
 };
 use crate::{
-    backlog::{Appended, Backlog},
     events,
+    group_commit::acks::{AckPolicy, PendingAcks},
     session::{Session, Writing},
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Batch {
     work: Vec<Box<dyn Work>>,
     changes: bool,
     only_probes: bool,
-    appended: Appended,
+    pending: PendingAcks,
     outcomes: Vec<Result<EventId, StoreError>>,
 }
 
@@ -39,12 +39,12 @@ impl From<StoreError> for Failed {
 }
 
 impl Batch {
-    pub(super) fn new(jobs: impl Iterator<Item = Job>, backlog: Arc<Backlog>) -> Self {
+    pub(super) fn new(jobs: impl Iterator<Item = Job>, ack_policy: Arc<AckPolicy>) -> Self {
         let mut batch = Self {
             work: Vec::new(),
             changes: false,
             only_probes: true,
-            appended: Appended::new(backlog),
+            pending: PendingAcks::new(ack_policy),
             outcomes: Vec::new(),
         };
         for job in jobs {
@@ -55,7 +55,7 @@ impl Batch {
                     batch.changes = true;
                 }
                 Job::Note(work) | Job::Probe(work) => batch.work.push(work),
-                Job::Event(event, told) => batch.appended.push(event, told),
+                Job::Event(event, ack) => batch.pending.push(event, ack),
             }
         }
         batch
@@ -64,17 +64,17 @@ impl Batch {
     /// Does everything.
     pub(super) fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
         for work in &mut self.work {
-            if !work.run(session, way, self.appended.stamps()) {
+            if !work.run(session, way, self.pending.stamps()) {
                 return Err(Failed::Work);
             }
         }
         // Whatever takes long comes before.
         self.outcomes = match way {
             Way::Straight | Way::Guarded => {
-                let deadline = self.appended.stamp();
-                events::together(session, &self.appended, deadline)?
+                let deadline = self.pending.stamp();
+                events::together(session, &self.pending, deadline)?
             }
-            Way::Apart => events::one_by_one(session, &mut self.appended),
+            Way::Apart => events::one_by_one(session, &mut self.pending),
         };
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Batch {
 
     /// How many jobs it has.
     pub(super) fn len(&self) -> usize {
-        self.work.len().saturating_add(self.appended.events().len())
+        self.work.len().saturating_add(self.pending.events().len())
     }
 }
 
@@ -104,7 +104,7 @@ impl Committed for Batch {
         let none = StoreError::Unavailable(None);
         let outcomes = self.outcomes.into_iter().map(Some);
         let outcomes = outcomes.chain(std::iter::repeat(None));
-        self.appended.answer(outcomes.map(|own| match own {
+        self.pending.complete(outcomes.map(|own| match own {
             Some(own) => own.and_then(|id| outcome.clone().map(|()| id)),
             None => Err(outcome.clone().err().unwrap_or_else(|| none.clone())),
         }));

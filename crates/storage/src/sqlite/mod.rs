@@ -10,10 +10,10 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
-    backlog::Backlog,
     error::OpenError,
-    indexer::{Indexing, Sizes},
-    queue::{Queue, queue},
+    group_commit::acks::AckPolicy,
+    group_commit::queue::{Queue, queue},
+    indexer::{IndexSettings, Indexing},
     session::{Session, Writing},
     threads,
     url::DatabaseUrl,
@@ -21,13 +21,13 @@ use crate::{
 
 mod batch;
 mod checkpoint;
-mod hand;
+mod index_writer;
 mod probe;
 mod sync;
 mod work;
 mod writer;
 
-pub(crate) use hand::ByTheWriter;
+pub(crate) use index_writer::SqliteIndexWriter;
 use work::{Job, Pending, Work};
 
 /// The way to change an SQLite database. When it is dropped, the thread does what waits and ends.
@@ -41,17 +41,17 @@ pub(crate) struct SqliteWriter {
 impl SqliteWriter {
     pub(crate) fn open(
         url: &DatabaseUrl,
-        backlog: Arc<Backlog>,
+        ack_policy: Arc<AckPolicy>,
         batch: NonZeroUsize,
-        sizes: Sizes,
+        sizes: IndexSettings,
     ) -> Result<Self, OpenError> {
-        let (jobs, waiting) = queue(Arc::clone(&backlog));
-        let writer = writer::Writer::open(url, backlog)?;
-        let news = writer.news();
+        let (jobs, receiver) = queue(Arc::clone(&ack_policy));
+        let writer = writer::Writer::open(url, ack_policy)?;
+        let segment_counter = writer.segment_counter();
         #[cfg(test)]
         let commits = Arc::clone(&writer.commits);
-        threads::spawn("sqlite-writer", move || writer.run(waiting, batch.get()))?;
-        let indexing = Indexing::start(url, sizes, ByTheWriter::new(&jobs), news)?;
+        threads::spawn("sqlite-writer", move || writer.run(receiver, batch.get()))?;
+        let indexing = Indexing::start(url, sizes, SqliteIndexWriter::new(&jobs), segment_counter)?;
         Ok(Self {
             jobs,
             _indexing: indexing,
@@ -103,8 +103,8 @@ impl SqliteWriter {
 
     /// What an indexer makes its changes with.
     #[cfg(test)]
-    pub(crate) fn hand(&self) -> ByTheWriter {
-        ByTheWriter::new(&self.jobs)
+    pub(crate) fn index_writer(&self) -> SqliteIndexWriter {
+        SqliteIndexWriter::new(&self.jobs)
     }
 
     /// How many transactions have been committed.
@@ -238,7 +238,7 @@ mod tests {
                 let id = partner.id;
                 let written = database.write(move |tx| {
                     tx.partner_insert(&partner)?;
-                    tx.event_insert(&event).map(drop)
+                    tx.event_record(&event).map(drop)
                 });
                 let written = written.await.is_ok();
                 let kept = database.read(move |view| view.partner(id)).await.unwrap();
@@ -306,7 +306,7 @@ mod tests {
         let (database, build) = (open(&folder), Build::new());
         let key = build.key(&build.partner());
         let release = hold(&database).await;
-        let waiting: Vec<_> = (0..crate::queue::LENGTH)
+        let waiting: Vec<_> = (0..crate::group_commit::queue::CAPACITY)
             .map(|_| {
                 let (database, event) = (database.clone(), build.event(&key));
                 tokio::spawn(async move { database.append(Box::new(event)).await })

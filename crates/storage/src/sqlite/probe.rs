@@ -12,7 +12,7 @@ use super::work::{Job, Pending};
 use crate::{
     control::WriteProbe,
     dialect, error,
-    queue::{Queue, WeakQueue},
+    group_commit::queue::{Queue, WeakQueue},
     session::{Session, Writing},
 };
 

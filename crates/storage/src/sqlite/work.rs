@@ -5,8 +5,8 @@ use stores::StoreError;
 use tokio::sync::oneshot;
 
 use crate::{
-    backlog::Told,
-    queue::Queued,
+    group_commit::acks::Ack,
+    group_commit::queue::Queueable,
     session::{Session, Writing},
     stamps::Stamps,
 };
@@ -21,20 +21,20 @@ pub(super) enum Job {
     /// The same of a small note that comes with an event.
     Note(Box<dyn Work>),
     /// An event to be added by itself.
-    Event(Box<Event>, Told),
+    Event(Box<Event>, Ack),
     /// A closure that changes nothing and fails when changes would.
     Probe(Box<dyn Work>),
 }
 
-impl Queued for Job {
-    fn event(event: Box<Event>, told: Told) -> Self {
-        Self::Event(event, told)
+impl Queueable for Job {
+    fn append(event: Box<Event>, ack: Ack) -> Self {
+        Self::Event(event, ack)
     }
 
     fn is_awaited(&self) -> bool {
         match self {
             Self::Work(_) | Self::Note(_) | Self::Probe(_) => true,
-            Self::Event(_, told) => told.is_awaited(),
+            Self::Event(_, ack) => ack.is_awaited(),
         }
     }
 }

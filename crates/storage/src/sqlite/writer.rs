@@ -22,11 +22,11 @@ use super::{
     work::{Job, Way},
 };
 use crate::{
-    backlog::Backlog,
     dialect,
     error::OpenError,
-    indexer::News,
-    queue::Waiting,
+    group_commit::acks::AckPolicy,
+    group_commit::queue::Receiver,
+    indexer::SegmentCounter,
     session::{Session, Writing},
     url::DatabaseUrl,
 };
@@ -43,23 +43,23 @@ pub(super) struct Writer {
     session: Session<Writing>,
     checkpoints: Checkpoints,
     /// Has one more with each commit, which adds a segment at the most, or a few.
-    news: News,
+    segment_counter: SegmentCounter,
     syncer: Syncer<Batch>,
-    backlog: Arc<Backlog>,
+    ack_policy: Arc<AckPolicy>,
     #[cfg(test)]
     pub(super) commits: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub(super) fn open(url: &DatabaseUrl, backlog: Arc<Backlog>) -> Result<Self, OpenError> {
+    pub(super) fn open(url: &DatabaseUrl, ack_policy: Arc<AckPolicy>) -> Result<Self, OpenError> {
         let disks = [sync::disk_of(url), sync::disk_of(url)];
-        Self::open_on(disks, url, backlog)
+        Self::open_on(disks, url, ack_policy)
     }
 
     fn open_on(
         disks: [Disk; 2],
         url: &DatabaseUrl,
-        backlog: Arc<Backlog>,
+        ack_policy: Arc<AckPolicy>,
     ) -> Result<Self, OpenError> {
         let session = connect(url).map_err(|source| OpenError::Unreachable {
             url: url.to_string(),
@@ -69,25 +69,25 @@ impl Writer {
             url: url.clone(),
             session,
             checkpoints: Checkpoints::open(url)?,
-            news: News::default(),
+            segment_counter: SegmentCounter::default(),
             syncer: Syncer::start(disks)?,
-            backlog,
+            ack_policy,
             #[cfg(test)]
             commits: Arc::default(),
         })
     }
 
     /// Where the writer tells that there may be more to index.
-    pub(super) fn news(&self) -> News {
-        Arc::clone(&self.news)
+    pub(super) fn segment_counter(&self) -> SegmentCounter {
+        Arc::clone(&self.segment_counter)
     }
 
     /// Works until nobody can send any more and all that was sent is done; at most `batch` jobs share
     /// a commit.
-    pub(super) fn run(mut self, mut waiting: Waiting<Job>, batch: usize) {
+    pub(super) fn run(mut self, mut receiver: Receiver<Job>, batch: usize) {
         let mut jobs = Vec::with_capacity(batch);
-        while waiting.take(&mut jobs, batch) > 0 {
-            let batch = Batch::new(jobs.drain(..), Arc::clone(&self.backlog));
+        while receiver.receive(&mut jobs, batch) > 0 {
+            let batch = Batch::new(jobs.drain(..), Arc::clone(&self.ack_policy));
             // Closures are guarded one by one. Should all the same something panic, its callers learn
             // it from the answers that never come, and the thread lives on.
             if catch_unwind(AssertUnwindSafe(|| self.write(batch))).is_err() {
@@ -147,7 +147,7 @@ impl Writer {
         } else {
             self.syncer.here(batch);
         }
-        self.news.fetch_add(1, Ordering::Relaxed);
+        self.segment_counter.fetch_add(1, Ordering::Relaxed);
         self.checkpoints.committed(&mut self.session);
     }
 
@@ -197,14 +197,14 @@ mod tests {
 
     use super::{super::work::Pending, *};
     use crate::{
-        backlog::{AuditMode, Told},
+        group_commit::acks::{Ack, AuditMode},
         migrate,
     };
 
     type Answer<T = ()> = oneshot::Receiver<Result<T, StoreError>>;
 
     fn batch_of(writer: &Writer, job: Job) -> Batch {
-        Batch::new([job].into_iter(), Arc::clone(&writer.backlog))
+        Batch::new([job].into_iter(), Arc::clone(&writer.ack_policy))
     }
 
     /// A batch with a new partner, and where its answer comes.
@@ -220,7 +220,7 @@ mod tests {
     fn new_event(writer: &Writer, build: &Build) -> (Batch, Answer<EventId>) {
         let event = Box::new(build.event(&build.key(&build.partner())));
         let (caller, answer) = oneshot::channel();
-        let job = Job::Event(event, Told::Caller(caller));
+        let job = Job::Event(event, Ack::Caller(caller));
         (batch_of(writer, job), answer)
     }
 
@@ -248,7 +248,7 @@ mod tests {
     ) -> Writer {
         let url = migrated(folder);
         let disks: [Disk; 2] = [Box::new(disk.clone()), Box::new(disk)];
-        Writer::open_on(disks, &url, Backlog::new(AuditMode::Strict)).unwrap()
+        Writer::open_on(disks, &url, AckPolicy::new(AuditMode::Strict)).unwrap()
     }
 
     #[test]
@@ -330,11 +330,11 @@ mod tests {
             writer.write(batch);
             answer.blocking_recv().unwrap()
         };
-        let commits = writer.news.load(Ordering::Relaxed);
+        let commits = writer.segment_counter.load(Ordering::Relaxed);
         writer.session.run(|c| c.batch_execute(read_only)).unwrap();
         assert!(probe(&mut writer).is_err());
         probe(&mut writer).unwrap();
-        assert_eq!(writer.news.load(Ordering::Relaxed), commits);
+        assert_eq!(writer.segment_counter.load(Ordering::Relaxed), commits);
     }
 
     /// A disk that is full makes SQLite give up the whole transaction in the middle of a batch. Nothing
@@ -343,7 +343,7 @@ mod tests {
     fn a_full_disk_fails_a_batch_as_a_whole_and_the_writer_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let url = migrated(&folder);
-        let mut writer = Writer::open(&url, Backlog::new(AuditMode::Strict)).unwrap();
+        let mut writer = Writer::open(&url, AckPolicy::new(AuditMode::Strict)).unwrap();
         let limit = |writer: &mut Writer, pages: u32| {
             let pragma = format!("PRAGMA max_page_count = {pages}");
             writer.session.run(|c| c.batch_execute(&pragma)).unwrap();
@@ -370,12 +370,12 @@ mod tests {
                 if n < events {
                     let (caller, answer) = oneshot::channel();
                     let event = Box::new(build.event(&key));
-                    jobs.push(Job::Event(event, Told::Caller(caller)));
+                    jobs.push(Job::Event(event, Ack::Caller(caller)));
                     answers.push(Box::new(|| answer.blocking_recv().unwrap().is_ok()));
                 }
             }
-            let backlog = Arc::clone(&writer.backlog);
-            writer.write(Batch::new(jobs.into_iter(), backlog));
+            let ack_policy = Arc::clone(&writer.ack_policy);
+            writer.write(Batch::new(jobs.into_iter(), ack_policy));
             let outcomes: Vec<_> = answers.into_iter().map(|answer| answer()).collect();
             (outcomes, ids)
         };

@@ -76,7 +76,7 @@ async fn write(
         let event = build.event_by(SYSTEM);
         if let Some(slow) = slow {
             let change = db.write(move |tx| {
-                let receipt = tx.event_insert(&event)?;
+                let receipt = tx.event_record(&event)?;
                 // As when the row of a key is somebody else's for as long.
                 thread::sleep(slow);
                 Ok::<_, StoreError>(receipt)
@@ -188,7 +188,7 @@ async fn a_stamp_that_has_grown_old_is_replaced(url: &DatabaseUrl) {
         let id = if way == 0 {
             db.append(Box::new(event)).await.unwrap()
         } else {
-            let change = db.write(move |tx| tx.event_insert(&event));
+            let change = db.write(move |tx| tx.event_record(&event));
             change.await.unwrap().id()
         };
         let found = db
@@ -233,7 +233,7 @@ async fn an_event_that_waits_for_a_lock_is_stamped_when_it_has_it() {
                 if way == 0 {
                     db.append(Box::new(event)).await
                 } else {
-                    let change = db.write(move |tx| tx.event_insert(&event));
+                    let change = db.write(move |tx| tx.event_record(&event));
                     change.await.map(|receipt| receipt.id())
                 }
             })

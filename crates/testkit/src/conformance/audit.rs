@@ -127,7 +127,7 @@ pub async fn an_event_of_every_action_target_and_outcome_is_kept<D: Database>(db
         .write(move |tx| {
             events
                 .iter()
-                .try_for_each(|event| tx.event_insert(event).map(drop))
+                .try_for_each(|event| tx.event_record(event).map(drop))
         })
         .await;
     assert_eq!(all_events(&fixture).await, expect);
@@ -194,7 +194,7 @@ pub async fn an_event_of_a_rolled_back_transaction_is_gone<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let event = fixture.build.event_by(Actor::System { partner_id: None });
     let refused = fixture.db.write(move |tx| {
-        tx.event_insert(&event)?;
+        tx.event_record(&event)?;
         Err::<(), _>(StoreError::Overloaded)
     });
     assert!(refused.await.is_err());

@@ -94,7 +94,7 @@ async fn history<D: Database>(fixture: &Fixture<D>) -> Model {
                 fixture
                     .write(move |tx| {
                         now.iter()
-                            .try_for_each(|event| tx.event_insert(event).map(drop))
+                            .try_for_each(|event| tx.event_record(event).map(drop))
                     })
                     .await;
             }
@@ -256,7 +256,7 @@ pub async fn pruning_keeps_what_happened_at_the_very_time<D: Database>(db: D) {
         .write(move |tx| {
             events
                 .iter()
-                .try_for_each(|event| tx.event_insert(event).map(drop))
+                .try_for_each(|event| tx.event_record(event).map(drop))
         })
         .await;
     let part = fixture
@@ -281,17 +281,17 @@ pub async fn a_writer_sees_its_own_events_and_those_of_no_failed_savepoint<D: Da
     let asked = list.clone();
     let told = fixture.write(move |tx| {
         let [a, b, c, d] = &parts;
-        tx.event_insert(a)?;
+        tx.event_record(a)?;
         let within = tx.savepoint(|tx| {
-            tx.event_insert(b)?;
-            tx.savepoint(|tx| tx.event_insert(c))?;
+            tx.event_record(b)?;
+            tx.savepoint(|tx| tx.event_record(c))?;
             let within = tx.events(&asked, ALL)?;
             assert_eq!(within.items.len(), 3);
             Err::<(), _>(StoreError::Overloaded)
         });
         assert!(within.is_err());
         let after_failure = tx.events(&asked, ALL)?;
-        tx.savepoint(|tx| tx.event_insert(d))?;
+        tx.savepoint(|tx| tx.event_record(d))?;
         let page = PageRequest::new(1, Some(d.id.ulid()));
         let paged = tx.events(&asked, page)?;
         Ok((after_failure.items, tx.events(&asked, ALL)?.items, paged))
@@ -313,7 +313,7 @@ pub async fn a_change_that_failed_leaves_no_event<D: Database>(db: D) {
     });
     let event = lost.clone();
     let failed = fixture.db.write(move |tx| {
-        tx.savepoint(|tx| tx.event_insert(&event))?;
+        tx.savepoint(|tx| tx.event_record(&event))?;
         panic!("a panic that this test is about: an event");
     });
     let failed: Result<(), StoreError> = failed.await;
@@ -321,10 +321,10 @@ pub async fn a_change_that_failed_leaves_no_event<D: Database>(db: D) {
     let (first, second) = (kept.clone(), lost);
     fixture
         .write(move |tx| {
-            tx.event_insert(&first)?;
+            tx.event_record(&first)?;
             let failed = tx.savepoint(|tx| {
-                tx.event_insert(&second)?;
-                tx.event_insert(&second)
+                tx.event_record(&second)?;
+                tx.event_record(&second)
             });
             assert!(failed.is_err(), "one event was added twice");
             Ok(())

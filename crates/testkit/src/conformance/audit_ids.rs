@@ -84,7 +84,7 @@ pub async fn each_of_many_events_is_found_by_its_id<D: Database>(db: D) {
             .write(move |tx| {
                 events
                     .iter()
-                    .try_for_each(|event| tx.event_insert(event).map(drop))?;
+                    .try_for_each(|event| tx.event_record(event).map(drop))?;
                 for event in &events {
                     let told = tx.event(AuditVisibility::All, event.id)?;
                     assert_eq!(told.as_ref(), Some(event));

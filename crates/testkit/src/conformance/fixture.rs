@@ -136,7 +136,7 @@ impl<D: Database> Fixture<D> {
     /// Stores an event in a transaction.
     pub(super) async fn add_event(&self, event: &Event) {
         let event = event.clone();
-        self.write(move |tx| tx.event_insert(&event).map(drop))
+        self.write(move |tx| tx.event_record(&event).map(drop))
             .await;
     }
 

@@ -39,7 +39,7 @@ impl<Mode> AuditQueries for Session<Mode> {
 }
 
 impl AuditStore for MemoryTx {
-    fn event_insert(&mut self, event: &Event) -> Result<Receipt, StoreError> {
+    fn event_record(&mut self, event: &Event) -> Result<Receipt, StoreError> {
         self.state.insert_event(event.clone())?;
         Ok(Receipt::kept(event.id))
     }
@@ -50,7 +50,7 @@ impl AuditStore for MemoryTx {
                 stored.details.clone_from(&event.details);
                 Ok(())
             }
-            None => self.event_insert(event).map(drop),
+            None => self.event_record(event).map(drop),
         }
     }
 

@@ -72,7 +72,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             let count = tx.deliveries_give_up(id, (now, Some(REASON)), excess)?;
             let mut details = Details::new();
             details.insert("count".to_owned(), count.into());
-            tx.event_insert(&Event {
+            tx.event_record(&Event {
                 id: event,
                 occurred_at: now,
                 actor: Actor::System {

@@ -181,7 +181,7 @@ fn record<T: Transaction>(tx: &mut T, attempt: &FinishedAttempt) -> Result<Writt
     if let Some(action) = action {
         tx.endpoint_update(&endpoint, &secrets)?;
         let event = audit_event(&endpoint, &delivery, action, attempt.event, now);
-        tx.event_insert(&event)?;
+        tx.event_record(&event)?;
     }
     Ok(Written {
         outcome: Some(outcome),

@@ -151,7 +151,7 @@ fn record_all<T: Transaction>(
                 deleted.push((org.slug.clone(), org.id, *now));
             }
             if let Some(event) = audit_event(org, *before, one.event, *now) {
-                tx.event_insert(&event)?;
+                tx.event_record(&event)?;
             }
             if let Some(kind) = webhook_kind(org.status) {
                 messages.push((kind, org.clone(), *now));

@@ -24,8 +24,11 @@ define_sql_function! {
 
 /// Waits, within a transaction, until whoever has been given a number has added its segment or failed;
 /// the highest number that is then given.
-pub(crate) fn settle(connection: &mut AnyConnection, patience: Duration) -> QueryResult<i64> {
-    let ms = patience.as_millis();
+pub(crate) fn wait_for_inflight(
+    connection: &mut AnyConnection,
+    timeout: Duration,
+) -> QueryResult<i64> {
+    let ms = timeout.as_millis();
     connection.batch_execute(&format!(
         "SET LOCAL lock_timeout = {ms}; SELECT pg_advisory_xact_lock({ADDING});"
     ))?;
@@ -39,14 +42,14 @@ pub(crate) fn commit_lazily(connection: &mut AnyConnection) -> QueryResult<()> {
 }
 
 /// Sees that no other connection makes the index; whether that is so.
-pub(crate) fn claim(connection: &mut AnyConnection) -> QueryResult<bool> {
+pub(crate) fn acquire(connection: &mut AnyConnection) -> QueryResult<bool> {
     let claimed: Option<bool> =
         same::ask_one(connection, diesel::select(pg_try_advisory_lock(INDEXING)))?;
     Ok(claimed.unwrap_or(false))
 }
 
 /// Lets other connections make the index.
-pub(crate) fn disclaim(connection: &mut AnyConnection) -> QueryResult<()> {
+pub(crate) fn release(connection: &mut AnyConnection) -> QueryResult<()> {
     let given_back = diesel::select(pg_advisory_unlock(INDEXING));
     same::ask_one::<_, bool>(connection, given_back).map(drop)
 }

@@ -1,6 +1,7 @@
 //! Several questions asked of PostgreSQL as one, for each of their own would go over the network. Each is
 //! a loop over what is wanted, with a limit within, so that no plan looks at all of a table for it.
 
+use audit_log::Subject;
 use diesel::{
     PgConnection, QueryResult,
     pg::Pg,
@@ -9,11 +10,11 @@ use diesel::{
     sql_types::{Array, BigInt, Binary},
 };
 
-use super::{super::segments::SUBJECT, Stretch};
+use super::Stretch;
 
 /// The segments of [`super::segments_within`].
 pub(super) struct SegmentsWithin<'a> {
-    subject: &'a [u8; SUBJECT],
+    subject: &'a Subject,
     seconds: Vec<i64>,
     from: Vec<&'a [u8]>,
     to: Vec<&'a [u8]>,
@@ -22,7 +23,7 @@ pub(super) struct SegmentsWithin<'a> {
 
 impl<'a> SegmentsWithin<'a> {
     pub(super) fn new(
-        subject: &'a [u8; SUBJECT],
+        subject: &'a Subject,
         stretches: &'a [Stretch],
         below: &'a [u8],
         limit: i64,

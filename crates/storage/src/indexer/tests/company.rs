@@ -7,7 +7,7 @@ use super::{
     engines::{Engine as _, OnPostgres},
     *,
 };
-use crate::{Writing, connection::AnyConnection, events, postgres::Alone};
+use crate::{Writing, connection::AnyConnection, events, postgres::PostgresIndexWriter};
 
 fn covered(fixture: &mut Fixture<OnPostgres>) -> i64 {
     fixture.reader.run(rows::covered).unwrap()
@@ -60,7 +60,7 @@ fn one_process_indexes_at_a_time() {
     };
     fixture.add(9);
     let [mut one, mut other] = [fixture.indexer(SMALL), fixture.indexer(SMALL)];
-    assert!(one.hand.claim().unwrap());
+    assert!(one.writer.acquire().unwrap());
     assert!(!other.work().unwrap());
     assert_eq!(covered(&mut fixture), 0);
     // Whoever fails in the middle is not in the way for long.
@@ -110,8 +110,8 @@ fn a_process_indexes_once_another_lets_it_and_after_the_server_was_gone() {
     };
     migrate(&url).unwrap();
     let mut reader = Session::<Reading>::connect(&url).unwrap();
-    let mut other = Alone::new(&url);
-    assert!(other.claim().unwrap());
+    let mut other = PostgresIndexWriter::new(&url);
+    assert!(other.acquire().unwrap());
     let database = SqlDatabase::open_indexing(
         &url,
         Options::default(),

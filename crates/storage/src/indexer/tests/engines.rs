@@ -2,24 +2,24 @@
 
 use tempfile::TempDir;
 
-use super::{super::Hand, *};
-use crate::{postgres::Alone, sqlite::ByTheWriter};
+use super::{super::IndexWriter, *};
+use crate::{postgres::PostgresIndexWriter, sqlite::SqliteIndexWriter};
 
 pub(super) trait Engine {
-    type Hand: Hand;
+    type IndexWriter: IndexWriter;
     /// How many worlds, and how many steps in each, a test of chance takes: it is to be over in seconds.
     const CHANCE: (u64, usize);
 
     /// An empty database and its folder; `None` where the engine is missing.
     fn empty() -> Option<(DatabaseUrl, TempDir)>;
 
-    fn hand(database: &SqlDatabase, url: &DatabaseUrl) -> Self::Hand;
+    fn index_writer(database: &SqlDatabase, url: &DatabaseUrl) -> Self::IndexWriter;
 }
 
 pub(super) enum OnSqlite {}
 
 impl Engine for OnSqlite {
-    type Hand = ByTheWriter;
+    type IndexWriter = SqliteIndexWriter;
     const CHANCE: (u64, usize) = (4, 120);
 
     fn empty() -> Option<(DatabaseUrl, TempDir)> {
@@ -28,15 +28,15 @@ impl Engine for OnSqlite {
         Some((url.parse().unwrap(), folder))
     }
 
-    fn hand(database: &SqlDatabase, _url: &DatabaseUrl) -> ByTheWriter {
-        database.hand()
+    fn index_writer(database: &SqlDatabase, _url: &DatabaseUrl) -> SqliteIndexWriter {
+        database.index_writer()
     }
 }
 
 pub(super) enum OnPostgres {}
 
 impl Engine for OnPostgres {
-    type Hand = Alone;
+    type IndexWriter = PostgresIndexWriter;
     const CHANCE: (u64, usize) = (1, 60);
 
     fn empty() -> Option<(DatabaseUrl, TempDir)> {
@@ -45,8 +45,8 @@ impl Engine for OnPostgres {
         Some((server.new_database().parse().unwrap(), folder))
     }
 
-    fn hand(_database: &SqlDatabase, url: &DatabaseUrl) -> Alone {
-        Alone::new(url)
+    fn index_writer(_database: &SqlDatabase, url: &DatabaseUrl) -> PostgresIndexWriter {
+        PostgresIndexWriter::new(url)
     }
 }
 

@@ -69,10 +69,15 @@ impl<E: Engine> Fixture<E> {
         })
     }
 
-    pub(super) fn indexer(&mut self, sizes: Sizes) -> Indexer<E::Hand> {
+    pub(super) fn indexer(&mut self, sizes: IndexSettings) -> Indexer<E::IndexWriter> {
         let (run, stop) = mpsc::channel();
         self.stops.push(run);
-        Indexer::new(&self.url, sizes, E::hand(&self.database, &self.url), stop)
+        Indexer::new(
+            &self.url,
+            sizes,
+            E::index_writer(&self.database, &self.url),
+            stop,
+        )
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
@@ -97,7 +102,7 @@ impl<E: Engine> Fixture<E> {
     pub(super) fn add_at(&mut self, ms: u64) {
         let event = self.event_at(ms);
         self.expect(&event);
-        self.write(move |tx| tx.event_insert(&event).map(drop));
+        self.write(move |tx| tx.event_record(&event).map(drop));
     }
 
     /// The event is there from now on.

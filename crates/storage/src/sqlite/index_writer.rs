@@ -6,18 +6,18 @@ use tokio::sync::oneshot;
 use super::work::{Job, Pending};
 use crate::{
     dialect::index as rows,
-    indexer::{Halt, Hand},
-    queue::{Queue, WeakQueue},
+    group_commit::queue::{Queue, WeakQueue},
+    indexer::{Halt, IndexWriter},
     session::{Session, Writing},
 };
 
 /// Has the writer make an indexer's changes, among everybody's.
-pub(crate) struct ByTheWriter {
+pub(crate) struct SqliteIndexWriter {
     jobs: WeakQueue<Job>,
     begun: bool,
 }
 
-impl ByTheWriter {
+impl SqliteIndexWriter {
     pub(super) fn new(jobs: &Queue<Job>) -> Self {
         Self {
             jobs: jobs.downgrade(),
@@ -26,9 +26,9 @@ impl ByTheWriter {
     }
 }
 
-impl Hand for ByTheWriter {
+impl IndexWriter for SqliteIndexWriter {
     /// Hardly ever does another process write to the file. If one is at it, it begins anew.
-    fn claim(&mut self) -> Result<bool, Halt> {
+    fn acquire(&mut self) -> Result<bool, Halt> {
         if !self.begun {
             self.change(|session| session.run(rows::drop_unfinished))?;
             self.begun = true;
@@ -36,12 +36,12 @@ impl Hand for ByTheWriter {
         Ok(true)
     }
 
-    fn disclaim(&mut self) -> Result<(), Halt> {
+    fn release(&mut self) -> Result<(), Halt> {
         Ok(())
     }
 
     /// Numbers are given in the order of the commits.
-    fn settle(&mut self) -> Result<Option<i64>, Halt> {
+    fn wait_for_inflight(&mut self) -> Result<Option<i64>, Halt> {
         Ok(Some(i64::MAX))
     }
 

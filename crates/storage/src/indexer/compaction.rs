@@ -1,35 +1,33 @@
 //! Several runs read as one.
 
+use audit_log::{Posting, read_page};
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
 };
 
-use super::{Halt, Hand, Indexer};
-use crate::{
-    dialect::index as rows,
-    events::index::{OutgoingMessage, read_page},
-};
+use super::{Halt, IndexWriter, Indexer};
+use crate::{dialect::index as rows, values};
 
 /// The postings of several runs, in their order, each once.
-pub(super) struct Merge {
+pub(super) struct MergedRuns {
     inputs: Vec<Input>,
     /// The next posting of each input that has more, the least first.
-    heads: BinaryHeap<Reverse<(OutgoingMessage, usize)>>,
+    heads: BinaryHeap<Reverse<(Posting, usize)>>,
     begun: bool,
-    last: Option<OutgoingMessage>,
+    last: Option<Posting>,
 }
 
 /// A run that is read from its beginning to its end.
 struct Input {
     run: i64,
     /// What was read and not taken yet.
-    postings: VecDeque<OutgoingMessage>,
+    postings: VecDeque<Posting>,
     /// The first posting of the last page that was read.
     after: Vec<u8>,
 }
 
-impl Merge {
+impl MergedRuns {
     pub(super) fn of(runs: &[i64]) -> Self {
         Self {
             inputs: runs
@@ -48,8 +46,8 @@ impl Merge {
 
     pub(super) fn next(
         &mut self,
-        indexer: &mut Indexer<impl Hand>,
-    ) -> Result<Option<OutgoingMessage>, Halt> {
+        indexer: &mut Indexer<impl IndexWriter>,
+    ) -> Result<Option<Posting>, Halt> {
         if !self.begun {
             self.begun = true;
             for place in 0..self.inputs.len() {
@@ -67,7 +65,11 @@ impl Merge {
     }
 
     /// Puts the next posting of an input among the heads, if it has one.
-    fn refill(&mut self, indexer: &mut Indexer<impl Hand>, place: usize) -> Result<(), Halt> {
+    fn refill(
+        &mut self,
+        indexer: &mut Indexer<impl IndexWriter>,
+        place: usize,
+    ) -> Result<(), Halt> {
         let Some(input) = self.inputs.get_mut(place) else {
             return Ok(());
         };
@@ -76,7 +78,9 @@ impl Merge {
                 session.run(|connection| rows::pages_after(connection, input.run, &input.after, 8))
             })?;
             for (first, body) in pages {
-                input.postings.extend(read_page(&body)?);
+                input
+                    .postings
+                    .extend(read_page(&body).map_err(values::undecodable)?);
                 input.after = first;
             }
         }

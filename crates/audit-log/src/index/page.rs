@@ -1,20 +1,11 @@
-//! Pages of postings: sorted, what repeats told once.
-//!
-//! A page is a byte for its version and the number of a slot that is not above any of its slots; then, for
-//! each subject, what of its bytes the one before it does not begin with, and its slots: the first counted
-//! from that of the page, each other one from the one before it. Numbers and lengths are written as
-//! `postcard` writes them.
+//! PageBuilder of postings, sorted and prefix-compressed. `FORMAT.md` describes the bytes.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use stores::StoreError;
 
-use super::{
-    super::segment::Subject,
-    posting::{OutgoingMessage, Slot},
-};
-use crate::values;
+use super::{Posting, Slot};
+use crate::{Corrupt, Subject};
 
 const VERSION: u8 = 1;
 /// From how many bytes on a page takes no more, so that with the piece that makes it full its row fits
@@ -24,7 +15,7 @@ const FULL: usize = 3800;
 /// lie hours apart.
 const MOST_SLOTS: usize = 64;
 
-const CORRUPT: StoreError = values::corrupt("a page of the index of events");
+const CORRUPT: Corrupt = Corrupt("a page of the index of events");
 
 /// A subject and its slots.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,27 +32,30 @@ fn in_one<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S:
 
 /// A page as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Page {
-    /// The posting that it begins with, so written that it sorts as postings do.
-    pub(crate) first: Vec<u8>,
-    pub(crate) body: Vec<u8>,
+pub struct Page {
+    /// The key of its first posting, which sorts as postings do.
+    pub first: Vec<u8>,
+    /// The encoded postings.
+    pub body: Vec<u8>,
 }
 
-/// A posting as the key of a page.
-pub(super) fn key((subject, slot): &OutgoingMessage) -> Vec<u8> {
+/// The key of a posting: bytes that sort as postings do.
+#[must_use]
+pub fn key((subject, slot): &Posting) -> Vec<u8> {
     [&subject[..], &slot.number().to_be_bytes()].concat()
 }
 
-/// What sorts right after the key of a posting.
-pub(super) fn key_after(subject: &Subject, slot: Slot) -> Vec<u8> {
+/// The key right after that of a posting.
+#[must_use]
+pub fn key_after(subject: &Subject, slot: Slot) -> Vec<u8> {
     let mut key = key(&(*subject, slot));
     key.push(0);
     key
 }
 
-/// Makes pages of postings.
+/// Encodes sorted postings as pages.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub struct PageBuilder {
     base: Slot,
     /// The subject that came last, and those of its slots that are not in a page yet.
     subject: Subject,
@@ -72,9 +66,10 @@ pub(crate) struct Pages {
     ready: Vec<Page>,
 }
 
-impl Pages {
+impl PageBuilder {
     /// For postings whose slots are not below this one.
-    pub(crate) const fn new(base: Slot) -> Self {
+    #[must_use]
+    pub const fn new(base: Slot) -> Self {
         Self {
             base,
             subject: [0; 17],
@@ -89,7 +84,10 @@ impl Pages {
     }
 
     /// Adds a posting, which must be above the one before.
-    pub(crate) fn push(&mut self, (subject, slot): OutgoingMessage) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`Corrupt`] when it is not.
+    pub fn push(&mut self, (subject, slot): Posting) -> Result<(), Corrupt> {
         if subject != self.subject || self.slots.len() >= MOST_SLOTS {
             self.end_group()?;
             self.subject = subject;
@@ -99,23 +97,27 @@ impl Pages {
     }
 
     /// How many pages are ready.
-    pub(crate) const fn ready(&self) -> usize {
+    #[must_use]
+    pub const fn ready(&self) -> usize {
         self.ready.len()
     }
 
     /// Takes the pages that are ready.
-    pub(crate) fn take(&mut self) -> Vec<Page> {
+    pub fn take(&mut self) -> Vec<Page> {
         std::mem::take(&mut self.ready)
     }
 
     /// Takes all pages, once there are no more postings.
-    pub(crate) fn end(mut self) -> Result<Vec<Page>, StoreError> {
+    ///
+    /// # Errors
+    /// [`Corrupt`] when the postings were in no order.
+    pub fn end(mut self) -> Result<Vec<Page>, Corrupt> {
         self.end_group()?;
         self.end_page();
         Ok(self.ready)
     }
 
-    fn end_group(&mut self) -> Result<(), StoreError> {
+    fn end_group(&mut self) -> Result<(), Corrupt> {
         let Some(first) = self.slots.first().copied() else {
             return Ok(());
         };
@@ -159,7 +161,7 @@ impl Pages {
     }
 }
 
-fn write<T: Serialize>(value: &T, body: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+fn write<T: Serialize>(value: &T, body: Vec<u8>) -> Result<Vec<u8>, Corrupt> {
     postcard::to_extend(value, body).map_err(|_| CORRUPT)
 }
 
@@ -167,7 +169,7 @@ fn write<T: Serialize>(value: &T, body: Vec<u8>) -> Result<Vec<u8>, StoreError> 
 fn groups(
     body: &[u8],
     mut each: impl FnMut(&Subject, &mut dyn Iterator<Item = Slot>) -> bool,
-) -> Result<(), StoreError> {
+) -> Result<(), Corrupt> {
     let Some((&VERSION, rest)) = body.split_first() else {
         return Err(CORRUPT);
     };
@@ -197,7 +199,10 @@ fn groups(
 }
 
 /// The postings of a page.
-pub(crate) fn read_page(body: &[u8]) -> Result<Vec<OutgoingMessage>, StoreError> {
+///
+/// # Errors
+/// [`Corrupt`] when it is no page.
+pub fn read_page(body: &[u8]) -> Result<Vec<Posting>, Corrupt> {
     let mut postings = Vec::new();
     groups(body, |subject, slots| {
         postings.extend(slots.map(|slot| (*subject, slot)));
@@ -207,13 +212,16 @@ pub(crate) fn read_page(body: &[u8]) -> Result<Vec<OutgoingMessage>, StoreError>
 }
 
 /// The slots that a page has for a subject, in their order.
-pub(super) fn slots_of(body: &[u8], whom: &Subject) -> Result<Vec<Slot>, StoreError> {
+///
+/// # Errors
+/// [`Corrupt`] when it is no page.
+pub fn slots_of(body: &[u8], wanted: &Subject) -> Result<Vec<Slot>, Corrupt> {
     let mut found = Vec::new();
     groups(body, |subject, slots| {
-        if subject == whom {
+        if subject == wanted {
             found.extend(slots);
         }
-        subject <= whom
+        subject <= wanted
     })?;
     Ok(found)
 }
@@ -226,7 +234,7 @@ mod tests {
     use super::*;
 
     /// Sorted postings of so many subjects, some alike and some not, with up to so many slots each.
-    fn postings(seed: u64, subjects: u64, most: u64) -> Vec<OutgoingMessage> {
+    fn postings(seed: u64, subjects: u64, most: u64) -> Vec<Posting> {
         let mut random = SeededRandom::new(seed);
         let mut below = |end: u64| random.next_u64() % end;
         let mut postings = Vec::new();
@@ -247,8 +255,8 @@ mod tests {
         postings
     }
 
-    fn pages_of(postings: &[OutgoingMessage], base: u64) -> Vec<Page> {
-        let mut pages = Pages::new(Slot::new(base));
+    fn pages_of(postings: &[Posting], base: u64) -> Vec<Page> {
+        let mut pages = PageBuilder::new(Slot::new(base));
         let mut all = Vec::new();
         for posting in postings {
             pages.push(*posting).unwrap();
@@ -261,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn postings_come_back_from_pages_as_they_were() {
+    fn postings_round_trip() {
         for (seed, subjects, most) in [
             (1, 0, 1),
             (2, 1, 1),
@@ -271,19 +279,19 @@ mod tests {
         ] {
             let postings = postings(seed, subjects, most);
             let pages = pages_of(&postings, 1000);
-            let mut told = Vec::new();
+            let mut decoded = Vec::new();
             for page in &pages {
                 let of_page = read_page(&page.body).unwrap();
                 assert_eq!(page.first, key(of_page.first().unwrap()));
-                told.extend(of_page);
+                decoded.extend(of_page);
             }
-            assert_eq!(told, postings);
+            assert_eq!(decoded, postings);
             assert!(pages.is_sorted_by(|one, next| one.first < next.first));
             for subject in postings.chunk_by(|one, other| one.0 == other.0) {
-                let whom = subject.first().unwrap().0;
+                let wanted = subject.first().unwrap().0;
                 let slots: Vec<Slot> = pages
                     .iter()
-                    .flat_map(|page| slots_of(&page.body, &whom).unwrap())
+                    .flat_map(|page| slots_of(&page.body, &wanted).unwrap())
                     .collect();
                 assert_eq!(
                     slots,
@@ -294,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_full_before_its_row_overflows_and_not_much_before() {
+    fn a_full_page_fits_into_a_page_of_the_file() {
         let busy =
             (0..100).flat_map(|one| (0..2000).map(move |slot| ([one; 17], Slot::new(slot * 300))));
         for (postings, base) in [(postings(6, 20_000, 1), 1000), (busy.collect(), 0)] {
@@ -309,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_order_is_refused() {
-        let mut pages = Pages::new(Slot::new(9));
+    fn unsorted_postings_are_an_error() {
+        let mut pages = PageBuilder::new(Slot::new(9));
         pages.push(([1; 17], Slot::new(8))).unwrap();
         assert!(pages.end().is_err());
     }
 
     #[test]
-    fn what_is_broken_is_told_and_nothing_is_made_up() {
+    fn truncated_pages_and_unknown_versions_are_errors() {
         let whole = pages_of(&postings(7, 3, 3), 1000).swap_remove(0).body;
         let read = read_page(&whole).unwrap();
         assert!(read_page(&[]).is_err());

@@ -6,16 +6,16 @@ use super::Halt;
 use crate::session::{Session, Writing};
 
 /// Who makes the changes of an indexer, and knows in whose company it is.
-pub(crate) trait Hand: Send + 'static {
+pub(crate) trait IndexWriter: Send + 'static {
     /// Begins to index, unless somebody else does: what is unfinished was cut off and is given up. Whether
     /// it has begun.
-    fn claim(&mut self) -> Result<bool, Halt>;
+    fn acquire(&mut self) -> Result<bool, Halt>;
 
     /// Lets somebody else index.
-    fn disclaim(&mut self) -> Result<(), Halt>;
+    fn release(&mut self) -> Result<(), Halt>;
 
     /// Up to which number every segment is there that ever will be; `None` while others are in the way.
-    fn settle(&mut self) -> Result<Option<i64>, Halt>;
+    fn wait_for_inflight(&mut self) -> Result<Option<i64>, Halt>;
 
     /// Makes a change, all of it or nothing.
     fn change<T: Send + 'static>(

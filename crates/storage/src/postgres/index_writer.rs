@@ -6,30 +6,30 @@ use stores::StoreError;
 
 use crate::{
     dialect::index as rows,
-    indexer::{Halt, Hand},
+    indexer::{Halt, IndexWriter},
     session::{Session, Writing},
     url::DatabaseUrl,
 };
 
 /// How long at first to wait for those who add segments; as long, those wait who come after. Then twice
-/// as long each time, up to `MOST`.
-const FIRST: Duration = Duration::from_millis(20);
-const MOST: Duration = Duration::from_secs(1);
+/// as long each time, up to `MAX_TIMEOUT`.
+const MIN_TIMEOUT: Duration = Duration::from_millis(20);
+const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes an indexer's changes itself, while it alone of all processes indexes this database.
-pub(crate) struct Alone {
+pub(crate) struct PostgresIndexWriter {
     url: DatabaseUrl,
     /// With its connection goes its lock.
     session: Option<Session<Writing>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl Alone {
+impl PostgresIndexWriter {
     pub(crate) fn new(url: &DatabaseUrl) -> Self {
         Self {
             url: url.clone(),
             session: None,
-            patience: FIRST,
+            timeout: MIN_TIMEOUT,
         }
     }
 
@@ -52,26 +52,27 @@ impl Alone {
     }
 }
 
-impl Hand for Alone {
-    fn claim(&mut self) -> Result<bool, Halt> {
-        let claimed = self.on_session(|session| session.run(rows::claim))?;
-        if claimed {
+impl IndexWriter for PostgresIndexWriter {
+    fn acquire(&mut self) -> Result<bool, Halt> {
+        let acquired = self.on_session(|session| session.run(rows::acquire))?;
+        if acquired {
             self.change(|session| session.run(rows::drop_unfinished))?;
         }
-        Ok(claimed)
+        Ok(acquired)
     }
 
-    fn disclaim(&mut self) -> Result<(), Halt> {
+    fn release(&mut self) -> Result<(), Halt> {
         match &self.session {
-            Some(_) => self.on_session(|session| session.run(rows::disclaim)),
+            Some(_) => self.on_session(|session| session.run(rows::release)),
             None => Ok(()),
         }
     }
 
-    fn settle(&mut self) -> Result<Option<i64>, Halt> {
-        let patience = self.patience;
+    fn wait_for_inflight(&mut self) -> Result<Option<i64>, Halt> {
+        let timeout = self.timeout;
         let settled = self.on_session(|session| {
-            let settled = session.nested(|session| session.run(|c| rows::settle(c, patience)));
+            let settled =
+                session.nested(|session| session.run(|c| rows::wait_for_inflight(c, timeout)));
             match settled {
                 Ok(newest) => Ok(Some(newest)),
                 // Someone was longer at it.
@@ -79,10 +80,10 @@ impl Hand for Alone {
                 Err(error) => Err(error),
             }
         })?;
-        self.patience = if settled.is_some() {
-            FIRST
+        self.timeout = if settled.is_some() {
+            MIN_TIMEOUT
         } else {
-            (patience * 2).min(MOST)
+            (timeout * 2).min(MAX_TIMEOUT)
         };
         Ok(settled)
     }

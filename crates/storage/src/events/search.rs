@@ -1,17 +1,13 @@
 //! Looking for the segments that mention a subject, from the newest on.
 
+use audit_log::{Slot, Subject, key_after, slots_of};
 use stores::StoreError;
 
-use super::{
-    super::segment::Subject,
-    page::{key_after, slots_of},
-    posting::Slot,
-};
-use crate::{dialect, session::Session};
+use crate::{dialect, session::Session, values};
 
 /// A search: what is left of what may have segments of the subject.
 #[derive(Debug)]
-pub(in super::super) struct Search {
+pub(super) struct Search {
     whom: Subject,
     /// The slots in which the segments must be.
     first: Slot,
@@ -40,7 +36,7 @@ struct Found {
 
 impl Search {
     /// Begins to look for segments between two slots.
-    pub(in super::super) fn begin<M>(
+    pub(super) fn begin<M>(
         session: &mut Session<M>,
         whom: Subject,
         first: Slot,
@@ -51,7 +47,8 @@ impl Search {
         let mut runs: Vec<Run> = runs
             .into_iter()
             .map(|(id, last)| Slot::read(last).map(|last| Run { id, last }))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, _>>()
+            .map_err(values::undecodable)?;
         runs.sort_unstable_by_key(|run| run.last);
         Ok(Self {
             whom,
@@ -63,7 +60,7 @@ impl Search {
     }
 
     /// The next slots that have some, downwards, up to so many of them.
-    pub(in super::super) fn next<M>(
+    pub(super) fn next<M>(
         &mut self,
         session: &mut Session<M>,
         most: usize,
@@ -110,7 +107,7 @@ impl Search {
         let pages =
             session.run(|connection| dialect::index::pages_before(connection, runs, before))?;
         for (run, first, body) in pages {
-            let mut slots = slots_of(&body, &self.whom)?;
+            let mut slots = slots_of(&body, &self.whom).map_err(values::undecodable)?;
             slots.retain(|slot| (self.first..=self.last).contains(slot));
             // The page before this one may end with what this one begins with.
             let below = first.starts_with(&self.whom).then_some(first);

@@ -1,0 +1,273 @@
+//! The queue of the thread that writes: bounded, with many senders and one receiver.
+//!
+//! A job that a caller waits for is taken at once. Events that were acknowledged early linger for a while
+//! and share a commit: a commit takes about as long as writing some hundred events.
+
+use std::{
+    sync::{Arc, OnceLock},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use audit::Event;
+use ids::EventId;
+use stores::StoreError;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::acks::{Ack, AckPolicy};
+
+/// How many jobs may be queued.
+pub(crate) const CAPACITY: usize = 4096;
+/// How long events linger that nobody waits for: a part of the time by which an answer may be ahead of
+/// its event.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// What can be queued.
+pub(crate) trait Queueable {
+    /// The job of appending an event.
+    fn append(event: Box<Event>, ack: Ack) -> Self;
+
+    /// Whether a caller waits for its outcome.
+    fn is_awaited(&self) -> bool;
+}
+
+/// What both ends share.
+struct Shared {
+    policy: Arc<AckPolicy>,
+    /// The thread that receives, once it has let events linger.
+    consumer: OnceLock<Thread>,
+}
+
+/// The sending end.
+pub(crate) struct Queue<T> {
+    sender: mpsc::Sender<T>,
+    shared: Arc<Shared>,
+}
+
+/// A sending end that does not keep the receiver from ending.
+pub(crate) struct WeakQueue<T> {
+    sender: mpsc::WeakSender<T>,
+    shared: Arc<Shared>,
+}
+
+/// The receiving end, for one thread.
+pub(crate) struct Receiver<T> {
+    receiver: mpsc::Receiver<T>,
+    shared: Arc<Shared>,
+    linger: Duration,
+}
+
+/// A queue for events that are acknowledged by this policy, and for other jobs of the thread.
+pub(crate) fn queue<T: Queueable>(policy: Arc<AckPolicy>) -> (Queue<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::channel(CAPACITY);
+    let shared = Arc::new(Shared {
+        policy,
+        consumer: OnceLock::new(),
+    });
+    let queue = Queue {
+        sender,
+        shared: Arc::clone(&shared),
+    };
+    let receiver = Receiver {
+        receiver,
+        shared,
+        linger: LINGER,
+    };
+    (queue, receiver)
+}
+
+impl<T: Queueable> Queue<T> {
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] when the queue is full.
+    pub(crate) fn send(&self, job: T) -> Result<(), StoreError> {
+        let awaited = job.is_awaited();
+        self.sender.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Closed(_) => StoreError::Unavailable(None),
+        })?;
+        if awaited {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Queues a job, and waits for room if the queue is full.
+    pub(crate) async fn send_when_room(&self, job: T) -> Result<(), StoreError> {
+        let sent = self.sender.send(job).await;
+        self.wake();
+        sent.map_err(|_| StoreError::Unavailable(None))
+    }
+
+    /// As [`Queue::send_when_room`], for a thread that may block.
+    pub(crate) fn send_blocking(&self, job: T) -> Result<(), StoreError> {
+        let sent = self.sender.blocking_send(job);
+        self.wake();
+        sent.map_err(|_| StoreError::Unavailable(None))
+    }
+
+    /// Appends an event: returns its id once it is acknowledged.
+    pub(crate) async fn append(&self, mut event: Box<Event>) -> Result<EventId, StoreError> {
+        let (ack, outcome) = self.shared.policy.decide(&mut event);
+        let id = event.id;
+        if let Err(error) = self.send(T::append(event, ack)) {
+            if outcome.is_none() {
+                self.shared.policy.withdraw();
+            }
+            return Err(error);
+        }
+        match outcome {
+            Some(outcome) => outcome.await.unwrap_or(Err(StoreError::Unavailable(None))),
+            None => Ok(id),
+        }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakQueue<T> {
+        WeakQueue {
+            sender: self.sender.downgrade(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Wakes the receiver in case it lets events linger.
+    fn wake(&self) {
+        if let Some(consumer) = self.shared.consumer.get() {
+            consumer.unpark();
+        }
+    }
+}
+
+impl<T> WeakQueue<T> {
+    /// The queue, unless all of its senders are gone.
+    pub(crate) fn upgrade(&self) -> Option<Queue<T>> {
+        Some(Queue {
+            sender: self.sender.upgrade()?,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+impl<T: Queueable> Receiver<T> {
+    /// Waits for a job and takes all that are queued, up to `max`; how many there are. None when all
+    /// senders are gone. Only one thread may receive.
+    pub(crate) fn receive(&mut self, jobs: &mut Vec<T>, max: usize) -> usize {
+        self.receiver.blocking_recv_many(jobs, max);
+        if self.shared.policy.allows_early() {
+            self.linger(jobs, max);
+        }
+        jobs.len()
+    }
+
+    /// Takes more, as long as nobody waits for any of it.
+    fn linger(&mut self, jobs: &mut Vec<T>, max: usize) {
+        let until = Instant::now() + self.linger;
+        self.shared.consumer.get_or_init(thread::current);
+        let mut examined = 0;
+        loop {
+            // Also before the first time: senders did not know until now whom to wake.
+            while jobs.len() < max
+                && let Ok(job) = self.receiver.try_recv()
+            {
+                jobs.push(job);
+            }
+            let awaited = jobs.iter().skip(examined).any(T::is_awaited);
+            let left = until.saturating_duration_since(Instant::now());
+            if awaited || jobs.len() >= max || left.is_zero() || self.receiver.is_closed() {
+                return;
+            }
+            examined = jobs.len();
+            // Not on the channel, which would wake the thread for each job.
+            thread::park_timeout(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::build::Build;
+
+    use super::*;
+    use crate::AuditMode;
+
+    /// Longer than any test.
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[derive(Debug, PartialEq)]
+    enum TestJob {
+        Awaited,
+        Early,
+    }
+
+    impl Queueable for TestJob {
+        fn append(_: Box<Event>, ack: Ack) -> Self {
+            if ack.is_awaited() {
+                Self::Awaited
+            } else {
+                Self::Early
+            }
+        }
+
+        fn is_awaited(&self) -> bool {
+            *self == Self::Awaited
+        }
+    }
+
+    /// A queue that acknowledges early however long the test takes.
+    fn lingering(mode: AuditMode, linger: Duration) -> (Queue<TestJob>, Receiver<TestJob>) {
+        let (queue, mut receiver) = queue(AckPolicy::with_max_lead(mode, LONG));
+        receiver.linger = linger;
+        (queue, receiver)
+    }
+
+    fn received(receiver: &mut Receiver<TestJob>, max: usize) -> Vec<TestJob> {
+        let mut jobs = Vec::new();
+        receiver.receive(&mut jobs, max);
+        jobs
+    }
+
+    #[tokio::test]
+    async fn early_events_linger_until_a_caller_waits() {
+        let (queue, mut receiver) = lingering(AuditMode::Relaxed, LONG);
+        let consumer = thread::spawn(move || received(&mut receiver, 8));
+        let build = Build::new();
+        let event = || Box::new(build.event(&build.key(&build.partner())));
+        for _ in 0..3 {
+            queue.append(event()).await.unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!consumer.is_finished());
+        queue.send(TestJob::Awaited).unwrap();
+        let [first @ .., last] = &consumer.join().unwrap()[..] else {
+            panic!("nothing was received");
+        };
+        assert_eq!(first, [const { TestJob::Early }; 3]);
+        assert_eq!(*last, TestJob::Awaited);
+    }
+
+    #[test]
+    fn they_linger_for_a_while_and_up_to_max() {
+        let short = Duration::from_millis(50);
+        let (queue, mut receiver) = lingering(AuditMode::Relaxed, short);
+        let begun = Instant::now();
+        queue.send(TestJob::Early).unwrap();
+        assert_eq!(received(&mut receiver, 8).len(), 1);
+        assert!(begun.elapsed() >= short);
+
+        receiver.linger = LONG;
+        for _ in 0..10 {
+            queue.send(TestJob::Early).unwrap();
+        }
+        assert_eq!(received(&mut receiver, 8).len(), 8);
+        drop(queue);
+        assert_eq!(received(&mut receiver, 8).len(), 2);
+        assert_eq!(received(&mut receiver, 8).len(), 0);
+    }
+
+    #[test]
+    fn strict_mode_never_lingers() {
+        let (queue, mut receiver) = lingering(AuditMode::Strict, LONG);
+        queue.send(TestJob::Early).unwrap();
+        assert_eq!(received(&mut receiver, 8).len(), 1);
+    }
+}
