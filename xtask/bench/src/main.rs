@@ -3,6 +3,7 @@
 //! Without the name of another measurement the arguments are those of `performance`, which writes
 //! `docs/benchmarks.md`. `bare`, `fill` and `in-process` are its helpers, run as processes of their own.
 
+mod audit;
 mod bare;
 mod engine;
 mod fill;
@@ -32,6 +33,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Measurement {
+    /// Measure designs of the audit log in turn.
+    Audit(audit::Args),
     /// Measure a good tenant's latencies beside attacks on what all callers share.
     Isolation(isolation::Args),
     /// Measure jobs that create, wait and delete in a loop, with quotas and without.
@@ -48,6 +51,10 @@ fn main() -> Result<ExitCode> {
     let args = Cli::parse();
     let holds = match args.measurement {
         None => return performance::run(&args.performance),
+        Some(Measurement::Audit(args)) => {
+            audit::run(&args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Some(Measurement::Bare(args)) => return bare::run(&args),
         Some(Measurement::Fill(args)) => return fill::run(&args),
         Some(Measurement::InProcess(args)) => return in_process::run(&args),
