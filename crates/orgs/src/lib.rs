@@ -25,8 +25,9 @@ pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{InvalidTransition, OrgStatus, Transition, UnknownOrgStatus};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
-    DeletionSelector, DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, OrgBacklog, OrgFilter,
-    OrgListRequest, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest, StatusSummary,
+    DeletionSelector, DueLimits, DueOrg, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg,
+    OrgBacklog, OrgFilter, OrgListRequest, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest,
+    StatusSummary,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};

@@ -84,6 +84,8 @@ pub enum DeletionSelector {
     Labelled(OrgVisibility, Vec<(String, String)>),
     /// Those whose lease has run out by this time.
     Expired(OffsetDateTime),
+    /// Those of these orgs whose lease has run out by this time.
+    ExpiredAmong(OffsetDateTime, Vec<OrgId>),
     /// Those that this key created.
     MadeBy(KeyId),
 }
@@ -183,6 +185,15 @@ pub struct DueOrgs {
     pub more: bool,
 }
 
+/// What one search for orgs whose lease has run out has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpiredOrgs {
+    /// The orgs, those of one partner in the order in which their leases ran out.
+    pub orgs: Vec<OrgId>,
+    /// The partner behind which the next search goes on; none when this one came to the end.
+    pub after: Option<PartnerId>,
+}
+
 /// Orgs that wait for a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrgBacklog {
@@ -226,6 +237,16 @@ pub trait OrgQueries {
         which: &DeletionSelector,
         limit: usize,
     ) -> Result<Vec<Org>, Self::Error>;
+
+    /// Orgs that are not going or gone and whose lease has run out by `now`, of the first partners behind
+    /// `after` that have leased any. Up to `limits.orgs` are shared among those partners, one of each at
+    /// the least. The work is bounded by the limits, and not by the number of orgs.
+    fn expired_orgs(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<ExpiredOrgs, Self::Error>;
 
     /// The statuses of orgs, in no order; orgs that don't exist are left out.
     fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, Self::Error>;

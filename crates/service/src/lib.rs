@@ -95,6 +95,8 @@ pub struct Service<D, L, P> {
     quota_locks: runtime::keyed_lock::KeyedLock<ids::PartnerId>,
     /// The partner after which the search for due orgs goes on.
     due_cursor: std::sync::Mutex<Option<ids::PartnerId>>,
+    /// The partner after which the search for expired orgs goes on.
+    expired_cursor: std::sync::Mutex<Option<ids::PartnerId>>,
     /// Notified when an org has fallen due.
     due: tokio::sync::Notify,
     slots: Arc<workers::reconcile::slots::ProvisioningSlots>,
@@ -134,6 +136,7 @@ impl<D, L, P> Service<D, L, P> {
             due_cursor: std::sync::Mutex::default(),
             due: tokio::sync::Notify::new(),
             slots: Arc::default(),
+            expired_cursor: std::sync::Mutex::default(),
             finished: Batcher::new(BatcherConfig::TRANSACTIONS),
             outbox,
             pruning: tokio::sync::Mutex::default(),

@@ -8,6 +8,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
+    announcements,
     connection::AnyBackend,
     dialect::{self, same},
     paged,
@@ -270,13 +271,15 @@ pub(crate) fn insert(
     let row = KeyRow::from(key);
     let pepper = partner_keys::pepper_id.eq(peppers::column(digest));
     let digest = partner_keys::digest.eq(digest.as_bytes().as_slice());
-    let added = diesel::insert_into(partner_keys::table).values((&row, digest, pepper));
+    let announce = partner_keys::end_to_announce.eq(row.expires_at);
+    let added = diesel::insert_into(partner_keys::table).values((&row, digest, pepper, announce));
     session.run(|connection| same::change(connection, added))?;
     Ok(())
 }
 
 pub(crate) fn update(session: &mut Session<Writing>, key: &PartnerKey) -> Result<(), StoreError> {
     let row = KeyRow::from(key);
+    let to_announce = announcements::key_end_to_announce(session, &row.id, row.expires_at)?;
     session.run(|connection| {
         diesel::update(partner_keys::table.find(row.id))
             .set((
@@ -287,6 +290,7 @@ pub(crate) fn update(session: &mut Session<Writing>, key: &PartnerKey) -> Result
                 partner_keys::rate_limit.eq(row.rate_limit),
                 partner_keys::rate_window.eq(row.rate_window),
                 partner_keys::expires_at.eq(row.expires_at),
+                partner_keys::end_to_announce.eq(to_announce),
                 partner_keys::max_live_orgs.eq(row.max_live_orgs),
                 partner_keys::on_revoke.eq(row.on_revoke),
                 partner_keys::disabled.eq(row.disabled),

@@ -12,6 +12,7 @@ use openssl_sys as _;
 use pq_sys as _;
 
 mod admin_keys;
+mod announcements;
 mod budget;
 mod connection;
 mod connections;

@@ -2,9 +2,9 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter,
-    OrgProgress, OrgQueries, OrgStore, OrgVisibility, OrgWork, Slug, SlugRequest, StatusSummary,
-    Step, Subscription, Workspace,
+    DeletionSelector, DueLimits, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog,
+    OrgFilter, OrgProgress, OrgQueries, OrgStore, OrgVisibility, OrgWork, Slug, SlugRequest,
+    StatusSummary, Step, Subscription, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -40,6 +40,15 @@ impl<M> OrgQueries for Session<M> {
         limit: usize,
     ) -> Result<Vec<Org>, StoreError> {
         org_ends::list(self, which, limit)
+    }
+
+    fn expired_orgs(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<ExpiredOrgs, StoreError> {
+        org_ends::expired_by_partner(self, now, after, limits)
     }
 
     fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, StoreError> {

@@ -12,7 +12,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 
 use crate::{
-    dialect::{self, same},
+    dialect::{self, due::OrgQueue, same},
     orgs::{OrgRow, retire_labels},
     schema::orgs as table,
     session::{Session, Writing},
@@ -91,8 +91,11 @@ pub(crate) fn backlog<M>(
     })
 }
 
-/// The statuses in which orgs are worked on.
-const PENDING: [OrgStatus; 2] = [OrgStatus::Provisioning, OrgStatus::Deprovisioning];
+/// The statuses in which orgs are worked on, and where they wait for it.
+const PENDING: [(OrgStatus, OrgQueue); 2] = [
+    (OrgStatus::Provisioning, OrgQueue::PROVISIONING),
+    (OrgStatus::Deprovisioning, OrgQueue::DEPROVISIONING),
+];
 
 pub(crate) fn due<M>(
     session: &mut Session<M>,
@@ -103,10 +106,10 @@ pub(crate) fn due<M>(
     let (now, after) = (values::micros(now), after.map(|id| id.to_string()));
     let after = after.as_deref().unwrap_or_default();
     let mut found = DueOrgs::default();
-    for status in PENDING {
+    for (status, queue) in PENDING {
         let seen = session.run(|connection| {
             let partners = (after, values::row_count(limits.partners));
-            dialect::due::org_partners(connection, status.as_str(), partners)
+            dialect::due::org_partners(connection, queue, partners)
         })?;
         let seen_to: Option<PartnerId> =
             values::optional_id(seen.after.as_deref(), "the partner of an org")?;
@@ -118,7 +121,7 @@ pub(crate) fn due<M>(
         }
         let each = limits.orgs.div_ceil(partners.len()).max(1);
         let rows = session.run(|connection| {
-            let which = (status.as_str(), partners.as_slice());
+            let which = (queue, partners.as_slice());
             dialect::due::orgs_of(connection, which, now, values::row_count(each))
         })?;
         let mut counts: HashMap<String, usize> = HashMap::new();

@@ -106,6 +106,11 @@ pub(crate) fn is_live() -> SqlLiteral<Bool> {
     diesel::dsl::sql("orgs.status <> 'deleted'")
 }
 
+/// The condition of the indexes of orgs that are not going or gone.
+pub(crate) fn is_staying() -> SqlLiteral<Bool> {
+    diesel::dsl::sql("orgs.status <> 'deprovisioning' AND orgs.status <> 'deleted'")
+}
+
 /// The condition of the indexes of deleted orgs.
 pub(crate) fn is_deleted() -> SqlLiteral<Bool> {
     diesel::dsl::sql("orgs.status = 'deleted'")

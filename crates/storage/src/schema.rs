@@ -56,6 +56,7 @@ diesel::table! {
         on_revoke -> Text,
         orgs_to_go_since -> Nullable<BigInt>,
         pepper_id -> Nullable<Text>,
+        end_to_announce -> Nullable<BigInt>,
     }
 }
 
@@ -111,6 +112,7 @@ diesel::table! {
         subscription_start -> Nullable<BigInt>,
         subscription_end -> Nullable<BigInt>,
         subscription_cancel_at -> Nullable<BigInt>,
+        end_to_announce -> Nullable<BigInt>,
     }
 }
 
@@ -213,6 +215,7 @@ diesel::table! {
         deleted_at -> Nullable<BigInt>,
         hold_token -> Nullable<Text>,
         hold_until -> Nullable<BigInt>,
+        forget_after -> Nullable<BigInt>,
     }
 }
 

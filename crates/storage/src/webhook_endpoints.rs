@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use ids::{EndpointId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
+use ids::{EndpointId, Page, PageRequest, PartnerId, TypedId as _};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, EndpointUrl, EventKind, EventKinds, OldSecret, SealedSecrets};
 
 use crate::{
     connection::AnyBackend,
-    dialect, paged,
+    dialect,
     schema::webhook_endpoints as table,
     session::{Session, Writing},
     values,
@@ -156,36 +156,21 @@ pub(crate) fn list<M>(
     partner: PartnerId,
     page: PageRequest,
 ) -> Result<Page<Endpoint>, StoreError> {
-    let found = paged::page(
-        session,
-        page,
-        |(endpoint, _): &(Endpoint, Option<i64>)| endpoint.id.ulid(),
-        |(_, deleted_at)| deleted_at.is_none(),
-        |session, below, limit| next(session, partner, below, limit),
-    )?;
-    Ok(found.map(|(endpoint, _)| endpoint))
-}
-
-/// The next endpoints of a partner below an id, and when they were deleted.
-fn next<M>(
-    session: &mut Session<M>,
-    partner: PartnerId,
-    below: Option<Ulid>,
-    limit: i64,
-) -> Result<Vec<(Endpoint, Option<i64>)>, StoreError> {
-    let mut query = table::table
-        .filter(table::partner_id.eq(partner.to_string()))
+    let mut query = of_partner(partner)
         .order(table::id.desc())
-        .limit(limit)
-        .select((EndpointRow::as_select(), table::deleted_at))
-        .into_boxed::<AnyBackend>();
-    if let Some(below) = below {
-        query = query.filter(table::id.lt(EndpointId::from_ulid(below).to_string()));
+        .limit(values::rows_for(page))
+        .select(EndpointRow::as_select());
+    if let Some(after) = values::after::<EndpointId>(page) {
+        query = query.filter(table::id.lt(after));
     }
-    let rows: Vec<(EndpointRow, Option<i64>)> = session.run(|connection| query.load(connection))?;
-    rows.into_iter()
-        .map(|(row, deleted_at)| Ok((row.try_into()?, deleted_at)))
-        .collect()
+    let rows: Vec<EndpointRow> = session.run(|connection| query.load(connection))?;
+    let items: Vec<Endpoint> = rows
+        .into_iter()
+        .map(Endpoint::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(items, page.limit, None, |endpoint| {
+        endpoint.id.ulid()
+    }))
 }
 
 pub(crate) fn listeners_of<M>(
@@ -297,6 +282,7 @@ pub(crate) fn delete(
         diesel::update(place)
             .set((
                 table::deleted_at.eq(values::micros(at)),
+                table::forget_after.eq(0),
                 table::secret.eq(None::<Vec<u8>>),
                 table::old_secret.eq(None::<Vec<u8>>),
                 table::older_secrets.eq(None::<String>),

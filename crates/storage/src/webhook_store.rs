@@ -9,9 +9,9 @@ use webhooks::{
 };
 
 use crate::{
-    dialect,
+    announcements,
     session::{Session, Writing},
-    values, webhook_deliveries as deliveries, webhook_endpoints as endpoints, webhook_work as work,
+    webhook_deliveries as deliveries, webhook_endpoints as endpoints, webhook_work as work,
 };
 
 impl<M> WebhookQueries for Session<M> {
@@ -125,7 +125,7 @@ impl<M> WebhookQueries for Session<M> {
         until: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<KeyId>, StoreError> {
-        work::keys_to_announce(self, from, until, limit)
+        announcements::keys(self, from, until, limit)
     }
 
     fn orgs_to_announce(
@@ -134,7 +134,7 @@ impl<M> WebhookQueries for Session<M> {
         until: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<OrgId>, StoreError> {
-        work::orgs_to_announce(self, from, until, limit)
+        announcements::orgs(self, from, until, limit)
     }
 }
 
@@ -236,8 +236,7 @@ impl WebhookStore for Session<Writing> {
         subject: &str,
         ends_at: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let ends_at = values::micros(ends_at);
-        self.run(|connection| dialect::webhooks::announcement_insert(connection, subject, ends_at))
+        announcements::insert(self, subject, ends_at)
     }
 
     fn webhooks_forget(

@@ -1,25 +1,21 @@
-//! The deliverer's rows: which endpoints have deliveries due, who has leased them, what has been
-//! announced, and what can be forgotten.
+//! The deliverer's rows: which endpoints have deliveries due, who has leased them, and what can be
+//! forgotten.
 
 use std::collections::BTreeSet;
 
-use ::orgs::OrgStatus;
 use diesel::{
     dsl::{exists, not},
     prelude::*,
 };
-use ids::{EndpointId, KeyId, OrgId, PartnerId, Ulid};
+use ids::{EndpointId, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, Lease, PendingEndpoint, PendingEndpoints, SealedSecrets};
 
 use crate::{
+    announcements,
     dialect::{self, same},
-    orgs::is_live,
-    schema::{
-        orgs, partner_keys, webhook_announcements as announcements,
-        webhook_deliveries as deliveries, webhook_endpoints as endpoints,
-    },
+    schema::{webhook_deliveries as deliveries, webhook_endpoints as endpoints},
     session::{Session, Writing},
     values,
     webhook_endpoints::EndpointRow,
@@ -151,114 +147,65 @@ pub(crate) fn shorten(
     })
 }
 
-pub(crate) fn keys_to_announce<M>(
-    session: &mut Session<M>,
-    from: OffsetDateTime,
-    until: OffsetDateTime,
-    limit: usize,
-) -> Result<Vec<KeyId>, StoreError> {
-    let announced = announcements::table
-        .filter(announcements::subject.eq(partner_keys::id))
-        .filter(announcements::ends_at.gt(values::micros(from)));
-    let ids: Vec<String> = session.run(|connection| {
-        partner_keys::table
-            .filter(partner_keys::expires_at.gt(values::micros(from)))
-            .filter(partner_keys::expires_at.le(values::micros(until)))
-            .filter(partner_keys::revoked_at.is_null())
-            .filter(not(exists(announced)))
-            .order((partner_keys::expires_at, partner_keys::id))
-            .limit(values::row_count(limit))
-            .select(partner_keys::id)
-            .load(connection)
-    })?;
-    ids.iter()
-        .map(|id| values::id(id, "the id of a key"))
-        .collect()
-}
-
-pub(crate) fn orgs_to_announce<M>(
-    session: &mut Session<M>,
-    from: OffsetDateTime,
-    until: OffsetDateTime,
-    limit: usize,
-) -> Result<Vec<OrgId>, StoreError> {
-    let announced = announcements::table
-        .filter(announcements::subject.eq(orgs::id))
-        .filter(announcements::ends_at.gt(values::micros(from)));
-    let ids: Vec<String> = session.run(|connection| {
-        orgs::table
-            .filter(is_live())
-            .filter(orgs::status.eq_any(OrgStatus::DELETABLE.map(OrgStatus::as_str)))
-            .filter(orgs::expires_at.gt(values::micros(from)))
-            .filter(orgs::expires_at.le(values::micros(until)))
-            .filter(not(exists(announced)))
-            .order((orgs::expires_at, orgs::id))
-            .limit(values::row_count(limit))
-            .select(orgs::id)
-            .load(connection)
-    })?;
-    ids.iter()
-        .map(|id| values::id(id, "the id of an org"))
-        .collect()
-}
-
+/// Forgets deliveries that have ended, those to deleted endpoints, deleted endpoints and announcements, up to
+/// `limit` of all together. What another transaction holds is left for the next time, so that nobody waits.
 pub(crate) fn forget(
     session: &mut Session<Writing>,
     since: OffsetDateTime,
     limit: usize,
 ) -> Result<usize, StoreError> {
     let since = values::micros(since);
-    let mut forgotten = 0;
-    let room = |forgotten: usize| values::row_count(limit.saturating_sub(forgotten));
+    let left = |forgotten: usize| values::row_count(limit.saturating_sub(forgotten));
 
-    let ended: Vec<String> = session.run(|connection| {
-        deliveries::table
-            .filter(deliveries::ended_at.lt(since))
-            .order(deliveries::ended_at)
-            .limit(room(forgotten))
-            .select(deliveries::id)
-            .load(connection)
+    let ended = session
+        .run(|connection| dialect::webhooks::ended_deliveries(connection, since, left(0)))?;
+    let mut forgotten = delete_deliveries(session, ended)?;
+
+    let deleted = session.run(|connection| {
+        dialect::webhooks::endpoints_to_forget(connection, since, left(forgotten))
     })?;
-    forgotten += delete_deliveries(session, ended)?;
-
-    let orphaned: Vec<String> = session.run(|connection| {
-        deliveries::table
-            .inner_join(endpoints::table)
-            .filter(endpoints::deleted_at.is_not_null())
-            .limit(room(forgotten))
-            .select(deliveries::id)
-            .load(connection)
+    let orphaned = session.run(|connection| {
+        dialect::webhooks::deliveries_to(connection, &deleted, left(forgotten))
     })?;
     forgotten += delete_deliveries(session, orphaned)?;
+    forgotten += forget_endpoints(session, deleted, since, left(forgotten))?;
 
-    // What was deleted just now may be about to get one more delivery, of a change that began before.
-    let deliveries_left = deliveries::table.filter(deliveries::endpoint_id.eq(endpoints::id));
-    let bare: Vec<String> = session.run(|connection| {
-        endpoints::table
-            .filter(endpoints::deleted_at.lt(since))
-            .filter(not(exists(deliveries_left)))
-            .limit(room(forgotten))
-            .select(endpoints::id)
-            .load(connection)
-    })?;
-    forgotten += session.run(|connection| {
-        diesel::delete(endpoints::table.filter(endpoints::id.eq_any(bare))).execute(connection)
-    })?;
-
-    let past: Vec<(String, i64)> = session.run(|connection| {
-        announcements::table
-            .filter(announcements::ends_at.lt(since))
-            .order(announcements::ends_at)
-            .limit(room(forgotten))
-            .select((announcements::subject, announcements::ends_at))
-            .load(connection)
-    })?;
-    for place in past {
-        forgotten += session.run(|connection| {
-            diesel::delete(announcements::table.find(place)).execute(connection)
-        })?;
-    }
+    forgotten += announcements::forget(session, since, left(forgotten))?;
     Ok(forgotten)
+}
+
+/// Deletes those of these deleted endpoints that have no deliveries left and were deleted before a time; the
+/// others that have none are looked at again by then.
+fn forget_endpoints(
+    session: &mut Session<Writing>,
+    deleted: Vec<String>,
+    since: i64,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let left = deliveries::table.filter(deliveries::endpoint_id.eq(endpoints::id));
+    let bare: Vec<(String, Option<i64>)> = session.run(|connection| {
+        endpoints::table
+            .filter(endpoints::id.eq_any(deleted))
+            .filter(not(exists(left)))
+            .select((endpoints::id, endpoints::deleted_at))
+            .load(connection)
+    })?;
+    // What was deleted just now may be about to get one more delivery, of a change that began before.
+    let is_old = |(_, at): &(String, Option<i64>)| at.is_some_and(|at| at < since);
+    let (old, young): (Vec<_>, Vec<_>) = bare.into_iter().partition(is_old);
+    let ids = |rows: Vec<(String, Option<i64>)>| rows.into_iter().map(|(id, _)| id);
+    let (young, old): (Vec<String>, Vec<String>) = (
+        ids(young).collect(),
+        ids(old).take(usize::try_from(limit).unwrap_or(0)).collect(),
+    );
+    session.run(|connection| {
+        diesel::update(endpoints::table.filter(endpoints::id.eq_any(young)))
+            .set(endpoints::forget_after.eq(endpoints::deleted_at))
+            .execute(connection)
+    })?;
+    session.run(|connection| {
+        diesel::delete(endpoints::table.filter(endpoints::id.eq_any(old))).execute(connection)
+    })
 }
 
 fn delete_deliveries(

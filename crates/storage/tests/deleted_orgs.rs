@@ -3,13 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-use std::sync::{Arc, Mutex};
+mod plans;
 
-use diesel::{
-    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection,
-    connection::{Instrumentation, InstrumentationEvent, SimpleConnection as _},
-    sql_types::Text,
-};
+use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use ids::{Name, PageRequest};
 use keys::{KeyStore as _, PartnerKey};
 use orgs::{
@@ -22,44 +18,27 @@ use testkit::build::{Build, labels, name};
 use time::OffsetDateTime;
 use webhooks::WebhookQueries as _;
 
+use self::plans::Statements;
+
 /// How many deleted orgs there are beside one that lives.
 const DELETED: usize = 20_000;
 
 /// The indexes by which live orgs are found without meeting deleted ones. `orgs_plan_ready` has them, and a
 /// bounded number of the latest is what is asked for.
-const INDEXES: [&str; 8] = [
+const INDEXES: [&str; 10] = [
     "orgs_live",
     "orgs_live_partner",
     "orgs_live_maker",
     "orgs_live_external_id",
-    "orgs_live_expires",
+    "orgs_staying_expires",
+    "orgs_staying_partner_expires",
+    "orgs_end_to_announce",
     "orgs_due",
     "orgs_status_partner_due",
     "orgs_plan_ready",
 ];
 /// The indexes of primary keys.
 const BY_ID: [&str; 2] = ["orgs_pkey", "sqlite_autoindex_orgs_1"];
-
-/// The statements that connections run from now on.
-#[derive(Clone, Default)]
-struct Statements(Arc<Mutex<Vec<String>>>);
-
-impl Instrumentation for Statements {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if let InstrumentationEvent::StartQuery { query, .. } = event {
-            let text = query.to_string();
-            let statement = text.split("-- binds").next().unwrap_or_default();
-            self.0.lock().unwrap().push(statement.trim().to_owned());
-        }
-    }
-}
-
-static STATEMENTS: Mutex<Option<Statements>> = Mutex::new(None);
-
-fn instrumentation() -> Option<Box<dyn Instrumentation>> {
-    let statements = STATEMENTS.lock().unwrap().clone()?;
-    Some(Box::new(statements))
-}
 
 /// A key and a live org of its making.
 async fn fill(db: &SqlDatabase) -> (PartnerKey, Org) {
@@ -111,7 +90,7 @@ fn deleted(numbers: &str, org: &Org) -> String {
 
 /// Asks all that is asked about live orgs, and gives the statements.
 async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statements) -> Vec<String> {
-    told.0.lock().unwrap().clear();
+    told.take();
     let page = PageRequest::new(20, None);
     let (key, org) = (key.clone(), org.clone());
     let questions = db.write(move |tx| {
@@ -173,7 +152,7 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
         Ok::<_, StoreError>(())
     });
     questions.await.unwrap();
-    let statements = told.0.lock().unwrap().clone();
+    let statements = told.take();
     let of_orgs = |statement: &String| statement.contains("orgs");
     let of_orgs: Vec<_> = statements.into_iter().filter(of_orgs).collect();
     assert!(of_orgs.len() >= 16, "{of_orgs:#?}");
@@ -197,18 +176,10 @@ fn check(statement: &str, plan: &str) {
     }
 }
 
-#[derive(QueryableByName)]
-struct Line {
-    #[diesel(sql_type = Text)]
-    detail: String,
-}
-
 /// One test, for what connections run is noted for the whole process.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_question_about_live_orgs_meets_the_deleted_ones() {
-    diesel::connection::set_default_instrumentation(instrumentation).unwrap();
-    let told = Statements::default();
-    *STATEMENTS.lock().unwrap() = Some(told.clone());
+    let told = Statements::record();
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cp.db").display().to_string();
@@ -225,10 +196,7 @@ async fn no_question_about_live_orgs_meets_the_deleted_ones() {
         .batch_execute(&deleted(&numbers, &known.1).replace("ANALYZE;", ""))
         .unwrap();
     for statement in asked(&db, &known, &told).await {
-        let question = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
-        let plan: Vec<Line> = question.load(&mut sqlite).unwrap();
-        let plan: Vec<_> = plan.into_iter().map(|line| line.detail).collect();
-        check(&statement, &plan.join("\n"));
+        check(&statement, &plans::on_sqlite(&mut sqlite, &statement));
     }
 
     let Some(server) = testkit::postgres::Server::shared() else {
@@ -242,20 +210,8 @@ async fn no_question_about_live_orgs_meets_the_deleted_ones() {
     let numbers = format!("generate_series(1, {DELETED}) AS n");
     server.ask(&name, &deleted(&numbers, &known.1));
     for statement in asked(&db, &known, &told).await {
-        let values = (1..).take_while(|n| statement.contains(&format!("${n}")));
-        let values: Vec<_> = values.map(|_| "NULL").collect();
-        let values = match values.as_slice() {
-            [] => String::new(),
-            all => format!("({})", all.join(", ")),
-        };
         // As a reader plans it, for any values.
-        let plan = server.ask(
-            &name,
-            &format!(
-                "PREPARE question AS {statement}; SET plan_cache_mode = force_generic_plan; \
-                 EXPLAIN EXECUTE question{values}"
-            ),
-        );
+        let plan = plans::on_postgres(server, &name, "", &statement);
         check(&statement, &plan);
     }
 }

@@ -46,7 +46,7 @@ pub use endpoint::{
     SECRET_OVERLAP, SealedSecrets,
 };
 pub use kind::{EventKind, EventKinds, NoEventKinds, UnknownKind};
-pub use schedule::{max_retry_delay, retry_delay};
+pub use schedule::{ANNOUNCED_AHEAD, max_retry_delay, retry_delay};
 pub use secret::{InvalidSecret, WebhookSecret};
 pub use sender::{MAX_EXCERPT, OutgoingMessage, SendOutcome, Sender, excerpt};
 pub use signature::{

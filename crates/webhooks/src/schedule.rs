@@ -2,6 +2,9 @@
 
 use time::Duration;
 
+/// How long before its end an org or a key is announced to end.
+pub const ANNOUNCED_AHEAD: Duration = Duration::minutes(10);
+
 /// The pauses after the first, second, … failed try, as Standard Webhooks recommends.
 const PAUSES: [Duration; 9] = [
     Duration::seconds(5),

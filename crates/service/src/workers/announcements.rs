@@ -5,12 +5,10 @@ use orgs::OrgVisibility;
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::{Duration, OffsetDateTime};
-use webhooks::{EventKind, WebhookQueries as _, WebhookStore as _};
+use webhooks::{ANNOUNCED_AHEAD, EventKind, WebhookQueries as _, WebhookStore as _};
 
 use crate::{Service, webhooks::outbox::Outbox};
 
-/// How long ahead of its end an expiration is announced.
-const AHEAD: Duration = Duration::minutes(10);
 /// How many expirations are announced in one transaction.
 const BATCH: usize = 100;
 /// How long deliveries are kept after their last attempt.
@@ -29,7 +27,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let (mut keys, mut orgs) = self
             .db
             .read(move |view| {
-                let until = now + AHEAD;
+                let until = now + ANNOUNCED_AHEAD;
                 Ok::<_, StoreError>((
                     view.keys_to_announce(now, until, BATCH)?,
                     view.orgs_to_announce(now, until, BATCH)?,
@@ -115,7 +113,7 @@ fn is_new<T: Transaction>(
     end: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    match end.filter(|&end| end <= now + AHEAD) {
+    match end.filter(|&end| end <= now + ANNOUNCED_AHEAD) {
         Some(end) => tx.announcement_insert(subject, end),
         None => Ok(false),
     }

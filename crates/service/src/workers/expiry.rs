@@ -1,11 +1,14 @@
 //! Expiry: deletes orgs whose lease has run out, and those whose key was revoked with `on_revoke: delete`.
 
-use std::time::Duration as StdDuration;
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration as StdDuration,
+};
 
 use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
-use ids::{EventId, KeyId, OrgId};
+use ids::{EventId, KeyId, OrgId, PartnerId};
 use keys::{KeyQueries as _, KeyStore as _};
-use orgs::{DeletionSelector, Org, OrgQueries as _, OrgStore as _};
+use orgs::{DeletionSelector, DueLimits, ExpiredOrgs, Org, OrgQueries, OrgStore as _};
 use ratelimit::Limiter;
 use stores::{Database, StoreError};
 use time::OffsetDateTime;
@@ -15,6 +18,8 @@ use crate::{Service, orgs::begin_deprovision, runtime::periodic::Next};
 
 /// How many orgs are deleted in one transaction, so that nobody waits long for it.
 const BATCH: usize = 200;
+/// How many partners one search sees.
+const PARTNERS_PER_SEARCH: usize = 64;
 /// The longest pause between two batches. Each is as long as the batch took, so that a hundred thousand orgs
 /// of one key leave the writer to others half of the time.
 const MAX_PAUSE: StdDuration = StdDuration::from_millis(500);
@@ -33,24 +38,25 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// Begins to delete up to a batch of orgs whose lease has run out, and one of those that a revoked key
-    /// leaves behind; how many there were.
+    /// leaves behind; how many there were. Partners take turns: the leases of one keep nobody else's waiting.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn expire_orgs_due(&self) -> Result<usize, StoreError> {
         let now = self.env.now();
+        let after = *self.expired_cursor();
         let (expired, key) = self
             .db
             .read(move |view| {
-                let expired = view.orgs_to_delete(&DeletionSelector::Expired(now), 1)?;
+                let expired = expired_orgs(view, now, after)?;
                 Ok::<_, StoreError>((expired, view.key_with_orgs_pending_deletion()?))
             })
             .await?;
+        *self.expired_cursor() = expired.after;
         let mut deleted = 0;
-        if !expired.is_empty() {
-            deleted += self
-                .delete_batch(DeletionSelector::Expired(now), None, now)
-                .await?;
+        if !expired.orgs.is_empty() {
+            let selector = DeletionSelector::ExpiredAmong(now, expired.orgs);
+            deleted += self.delete_batch(selector, None, now).await?;
         }
         if let Some(key) = key {
             // A creation that began before the revocation may be about to add an org.
@@ -66,6 +72,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             self.due.notify_one();
         }
         Ok(deleted)
+    }
+
+    fn expired_cursor(&self) -> MutexGuard<'_, Option<PartnerId>> {
+        self.expired_cursor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to delete up to a batch, each org with its event. With the last org of a revoked key, the key is
@@ -100,6 +112,30 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         Ok(deleted.len())
     }
+}
+
+/// A batch of orgs whose lease has run out, of the first partners after one that have any.
+fn expired_orgs<V: OrgQueries<Error = StoreError>>(
+    view: &mut V,
+    now: OffsetDateTime,
+    after: Option<PartnerId>,
+) -> Result<ExpiredOrgs, StoreError> {
+    // One look by time spares the search over all partners while nothing has run out.
+    let first = view.orgs_to_delete(&DeletionSelector::Expired(now), 1)?;
+    if first.is_empty() {
+        return Ok(ExpiredOrgs::default());
+    }
+    let limits = DueLimits {
+        partners: PARTNERS_PER_SEARCH,
+        orgs: BATCH,
+    };
+    let mut found = view.expired_orgs(now, after, limits)?;
+    let mut is_first_round = after.is_some();
+    while found.orgs.is_empty() && (found.after.is_some() || is_first_round) {
+        is_first_round &= found.after.is_some();
+        found = view.expired_orgs(now, found.after, limits)?;
+    }
+    Ok(found)
 }
 
 /// The event of an org that the system deletes: its lease has run out, or its key was revoked.

@@ -163,6 +163,54 @@ async fn a_lease_is_not_renewed_where_there_is_none_or_no_more() {
     assert!(matches!(error.error, Error::NotFound), "{error:?}");
 }
 
+/// One partner's many expired orgs don't keep the one of another waiting, wherever it comes in the order.
+#[tokio::test]
+async fn expired_orgs_end_by_turns_of_partners() {
+    let bench = bench().await;
+    let (_, crowd) = bench.key(None).await;
+    let mut alone = Vec::new();
+    for n in 0..300 {
+        leased(&bench, &crowd, &format!("crowd-{n}"), 60).await;
+    }
+    for n in 0..3 {
+        let (_, key) = bench.key(None).await;
+        // Theirs run out later than all of the crowd's.
+        alone.push(leased(&bench, &key, &format!("alone-{n}"), 61).await);
+    }
+    bench.clock.advance(Duration::seconds(61));
+    let sent = bench.service.expire_orgs_due().await.unwrap();
+    assert!((4..=200).contains(&sent), "{sent}");
+    for id in alone {
+        assert_eq!(status(&bench, id).await, OrgStatus::Deprovisioning);
+    }
+    let mut all = sent;
+    loop {
+        match bench.service.expire_orgs_due().await.unwrap() {
+            0 => break,
+            more => all += more,
+        }
+    }
+    assert_eq!(all, 303);
+}
+
+/// More partners than one search sees: each look goes on behind the partners of the one before.
+#[tokio::test]
+async fn the_turns_of_expired_orgs_go_round_all_partners() {
+    let bench = bench().await;
+    for n in 0..70 {
+        let (_, key) = bench.key(None).await;
+        for m in 0..4 {
+            leased(&bench, &key, &format!("acme-{n}-{m}"), 60).await;
+        }
+    }
+    bench.clock.advance(Duration::seconds(60));
+    let first = bench.service.expire_orgs_due().await.unwrap();
+    let second = bench.service.expire_orgs_due().await.unwrap();
+    assert_eq!((first, second), (64 * 3, 6 * 4));
+    settle(&bench).await;
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 0);
+}
+
 async fn passing_key(bench: &LocalBench) -> (KeyId, PlainKey) {
     let draft = KeyDraft {
         on_revoke: OnRevoke::Delete,

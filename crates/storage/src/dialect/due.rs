@@ -232,60 +232,77 @@ fn count(connection: &mut AnyConnection, text: &str, values: &[i64]) -> QueryRes
     Ok(counted.count)
 }
 
-/// The partners behind one that have orgs of a status to work on, each with the time at which its first is
-/// due, whoever has leased that.
+/// Orgs that wait for a time, found by an index that begins with the partner and that time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrgQueue {
+    /// What is true of those orgs, word for word as in the index.
+    waiting: &'static str,
+    /// The column with the time.
+    at: &'static str,
+    /// What else is true of those that can be taken at the time `$2`.
+    free: &'static str,
+}
+
+impl OrgQueue {
+    pub(crate) const PROVISIONING: Self = Self {
+        waiting: "status = 'provisioning' AND due_at IS NOT NULL",
+        at: "due_at",
+        free: "(lease_until IS NULL OR lease_until <= $2)",
+    };
+    pub(crate) const DEPROVISIONING: Self = Self {
+        waiting: "status = 'deprovisioning' AND due_at IS NOT NULL",
+        ..Self::PROVISIONING
+    };
+    pub(crate) const EXPIRING: Self = Self {
+        waiting: "expires_at IS NOT NULL AND status <> 'deprovisioning' AND status <> 'deleted'",
+        at: "expires_at",
+        free: "true",
+    };
+}
+
+/// The partners behind one that have orgs in a queue, each with the time of its first, whoever has leased
+/// that.
 pub(crate) fn org_partners(
     connection: &mut AnyConnection,
-    status: &str,
+    queue: OrgQueue,
     (after, partners): (&str, i64),
 ) -> QueryResult<Found<(String, i64)>> {
+    let OrgQueue { waiting, at, .. } = queue;
     let rows: Vec<PendingRow> = match connection {
         AnyConnection::Postgres(postgres) => {
             by_index(postgres)?;
-            diesel::sql_query(
+            diesel::sql_query(format!(
                 "WITH RECURSIVE pending (partner_id, n) AS (
-                   (SELECT partner_id, 1 FROM orgs
-                    WHERE status = $1 AND due_at IS NOT NULL AND partner_id > $2
+                   (SELECT partner_id, 1 FROM orgs WHERE {waiting} AND partner_id > $1
                     ORDER BY partner_id LIMIT 1)
                    UNION ALL
-                   SELECT (SELECT o.partner_id FROM orgs o
-                           WHERE o.status = $1 AND o.due_at IS NOT NULL
-                             AND o.partner_id > p.partner_id
-                           ORDER BY o.partner_id LIMIT 1), p.n + 1
-                   FROM pending p WHERE p.partner_id IS NOT NULL AND p.n < $3)
+                   SELECT (SELECT orgs.partner_id FROM orgs
+                           WHERE {waiting} AND orgs.partner_id > p.partner_id
+                           ORDER BY orgs.partner_id LIMIT 1), p.n + 1
+                   FROM pending p WHERE p.partner_id IS NOT NULL AND p.n < $2)
                  SELECT p.partner_id, ''::text AS id,
-                        (SELECT o.due_at FROM orgs o
-                         WHERE o.status = $1 AND o.partner_id = p.partner_id
-                           AND o.due_at IS NOT NULL
-                         ORDER BY o.due_at LIMIT 1) AS due_at
-                 FROM pending p WHERE p.partner_id IS NOT NULL ORDER BY p.partner_id",
-            )
-            .bind::<Text, _>(status)
+                        (SELECT {at} FROM orgs
+                         WHERE {waiting} AND orgs.partner_id = p.partner_id
+                         ORDER BY {at} LIMIT 1) AS due_at
+                 FROM pending p WHERE p.partner_id IS NOT NULL ORDER BY p.partner_id"
+            ))
             .bind::<Text, _>(after)
             .bind::<BigInt, _>(partners)
             .load(postgres)?
         }
         AnyConnection::Sqlite(sqlite) => {
-            let mut rows = Vec::new();
-            let mut after = after.to_owned();
+            let text = format!(
+                "SELECT partner_id, '' AS id, {at} AS due_at FROM orgs
+                 WHERE {waiting} AND partner_id > $1 ORDER BY partner_id, {at} LIMIT 1"
+            );
+            let mut rows: Vec<PendingRow> = Vec::new();
             for _ in 0..partners {
-                let next = orgs::table
-                    .filter(orgs::status.eq(status))
-                    .filter(orgs::due_at.is_not_null())
-                    .filter(orgs::partner_id.gt(&after))
-                    .order((orgs::partner_id, orgs::due_at))
-                    .limit(1)
-                    .select((orgs::partner_id, orgs::due_at));
-                let mut next: Vec<(String, Option<i64>)> = Same(next).load(sqlite)?;
-                let Some((partner_id, due_at)) = next.pop() else {
+                let after = rows.last().map_or(after, |row| &row.partner_id);
+                let next = diesel::sql_query(&text).bind::<Text, _>(after);
+                let Some(next) = Same(next).load(sqlite)?.pop() else {
                     break;
                 };
-                after.clone_from(&partner_id);
-                rows.push(PendingRow {
-                    partner_id,
-                    id: Some(String::new()),
-                    due_at,
-                });
+                rows.push(next);
             }
             rows
         }
@@ -298,48 +315,46 @@ pub(crate) fn org_partners(
     })
 }
 
-/// The first orgs of a status that are due and that nobody has leased, up to so many of each of these
+/// The first orgs in a queue whose time has come and that can be taken, up to so many of each of these
 /// partners.
 pub(crate) fn orgs_of(
     connection: &mut AnyConnection,
-    (status, partners): (&str, &[String]),
+    (queue, partners): (OrgQueue, &[String]),
     now: i64,
     each: i64,
 ) -> QueryResult<Vec<DueRow>> {
-    match connection {
-        AnyConnection::Postgres(postgres) => {
-            let rows: Vec<PendingRow> = diesel::sql_query(
-                "SELECT p.id AS partner_id, o.id, o.due_at FROM unnest($1) AS p (id)
-                 CROSS JOIN LATERAL (
-                   SELECT id, due_at FROM orgs
-                   WHERE status = $2 AND partner_id = p.id AND due_at <= $3
-                     AND (lease_until IS NULL OR lease_until <= $3)
-                   ORDER BY due_at LIMIT $4) AS o
-                 ORDER BY p.id, o.due_at",
-            )
-            .bind::<Array<Text>, _>(partners)
-            .bind::<Text, _>(status)
-            .bind::<BigInt, _>(now)
-            .bind::<BigInt, _>(each)
-            .load(postgres)?;
-            Ok(found(rows, i64::MAX).rows)
-        }
+    let OrgQueue { waiting, at, free } = queue;
+    let rows: Vec<PendingRow> = match connection {
+        AnyConnection::Postgres(postgres) => diesel::sql_query(format!(
+            "SELECT p.id AS partner_id, o.id, o.at AS due_at FROM unnest($1) AS p (id)
+             CROSS JOIN LATERAL (
+               SELECT id, {at} AS at FROM orgs
+               WHERE {waiting} AND partner_id = p.id AND {at} <= $2 AND {free}
+               ORDER BY {at} LIMIT $3) AS o
+             ORDER BY p.id, o.at"
+        ))
+        .bind::<Array<Text>, _>(partners)
+        .bind::<BigInt, _>(now)
+        .bind::<BigInt, _>(each)
+        .load(postgres)?,
         AnyConnection::Sqlite(sqlite) => {
+            let text = format!(
+                "SELECT partner_id, id, {at} AS due_at FROM orgs
+                 WHERE {waiting} AND partner_id = $1 AND {at} <= $2 AND {free}
+                 ORDER BY {at} LIMIT $3"
+            );
             let mut rows = Vec::new();
             for partner in partners {
-                let due = orgs::table
-                    .filter(orgs::status.eq(status))
-                    .filter(orgs::partner_id.eq(partner))
-                    .filter(orgs::due_at.le(now))
-                    .filter(orgs::lease_until.is_null().or(orgs::lease_until.le(now)))
-                    .order(orgs::due_at)
-                    .limit(each)
-                    .select((orgs::partner_id, orgs::id, orgs::due_at.assume_not_null()));
+                let due = diesel::sql_query(&text)
+                    .bind::<Text, _>(partner)
+                    .bind::<BigInt, _>(now)
+                    .bind::<BigInt, _>(each);
                 rows.append(&mut Same(due).load(sqlite)?);
             }
-            Ok(rows)
+            rows
         }
-    }
+    };
+    Ok(found(rows, i64::MAX).rows)
 }
 
 /// Those of these orgs that are due and that nobody has leased. On PostgreSQL they are locked, and those

@@ -200,7 +200,7 @@ fn orgs_insert_on_postgres(postgres: &mut PgConnection, rows: &[NewRow]) -> Quer
                  external_id, labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
                  failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
                  subscription_status, subscription_start, subscription_end, \
-                 subscription_cancel_at) SELECT * FROM",
+                 subscription_cancel_at, end_to_announce) SELECT * FROM",
         columns: vec![
             texts(rows, |row| &row.org.id),
             texts(rows, |row| &row.org.partner_id),
@@ -227,12 +227,13 @@ fn orgs_insert_on_postgres(postgres: &mut PgConnection, rows: &[NewRow]) -> Quer
             optional_numbers(rows, |row| row.subscription.subscription_start),
             optional_numbers(rows, |row| row.subscription.subscription_end),
             optional_numbers(rows, |row| row.subscription.subscription_cancel_at),
+            optional_numbers(rows, |row| row.org.expires_at),
         ],
         after: "AS new (id, partner_id, created_by_key_id, name, slug, plan, status, external_id, \
                 labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
                 failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
                 subscription_status, subscription_start, subscription_end, \
-                subscription_cancel_at)",
+                subscription_cancel_at, end_to_announce)",
     }
     .execute(postgres)
     .map(drop)

@@ -70,7 +70,8 @@ impl QueryFragment<Sqlite> for InsertOrg<'_> {
             "INSERT INTO orgs (id, partner_id, created_by_key_id, name, slug, plan, status, \
              external_id, labels, created_at, updated_at, ready_at, deleted_at, failure_code, \
              failure_message, attempts, due_at, lease_token, lease_until, expires_at, steps, \
-             subscription_status, subscription_start, subscription_end, subscription_cancel_at) \
+             subscription_status, subscription_start, subscription_end, subscription_cancel_at, \
+             end_to_announce) \
              VALUES (",
         );
         text(out, &org.id, ", ")?;
@@ -97,7 +98,8 @@ impl QueryFragment<Sqlite> for InsertOrg<'_> {
         optional_text(out, &subscription.subscription_status, ", ")?;
         optional_number(out, &subscription.subscription_start, ", ")?;
         optional_number(out, &subscription.subscription_end, ", ")?;
-        optional_number(out, &subscription.subscription_cancel_at, ")")
+        optional_number(out, &subscription.subscription_cancel_at, ", ")?;
+        optional_number(out, &org.expires_at, ")")
     }
 }
 

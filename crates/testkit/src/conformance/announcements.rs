@@ -3,6 +3,10 @@
 use keys::PartnerKey;
 use orgs::{Org, OrgStatus};
 use stores::{Database, StoreError};
+use time::Duration;
+use webhooks::ANNOUNCED_AHEAD;
+
+use crate::clock::START;
 
 use super::fixture::{Fixture, at, at_once, traits::*};
 
@@ -101,4 +105,66 @@ pub async fn orgs_are_announced_that_end_within_the_time_and_stay<D: Database>(d
         .write(move |tx| tx.announcement_insert(&told, at(22)))
         .await;
     assert_eq!(ending(9).await, [at_23, at_30]);
+}
+
+/// Of orgs and of keys. An end that stays as it is is not told again, whatever else is written.
+pub async fn a_new_end_is_announced_once_the_one_that_was_told_has_passed<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let ends = |end: i64| Some(START + Duration::minutes(end));
+    let key = PartnerKey {
+        expires_at: ends(10),
+        ..fixture.build.key(&partner)
+    };
+    fixture.add_key(&key).await;
+    let org = Org {
+        expires_at: ends(10),
+        ..fixture.build.org(&key)
+    };
+    fixture.add_org(&org).await;
+    let (key_id, org_id) = (key.id, org.id);
+    let told = async |now: i64| {
+        let from = START + Duration::minutes(now);
+        let until = from + ANNOUNCED_AHEAD;
+        let read = fixture.read(move |view| {
+            let keys = view.keys_to_announce(from, until, 9)?;
+            Ok::<_, StoreError>((keys, view.orgs_to_announce(from, until, 9)?))
+        });
+        match read.await {
+            (keys, orgs) if keys == [key_id] && orgs == [org_id] => true,
+            (keys, orgs) if keys.is_empty() && orgs.is_empty() => false,
+            either => panic!("{either:?}"),
+        }
+    };
+    let announce = |end| {
+        fixture.write(move |tx| {
+            let end = ends(end).unwrap();
+            assert!(tx.announcement_insert(&key_id.to_string(), end)?);
+            assert!(tx.announcement_insert(&org_id.to_string(), end)?);
+            Ok::<_, StoreError>(())
+        })
+    };
+    let put_off = |end| {
+        let key = PartnerKey {
+            expires_at: ends(end),
+            ..key.clone()
+        };
+        fixture.write(move |tx| {
+            tx.key_update(&key)?;
+            tx.org_renew(org_id, ends(end).unwrap())
+        })
+    };
+    assert!(told(0).await);
+    announce(10).await;
+    assert!(!told(0).await);
+    put_off(10).await;
+    assert!(!told(0).await);
+    put_off(12).await;
+    assert!(!told(3).await, "the end that was told is still to come");
+    assert!(told(10).await, "and now it has passed");
+    put_off(30).await;
+    assert!(!told(19).await);
+    assert!(told(20).await);
+    announce(30).await;
+    assert!(!told(20).await);
 }

@@ -16,7 +16,10 @@ use crate::{build::labels, clock::START};
 const MANY: usize = 1000;
 
 /// The ids of the orgs that are to go, which a writer and a reader must agree on.
-async fn doomed<D: Database>(fixture: &Fixture<D>, which: &DeletionSelector) -> Vec<OrgId> {
+pub(super) async fn doomed<D: Database>(
+    fixture: &Fixture<D>,
+    which: &DeletionSelector,
+) -> Vec<OrgId> {
     let (read, held) = (which.clone(), which.clone());
     let read = fixture
         .read(move |view| view.orgs_to_delete(&read, MANY))
@@ -37,7 +40,7 @@ fn labelled(visibility: OrgVisibility, pairs: &[(&str, &str)]) -> DeletionSelect
 }
 
 /// A stored org of this key, changed before it is stored.
-async fn org<D: Database>(
+pub(super) async fn org<D: Database>(
     fixture: &Fixture<D>,
     key: &PartnerKey,
     change: impl FnOnce(&mut Org),

@@ -11,6 +11,7 @@ pub mod audit_ids;
 pub mod audit_lists;
 pub mod budgets;
 pub mod endings;
+pub mod expiries;
 mod fixture;
 pub mod idempotency;
 pub mod key_changes;
@@ -52,6 +53,7 @@ macro_rules! conformance_rules {
                 an_end_is_announced_once_and_again_when_it_moves
                 keys_are_announced_that_end_within_the_time_and_are_not_revoked
                 orgs_are_announced_that_end_within_the_time_and_stay
+                a_new_end_is_announced_once_the_one_that_was_told_has_passed
             }
             audit {
                 an_event_keeps_all_its_fields
@@ -192,6 +194,9 @@ macro_rules! conformance_rules {
                 what_a_worker_begins_with_is_written_with_its_lease
                 orgs_and_leases_that_are_far_ahead_are_hastened
                 the_progress_of_many_orgs_is_written_at_once
+            }
+            expiries {
+                expired_orgs_are_found_partner_by_partner
             }
             idempotency {
                 a_kept_answer_comes_back_to_the_same_call_alone

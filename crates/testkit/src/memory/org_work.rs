@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ids::{OrgId, PartnerId};
-use orgs::{DueLimits, DueOrg, DueOrgs, Lease, OrgStatus};
+use orgs::{DeletionSelector, DueLimits, DueOrg, DueOrgs, ExpiredOrgs, Lease, Org, OrgStatus};
 use time::OffsetDateTime;
 
 use super::session::{OrgRow, State};
@@ -48,6 +48,38 @@ impl State {
         found
     }
 
+    pub(super) fn expired_orgs(
+        &self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> ExpiredOrgs {
+        let rows = self.orgs.rows().map(|row| &row.org);
+        let mut by_partner: BTreeMap<PartnerId, Vec<&Org>> = BTreeMap::new();
+        for org in rows.filter(|org| org.status.is_deletable() && org.expires_at.is_some()) {
+            by_partner.entry(org.partner_id).or_default().push(org);
+        }
+        by_partner.retain(|partner, _| after.is_none_or(|after| *partner > after));
+        let seen_to = by_partner.keys().nth(limits.partners - 1).copied();
+        let seen = by_partner.into_values().take(limits.partners);
+        let expired: Vec<Vec<&Org>> = seen
+            .map(|mut orgs| {
+                orgs.retain(|org| is_expired(org, now));
+                orgs.sort_by_key(|org| (org.expires_at, org.id));
+                orgs
+            })
+            .filter(|orgs| !orgs.is_empty())
+            .collect();
+        let each = (limits.orgs / expired.len().max(1)).max(1);
+        let shares = expired
+            .into_iter()
+            .flat_map(|orgs| orgs.into_iter().take(each));
+        ExpiredOrgs {
+            orgs: shares.map(|org| org.id).collect(),
+            after: seen_to,
+        }
+    }
+
     pub(super) fn hasten_orgs(
         &mut self,
         later_than: OffsetDateTime,
@@ -74,4 +106,22 @@ impl State {
         }
         changed.len()
     }
+}
+
+/// Whether an org is to go, if it is not going or gone.
+pub(super) fn is_doomed(which: &DeletionSelector, org: &Org) -> bool {
+    match which {
+        DeletionSelector::Labelled(visibility, labels) => {
+            let fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
+            visibility.includes(org) && labels.iter().all(fits)
+        }
+        DeletionSelector::Expired(now) => is_expired(org, *now),
+        DeletionSelector::ExpiredAmong(now, ids) => is_expired(org, *now) && ids.contains(&org.id),
+        DeletionSelector::MadeBy(key) => org.created_by_key_id == *key,
+    }
+}
+
+/// Whether the lease of an org has run out.
+fn is_expired(org: &Org, now: OffsetDateTime) -> bool {
+    org.expires_at.is_some_and(|end| end <= now)
 }

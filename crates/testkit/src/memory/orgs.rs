@@ -2,14 +2,15 @@
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
-    DeletionSelector, DueLimits, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog, OrgFilter,
-    OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug, StatusSummary,
-    Step, StepName, Subscription, SubscriptionStatus, Transition, Workspace,
+    DeletionSelector, DueLimits, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog,
+    OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug,
+    StatusSummary, Step, StepName, Subscription, SubscriptionStatus, Transition, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
 
 use super::{
+    org_work::is_doomed,
     session::{MemoryTx, OrgRow, Session, SlugRow, State},
     table::Violated,
 };
@@ -62,6 +63,15 @@ impl<Mode> OrgQueries for Session<Mode> {
         let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
         let doomed = newest_first.filter(|org| org.status.is_deletable() && is_doomed(which, org));
         Ok(doomed.take(limit).cloned().collect())
+    }
+
+    fn expired_orgs(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<ExpiredOrgs, StoreError> {
+        Ok(self.state.expired_orgs(now, after, limits))
     }
 
     fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, StoreError> {
@@ -133,17 +143,6 @@ impl<Mode> Session<Mode> {
         let live = |org: &Org| org.status != OrgStatus::Deleted && wanted(org);
         let count = self.state.orgs.rows().filter(|row| live(&row.org)).count();
         count.try_into().unwrap()
-    }
-}
-
-fn is_doomed(which: &DeletionSelector, org: &Org) -> bool {
-    match which {
-        DeletionSelector::Labelled(visibility, labels) => {
-            let fits = |(key, value): &(String, String)| org.labels.get(key) == Some(value);
-            visibility.includes(org) && labels.iter().all(fits)
-        }
-        DeletionSelector::Expired(now) => org.expires_at.is_some_and(|end| end <= *now),
-        DeletionSelector::MadeBy(key) => org.created_by_key_id == *key,
     }
 }
 

@@ -74,11 +74,11 @@ fn searched(session: &mut Session<Writing>) -> Duration {
         session.nested(|session| {
             let found = session.run(|connection| endpoints(connection, now, ("", 64)))?;
             assert_eq!((found.rows.len(), found.after), (3, None));
-            let found =
-                session.run(|connection| org_partners(connection, "provisioning", ("", 64)))?;
+            let found = session
+                .run(|connection| org_partners(connection, OrgQueue::PROVISIONING, ("", 64)))?;
             assert_eq!((found.rows.len(), found.after), (3, None));
             let partners: Vec<String> = found.rows.into_iter().map(|(id, _)| id).collect();
-            let which = ("provisioning", partners.as_slice());
+            let which = (OrgQueue::PROVISIONING, partners.as_slice());
             let due = session.run(|connection| orgs_of(connection, which, now, 50))?;
             assert_eq!(due.len(), 52, "fifty of the first partner");
             assert_eq!(
