@@ -44,8 +44,8 @@ fn main() {
     end(code.into())
 }
 
-/// Ends the process without the exit handlers of C libraries. OpenSSL's would take down what a thread that
-/// still speaks to PostgreSQL uses, and for a server that is silent such a thread can't be waited for.
+/// Ends the process without the exit handlers of C libraries: they would take down what a thread still uses
+/// that waits for a silent server, and such a thread can't be waited for.
 fn end(code: i32) -> ! {
     // Whoever has stopped reading needs nothing more.
     let _ = stdout().flush();

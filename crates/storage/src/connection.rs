@@ -1,28 +1,29 @@
 //! A connection to either engine.
 
 use std::{
-    sync::Once,
     thread,
     time::{Duration, Instant},
 };
 
 use diesel::{
-    Connection, PgConnection, QueryResult, SqliteConnection,
+    Connection, QueryResult, SqliteConnection,
     connection::{SimpleConnection, TransactionManager},
 };
 use stores::StoreError;
 
 use crate::{
-    dialect, error, libpq,
+    dialect, error,
     url::{DatabaseUrl, Engine},
 };
+
+mod postgres;
+
+pub(crate) use postgres::{PgConnection, lacks_sslmode};
 
 /// How long a connection waits, when it is made, for others that hold the lock of an SQLite file.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it pauses in between.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
-/// It is said once that messages are in another language.
-static FOREIGN: Once = Once::new();
 
 /// A connection to either engine, on which the same queries run.
 #[derive(diesel::MultiConnection)]
@@ -53,25 +54,13 @@ impl AnyConnection {
         }
         let connected = match &url.0 {
             Engine::Sqlite(path) => SqliteConnection::establish(path).map(Self::Sqlite),
-            Engine::Postgres(libpq) => {
-                PgConnection::establish(&libpq::complete(libpq)).map(Self::Postgres)
-            }
+            Engine::Postgres(url) => PgConnection::establish(url).map(Self::Postgres),
         };
         let mut connection = connected
             .map_err(|error| error::unavailable(url.without_secrets(&error.to_string())))?;
         connection
             .settle(read_only)
             .map_err(|error| error::store_error(&error))?;
-        let english = dialect::server::speak_english(&mut connection);
-        if !english.map_err(|error| error::store_error(&error))? {
-            FOREIGN.call_once(|| {
-                tracing::warn!(
-                    "the server's messages are not in English and this role may not change that, so \
-                     that some errors which pass are answered with 500 in place of 503; as a superuser: \
-                     ALTER ROLE <role> SET lc_messages = 'C'"
-                );
-            });
-        }
         Ok(connection)
     }
 
@@ -90,6 +79,19 @@ impl AnyConnection {
                 settled => return settled,
             }
         }
+    }
+
+    /// Asks whether the engine answers.
+    pub(crate) fn ping(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(postgres) => postgres.ping(),
+            Self::Sqlite(sqlite) => sqlite.batch_execute("SELECT 1"),
+        }
+    }
+
+    /// Whether it is of no more use: closed, or left within a transaction.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        Self::is_broken_transaction_manager(self)
     }
 
     /// How many transactions and savepoints are open; none when the connection is broken, for then

@@ -1,7 +1,7 @@
 //! Open sessions of one mode that nobody uses at the moment.
 //!
-//! A session is connected by the thread that needs it, never in the background: a thread of ours that is
-//! still connecting when the process ends would use OpenSSL while its exit handlers take it down.
+//! A session is connected by the thread that needs it, never in the background: one that nobody asks for
+//! would take a connection from others.
 
 use std::{
     ops::{Deref, DerefMut},

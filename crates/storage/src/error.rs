@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use stores::StoreError;
 
 /// How many connections to PostgreSQL a server has from its start on: for control, for events, to read and
@@ -144,13 +144,13 @@ pub(crate) fn lost() -> StoreError {
 fn fault(error: &DieselError) -> Fault {
     match error {
         DieselError::DatabaseError(kind, information) => match kind {
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
-                Fault::Lost
-            }
+            DatabaseErrorKind::ClosedConnection => Fault::Lost,
+            // What PostgreSQL can't do for now, as `connection::postgres` tells by the SQLSTATE.
+            DatabaseErrorKind::UnableToSendCommand => Fault::Unavailable,
             // The server takes no changes, perhaps any more: another connection may lead to the primary.
             DatabaseErrorKind::ReadOnlyTransaction => Fault::Lost,
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,
-            _ => by_message(&**information),
+            _ => by_message(information.message()),
         },
         DieselError::BrokenTransactionManager => Fault::Unavailable,
         DieselError::RollbackErrorOnCommit { commit_error, .. } => fault(commit_error),
@@ -158,39 +158,19 @@ fn fault(error: &DieselError) -> Fault {
     }
 }
 
-/// Diesel passes on no code for these, so the message must do.
-fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fault {
-    const CONFLICTS: &[&str] = &["deadlock detected"];
-    const LOST: &[&str] = &[
-        "server closed the connection unexpectedly",
-        "terminating connection",
-        "no connection to the server",
-        // An SQLite file that could not be opened for writing, or is no longer where it was.
-        "attempt to write a readonly database",
-    ];
+/// Of SQLite diesel passes on no code, so the message must do; it is always in English.
+fn by_message(message: &str) -> Fault {
+    // A file that could not be opened for writing, or is no longer where it was.
+    const LOST: &[&str] = &["attempt to write a readonly database"];
     const TEMPORARY: &[&str] = &[
         "database is locked",
         "database table is locked",
         "database or disk is full",
         "disk I/O error",
         "unable to open database file",
-        "canceling statement due to lock timeout",
-        "canceling statement due to statement timeout",
-        "the database system is",
-        "too many clients already",
     ];
-    let says = |texts: &[&str]| {
-        texts
-            .iter()
-            .any(|text| information.message().contains(text))
-    };
-    // What each waits for and who holds it, a line for each: whatever language it is said in.
-    let is_deadlock = information
-        .details()
-        .is_some_and(|details| details.lines().count() > 1);
-    if says(CONFLICTS) || is_deadlock {
-        Fault::Conflict
-    } else if says(LOST) {
+    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if says(LOST) {
         Fault::Lost
     } else if says(TEMPORARY) {
         Fault::Unavailable
@@ -202,63 +182,6 @@ fn by_message(information: &(dyn DatabaseErrorInformation + Send + Sync)) -> Fau
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What a server says in another language.
-    struct Foreign {
-        message: &'static str,
-        details: Option<&'static str>,
-    }
-
-    impl DatabaseErrorInformation for Foreign {
-        fn message(&self) -> &str {
-            self.message
-        }
-
-        fn details(&self) -> Option<&str> {
-            self.details
-        }
-
-        fn hint(&self) -> Option<&str> {
-            None
-        }
-
-        fn table_name(&self) -> Option<&str> {
-            None
-        }
-
-        fn column_name(&self) -> Option<&str> {
-            None
-        }
-
-        fn constraint_name(&self) -> Option<&str> {
-            None
-        }
-
-        fn statement_position(&self) -> Option<i32> {
-            None
-        }
-    }
-
-    #[test]
-    fn a_deadlock_is_known_in_every_language() {
-        let said = |message, details| {
-            let information = Box::new(Foreign { message, details });
-            DieselError::DatabaseError(DatabaseErrorKind::Unknown, information)
-        };
-        let deadlock = said(
-            "Verklemmung entdeckt",
-            Some(
-                "Prozess 7 wartet auf ShareLock-Sperre auf Transaktion 8; blockiert von Prozess 9.\n\
-                 Prozess 9 wartet auf ShareLock-Sperre auf Transaktion 6; blockiert von Prozess 7.",
-            ),
-        );
-        assert!(is_conflict(&deadlock));
-        assert!(!is_conflict(&said("Syntaxfehler", None)));
-        assert!(!is_conflict(&said(
-            "doppelt",
-            Some("Schl\u{fc}ssel existiert bereits.")
-        )));
-    }
 
     #[test]
     fn a_server_that_takes_no_changes_is_given_up() {
@@ -277,15 +200,21 @@ mod tests {
     fn a_lost_connection_is_temporary() {
         let lost = error(DatabaseErrorKind::ClosedConnection, "gone");
         assert!(store_error(&lost).is_temporary() && is_lost(&lost));
-        let text = "terminating connection due to administrator command";
-        assert!(is_lost(&error(DatabaseErrorKind::Unknown, text)));
+        let busy = error(
+            DatabaseErrorKind::UnableToSendCommand,
+            "zu viele Verbindungen",
+        );
+        assert!(store_error(&busy).is_temporary() && !is_lost(&busy));
         let locked = error(DatabaseErrorKind::Unknown, "database is locked");
         assert!(store_error(&locked).is_temporary() && !is_lost(&locked));
     }
 
     #[test]
     fn a_deadlock_is_a_conflict_and_a_duplicate_is_not() {
-        let deadlock = error(DatabaseErrorKind::Unknown, "deadlock detected");
+        let deadlock = error(
+            DatabaseErrorKind::SerializationFailure,
+            "Verklemmung entdeckt",
+        );
         assert!(is_conflict(&deadlock));
         assert!(store_error(&deadlock).is_temporary());
         let duplicate = error(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint");

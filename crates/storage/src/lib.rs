@@ -6,10 +6,8 @@
 //!
 //! Both engines run the same queries. Where they differ, the difference is in `dialect`.
 
-// The build scripts of these make the engines part of the program; nothing calls them by name.
+// Its build script makes SQLite part of the program; nothing calls it by name.
 use libsqlite3_sys as _;
-use openssl_sys as _;
-use pq_sys as _;
 
 mod admin_keys;
 mod announcements;
@@ -30,7 +28,6 @@ mod key_changes;
 mod key_store;
 mod keys;
 mod known_keys;
-mod libpq;
 mod list_queue;
 mod migrations;
 mod org_ends;

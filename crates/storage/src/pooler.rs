@@ -4,13 +4,13 @@
 //! there. So such a pooler is found out and refused before anything of ours is set on a session.
 
 use diesel::{
-    Connection as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
+    Connection as _, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
 };
 
 use crate::{
+    connection::PgConnection,
     error::{self, OpenError},
-    libpq,
     url::{DatabaseUrl, Engine},
 };
 
@@ -19,10 +19,10 @@ const ROUNDS: usize = 3;
 
 /// Refuses a pooler in whose sessions transactions don't stay.
 pub(crate) fn refuse_transaction_pooling(url: &DatabaseUrl) -> Result<(), OpenError> {
-    let Engine::Postgres(libpq) = &url.0 else {
+    let Engine::Postgres(address) = &url.0 else {
         return Ok(());
     };
-    let connect = || PgConnection::establish(&libpq::complete(libpq));
+    let connect = || PgConnection::establish(address);
     let mut one = connect().map_err(|error| OpenError::Unreachable {
         url: url.to_string(),
         source: error::unavailable(url.without_secrets(&error.to_string())),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use audit::{Event, Receipt};
-use diesel::{QueryResult, connection::TransactionManager, r2d2::R2D2Connection};
+use diesel::{QueryResult, connection::TransactionManager};
 use stores::StoreError;
 
 use crate::{

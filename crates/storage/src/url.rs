@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use crate::libpq;
+use crate::connection;
 
 /// What stands in place of a password.
 const MASK: &str = "***";
@@ -42,7 +42,7 @@ pub struct DatabaseUrl(pub(crate) Engine);
 pub(crate) enum Engine {
     /// The path of a file.
     Sqlite(String),
-    /// The URL as libpq reads it.
+    /// The URL, with the parameters of libpq.
     Postgres(String),
 }
 
@@ -78,7 +78,7 @@ impl FromStr for DatabaseUrl {
             if is_torn(rest) {
                 return Err(InvalidDatabaseUrl::Unescaped);
             }
-            if libpq::lacks_sslmode(text) {
+            if connection::lacks_sslmode(text) {
                 return Err(InvalidDatabaseUrl::NoSslmode);
             }
             return Ok(Self(Engine::Postgres(text.to_owned())));
@@ -113,7 +113,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Whether libpq would take a piece of the credentials for the host, the port or the database, and say so
+/// Whether a client would take a piece of the credentials for the host, the port or the database, and say so
 /// in its messages. It ends them at the first `@`, unless a `/` comes before that.
 fn is_torn(rest: &str) -> bool {
     let host_and_path = match rest.find(['@', '/']) {
@@ -133,7 +133,7 @@ fn is_torn(rest: &str) -> bool {
         || parameters.any(|text| !text.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
-/// The secrets in a URL of libpq's: the password after the user, and those among the parameters.
+/// The secrets in a URL: the password after the user, and those among the parameters.
 fn secrets(url: &str) -> Vec<&str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let in_authority = rest
@@ -223,7 +223,7 @@ mod tests {
         );
     }
 
-    /// libpq would take a piece of the password for a host or a port, and name it in its messages.
+    /// A client would take a piece of the password for a host or a port, and name it in its messages.
     #[test]
     fn a_password_that_is_not_escaped_is_refused() {
         let why = InvalidDatabaseUrl::Unescaped;

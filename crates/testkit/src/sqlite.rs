@@ -5,10 +5,8 @@ use std::path::Path;
 use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::Text,
 };
-// The build scripts of these make what diesel calls part of the program; nothing calls them by name.
+// Its build script makes what diesel calls part of the program; nothing calls it by name.
 use libsqlite3_sys as _;
-use openssl_sys as _;
-use pq_sys as _;
 
 /// Everything that is looked for: pages, trees and indexes, and rows that point nowhere.
 const QUESTION: &str = "

@@ -26,7 +26,7 @@ const NOT_IN_DOMAIN: &[&str] = &["tokio", "getrandom", "rand", "actix", "diesel"
 
 /// What an embedder gets, and what it is spared.
 const IN_EMBEDDING: &[&str] = &["keys", "scopes", "ratelimit", "axum"];
-const NOT_IN_EMBEDDING: &[&str] = &["diesel", "actix-web", "libsqlite3-sys", "pq-sys"];
+const NOT_IN_EMBEDDING: &[&str] = &["diesel", "actix-web", "libsqlite3-sys", "tokio-postgres"];
 
 /// Asks cargo for the trees and checks them.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Problem>> {

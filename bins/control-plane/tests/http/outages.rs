@@ -223,7 +223,8 @@ fn with_tls(postgres: &Postgres) -> std::path::PathBuf {
     pem("authority.der", "CERTIFICATE", "authority.crt")
 }
 
-/// A thread that still connects when OpenSSL's exit handlers run would crash, now and then.
+/// A process that ends while one of its threads still connects must not crash, which it would do now and
+/// then.
 #[test]
 fn commands_over_tls_end_in_good_order() {
     let Some(postgres) = Postgres::start() else {

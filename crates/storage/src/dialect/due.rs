@@ -6,7 +6,7 @@
 //! network, so one statement makes them all.
 
 use diesel::{
-    PgConnection, QueryResult, SqliteConnection,
+    QueryResult, SqliteConnection,
     connection::SimpleConnection as _,
     prelude::*,
     sql_types::{Array, BigInt, Nullable, Text},
@@ -14,7 +14,7 @@ use diesel::{
 
 use super::same::{Fixed, Same};
 use crate::{
-    connection::AnyConnection,
+    connection::{AnyConnection, PgConnection},
     schema::{orgs, webhook_deliveries as deliveries, webhook_endpoints as endpoints},
 };
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use diesel::{
-    PgConnection, QueryResult,
+    QueryResult,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
@@ -19,7 +19,7 @@ use super::{
     same::{self, Fixed, Same},
 };
 use crate::{
-    connection::AnyConnection,
+    connection::{AnyConnection, PgConnection},
     keys::KeyRow,
     org_work::{ProgressRow, WorkRow},
     orgs::{NewRow, OrgRow},

@@ -36,6 +36,7 @@ pub(crate) fn lock(connection: &mut AnyConnection) -> QueryResult<()> {
     };
     match connection {
         AnyConnection::Postgres(postgres) => {
+            postgres.wait_without_end();
             // The advisory lock comes first: PostgreSQL refuses the second of two that make a table at
             // once, "if not exists" or not. Versions before it knew the lock of the table alone.
             postgres.batch_execute(&format!(

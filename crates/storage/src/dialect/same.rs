@@ -5,7 +5,7 @@
 //! given to these functions have the same text each time, or one of a few, and stay prepared under it.
 
 use diesel::{
-    PgConnection, QueryResult, SqliteConnection,
+    QueryResult, SqliteConnection,
     backend::Backend,
     pg::Pg,
     prelude::*,
@@ -15,7 +15,7 @@ use diesel::{
     sqlite::Sqlite,
 };
 
-use crate::connection::AnyConnection;
+use crate::connection::{AnyConnection, PgConnection};
 
 /// A statement whose text is the same each time.
 pub(crate) struct Same<Q>(pub(crate) Q);

@@ -1,6 +1,6 @@
 //! Questions to the server about itself.
 
-use diesel::{QueryResult, QueryableByName, connection::SimpleConnection as _, prelude::*};
+use diesel::{QueryResult, QueryableByName, prelude::*};
 
 use crate::{connection::AnyConnection, schema::meta};
 
@@ -53,49 +53,4 @@ pub(crate) fn try_to_write(connection: &mut AnyConnection) -> QueryResult<()> {
     diesel::delete(meta::table.filter(meta::name.eq("")))
         .execute(connection)
         .map(drop)
-}
-
-/// Has the server speak English, where it is set to another language and this role may change that: some
-/// errors are told apart by their text, for their code is not passed on. Whether it does now.
-pub(crate) fn speak_english(connection: &mut AnyConnection) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Setting {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        language: String,
-    }
-    let AnyConnection::Postgres(postgres) = connection else {
-        return Ok(true);
-    };
-    let setting: Setting = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
-        .get_result(postgres)?;
-    if is_english(&setting.language) {
-        return Ok(true);
-    }
-    match postgres.batch_execute("SET lc_messages = 'C'") {
-        Ok(()) => Ok(true),
-        // It is a superuser's to change, or of whoever was granted it.
-        Err(diesel::result::Error::DatabaseError(..)) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether messages are in English in a locale of this name.
-fn is_english(locale: &str) -> bool {
-    let language = locale.split(['.', '_', '@']).next().unwrap_or_default();
-    ["C", "POSIX", "en"].contains(&language)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_language_of_a_locale_is_known() {
-        for english in ["C", "C.UTF-8", "POSIX", "en_US.UTF-8", "en_GB", "en"] {
-            assert!(is_english(english), "{english}");
-        }
-        for other in ["", "de_DE.UTF-8", "German_Germany.1252", "fr", "en-no_XX"] {
-            assert!(!is_english(other), "{other}");
-        }
-    }
 }

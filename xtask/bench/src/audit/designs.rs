@@ -7,8 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use audit::{AuditQueries as _, Event, EventFilter};
+// Built in: diesel's own connection to PostgreSQL, which the server does not use.
 use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use ids::PageRequest;
+use openssl_sys as _;
+use pq_sys as _;
 use storage::SqlDatabase;
 use stores::Database as _;
 use tempfile::TempDir;

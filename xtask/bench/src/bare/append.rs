@@ -10,14 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use diesel::{
-    Connection as _, PgConnection, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection,
-};
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection};
 // Built in, as for the real server.
 use libsqlite3_sys as _;
-use openssl_sys as _;
-use pq_sys as _;
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
+use tokio_postgres::{Client, NoTls, Statement};
 
 /// For how long calls gather that are answered before.
 const GATHERING: Duration = Duration::from_millis(10);
@@ -32,6 +32,7 @@ const LENGTH: u64 = 64 << 20;
 const TABLE: &str = "CREATE TABLE pieces (id INTEGER PRIMARY KEY, piece BLOB NOT NULL)";
 const POSTGRES_TABLE: &str = "DROP TABLE IF EXISTS pieces; CREATE TABLE pieces \
     (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, piece BYTEA NOT NULL)";
+const POSTGRES_INSERT: &str = "INSERT INTO pieces (piece) VALUES ($1)";
 /// With the same log as the real server, and each commit waits for the disk.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
@@ -47,9 +48,16 @@ pub(crate) type Caller = oneshot::Sender<()>;
 
 /// Where calls are recorded.
 enum Target {
-    File { file: File, at: u64 },
+    File {
+        file: File,
+        at: u64,
+    },
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres {
+        runtime: Runtime,
+        client: Client,
+        insert: Statement,
+    },
 }
 
 /// Starts the thread that records calls: `file:PATH`, `sqlite:PATH` or the URL of a PostgreSQL. Those that
@@ -103,16 +111,23 @@ impl Target {
                 Self::Sqlite(sqlite)
             }
             _ => {
-                let mut postgres = PgConnection::establish(target).context("no PostgreSQL")?;
-                postgres.batch_execute(POSTGRES_TABLE)?;
-                Self::Postgres(postgres)
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                let connected = runtime.block_on(tokio_postgres::connect(target, NoTls));
+                let (client, connection) = connected.context("no PostgreSQL")?;
+                runtime.spawn(connection);
+                runtime.block_on(client.batch_execute(POSTGRES_TABLE))?;
+                let insert = runtime.block_on(client.prepare(POSTGRES_INSERT))?;
+                Self::Postgres {
+                    runtime,
+                    client,
+                    insert,
+                }
             }
         })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         use diesel::ExpressionMethods as _;
-        let row = pieces::piece.eq(bytes);
         match self {
             Self::File { file, at } => {
                 file.write_all_at(bytes, *at)?;
@@ -121,13 +136,15 @@ impl Target {
             }
             Self::Sqlite(sqlite) => {
                 diesel::insert_into(pieces::table)
-                    .values(row)
+                    .values(pieces::piece.eq(bytes))
                     .execute(sqlite)?;
             }
-            Self::Postgres(postgres) => {
-                diesel::insert_into(pieces::table)
-                    .values(row)
-                    .execute(postgres)?;
+            Self::Postgres {
+                runtime,
+                client,
+                insert,
+            } => {
+                runtime.block_on(client.execute(insert, &[&bytes]))?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use audit_log::Subject;
 use diesel::{
-    PgConnection, QueryResult,
+    QueryResult,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
@@ -11,6 +11,7 @@ use diesel::{
 };
 
 use super::Stretch;
+use crate::connection::PgConnection;
 
 /// The segments of [`super::segments_within`].
 pub(super) struct SegmentsWithin<'a> {
