@@ -27,6 +27,10 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection to either engine, on which the same queries run.
 #[derive(diesel::MultiConnection)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are a few dozen, each kept where it is for minutes"
+)]
 pub(crate) enum AnyConnection {
     /// To a PostgreSQL server.
     Postgres(PgConnection),

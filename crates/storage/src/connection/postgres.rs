@@ -310,8 +310,8 @@ impl MultiConnectionHelper for PgConnection {
     fn from_any(
         lookup: &mut dyn std::any::Any,
     ) -> Option<&mut <Pg as TypeMetadata>::MetadataLookup> {
-        let connection = lookup.downcast_mut::<Self>()?;
-        Some(connection as &mut dyn PgMetadataLookup)
+        let connection: &mut dyn PgMetadataLookup = lookup.downcast_mut::<Self>()?;
+        Some(connection)
     }
 }
 

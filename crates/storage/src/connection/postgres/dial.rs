@@ -13,7 +13,8 @@ use std::{
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::{
-    Client, Config, Connection, NoTls, config::SslMode, error::SqlState, tls::TlsConnect,
+    Client, Config, Connection, NoTls, SimpleQueryMessage, config::SslMode, error::SqlState,
+    tls::TlsConnect,
 };
 use tokio_rustls::rustls;
 
@@ -183,13 +184,11 @@ fn to_address(settings: &Settings, host: &str, address: SocketAddr) -> Result<Di
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(settings.user_timeout)?;
     let config = &settings.config;
-    match settings.tls.mode {
-        SslMode::Disable => greet(settings, config, stream.into(), NoTls, deadline),
-        _ => {
-            let tls = tls::connect(&settings.tls, host)?;
-            greet(settings, config, stream.into(), tls, deadline)
-        }
+    if settings.tls.mode == SslMode::Disable {
+        return greet(settings, config, stream.into(), NoTls, deadline);
     }
+    let tls = tls::connect(&settings.tls, host)?;
+    greet(settings, config, stream.into(), tls, deadline)
 }
 
 impl Settings {
@@ -267,9 +266,7 @@ impl Dialed {
             }
             answer.as_mut().poll(context)
         })??;
-        Ok(messages.iter().any(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0) == Some("on"),
-            _ => false,
-        }))
+        let is_on = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("on"));
+        Ok(messages.iter().any(is_on))
     }
 }
