@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod draft;
+mod filter;
 mod org;
 mod plan;
 mod provisioner;
@@ -18,6 +19,7 @@ mod ttl;
 mod workspace;
 
 pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
+pub use filter::{OrgFilter, OrgListRequest};
 pub use org::{Failure, LeaseConflict, Org, OrgVisibility};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
 pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, StopReason};
@@ -26,8 +28,7 @@ pub use status::{InvalidTransition, OrgStatus, Transition, UnknownOrgStatus};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
     DeletionSelector, DueLimits, DueOrg, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg,
-    OrgBacklog, OrgFilter, OrgListRequest, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest,
-    StatusSummary,
+    OrgBacklog, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest, StatusSummary,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};
