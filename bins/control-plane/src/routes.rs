@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use api::{
     ErrorCode,
-    openapi::{self, Described, Who, operations as told},
+    openapi::{self, Described, Who},
 };
 use matchit::InsertError;
 use service::{Access, Operation, operations as op};
@@ -24,18 +24,18 @@ struct Listed {
     method: openapi::Method,
     path: &'static str,
     operation: Operation,
-    /// Its description; a line of the table that has none does not compile.
-    told: &'static openapi::Operation,
+    /// Its description; a line of the table without one does not compile.
+    description: &'static openapi::Operation,
 }
 
 macro_rules! routes {
-    ($($path:literal { $($method:ident $operation:ident $handler:path;)+ })+) => {
+    ($($path:literal { $($method:ident $operation:ident $module:ident :: $handler:ident;)+ })+) => {
         const LISTED: &[Listed] = &[$($(
             Listed {
                 method: openapi::Method::$method,
                 path: $path,
                 operation: op::$operation,
-                told: &told::$operation,
+                description: &$module::$operation,
             },
         )+)+];
 
@@ -43,7 +43,7 @@ macro_rules! routes {
             $(router.resource(
                 $path,
                 $path,
-                vec![$((Method::$method, entry(op::$operation, $handler))),+],
+                vec![$((Method::$method, entry(op::$operation, $module::$handler))),+],
                 unrouted(allowed(&[$(stringify!($method)),+])),
             )?;)+
             Ok(())
@@ -148,12 +148,12 @@ routes! {
 
 /// Routes that ask for no credential, all of them `GET` and `HEAD`.
 const OPEN: &[(&str, &openapi::Operation)] = &[
-    ("/healthz", &told::HEALTHZ),
-    ("/readyz", &told::READYZ),
-    ("/metrics", &told::METRICS),
-    ("/cp/openapi.json", &told::OPENAPI),
-    ("/cp/docs", &told::REFERENCE),
-    ("/problems/{code}", &told::PROBLEM_READ),
+    ("/healthz", &health::HEALTHZ),
+    ("/readyz", &health::READYZ),
+    ("/metrics", &health::METRICS),
+    ("/cp/openapi.json", &document::OPENAPI),
+    ("/cp/docs", &reference::REFERENCE),
+    ("/problems/{code}", &problems::PROBLEM_READ),
 ];
 
 /// The methods that a path has: HEAD goes where GET goes.
@@ -198,7 +198,7 @@ pub fn described() -> Vec<Described> {
         path: row.path,
         who: who(row.operation.access),
         action: Some(row.operation.action.as_str()),
-        operation: row.told,
+        operation: row.description,
     });
     let open = OPEN.iter().map(|&(path, operation)| Described {
         method: openapi::Method::Get,

@@ -1,81 +1,84 @@
-//! Audit events on the wire.
+//! Audit events.
 
 use std::sync::Arc;
 
-use audit::{Action, Actor, ActorId, Details, Event, EventListRequest, Outcome};
+use api_macros::Response;
+use audit::{Action, Actor, ActorId, Details, Event, EventListRequest, Outcome, TargetKind};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::{Query, QueryError, Time, openapi::forms::of, parse_time};
+use crate::{
+    Query, QueryError, Time, parse_time,
+    wire::{ActorIdText, ActorType, AnyObject, Present, Whole},
+};
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Actor)]
+/// The caller of an audited request, or the system.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Actor")]
 struct ActorView {
-    /// What kind of caller.
+    /// The kind of caller.
     #[serde(rename = "type")]
-    #[schema(schema_with = of::actor_type)]
+    #[api(as = ActorType)]
     kind: &'static str,
-    /// Its id; `null` for the system.
-    #[schema(schema_with = of::maybe_actor_id)]
+    /// The id of the key; `null` for the system.
+    #[api(as = Present<ActorIdText>)]
     id: Option<String>,
-    /// The partner it acted for.
-    #[schema(schema_with = of::maybe_partner_id)]
+    /// The partner that the caller acted for; `null` for an admin.
+    #[api(as = Present<PartnerId>)]
     partner_id: Option<PartnerId>,
 }
 
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Target)]
+/// The resource that an audit event is about.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Target")]
 struct TargetView {
-    /// What kind of thing.
+    /// The kind of resource.
     #[serde(rename = "type")]
-    #[schema(schema_with = of::target_type)]
+    #[api(as = TargetKind, example = "org")]
     kind: &'static str,
-    /// Which one; `null` for a list.
-    #[schema(schema_with = of::maybe_text)]
+    /// The id of the resource; `null` for a list.
+    #[api(example = "org_01J9ZK6V3QG8W0T5N4R2M7XACD")]
     id: Option<String>,
 }
 
-/// An audit event on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = AuditEvent)]
+/// An audit event: a request, or a change made by the system.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "AuditEvent")]
 pub struct EventView {
-    /// Its id.
-    #[schema(schema_with = of::event_id)]
+    /// The id of the event.
     id: EventId,
-    /// When it happened.
-    #[schema(schema_with = of::time)]
+    /// The time at which it happened.
     occurred_at: Time,
-    /// Who did it.
+    /// The caller, or the system.
     actor: ActorView,
-    /// What was done or tried.
-    #[schema(schema_with = of::action)]
+    /// The action that was requested.
+    #[api(as = Action, example = "org.create")]
     action: &'static str,
-    /// To what.
+    /// The resource that the action is about.
     target: TargetView,
-    /// How it ended.
-    #[schema(schema_with = of::outcome)]
+    /// The outcome of the action.
+    #[api(as = Outcome)]
     outcome: &'static str,
-    /// The status of the answer.
-    #[schema(schema_with = of::maybe_status_code)]
+    /// The HTTP status of the response; `null` for the system.
+    #[api(as = Option<Whole<100, 599>>, example = 201)]
     status_code: Option<u16>,
     /// The method of the request.
-    #[schema(schema_with = of::maybe_text)]
+    #[api(example = "POST")]
     method: Option<String>,
-    /// The route that it fitted.
-    #[schema(schema_with = of::maybe_text)]
+    /// The route that the request matched.
+    #[api(example = "/cp/orgs")]
     route: Option<String>,
-    /// The request's id.
-    #[schema(schema_with = of::maybe_text)]
+    /// The id of the request, its `X-Request-Id`.
+    #[api(example = "req_01J9ZK6V3QG8W0T5N4R2M7XACD")]
     request_id: Option<String>,
-    /// The client's address; `null` as well where a proxy named one that can't be read.
-    #[schema(schema_with = of::maybe_text)]
+    /// The address of the client; `null` if it is unknown.
+    #[api(example = "192.0.2.17")]
     ip: Option<String>,
-    /// What the client says it is.
-    #[schema(schema_with = of::maybe_text)]
+    /// The `User-Agent` of the request.
+    #[api(example = "curl/8.14.1")]
     user_agent: Option<String>,
-    /// Whatever else is worth knowing.
-    #[schema(schema_with = of::details)]
+    /// Further details; never a secret.
+    #[api(as = AnyObject, example = {"name": "acme-corp", "plan": "standard", "slug": "acme-corp"})]
     details: Details,
 }
 

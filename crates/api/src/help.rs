@@ -1,4 +1,4 @@
-//! What each error of the table means to a person who meets it.
+//! An explanation of each error code, for its page.
 
 use crate::ErrorCode;
 
@@ -29,96 +29,97 @@ impl ErrorCode {
     const fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (
-                "The form of the request is wrong: the body is not JSON, a parameter of the query is \
-                 unknown, repeated or has a bad value, or the key stands in a wrong place.",
-                "Read the detail, fix the request and send it again. If a key stood in the URL, have \
-                 it revoked: URLs are kept in logs.",
-                "the parameter \"page\" is unknown; there are limit, cursor",
+                "The request is malformed: the body is not JSON, a query parameter is unknown, repeated or \
+                 invalid, or the key is in the wrong place.",
+                "Read the detail, fix the request and send it again. If the key was in the URL, have it \
+                 revoked: URLs are kept in logs.",
+                "The parameter \"page\" is unknown. The parameters are limit, cursor.",
             ),
             Self::InvalidCursor => (
-                "A cursor continues the list that it came from, with the same filters and the same \
+                "A cursor is valid for the list that it came from, with the same filters and the same \
                  credential. This one came from another list.",
-                "Ask for the first page, without a cursor, and follow next_cursor from there.",
+                "Request the first page, without a cursor, and follow next_cursor from there.",
                 "the cursor was not made for this list with these filters; start again without it",
             ),
             Self::MissingCredentials => (
-                "No key came with the request, or not in the one place where it is looked for.",
+                "The request has no key in the header Authorization.",
                 "Send the key in the header Authorization: Bearer <key>.",
                 "send a key in the header Authorization: Bearer <key>",
             ),
             Self::InvalidKey => (
-                "Nobody knows this key. Either it was cut short or mistyped, or it belongs to another \
-                 installation.",
-                "Copy the key again, whole. A key is shown once; if it is lost, ask for a new one.",
+                "Unknown API key. It was cut short or mistyped, or it belongs to another installation.",
+                "Check that the whole key was copied. A key is shown only once; if it is lost, ask for a \
+                 new one.",
                 "the key was cut short or mistyped: its checksum is wrong; copy it again",
             ),
             Self::KeyExpired => (
-                "The key was issued until a certain time, and that time is over.",
-                "Ask the operator for a new key, or for a later end of this one.",
+                "The key has expired: its expires_at is in the past.",
+                "Ask the operator for a new key, or for a later expires_at.",
                 "ask for a new key, or for a later end",
             ),
             Self::KeyRevoked => (
-                "The key has been revoked, by an admin or by itself. That can't be undone. Orgs that it \
-                 created are still there.",
+                "The key has been revoked, by an admin or with the key itself. This can't be undone. The orgs \
+                 created with the key stay, unless its on_revoke is delete.",
                 "Ask the operator for a new key.",
                 "this key is gone for good; ask for a new one",
             ),
             Self::KeyDisabled => (
-                "An admin has switched the key off. It can be switched on again.",
-                "Ask the operator why, and to enable it again.",
+                "An admin has disabled the key. It can be enabled again.",
+                "Ask the operator to enable the key.",
                 "ask an admin to enable the key again",
             ),
             Self::InsufficientScope => (
-                "The key is good, but it was not given the scope that this call needs. The header \
-                 WWW-Authenticate names it.",
+                "The key is valid, but lacks the scope that this operation needs. The header \
+                 WWW-Authenticate names the scope.",
                 "Ask an admin to grant the scope, or use a key that has it.",
                 "this needs the scope orgs:create; ask an admin to grant it",
             ),
             Self::NotPermitted => (
-                "No scope helps here: this kind of credential can't make this call. Partner keys can't \
-                 use the admin's routes, admin keys can't use the partners', and a key that is bound to \
-                 one org can't create others.",
-                "Use a credential of the right kind. GET /cp/whoami tells which one you hold.",
+                "This kind of credential can't call this operation, whatever its scopes. Partner keys can't \
+                 call the operations for admins, admin keys can't call those for partners, and a key with \
+                 an org_id can't create orgs.",
+                "Use a credential of the right kind. GET /cp/whoami shows the kind of a credential.",
                 "this route is for admin keys",
             ),
             Self::IpNotAllowed => (
-                "The key is held to certain networks, and the request came from elsewhere.",
+                "The key has allowed_cidrs, and the request came from an address outside them.",
                 "Call from an allowed network, or ask an admin to change allowed_cidrs of the key.",
                 "the key can't be used from 198.51.100.7; call from an allowed network, or ask an admin \
                  to change allowed_cidrs",
             ),
             Self::OrgPlanNotAllowed => (
-                "The key creates, changes and deletes orgs of certain plans alone, and this is another.",
-                "Use the key for this plan, or ask an admin to change org_plans of the key.",
+                "The key creates, changes and deletes only orgs of its org_plans, and the org has another \
+                 plan.",
+                "Use a key for this plan, or ask an admin to change org_plans of the key.",
                 "this key creates, changes and deletes orgs of plan standard alone, not enterprise; use the key for \
                  that plan",
             ),
             Self::PartnerPlanRequired => (
-                "Keys are for partners on plan partner or enterprise. This partner is on another.",
-                "Ask your account team. Keys that exist work again as soon as the plan includes them.",
+                "Only the plans partner and enterprise include keys, and the partner has another plan.",
+                "Ask your account team to change the plan. Existing keys then work again at once.",
                 "keys are for partners on plan partner or enterprise; ask your account team",
             ),
             Self::NotFound => (
-                "There is no such resource, or not for this credential: what belongs to others looks \
-                 exactly like what does not exist.",
+                "There is no such resource, or this credential has no access to it: a resource of another \
+                 partner gets the same response as one that does not exist.",
                 "Check the path and the id, and whether you use the key of the right partner.",
                 "there is no such resource for this credential",
             ),
             Self::MethodNotAllowed => (
-                "The path is right and the method is not.",
-                "Use one of the methods that the header Allow names.",
+                "The path exists, but not with this method.",
+                "Use one of the methods in the header Allow.",
                 "this route has the methods GET, POST",
             ),
             Self::SlugTaken => (
-                "Another org has this slug. The slug of a deleted org is kept from other partners for \
-                 30 days.",
+                "Another org has this slug. The slug of a deleted org stays reserved for its partner for 30 \
+                 days.",
                 "Choose another slug.",
                 "choose another slug",
             ),
             Self::OrgStateConflict => (
-                "The org is in a state that does not allow this, such as a workspace in an org that is \
-                 not ready.",
-                "Poll the org's status and try again once it fits.",
+                "The status of the org does not allow this operation. For example, a workspace can only be \
+                 created in a ready org.",
+                "Poll the status of the org, and try again once it is the right one.",
                 "an org that is provisioning can't be suspended",
             ),
             Self::KeyStateConflict => (
@@ -127,55 +128,56 @@ impl ErrorCode {
                 "the key has been revoked; issue a new one",
             ),
             Self::OrgQuotaExceeded => (
-                "The partner, or the key, has as many orgs as it may have. Every org counts that is not \
-                 deleted; of a key, those that it has made.",
-                "Delete an org that is no longer used, or ask the operator for more.",
+                "The partner has max_orgs orgs, or the key has max_live_orgs orgs created with it. Deleted \
+                 orgs do not count.",
+                "Delete an org that is no longer used, or ask the operator to raise the maximum.",
                 "the partner may have 500 orgs and has them; delete one, or ask for more",
             ),
             Self::IdempotencyInProgress => (
-                "A call with the same Idempotency-Key has not been answered yet.",
-                "Wait as long as Retry-After says, a second otherwise, and send the same call again.",
+                "A request with the same Idempotency-Key is still running.",
+                "Wait for the seconds in Retry-After, or one second without it, and send the same request \
+                 again.",
                 "the same call is still running; try again a little later",
             ),
             Self::PayloadTooLarge => (
-                "A body has at most 64 KiB.",
-                "Send less.",
+                "The body is larger than 64 KiB.",
+                "Send a smaller body.",
                 "a body has at most 64 KiB",
             ),
             Self::UnsupportedMediaType => (
-                "Bodies are JSON, and the Content-Type says otherwise, or the body is compressed.",
+                "The Content-Type is not JSON, or the body is compressed.",
                 "Send Content-Type: application/json, or none at all. With curl use --json.",
                 "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \
                  one of its own; use --json)",
             ),
             Self::ValidationFailed => (
-                "The body is JSON, and values in it are missing, unknown or wrong. The list errors says \
-                 where, as JSON pointers (RFC 6901), and what would be right.",
-                "Mend what the list names; it names everything at once.",
+                "Fields of the body are missing, unknown or invalid. The list errors names each by its JSON \
+                 pointer (RFC 6901), and says what is right.",
+                "Fix all fields in the list errors, and send the request again.",
                 "fix /slug, /plan and send the request again",
             ),
             Self::IdempotencyKeyReused => (
-                "An Idempotency-Key stands for one call. This one was used with another body.",
-                "Make a new key for each new call; repeat a key only with the very same body.",
+                "An Idempotency-Key identifies one request. This one was used with another body.",
+                "Use a new key for each new request. Repeat a key only with exactly the same body.",
                 "use a new Idempotency-Key for another request",
             ),
             Self::RateLimited => (
-                "A limit is used up: of the key, of its partner, or of the client's address. \
-                 violated-policies says which, the headers RateLimit-Policy and RateLimit say how much \
-                 it is.",
-                "Wait as long as Retry-After says. Spread calls over time; other keys are not affected.",
+                "A rate limit is used up: of the key, of its partner, or of the address of the client. \
+                 violated-policies names the limit; the headers RateLimit-Policy and RateLimit show it.",
+                "Wait for the seconds in Retry-After, and spread the requests over time. Other keys are not \
+                 affected.",
                 "the limit \"key\" is used up; wait as Retry-After says",
             ),
             Self::Internal => (
-                "Something went wrong on our side.",
-                "Try again. If it stays so, give the request_id to the operator.",
+                "The server failed to handle the request.",
+                "Send the request again. If it fails again, report the request_id to the operator.",
                 "try again; if it stays so, give the request_id to the operator",
             ),
             Self::Unavailable => (
-                "The service can't answer now, most likely because its database is out of reach. \
-                 Nothing was changed, unless the database was lost in the moment of a commit.",
-                "Try again as Retry-After says, a POST with the Idempotency-Key that it had: what was \
-                 changed all the same is then not done twice.",
+                "The service is unavailable, most likely because its database can't be reached. Nothing was \
+                 changed, unless the connection was lost during a commit.",
+                "Wait for the seconds in Retry-After and send the request again, a POST with the same \
+                 Idempotency-Key: if it had been committed, it is not done twice.",
                 "the database can't be reached now; try again a little later",
             ),
         }

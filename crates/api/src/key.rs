@@ -1,90 +1,75 @@
-//! Partner keys on the wire.
+//! Partner keys.
 
+use api_macros::{Request, Response};
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
-    InvalidNetworks, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke,
-    PartnerKey, PlainKey,
+    Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
+    PlainKey,
 };
-use scopes::{Scope, ScopeSet};
+use ratelimit::RateLimit;
+use scopes::ScopeSet;
 use serde::Serialize;
-use serde_json::Value;
 use time::{Duration, OffsetDateTime};
-use utoipa::ToSchema;
 
 use crate::{
-    BodyError, FieldError, Fields, Query, QueryError, RateLimitView, Time,
-    fields::{boolean, list, parsed, text, whole},
-    openapi::forms::of,
-    parse_time,
-    partner::{label_changes, labels, max_orgs, rate_limit},
+    Query, QueryError, RateLimitView, Time,
+    wire::{FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey, Whole},
 };
 
-/// The most days that `expires_in_days` takes: ten years.
-const MAX_DAYS: u64 = 3650;
-
-/// A partner key on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = PartnerKey)]
+/// A partner key, without its secret.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "PartnerKey")]
 pub struct KeyView {
-    /// Its id.
-    #[schema(schema_with = of::key_id)]
+    /// The id of the key.
     id: KeyId,
-    /// Its name.
-    #[schema(schema_with = of::name)]
+    /// A name that says what the key is for.
+    #[api(example = "acme-ci-pipeline")]
     name: Name,
-    /// Whose it is.
-    #[schema(schema_with = of::partner_id)]
+    /// The partner that the key belongs to.
     partner_id: PartnerId,
-    /// The org that it is bound to.
-    #[schema(schema_with = of::maybe_org_id)]
+    /// The only org that the key has access to; `null` for all orgs of the partner.
     org_id: Option<OrgId>,
-    /// What it may do.
-    #[schema(schema_with = of::scopes)]
+    /// What the key may do.
     scopes: ScopeSet,
-    /// The plans of the orgs that it may create; `null` for all.
-    #[schema(schema_with = of::maybe_plans)]
+    /// The plans whose orgs the key may create, change and delete; `null` for all plans.
+    #[api(as = Option<OrgPlans>)]
     org_plans: Option<Vec<PlanName>>,
-    /// Its own limit.
+    /// The rate limit of the key. The default is 600 requests per 60 seconds.
     rate_limit: RateLimitView,
-    /// When it ends by itself.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time from which the key is refused; `null` for a key that does not expire.
     expires_at: Option<Time>,
-    /// The networks from which it can be used; `null` for all.
-    #[schema(schema_with = of::maybe_networks)]
+    /// The networks from which the key may be used, in CIDR notation such as `192.0.2.0/24`, without bits
+    /// set beyond the prefix; `null` for all.
+    #[api(as = Option<Networks>)]
     allowed_cidrs: Option<Vec<String>>,
-    /// How many orgs of its making there may be at once.
-    #[schema(schema_with = of::maybe_count)]
+    /// The most orgs created with the key that may exist at the same time; `null` for no maximum.
+    #[api(as = Option<OrgCount>)]
     max_live_orgs: Option<u64>,
-    /// What becomes of its orgs when it is revoked.
-    #[schema(schema_with = of::on_revoke)]
+    /// Whether revoking the key keeps the orgs created with it, which is the default, or deletes them.
+    #[api(as = OnRevoke)]
     on_revoke: &'static str,
-    /// Labels.
-    #[schema(schema_with = of::labels)]
+    /// Up to 16 labels of your choice.
     labels: Labels,
-    /// The beginning of its secret, to tell it by.
-    #[schema(schema_with = of::key_prefix)]
+    /// The first characters of the secret, by which a key is recognized.
+    #[api(as = KeyPrefix)]
     key_prefix: String,
-    /// Whether an admin has switched it off.
+    /// Whether an admin has disabled the key.
     disabled: bool,
-    /// Where it stands.
-    #[schema(schema_with = of::key_status)]
+    /// Whether the key can be used, and otherwise why not.
+    #[api(as = KeyStatus)]
     status: &'static str,
-    /// When it was made.
-    #[schema(schema_with = of::time)]
+    /// The time at which the key was created.
     created_at: Time,
-    /// Who made it.
-    #[schema(schema_with = of::admin_key_id)]
+    /// The admin key that created the key.
     created_by: AdminKeyId,
-    /// When it was last used, true to the minute.
-    #[schema(schema_with = of::maybe_time)]
+    /// The last time at which the key was used, to the minute; `null` if it was never used.
     last_used_at: Option<Time>,
-    /// When it was revoked.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time at which the key was revoked.
     revoked_at: Option<Time>,
 }
 
 impl KeyView {
-    /// The key as it stands at `now`.
+    /// The key with its status at `now`.
     #[must_use]
     pub fn new(key: PartnerKey, now: OffsetDateTime) -> Self {
         Self {
@@ -111,9 +96,12 @@ impl KeyView {
     }
 }
 
-/// A key that was just made: the one answer that shows its secret.
-#[derive(Serialize)]
+/// A new key with its secret, which is shown only once.
+#[derive(Serialize, Response)]
+#[api(name = "IssuedPartnerKey")]
 pub struct NewKeyView<'a> {
+    /// The secret of the key. It is shown only once; store it safely.
+    #[api(as = SecretKey)]
     key: &'a str,
     #[serde(flatten)]
     view: KeyView,
@@ -130,69 +118,90 @@ impl<'a> NewKeyView<'a> {
     }
 }
 
-/// Reads the request for a key.
-///
-/// # Errors
-/// When it is not JSON, or values are missing or wrong.
-pub fn key_draft(body: &[u8], now: OffsetDateTime) -> Result<KeyDraft, BodyError> {
-    let mut fields = Fields::of_body(body)?;
-    let name = fields.required("name", parsed(Name::new));
-    let scopes = fields.required("scopes", scopes);
-    let org_id = fields.optional("org_id", parsed(|text| text.parse()));
-    let partner_id = fields.optional("partner_id", parsed(|text| text.parse()));
-    let org_plans = fields.optional("org_plans", org_plans);
-    let allowed_cidrs = fields.optional("allowed_cidrs", allowed_cidrs);
-    let rate_limit = fields.optional("rate_limit", rate_limit);
-    let expires_at = fields.optional("expires_at", |value| end(value, now));
-    let days = fields.optional("expires_in_days", whole(1, MAX_DAYS));
-    if expires_at.is_some() && days.is_some() {
-        fields.error(
-            "expires_in_days",
-            "stands beside expires_at; give one of the two",
-        );
-    }
-    let in_days = days.and_then(|days| now.checked_add(Duration::days(i64::try_from(days).ok()?)));
-    let labels = fields.optional("labels", labels).unwrap_or_default();
-    let max_live_orgs = fields.optional("max_live_orgs", max_orgs());
-    let on_revoke = fields.optional("on_revoke", on_revoke).unwrap_or_default();
-    fields
-        .build(|| {
-            Some(KeyDraft {
-                name: name?,
-                scopes: scopes?,
-                org_id,
-                partner_id,
-                org_plans,
-                allowed_cidrs,
-                rate_limit,
-                expires_at: expires_at.or(in_days),
-                max_live_orgs,
-                on_revoke,
-                labels,
-            })
-        })
-        .map_err(BodyError::Invalid)
+/// A partner key to create.
+#[derive(Request)]
+#[api(like = KeyView, context = OffsetDateTime, exclusive(expires_at, expires_in_days))]
+pub struct NewPartnerKey {
+    #[api(example = "acme-ci-pipeline")]
+    name: Name,
+    scopes: ScopeSet,
+    #[api(example = null)]
+    org_id: Option<OrgId>,
+    /// The partner that the key belongs to. Without it and without `org_id`, a partner is created for the key.
+    partner_id: Option<PartnerId>,
+    org_plans: Option<OrgPlans>,
+    allowed_cidrs: Option<Networks>,
+    rate_limit: Option<RateLimit>,
+    /// The time from which the key is refused, in the future. Without it and `expires_in_days`, the key does
+    /// not expire.
+    expires_at: Option<FutureTime>,
+    /// The days from now after which the key expires; not together with `expires_at`.
+    expires_in_days: Option<Whole<1, 3650>>,
+    labels: Option<Labels>,
+    max_live_orgs: Option<OrgCount>,
+    on_revoke: Option<OnRevoke>,
 }
 
-/// Reads a merge patch of a key.
-///
-/// # Errors
-/// When it is not JSON, or values are wrong.
-pub fn key_changes(body: &[u8], now: OffsetDateTime) -> Result<KeyChanges, BodyError> {
-    let mut fields = Fields::of_body(body)?;
-    let changes = KeyChanges {
-        name: fields.replaced("name", parsed(Name::new)),
-        scopes: fields.replaced("scopes", scopes),
-        org_plans: fields.change("org_plans", org_plans),
-        allowed_cidrs: fields.change("allowed_cidrs", allowed_cidrs),
-        rate_limit: fields.change("rate_limit", rate_limit),
-        expires_at: fields.change("expires_at", |value| end(value, now)),
-        max_live_orgs: fields.change("max_live_orgs", max_orgs()),
-        on_revoke: fields.change("on_revoke", on_revoke),
-        disabled: fields.change("disabled", boolean),
-        labels: label_changes(&mut fields),
-    };
-    fields.build(|| Some(changes)).map_err(BodyError::Invalid)
+impl NewPartnerKey {
+    /// The key that is asked for at `now`.
+    #[must_use]
+    pub fn into_draft(self, now: OffsetDateTime) -> KeyDraft {
+        let in_days = self
+            .expires_in_days
+            .and_then(|days| now.checked_add(Duration::days(i64::try_from(days.0).ok()?)));
+        KeyDraft {
+            name: self.name,
+            scopes: self.scopes,
+            org_id: self.org_id,
+            partner_id: self.partner_id,
+            org_plans: self.org_plans.map(|plans| plans.0),
+            allowed_cidrs: self.allowed_cidrs,
+            rate_limit: self.rate_limit,
+            expires_at: self.expires_at.map(|time| time.0).or(in_days),
+            max_live_orgs: self.max_live_orgs.map(|count| count.0),
+            on_revoke: self.on_revoke.unwrap_or_default(),
+            labels: self.labels.unwrap_or_default(),
+        }
+    }
+}
+
+/// Changes to a partner key, as a merge patch (RFC 7396): a field that is left out stays as it is, `null`
+/// restores the default.
+#[derive(Request)]
+#[api(like = KeyView, context = OffsetDateTime)]
+pub struct PartnerKeyChanges {
+    name: NotNull<Name>,
+    #[api(example = ["orgs:list"])]
+    scopes: NotNull<ScopeSet>,
+    org_plans: Change<OrgPlans>,
+    #[api(example = ["192.0.2.0/24"])]
+    allowed_cidrs: Change<Networks>,
+    rate_limit: Change<RateLimit>,
+    /// The time from which the key is refused, in the future; `null` for a key that does not expire.
+    expires_at: Change<FutureTime>,
+    max_live_orgs: Change<OrgCount>,
+    on_revoke: Change<OnRevoke>,
+    #[api(example = false)]
+    disabled: Change<bool>,
+    /// Changes to the labels: a value sets a label, `null` removes it.
+    labels: Change<LabelPatch>,
+}
+
+impl From<PartnerKeyChanges> for KeyChanges {
+    fn from(changes: PartnerKeyChanges) -> Self {
+        Self {
+            name: changes.name.0,
+            scopes: changes.scopes.0,
+            org_plans: changes.org_plans.map(|plans| plans.0),
+            allowed_cidrs: changes.allowed_cidrs,
+            rate_limit: changes.rate_limit,
+            expires_at: changes.expires_at.map(|time| time.0),
+            max_live_orgs: changes.max_live_orgs.map(|count| count.0),
+            on_revoke: changes.on_revoke,
+            disabled: changes.disabled,
+            labels: changes.labels.map(|labels| labels.0),
+        }
+    }
 }
 
 /// Reads which keys to list. Only an admin key's query has `partner_id`.
@@ -216,68 +225,27 @@ pub fn key_list_request(
     })
 }
 
-fn on_revoke(value: Value) -> Result<OnRevoke, Vec<FieldError>> {
-    parsed(|text| text.parse())(value)
-}
-
-fn scopes(value: Value) -> Result<ScopeSet, Vec<FieldError>> {
-    let scope = |value| parsed(|text| text.parse::<Scope>())(value);
-    Ok(list(scope)(value)?.into_iter().collect())
-}
-
-fn org_plans(value: Value) -> Result<Vec<PlanName>, Vec<FieldError>> {
-    let plans = list(|value| parsed(PlanName::new)(value))(value)?;
-    let mut distinct: Vec<PlanName> = Vec::new();
-    for plan in plans {
-        if !distinct.contains(&plan) {
-            distinct.push(plan);
-        }
-    }
-    if distinct.is_empty() {
-        return Err(FieldError::here(
-            "must name a plan; leave it out to allow all",
-        ));
-    }
-    Ok(distinct)
-}
-
-fn allowed_cidrs(value: Value) -> Result<Networks, Vec<FieldError>> {
-    let texts = list(text)(value)?;
-    Networks::parse(texts.iter().map(String::as_str)).map_err(|error| {
-        let pointer = match error {
-            InvalidNetworks::Form(at) | InvalidNetworks::HostBits(at) => format!("/{at}"),
-            InvalidNetworks::Empty | InvalidNetworks::TooMany => String::new(),
-        };
-        vec![FieldError::new(pointer, error.to_string())]
-    })
-}
-
-fn end(value: Value, now: OffsetDateTime) -> Result<OffsetDateTime, Vec<FieldError>> {
-    let end = parsed(|text| parse_time(&text))(value)?;
-    if end > now {
-        Ok(end)
-    } else {
-        Err(FieldError::here("must be in the future"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use keys::Change;
     use time::macros::datetime;
 
     use super::*;
+    use crate::{BodyError, Request as _};
 
     const NOW: OffsetDateTime = datetime!(2026-04-23 08:00 UTC);
 
+    fn read(body: &str) -> Result<KeyDraft, BodyError> {
+        NewPartnerKey::from_body(body.as_bytes(), &NOW).map(|key| key.into_draft(NOW))
+    }
+
     #[track_caller]
     fn check(body: &str, pointers: &[&str]) {
-        let told: Vec<_> = match key_draft(body.as_bytes(), NOW) {
+        let actual: Vec<_> = match read(body) {
             Ok(_) => Vec::new(),
             Err(BodyError::Syntax(text)) => panic!("{text}"),
             Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| e.pointer).collect(),
         };
-        assert_eq!(told, pointers, "{body}");
+        assert_eq!(actual, pointers, "{body}");
     }
 
     #[test]
@@ -289,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_at_its_place() {
+    fn errors_point_to_the_field() {
         check("{}", &["/name", "/scopes"]);
         check(
             r#"{"name": "a", "scopes": ["orgs:list", "orgs:fly", 7]}"#,
@@ -327,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_a_keys_orgs_is_read() {
+    fn max_live_orgs_and_on_revoke_are_read() {
         let orgs = |body: &str| {
-            let draft = key_draft(body.as_bytes(), NOW).unwrap();
+            let draft = read(body).unwrap();
             (draft.max_live_orgs, draft.on_revoke)
         };
         let set = r#"{"name": "a", "scopes": [], "max_live_orgs": 3, "on_revoke": "delete"}"#;
@@ -340,15 +308,18 @@ mod tests {
             r#"{"name": "a", "scopes": [], "max_live_orgs": -1, "on_revoke": "burn"}"#,
             &["/max_live_orgs", "/on_revoke"],
         );
-        let changes = key_changes(br#"{"max_live_orgs": null, "on_revoke": null}"#, NOW).unwrap();
+        let changes = KeyChanges::from(
+            PartnerKeyChanges::from_body(br#"{"max_live_orgs": null, "on_revoke": null}"#, &NOW)
+                .unwrap(),
+        );
         assert_eq!(changes.max_live_orgs, Change::Clear);
         assert_eq!(changes.on_revoke, Change::Clear);
     }
 
     #[test]
     fn days_are_counted_from_now() {
-        let body = br#"{"name": "a", "scopes": [], "expires_in_days": 30}"#;
-        let draft = key_draft(body, NOW).unwrap();
+        let body = r#"{"name": "a", "scopes": [], "expires_in_days": 30}"#;
+        let draft = read(body).unwrap();
         assert_eq!(draft.expires_at, Some(datetime!(2026-05-23 08:00 UTC)));
     }
 }

@@ -1,12 +1,15 @@
-//! The wire: what requests and answers look like, the error table, and cursors.
+//! The wire format: requests, responses, error codes and cursors.
 //!
-//! Requests are read into the domain's own types, so that what has been read is valid; answers are
-//! made from them. This crate refuses to know how a request travels and what is done with it.
+//! Requests are read into types of the domain, so that a value that was read is valid. Each object is
+//! described once, by a struct; see [`wire`]. This crate must not know how a request is transported or what
+//! is done with it.
 
+mod billing;
 mod code;
 mod cursor;
+mod empty;
 mod event;
-mod fields;
+mod health;
 mod help;
 mod idempotency;
 mod key;
@@ -17,27 +20,31 @@ mod partner;
 mod prefer;
 mod problem;
 mod query;
-mod strict;
 mod time;
 mod webhook;
 mod whoami;
+pub mod wire;
+mod workspace;
 
+pub use billing::{BillingRequest, BillingView};
 pub use code::ErrorCode;
 pub use cursor::{Cursor, InvalidCursor};
+pub use empty::EmptyBody;
 pub use event::{EventView, event_list_request};
-pub use fields::{BodyError, FieldError, Fields};
+pub use health::HealthView;
 pub use help::Help;
 pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
-pub use key::{KeyView, NewKeyView, key_changes, key_draft, key_list_request};
+pub use key::{KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges, key_list_request};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
-    BillingRequest, BillingView, DeletedOrgsView, OrgView, StatusView, WorkspaceView,
-    billing_request, org_draft, org_list_request, orgs_deletion, renewal, workspace_draft,
+    DeletedOrgsView, NewOrg, OrgView, Renewal, StatusView, org_list_request, orgs_deletion,
 };
-pub use partner::{PartnerView, RateLimitView, partner_changes, partner_draft};
+pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
 pub use prefer::{MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Query, QueryError};
 pub use time::{Time, parse_time};
-pub use webhook::{DeliveryView, EndpointView, NewEndpointView, endpoint_draft, message_body};
+pub use webhook::{DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, message_body};
 pub use whoami::{CredentialView, LimitView, WhoamiView};
+pub use wire::{BodyError, FieldError, Request};
+pub use workspace::{NewWorkspace, WorkspaceView};

@@ -1,9 +1,13 @@
-//! Lists on the wire.
+//! Lists and their pages.
 
+use api_macros::Response;
 use ids::{Page, PageRequest};
 use serde::Serialize;
 
-use crate::{Cursor, Query, QueryError};
+use crate::{
+    Cursor, Query, QueryError,
+    wire::{AtMost, CursorText},
+};
 
 /// How many items a page has when nothing is said.
 pub(crate) const DEFAULT_LIMIT: usize = 20;
@@ -23,7 +27,7 @@ impl ListParams {
     /// whatever besides the filters decides what is in it, such as whose it is.
     ///
     /// # Errors
-    /// When one of them is bad, or a parameter is left that nobody asked for.
+    /// When one of them is bad, or there is an unknown parameter.
     pub fn finish(mut query: Query, list: &str) -> Result<Self, QueryError> {
         let limit = query.single("limit", |text| {
             text.parse()
@@ -50,19 +54,22 @@ impl ListParams {
     }
 }
 
-/// One page of a list.
-#[derive(Debug, Serialize)]
+/// One page of a list, newest first.
+#[derive(Debug, Serialize, Response)]
+#[api(name = format!("{}List", T::name()))]
 pub struct ListView<T> {
     /// The items, newest first.
+    #[api(as = AtMost<MAX_LIMIT, T>)]
     pub data: Vec<T>,
-    /// Whether the list goes on. A page costs a bounded amount of work, so where few items match it may
-    /// hold fewer than `limit`, even none, and go on all the same.
+    /// Whether there are more pages. Where few items match, a page may hold fewer items than `limit`, even
+    /// none, and still be followed by another.
     pub has_more: bool,
-    /// What to send as `cursor` for the next page.
+    /// The `cursor` of the next page; `null` on the last page.
+    #[api(as = Option<CursorText>)]
     pub next_cursor: Option<String>,
 }
 
-/// A page as it goes out.
+/// A page of a list as a response.
 pub fn list_view<T, V>(
     page: Page<T>,
     params: &ListParams,

@@ -1,27 +1,29 @@
-//! Partners on the wire, and what they share with keys.
+//! Partners, and the rate limits that keys have too.
 
+use api_macros::{Request, Response};
 use ids::{Labels, Name, PartnerId};
-use keys::{Change, LabelChanges, Partner, PartnerChanges, PartnerDraft, PartnerPlan};
+use keys::{Change, Partner, PartnerChanges as Changes, PartnerDraft, PartnerPlan};
 use ratelimit::RateLimit;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::{
-    BodyError, FieldError, Fields, Time,
-    fields::{object, pairs, parsed, text, whole},
-    openapi::forms::of,
+    Time,
+    wire::{
+        AnySchema, Burst, Components, FieldError, FromJson, LabelPatch, NotNull, OrgCount, Read,
+        WindowSeconds, WireType,
+    },
 };
 
-/// A limit on the wire.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[schema(as = RateLimit)]
+/// A burst of requests that refills evenly.
+#[derive(Clone, Copy, Debug, Serialize, Response)]
+#[api(name = "RateLimit")]
 pub struct RateLimitView {
-    /// The burst.
-    #[schema(schema_with = of::limit)]
+    /// The number of requests that the window has.
+    #[api(as = Burst, example = 600)]
     pub limit: u32,
-    /// The time in which it refills, in seconds.
-    #[schema(schema_with = of::window_seconds)]
+    /// The seconds in which the limit refills.
+    #[api(as = WindowSeconds, example = 60)]
     pub window_seconds: u32,
 }
 
@@ -34,29 +36,54 @@ impl From<RateLimit> for RateLimitView {
     }
 }
 
-/// A partner on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Partner)]
+/// A rate limit that is asked for.
+#[derive(Request)]
+#[api(like = RateLimitView)]
+struct NewRateLimit {
+    limit: Burst,
+    window_seconds: WindowSeconds,
+}
+
+impl WireType for RateLimit {
+    fn schema(components: &mut Components) -> AnySchema {
+        NewRateLimit::schema(components)
+    }
+
+    fn example() -> Value {
+        RateLimitView::example()
+    }
+}
+
+impl<C> FromJson<C> for RateLimit {
+    fn from_json(value: Value, context: &C) -> Read<Self> {
+        let asked = NewRateLimit::from_json(value, context)?;
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self::new(narrow(asked.limit.0), narrow(asked.window_seconds.0)).map_err(FieldError::here)
+    }
+}
+
+/// An account that owns keys, and the orgs created with them.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Partner")]
 pub struct PartnerView {
-    /// Its id.
-    #[schema(schema_with = of::partner_id)]
+    /// The id of the partner.
     pub id: PartnerId,
-    /// Its name.
-    #[schema(schema_with = of::name)]
+    /// The name of the partner.
+    #[api(example = "Acme Marketplace")]
     pub name: Name,
-    /// What it has bought.
-    #[schema(schema_with = of::partner_plan)]
+    /// The plan that the partner has bought. Only `partner` and `enterprise` include keys.
+    #[api(as = PartnerPlan, example = "partner")]
     pub plan: &'static str,
-    /// A budget shared by all of its keys.
+    /// A rate limit that all keys of the partner share, beside their own; `null` for none.
+    #[api(example = {"limit": 6000, "window_seconds": 60})]
     pub rate_limit: Option<RateLimitView>,
-    /// How many orgs it may have.
-    #[schema(schema_with = of::maybe_count)]
+    /// The most orgs that the partner may have, not counting deleted ones; `null` for no maximum.
+    #[api(as = Option<OrgCount>, example = 500)]
     pub max_orgs: Option<u64>,
-    /// Labels.
-    #[schema(schema_with = of::labels)]
+    /// Up to 16 labels of your choice.
+    #[api(example = {"region": "eu"})]
     pub labels: Labels,
-    /// When it was made.
-    #[schema(schema_with = of::time)]
+    /// The time at which the partner was created.
     pub created_at: Time,
 }
 
@@ -74,106 +101,58 @@ impl From<Partner> for PartnerView {
     }
 }
 
-/// Reads the request for a partner.
-///
-/// # Errors
-/// When it is not JSON, or values are missing or wrong.
-pub fn partner_draft(body: &[u8]) -> Result<PartnerDraft, BodyError> {
-    let mut fields = Fields::of_body(body)?;
-    let name = fields.required("name", parsed(Name::new));
-    let plan = fields
-        .optional("plan", plan)
-        .unwrap_or(PartnerDraft::DEFAULT_PLAN);
-    let rate_limit = fields.optional("rate_limit", rate_limit);
-    let max_orgs = fields.optional("max_orgs", max_orgs());
-    let labels = fields.optional("labels", labels).unwrap_or_default();
-    fields
-        .build(|| {
-            Some(PartnerDraft {
-                name: name?,
-                plan,
-                rate_limit,
-                max_orgs,
-                labels,
-            })
-        })
-        .map_err(BodyError::Invalid)
+/// A partner to create.
+#[derive(Request)]
+#[api(like = PartnerView)]
+pub struct NewPartner {
+    #[api(example = "Acme Marketplace")]
+    name: Name,
+    #[api(example = "partner")]
+    plan: Option<PartnerPlan>,
+    #[api(example = {"limit": 6000, "window_seconds": 60})]
+    rate_limit: Option<RateLimit>,
+    #[api(example = 500)]
+    max_orgs: Option<OrgCount>,
+    #[api(example = {"region": "eu"})]
+    labels: Option<Labels>,
 }
 
-/// Reads a merge patch of a partner.
-///
-/// # Errors
-/// When it is not JSON, or values are wrong.
-pub fn partner_changes(body: &[u8]) -> Result<PartnerChanges, BodyError> {
-    let mut fields = Fields::of_body(body)?;
-    let changes = PartnerChanges {
-        name: fields.replaced("name", parsed(Name::new)),
-        plan: fields.change("plan", plan),
-        rate_limit: fields.change("rate_limit", rate_limit),
-        max_orgs: fields.change("max_orgs", max_orgs()),
-        labels: label_changes(&mut fields),
-    };
-    fields.build(|| Some(changes)).map_err(BodyError::Invalid)
-}
-
-fn plan(value: Value) -> Result<PartnerPlan, Vec<FieldError>> {
-    parsed(|text| text.parse::<PartnerPlan>())(value)
-}
-
-/// Reads how many orgs a partner may have; as many as a column of 63 bits can hold.
-pub(crate) fn max_orgs() -> impl FnOnce(Value) -> Result<u64, Vec<FieldError>> {
-    whole(0, 1_000_000_000)
-}
-
-/// Reads a limit.
-pub(crate) fn rate_limit(value: Value) -> Result<RateLimit, Vec<FieldError>> {
-    object(|mut fields| {
-        let narrow = |number: u64| u32::try_from(number).ok();
-        let limit = fields
-            .required("limit", whole(1, 100_000_000))
-            .and_then(narrow);
-        let window = fields
-            .required("window_seconds", whole(1, 86_400))
-            .and_then(narrow);
-        fields.build(|| RateLimit::new(limit?, window?).ok())
-    })(value)
-}
-
-/// Reads labels.
-pub(crate) fn labels(value: Value) -> Result<Labels, Vec<FieldError>> {
-    Labels::new(pairs(text)(value)?).map_err(|error| label_error(&error))
-}
-
-fn label_error(error: &ids::InvalidLabels) -> Vec<FieldError> {
-    let pointer = match error {
-        ids::InvalidLabels::TooMany => String::new(),
-        ids::InvalidLabels::Key(key) | ids::InvalidLabels::Value(key) => {
-            let key: String = key.chars().take(100).collect();
-            format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+impl From<NewPartner> for PartnerDraft {
+    fn from(asked: NewPartner) -> Self {
+        Self {
+            name: asked.name,
+            plan: asked.plan.unwrap_or(Self::DEFAULT_PLAN),
+            rate_limit: asked.rate_limit,
+            max_orgs: asked.max_orgs.map(|count| count.0),
+            labels: asked.labels.unwrap_or_default(),
         }
-    };
-    vec![FieldError::new(pointer, error.to_string())]
+    }
 }
 
-/// Reads a merge patch of labels; each that is set is checked here, and the keys of those that go.
-pub(crate) fn label_changes(fields: &mut Fields) -> Change<LabelChanges> {
-    fields.change("labels", |value| {
-        let nullable = |value: Value| {
-            if value.is_null() {
-                Ok(None)
-            } else {
-                text(value).map(Some)
-            }
-        };
-        let changes = pairs(nullable)(value)?;
-        let set = changes
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
-        Labels::new(set).map_err(|error| label_error(&error))?;
-        changes
-            .iter()
-            .try_for_each(|(key, _)| Labels::check_key(key))
-            .map_err(|error| label_error(&error))?;
-        Ok(changes)
-    })
+/// Changes to a partner, as a merge patch (RFC 7396): a field that is left out stays as it is, `null` restores
+/// the default.
+#[derive(Request)]
+#[api(like = PartnerView)]
+pub struct PartnerChanges {
+    name: NotNull<Name>,
+    #[api(example = "enterprise")]
+    plan: Change<PartnerPlan>,
+    rate_limit: Change<RateLimit>,
+    #[api(example = null)]
+    max_orgs: Change<OrgCount>,
+    /// Changes to the labels: a value sets a label, `null` removes it.
+    #[api(example = {"region": null})]
+    labels: Change<LabelPatch>,
+}
+
+impl From<PartnerChanges> for Changes {
+    fn from(changes: PartnerChanges) -> Self {
+        Self {
+            name: changes.name.0,
+            plan: changes.plan,
+            rate_limit: changes.rate_limit,
+            max_orgs: changes.max_orgs.map(|count| count.0),
+            labels: changes.labels.map(|labels| labels.0),
+        }
+    }
 }

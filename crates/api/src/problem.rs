@@ -1,41 +1,43 @@
 //! Problem documents, RFC 9457.
 
+use api_macros::Response;
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::{ErrorCode, FieldError, fields::MAX_ERRORS, openapi::forms::of};
+use crate::{
+    ErrorCode, FieldError,
+    wire::{MAX_ERRORS, NonEmpty, RequestIdText, Url, Whole},
+};
 
-/// How many bytes a problem has at the most.
+/// The most bytes of a problem document.
 const MAX_PROBLEM: usize = 65_536;
 
-/// An error as clients see it, `application/problem+json`.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// An error, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Problem")]
 pub struct Problem {
-    /// A URL that explains the error to a person.
+    /// The URL of a page that explains the error.
     #[serde(rename = "type")]
-    #[schema(schema_with = of::url)]
+    #[api(as = Url)]
     pub kind: String,
-    /// What it means, always the same for one code.
-    #[schema(schema_with = of::text)]
+    /// The meaning of the code, the same in every response.
     pub title: &'static str,
     /// The HTTP status.
-    #[schema(schema_with = of::problem_status)]
+    #[api(as = Whole<400, 599>)]
     pub status: u16,
-    /// What happened here and what to do next.
-    #[schema(schema_with = of::text)]
+    /// What is wrong with this request, and what to do next.
     pub detail: String,
-    /// The code.
-    #[schema(schema_with = of::code)]
+    /// The error code, for programs.
+    #[api(as = ErrorCode)]
     pub code: &'static str,
-    /// The request's id, for a question to the operator.
-    #[schema(schema_with = of::request_id)]
+    /// The id of the request. Name it when you report the error to the operator.
+    #[api(as = RequestIdText)]
     pub request_id: String,
-    /// What is wrong where, for `validation-failed`.
+    /// The errors in the body, for `validation-failed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// Which limits are used up, for `rate-limited` (draft-ietf-httpapi-ratelimit-headers).
+    /// The rate limits that are used up, for `rate-limited` (draft-ietf-httpapi-ratelimit-headers).
     #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
-    #[schema(schema_with = of::violated)]
+    #[api(as = NonEmpty<String>)]
     pub violated_policies: Vec<&'static str>,
 }
 

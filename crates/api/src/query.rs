@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 /// Why a query was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryError {
-    /// A parameter is unknown, repeated or has a bad value; the text says which and what is right.
+    /// A parameter is unknown, repeated or invalid; the text says which, and what is right.
     Bad(String),
     /// The cursor does not belong to this list.
     Cursor,
@@ -31,10 +31,10 @@ impl Query {
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let decoded = percent_decode_str(text)
             .decode_utf8()
-            .map_err(|_| QueryError::Bad("the query is not UTF-8; encode it again".to_owned()))?;
+            .map_err(|_| QueryError::Bad("The query is not UTF-8. Encode it again.".to_owned()))?;
         if decoded.contains('\0') {
             return Err(QueryError::Bad(
-                "the query has a NUL (%00); leave it out".to_owned(),
+                "The query has a NUL (%00). Leave it out.".to_owned(),
             ));
         }
         let pairs = form_urlencoded::parse(text.as_bytes());
@@ -61,7 +61,7 @@ impl Query {
         self.parameters.remove(name).unwrap_or_default()
     }
 
-    /// The value of a parameter that stands at most once.
+    /// The value of a parameter that may not be repeated.
     pub(crate) fn single<T, E: ToString>(
         &mut self,
         name: &'static str,
@@ -74,7 +74,7 @@ impl Query {
                 .map(Some)
                 .map_err(|error| QueryError::Bad(format!("{name}: {}", error.to_string()))),
             [_, _, ..] => Err(QueryError::Bad(format!(
-                "{name} stands more than once; give it once"
+                "The parameter {name} is repeated. Send it once."
             ))),
         }
     }
@@ -111,17 +111,17 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// When a parameter is left that nobody asked for.
+    /// When there is an unknown parameter.
     pub fn finish(self) -> Result<(), QueryError> {
         match self.parameters.keys().next() {
             None => Ok(()),
             Some(name) => {
                 let name: String = name.chars().take(100).collect();
                 Err(QueryError::Bad(if self.known.is_empty() {
-                    format!("the parameter {name:?} is unknown; this route takes none")
+                    format!("The parameter {name:?} is unknown. This operation has no parameters.")
                 } else {
                     format!(
-                        "the parameter {name:?} is unknown; there are {}",
+                        "The parameter {name:?} is unknown. The parameters are {}.",
                         self.known.join(", ")
                     )
                 }))

@@ -35,11 +35,11 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Option<&str>) {
-        let told = parse_time(text)
+        let actual = parse_time(text)
             .ok()
             .map(|time| serde_json::to_value(Time(time)).unwrap());
         assert_eq!(
-            told.as_ref().and_then(|value| value.as_str()),
+            actual.as_ref().and_then(|value| value.as_str()),
             expect,
             "{text}"
         );

@@ -1,52 +1,46 @@
-//! Webhook endpoints, deliveries and messages on the wire.
+//! Webhook endpoints, deliveries and messages.
 
+use api_macros::{Request, Response};
 use ids::{DeliveryId, EndpointId, PartnerId};
 use serde::Serialize;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 use webhooks::{
-    AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, EventKinds,
-    LastAnswer, WebhookSecret,
+    AddressPolicy, Delivery, DeliveryStatus, Endpoint, EndpointDraft, EndpointUrl, EventKind,
+    EventKinds, LastAnswer, WebhookSecret,
 };
 
 use crate::{
-    BodyError, FieldError, Fields, Time,
-    fields::{list, parsed},
-    openapi::forms::of,
+    Time,
+    wire::{EndpointStatus, MessageType, Present, Url, WebhookSecretText, Whole},
 };
 
-/// A webhook endpoint on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = WebhookEndpoint)]
+/// A webhook endpoint, without its secret.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "WebhookEndpoint")]
 pub struct EndpointView {
-    /// Its id.
-    #[schema(schema_with = of::endpoint_id)]
+    /// The id of the endpoint.
     id: EndpointId,
-    /// Whose it is.
-    #[schema(schema_with = of::partner_id)]
+    /// The partner that the endpoint belongs to.
     partner_id: PartnerId,
-    /// Where messages are sent.
-    #[schema(schema_with = of::url)]
+    /// The URL to which messages are sent: `https`, on the public internet, at most 2048 characters.
+    #[api(as = Url, example = "https://hooks.acme.example/molecule")]
     url: String,
-    /// What they are about.
-    #[schema(schema_with = of::event_kinds)]
+    /// The events of which messages are sent.
+    #[api(as = EventKinds)]
     events: Vec<&'static str>,
-    /// Whether messages are sent.
-    #[schema(schema_with = of::endpoint_status)]
+    /// Whether messages are sent: a disabled endpoint gets none.
+    #[api(as = EndpointStatus)]
     status: &'static str,
-    /// When it was made.
-    #[schema(schema_with = of::time)]
+    /// The time at which the endpoint was created.
     created_at: Time,
-    /// When its receiver answered 410.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time at which the endpoint was disabled, because its receiver answered 410.
     disabled_at: Option<Time>,
-    /// Until when messages are signed with the secret before the last rotation too.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time until which messages are also signed with the previous secret.
     old_secret_expires_at: Option<Time>,
 }
 
 impl EndpointView {
-    /// The endpoint as it stands at `now`.
+    /// The endpoint at `now`.
     #[must_use]
     pub fn new(endpoint: Endpoint, now: OffsetDateTime) -> Self {
         Self {
@@ -62,9 +56,12 @@ impl EndpointView {
     }
 }
 
-/// An endpoint that was just made or got a new secret: the one answer that shows it.
-#[derive(Serialize)]
+/// A webhook endpoint with its new secret, which is shown only once.
+#[derive(Serialize, Response)]
+#[api(name = "IssuedWebhookEndpoint")]
 pub struct NewEndpointView<'a> {
+    /// The secret that signs messages: `whsec_` and base64. It is shown only once; store it safely.
+    #[api(as = WebhookSecretText)]
     secret: &'a str,
     #[serde(flatten)]
     view: EndpointView,
@@ -86,21 +83,21 @@ impl NewEndpointView<'_> {
     }
 }
 
-/// What the last attempt at a delivery brought, on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = DeliveryAnswer)]
+/// The result of the last attempt to deliver a message.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "DeliveryAnswer")]
 struct AnswerView {
-    /// When.
-    #[schema(schema_with = of::time)]
+    /// The time at which the attempt ended.
+    #[api(example = "2026-04-23T08:00:04Z")]
     at: Time,
-    /// The status of HTTP.
-    #[schema(schema_with = of::maybe_answer_status)]
+    /// The HTTP status of the response; `null` if there was none.
+    #[api(as = Option<Whole<100, 999>>, example = 503)]
     status_code: Option<u16>,
-    /// The beginning of the body.
-    #[schema(schema_with = of::maybe_text)]
+    /// The beginning of the response's body.
+    #[api(example = "try later")]
     excerpt: Option<String>,
-    /// What is wrong with it.
-    #[schema(schema_with = of::maybe_text)]
+    /// Why the attempt failed; `null` if it succeeded.
+    #[api(example = "answered 503: a message counts as taken when the answer is 2xx")]
     error: Option<String>,
 }
 
@@ -115,35 +112,33 @@ impl From<LastAnswer> for AnswerView {
     }
 }
 
-/// A delivery on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = WebhookDelivery)]
+/// The delivery of a message to a webhook endpoint.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "WebhookDelivery")]
 pub struct DeliveryView {
-    /// Its id, the message's `webhook-id`.
-    #[schema(schema_with = of::delivery_id)]
+    /// The id of the delivery, and the `webhook-id` of its message in every attempt.
     id: DeliveryId,
-    /// The endpoint that it is for.
-    #[schema(schema_with = of::endpoint_id)]
+    /// The endpoint to which the message is sent.
     endpoint_id: EndpointId,
-    /// What the message is about.
-    #[schema(schema_with = of::message_type)]
+    /// The event that the message reports.
+    #[api(as = MessageType)]
     r#type: &'static str,
-    /// Where it stands.
-    #[schema(schema_with = of::delivery_status)]
+    /// The status of the delivery.
+    #[api(as = DeliveryStatus)]
     status: &'static str,
-    /// How often it was tried.
-    #[schema(schema_with = of::attempts)]
+    /// The number of attempts.
+    #[api(example = 1)]
     attempts: u32,
-    /// What the last attempt brought.
+    /// The result of the last attempt; `null` before the first.
+    #[api(as = Present<AnswerView>)]
     last_answer: Option<AnswerView>,
-    /// When it is tried next.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time of the next attempt; `null` if there is none.
+    #[api(example = "2026-04-23T08:00:09.25Z")]
     next_attempt_at: Option<Time>,
-    /// When it was made.
-    #[schema(schema_with = of::time)]
+    /// The time at which the message was created.
+    #[api(example = "2026-04-23T08:00:04Z")]
     created_at: Time,
-    /// When the receiver took it.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time at which the receiver accepted the message.
     delivered_at: Option<Time>,
 }
 
@@ -181,25 +176,21 @@ pub fn message_body(kind: EventKind, at: OffsetDateTime, data: &impl Serialize) 
     serde_json::to_string(&body).unwrap_or_else(|_| "{}".to_owned())
 }
 
-/// Reads the request for an endpoint.
-///
-/// # Errors
-/// When it is not JSON, or values are missing or wrong.
-pub fn endpoint_draft(body: &[u8], reach: AddressPolicy) -> Result<EndpointDraft, BodyError> {
-    let mut fields = Fields::of_body(body)?;
-    let url = fields.required("url", parsed(|text| EndpointUrl::new(text, reach)));
-    let events = fields.required("events", |value| {
-        let kinds = list(|value| parsed(|text| text.parse::<EventKind>())(value))(value)?;
-        EventKinds::new(kinds).map_err(FieldError::here)
-    });
-    fields
-        .build(|| {
-            Some(EndpointDraft {
-                url: url?,
-                events: events?,
-            })
-        })
-        .map_err(BodyError::Invalid)
+/// A webhook endpoint to create.
+#[derive(Request)]
+#[api(like = EndpointView, context = AddressPolicy)]
+pub struct NewWebhookEndpoint {
+    url: EndpointUrl,
+    events: EventKinds,
+}
+
+impl From<NewWebhookEndpoint> for EndpointDraft {
+    fn from(asked: NewWebhookEndpoint) -> Self {
+        Self {
+            url: asked.url,
+            events: asked.events,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -207,19 +198,16 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::{Request as _, wire::tests};
 
     #[track_caller]
     fn check(body: &str, pointers: &[&str]) {
-        let told: Vec<_> = match endpoint_draft(body.as_bytes(), AddressPolicy::Public) {
-            Ok(_) => Vec::new(),
-            Err(BodyError::Syntax(text)) => panic!("{text}"),
-            Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| e.pointer).collect(),
-        };
-        assert_eq!(told, pointers, "{body}");
+        let read = NewWebhookEndpoint::from_body(body.as_bytes(), &AddressPolicy::Public);
+        assert_eq!(tests::pointers(read), pointers, "{body}");
     }
 
     #[test]
-    fn what_is_wrong_is_told_at_its_place() {
+    fn errors_point_to_the_field() {
         check(
             r#"{"url": "https://hooks.example.com/", "events": ["org.ready", "org.ready"]}"#,
             &[],

@@ -1,72 +1,78 @@
-//! What a credential learns of itself.
+//! The credential of the caller.
 
-use ids::{OrgId, PlanName};
+use api_macros::Response;
+use ids::{Name, OrgId, PlanName};
+use keys::Networks;
 use scopes::ScopeSet;
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::{PartnerView, Time, openapi::forms::of};
+use crate::{
+    PartnerView, Time,
+    wire::{
+        ActorIdText, Burst, CredentialType, LimitName, OrgCount, OrgPlans, Present, Whole,
+        WindowSeconds,
+    },
+};
 
-/// The credential that asks.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Credential)]
+/// The credential of the caller.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Credential")]
 pub struct CredentialView {
-    /// `partner_key` or `admin`.
+    /// The kind of key.
     #[serde(rename = "type")]
-    #[schema(schema_with = of::credential_type)]
+    #[api(as = CredentialType)]
     pub kind: &'static str,
-    /// Its id.
-    #[schema(schema_with = of::credential_id)]
+    /// The id of the key.
+    #[api(as = ActorIdText)]
     pub id: String,
-    /// Its name.
-    #[schema(schema_with = of::name)]
+    /// The name of the key.
+    #[api(as = Name, example = "acme-ci-pipeline")]
     pub name: String,
-    /// What it may do; `null` for an admin key, which has no scopes.
-    #[schema(schema_with = of::maybe_scopes)]
+    /// What the key may do; `null` for an admin key, which has no scopes.
+    #[api(as = Present<ScopeSet>)]
     pub scopes: Option<ScopeSet>,
-    /// The org it is bound to.
-    #[schema(schema_with = of::maybe_org_id)]
+    /// The only org that the key has access to; `null` for all orgs of the partner.
     pub org_id: Option<OrgId>,
-    /// The plans of the orgs that it may create, change and delete; `null` for all.
-    #[schema(schema_with = of::maybe_plans)]
+    /// The plans whose orgs the key may create, change and delete; `null` for all plans.
+    #[api(as = Option<OrgPlans>)]
     pub org_plans: Option<Vec<PlanName>>,
-    /// How many orgs made with it may be there at the same time.
-    #[schema(schema_with = of::maybe_count)]
+    /// The most orgs created with the key that may exist at the same time; `null` for no maximum.
+    #[api(as = Option<OrgCount>)]
     pub max_live_orgs: Option<u64>,
-    /// The networks that it can be used from; `null` for all.
-    #[schema(schema_with = of::maybe_networks)]
+    /// The networks from which the key may be used, in CIDR notation; `null` for all.
+    #[api(as = Option<Networks>)]
     pub allowed_cidrs: Option<Vec<String>>,
-    /// When it ends by itself.
-    #[schema(schema_with = of::maybe_time)]
+    /// The time from which the key is refused; `null` for a key that does not expire.
     pub expires_at: Option<Time>,
 }
 
-/// One limit and what is left of it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Limit)]
+/// A rate limit, and what remains of it.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Limit")]
 pub struct LimitView {
-    /// Its name, as in the `RateLimit` header.
-    #[schema(schema_with = of::limit_name)]
+    /// The name of the limit, as in the header `RateLimit`.
+    #[api(as = LimitName)]
     pub name: &'static str,
-    /// The burst.
-    #[schema(schema_with = of::limit)]
+    /// The number of requests that the window has.
+    #[api(as = Burst, example = 600)]
     pub limit: u32,
-    /// The time in which it refills, in seconds.
-    #[schema(schema_with = of::window_seconds)]
+    /// The seconds in which the limit refills.
+    #[api(as = WindowSeconds, example = 60)]
     pub window_seconds: u32,
-    /// What is left after this call.
-    #[schema(schema_with = of::remaining)]
+    /// The number of requests that remain after this one.
+    #[api(as = Whole<0, 100_000_000>, example = 599)]
     pub remaining: u32,
 }
 
-/// The answer to `GET /cp/whoami`.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Whoami)]
+/// The caller: its credential, its partner and its rate limits.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Whoami")]
 pub struct WhoamiView {
-    /// The credential.
+    /// The credential of the caller.
     pub credential: CredentialView,
-    /// The partner who holds it; `null` for an admin key.
+    /// The partner that the key belongs to; `null` for an admin key.
+    #[api(as = Present<PartnerView>)]
     pub partner: Option<PartnerView>,
-    /// The limits that this call counted against.
+    /// The rate limits that this request counted against.
     pub limits: Vec<LimitView>,
 }

@@ -1,6 +1,8 @@
 //! What holds of every cursor, query and body, whatever a client sends.
 
-use api::{Cursor, ListParams, Query, key_changes, key_draft, org_draft, partner_draft};
+use api::{
+    Cursor, ListParams, NewOrg, NewPartner, NewPartnerKey, PartnerKeyChanges, Query, Request as _,
+};
 use ids::{Labels, Name, Ulid};
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
@@ -60,10 +62,10 @@ fn body() -> impl Strategy<Value = String> {
 
 fn read_as_everything(body: &[u8]) {
     let now = OffsetDateTime::UNIX_EPOCH;
-    let _ = org_draft(body);
-    let _ = partner_draft(body);
-    let _ = key_draft(body, now);
-    let _ = key_changes(body, now);
+    let _ = NewOrg::from_body(body, &());
+    let _ = NewPartner::from_body(body, &());
+    let _ = NewPartnerKey::from_body(body, &now);
+    let _ = PartnerKeyChanges::from_body(body, &now);
 }
 
 proptest! {

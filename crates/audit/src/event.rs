@@ -68,6 +68,19 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Partner,
+        Self::PartnerKey,
+        Self::AdminKey,
+        Self::Org,
+        Self::Workspace,
+        Self::AuditLog,
+        Self::AuditEvent,
+        Self::WebhookEndpoint,
+        Self::Route,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -87,19 +100,7 @@ impl TargetKind {
     /// The kind of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Partner,
-            Self::PartnerKey,
-            Self::AdminKey,
-            Self::Org,
-            Self::Workspace,
-            Self::AuditLog,
-            Self::AuditEvent,
-            Self::WebhookEndpoint,
-            Self::Route,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -145,6 +146,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Success, Self::Denied, Self::Failed];
+
     /// The outcome of an HTTP status: rejections are below 500.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
@@ -170,8 +174,9 @@ impl FromStr for Outcome {
     type Err = UnknownOutcome;
 
     fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
-        [Self::Success, Self::Denied, Self::Failed]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|outcome| outcome.as_str() == text)
             .ok_or(UnknownOutcome)
     }

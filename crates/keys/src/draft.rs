@@ -29,6 +29,16 @@ impl<T> Change<T> {
         }
     }
 
+    /// The same change to another type.
+    #[must_use]
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Clear => Change::Clear,
+            Self::Set(value) => Change::Set(map(value)),
+        }
+    }
+
     fn apply(self, to: &mut Option<T>) {
         match self {
             Self::Keep => {}

@@ -28,6 +28,9 @@ pub enum KeyStatus {
 }
 
 impl KeyStatus {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Active, Self::Disabled, Self::Expired, Self::Revoked];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -50,8 +53,9 @@ impl FromStr for KeyStatus {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        [Self::Active, Self::Disabled, Self::Expired, Self::Revoked]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|status| status.as_str() == text)
             .ok_or(UnknownStatus)
     }
@@ -73,6 +77,9 @@ pub enum OnRevoke {
 }
 
 impl OnRevoke {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Keep, Self::Delete];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -87,8 +94,9 @@ impl FromStr for OnRevoke {
     type Err = UnknownOnRevoke;
 
     fn from_str(text: &str) -> Result<Self, UnknownOnRevoke> {
-        [Self::Keep, Self::Delete]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|choice| choice.as_str() == text)
             .ok_or(UnknownOnRevoke)
     }

@@ -25,6 +25,9 @@ pub enum PartnerPlan {
 }
 
 impl PartnerPlan {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Free, Self::Standard, Self::Partner, Self::Enterprise];
+
     /// Whether keys of a partner on this plan may be made and used.
     #[must_use]
     pub const fn includes_keys(self) -> bool {
@@ -56,8 +59,9 @@ impl FromStr for PartnerPlan {
     type Err = UnknownPartnerPlan;
 
     fn from_str(text: &str) -> Result<Self, UnknownPartnerPlan> {
-        [Self::Free, Self::Standard, Self::Partner, Self::Enterprise]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|plan| plan.as_str() == text)
             .ok_or(UnknownPartnerPlan)
     }

@@ -27,7 +27,8 @@ pub enum OrgStatus {
 }
 
 impl OrgStatus {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::Provisioning,
         Self::Ready,
         Self::Failed,

@@ -14,6 +14,9 @@ pub enum StepName {
 }
 
 impl StepName {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Provision, Self::Workspace, Self::Deprovision];
+
     /// The steps in which an org is made, in their order.
     pub const PROVISIONING_STEPS: [Self; 2] = [Self::Provision, Self::Workspace];
 
@@ -30,9 +33,7 @@ impl StepName {
     /// The step of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Provision, Self::Workspace, Self::Deprovision]
-            .into_iter()
-            .find(|name| name.as_str() == text)
+        Self::ALL.iter().copied().find(|name| name.as_str() == text)
     }
 }
 
@@ -50,6 +51,9 @@ pub enum StepStatus {
 }
 
 impl StepStatus {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Pending, Self::Running, Self::Succeeded, Self::Failed];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -64,8 +68,9 @@ impl StepStatus {
     /// The status of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Running, Self::Succeeded, Self::Failed]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|status| status.as_str() == text)
     }
 }

@@ -23,6 +23,9 @@ pub enum SubscriptionStatus {
 }
 
 impl SubscriptionStatus {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Trialing, Self::Active, Self::PastDue, Self::Canceled];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -45,8 +48,9 @@ impl FromStr for SubscriptionStatus {
     type Err = UnknownSubscriptionStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownSubscriptionStatus> {
-        [Self::Trialing, Self::Active, Self::PastDue, Self::Canceled]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|status| status.as_str() == text)
             .ok_or(UnknownSubscriptionStatus)
     }

@@ -17,6 +17,9 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Pending, Self::Delivered, Self::Failed];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -30,8 +33,9 @@ impl DeliveryStatus {
     /// The status of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Delivered, Self::Failed]
-            .into_iter()
+        Self::ALL
+            .iter()
+            .copied()
             .find(|status| status.as_str() == text)
     }
 }

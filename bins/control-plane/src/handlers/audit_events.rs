@@ -1,9 +1,62 @@
 //! `/cp/audit-events` and `/cp/admin/audit-events`.
 
-use api::{EventView, ListParams, event_list_request};
+use api::{
+    EventView, ListParams, event_list_request,
+    openapi::{Content, Operation, Param, Success, Tag},
+};
 
 use super::{json, page};
 use crate::http::{Failure, Http, Reply};
+
+pub const AUDIT_LIST: Operation = Operation {
+    detail: "The requests with keys of the partner, and what the system did to its orgs; never the requests of an \
+             admin.",
+    query: &[
+        Param::ActorId,
+        Param::OrgId,
+        Param::Action,
+        Param::Outcome,
+        Param::RequestId,
+        Param::Since,
+        Param::Until,
+        Param::Limit,
+        Param::Cursor,
+    ],
+    ..Operation::new(
+        "listAuditEvents",
+        Tag::Audit,
+        "List the audit events of the partner",
+        EVENT_PAGE,
+    )
+};
+
+pub const ADMIN_AUDIT_LIST: Operation = Operation {
+    detail: "All events, including those of admins and of the system.",
+    query: &[
+        Param::ActorId,
+        Param::PartnerId,
+        Param::OrgId,
+        Param::Action,
+        Param::Outcome,
+        Param::RequestId,
+        Param::Since,
+        Param::Until,
+        Param::Limit,
+        Param::Cursor,
+    ],
+    ..Operation::new(
+        "listAllAuditEvents",
+        Tag::Audit,
+        "List all audit events",
+        EVENT_PAGE,
+    )
+};
+
+const EVENT_PAGE: &[Success] = &[Success::new(
+    200,
+    "A page of events.",
+    Content::list::<EventView>(),
+)];
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let caller = &http.context.caller;
@@ -16,6 +69,32 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .await?;
     page(answer, &params, EventView::from)
 }
+
+pub const AUDIT_READ: Operation = Operation {
+    detail: "Any event that the list shows. The id is in the header `Audit-Event-Id` of every response.",
+    ..Operation::new(
+        "getAuditEvent",
+        Tag::Audit,
+        "Read an audit event of the partner",
+        EVENT,
+    )
+};
+
+pub const ADMIN_AUDIT_READ: Operation = Operation {
+    detail: "The id is in the header `Audit-Event-Id` of every response.",
+    ..Operation::new(
+        "getAnyAuditEvent",
+        Tag::Audit,
+        "Read any audit event",
+        EVENT,
+    )
+};
+
+const EVENT: &[Success] = &[Success::new(
+    200,
+    "The event.",
+    Content::json::<EventView>(),
+)];
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;

@@ -3,21 +3,45 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use serde_json::json;
+use api::{
+    ErrorCode, HealthView,
+    openapi::{Content, Operation, Success, Tag},
+};
 use stores::StoreError;
 
 use crate::http::{App, Complaint};
 
+pub const HEALTHZ: Operation = Operation::new(
+    "healthz",
+    Tag::Operations,
+    "Check that the process runs",
+    HEALTHY,
+);
+
+const HEALTHY: &[Success] = &[Success::new(200, "Healthy.", Content::json::<HealthView>())];
+
 /// The process answers.
 pub async fn alive(_app: Arc<App>, _id: Arc<str>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "ok"}))
+    HttpResponse::Ok().json(HealthView::OK)
 }
+
+pub const READYZ: Operation = Operation {
+    detail: "Checks that the database can be read and written, as of less than a second ago. The database is \
+             checked in the background: this request costs no connection, however often it is sent.",
+    errors: &[ErrorCode::Internal, ErrorCode::Unavailable],
+    ..Operation::new(
+        "readyz",
+        Tag::Operations,
+        "Check that requests can be served",
+        HEALTHY,
+    )
+};
 
 /// The database answers, takes changes and tells of revocations. It is asked in the background, so this
 /// costs no connection however often it is called.
 pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
     match readiness(&app) {
-        Ok(()) => HttpResponse::Ok().json(json!({"status": "ok"})),
+        Ok(()) => HttpResponse::Ok().json(HealthView::OK),
         // The background work logs why.
         Err(error) => Complaint::of_error(&error.into()).respond(&app.public_url, &id, None, &[]),
     }
@@ -31,6 +55,16 @@ fn readiness(app: &App) -> Result<(), StoreError> {
         Err(StoreError::Unavailable(None))
     }
 }
+
+pub const METRICS: Operation = Operation {
+    detail: "In the text format of Prometheus. The metrics name no key, partner, org or address.",
+    ..Operation::new(
+        "metrics",
+        Tag::Operations,
+        "Read the metrics",
+        &[Success::new(200, "The metrics.", Content::METRICS)],
+    )
+};
 
 /// The numbers.
 pub async fn metrics(app: Arc<App>, _id: Arc<str>) -> HttpResponse {

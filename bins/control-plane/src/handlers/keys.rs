@@ -1,23 +1,68 @@
 //! `/cp/admin/partner-keys`.
 
-use api::{KeyView, ListParams, NewKeyView, key_changes, key_draft, key_list_request};
+use api::{
+    ErrorCode, KeyView, ListParams, NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _,
+    key_list_request,
+    openapi::{Body, Content, Operation, Param, Success, Tag},
+};
 use keys::{PartnerKey, PlainKey};
 
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
+pub const KEY_CREATE: Operation = Operation {
+    detail: "The response has the secret in `key`; it is shown only once. Without `partner_id` and `org_id`, a \
+             partner with the plan `partner` is created for the key. A key with `org_id` has access to that org \
+             only. A key with `org_plans` creates orgs of those plans only. `max_live_orgs` limits how many orgs \
+             created with the key exist at the same time; with `on_revoke` set to `delete`, revoking the key \
+             deletes them. Send at most one of `expires_at` and `expires_in_days`.",
+    body: Some(Body::of::<NewPartnerKey>()),
+    errors: &[ErrorCode::PartnerPlanRequired, ErrorCode::KeyStateConflict],
+    ..Operation::new(
+        "createPartnerKey",
+        Tag::PartnerKeys,
+        "Create a partner key",
+        &[Success::new(
+            201,
+            "The new key, with its secret.",
+            Content::json::<NewKeyView<'static>>(),
+        )],
+    )
+};
+
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let now = http.context.request.at;
-    let draft = http.json(|body| key_draft(body, now))?;
+    let asked = http.json(|body| NewPartnerKey::from_body(body, &now))?;
     let render = move |key: &PartnerKey, secret: &PlainKey| {
         rendered(&NewKeyView::new(key.clone(), secret, now))
     };
     let answer = http
         .service()
-        .key_create(&http.context, draft, render)
+        .key_create(&http.context, asked.into_draft(now), render)
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const KEY_LIST: Operation = Operation {
+    detail: "Admin keys list all keys. A partner key lists the keys of its partner, or only itself if it has an \
+             `org_id`. The list has no secrets. `partner_id` is for admins.",
+    query: &[
+        Param::PartnerId,
+        Param::KeyStatus,
+        Param::Limit,
+        Param::Cursor,
+    ],
+    ..Operation::new(
+        "listPartnerKeys",
+        Tag::PartnerKeys,
+        "List partner keys",
+        &[Success::new(
+            200,
+            "A page of keys.",
+            Content::list::<KeyView>(),
+        )],
+    )
+};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let now = http.context.request.at;
@@ -32,21 +77,66 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
     page(answer, &params, |key| KeyView::new(key, now))
 }
 
+pub const KEY_READ: Operation = Operation {
+    detail: "Admin keys read any key. A partner key reads itself.",
+    errors: &[ErrorCode::NotPermitted],
+    ..Operation::new(
+        "getPartnerKey",
+        Tag::PartnerKeys,
+        "Read a partner key",
+        &[Success::new(
+            200,
+            "The key, without its secret.",
+            Content::json::<KeyView>(),
+        )],
+    )
+};
+
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let answer = http.service().key_read(&http.context, http.id()?).await?;
     json(answer, |key| KeyView::new(key, http.context.request.at))
 }
 
+pub const KEY_UPDATE: Operation = Operation {
+    detail: "A change that restricts the key takes effect with the next request. `disabled` disables the key \
+             and enables it again.",
+    body: Some(Body::of::<PartnerKeyChanges>()),
+    errors: &[ErrorCode::KeyStateConflict],
+    ..Operation::new(
+        "updatePartnerKey",
+        Tag::PartnerKeys,
+        "Change a partner key",
+        &[Success::new(
+            200,
+            "The changed key.",
+            Content::json::<KeyView>(),
+        )],
+    )
+};
+
 pub async fn update(http: Http) -> Result<Reply, Failure> {
     let now = http.context.request.at;
-    let changes = http.json(|body| key_changes(body, now))?;
+    let changes = http.json(|body| PartnerKeyChanges::from_body(body, &now))?;
     let answer = http
         .service()
-        .key_update(&http.context, http.id()?, changes)
+        .key_update(&http.context, http.id()?, changes.into())
         .await?;
     json(answer, |key| KeyView::new(key, now))
 }
+
+pub const KEY_REVOKE: Operation = Operation {
+    detail: "Admin keys revoke any key, repeatedly without an error. A partner key revokes itself. The revocation \
+             takes effect with the next request and can't be undone. The orgs created with the key stay, unless \
+             its `on_revoke` is `delete`.",
+    errors: &[ErrorCode::NotPermitted],
+    ..Operation::new(
+        "revokePartnerKey",
+        Tag::PartnerKeys,
+        "Revoke a partner key",
+        &[Success::empty(204, "The key is revoked.")],
+    )
+};
 
 pub async fn revoke(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;

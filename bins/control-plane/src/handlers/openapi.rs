@@ -6,12 +6,23 @@ use std::{
 };
 
 use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
-use api::openapi::{Described, document};
+use api::openapi::{Content, Described, Operation, Success, Tag, document};
 
 use super::reference::Published;
 use crate::http::App;
 
-/// Where the server of the document stands in a document that no server gives.
+pub const OPENAPI: Operation = Operation::new(
+    "getOpenApi",
+    Tag::Reference,
+    "Read this description as OpenAPI",
+    &[Success::new(
+        200,
+        "An OpenAPI 3.1 document.",
+        Content::DOCUMENT,
+    )],
+);
+
+/// The URL of the server in the document that is kept in the repository.
 pub const EXAMPLE_URL: &str = "http://127.0.0.1:8080";
 
 /// The document as text.
@@ -38,3 +49,6 @@ pub fn read(
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::RETRY_AFTER;
 use api::{
-    DeletedOrgsView, ListParams, OrgView, StatusView, org_draft, org_list_request, orgs_deletion,
-    renewal,
+    DeletedOrgsView, EmptyBody, ErrorCode, ListParams, NewOrg, OrgView, Renewal, Request as _,
+    StatusView,
+    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
+    org_list_request, orgs_deletion,
 };
 use ids::OrgId;
 use orgs::Org;
@@ -17,8 +19,33 @@ use crate::http::{Failure, Http, PREFERENCE_APPLIED, Reply, retry_after};
 /// A wait that ends at once, and as any other: the credential is checked again before the answer.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
+pub const ORG_CREATE: Operation = Operation {
+    detail: "The response comes at once, with the status `provisioning`. Poll the status of the org until it is \
+             `ready`. A slug has no `--` and is not reserved. The operator chooses the plans, by default `free`, \
+             `standard` and `enterprise`. With `ttl_seconds` the org has a lease, and is deleted when the lease \
+             expires.",
+    body: Some(Body::of::<NewOrg>()),
+    errors: &[
+        ErrorCode::OrgPlanNotAllowed,
+        ErrorCode::SlugTaken,
+        ErrorCode::OrgQuotaExceeded,
+    ],
+    ..Operation::new(
+        "createOrg",
+        Tag::Orgs,
+        "Create an org",
+        &[Success::new(
+            201,
+            "The new org, which is being created.",
+            Content::json::<OrgView>(),
+        )
+        .headers(&[Header::Location])
+        .example(&[("status", Some("provisioning")), ("ready_at", None)])],
+    )
+};
+
 pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let draft = http.json(org_draft)?;
+    let asked = http.json(|body| NewOrg::from_body(body, &()))?;
     let view = org_view(&http);
     let render = move |org: &Org| Rendered {
         location: Some(format!("/cp/orgs/{}", org.id)),
@@ -26,10 +53,53 @@ pub async fn create(http: Http) -> Result<Reply, Failure> {
     };
     let answer = http
         .service()
-        .org_create(&http.context, draft, render)
+        .org_create(&http.context, asked.into(), render)
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const ORG_LIST: Operation = Operation {
+    detail: "Deleted orgs are left out, unless you ask for them with `status=deleted`.",
+    query: &[
+        Param::OrgStatus,
+        Param::Slug,
+        Param::ExternalId,
+        Param::Label,
+        Param::Limit,
+        Param::Cursor,
+    ],
+    ..Operation::new(
+        "listOrgs",
+        Tag::Orgs,
+        "List the orgs of the partner",
+        ORG_PAGE,
+    )
+};
+
+pub const ADMIN_ORG_LIST: Operation = Operation {
+    query: &[
+        Param::OrgStatus,
+        Param::Slug,
+        Param::ExternalId,
+        Param::PartnerId,
+        Param::Label,
+        Param::Limit,
+        Param::Cursor,
+    ],
+    detail: ORG_LIST.detail,
+    ..Operation::new(
+        "listAllOrgs",
+        Tag::AdminOrgs,
+        "List the orgs of all partners",
+        ORG_PAGE,
+    )
+};
+
+const ORG_PAGE: &[Success] = &[Success::new(
+    200,
+    "A page of orgs.",
+    Content::list::<OrgView>(),
+)];
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let caller = &http.context.caller;
@@ -43,6 +113,21 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
     page(answer, &params, |org| OrgView::new(org, http.login_url()))
 }
 
+pub const ORG_READ: Operation = Operation {
+    detail: "A key with only the scope `orgs:create` reads the orgs created with it. A deleted org can still be \
+             read.",
+    ..Operation::new("getOrg", Tag::Orgs, "Read an org", ORG)
+};
+
+pub const ADMIN_ORG_READ: Operation = Operation::new(
+    "getAnyOrg",
+    Tag::AdminOrgs,
+    "Read an org of any partner",
+    ORG,
+);
+
+const ORG: &[Success] = &[Success::new(200, "The org.", Content::json::<OrgView>())];
+
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     org(
@@ -50,6 +135,22 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
         http.service().org_read(&http.context, http.id()?).await?,
     )
 }
+
+pub const ORG_STATUS: Operation = Operation {
+    detail: "While work is pending, the response has `Retry-After`, estimated from the last orgs of the same plan. \
+             With `Prefer: wait=30` the response is held until the status changes, so that you need not poll. \
+             Once the org is `ready`, send its customer to `login_url`.",
+    query: &[Param::Prefer],
+    ..Operation::new(
+        "getOrgStatus",
+        Tag::Orgs,
+        "Poll the status of an org",
+        &[
+            Success::new(200, "The status of the org.", Content::json::<StatusView>())
+                .headers(&[Header::RetryAfter, Header::PreferenceApplied]),
+        ],
+    )
+};
 
 pub async fn status(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
@@ -102,6 +203,21 @@ async fn awaited_status(
     }
 }
 
+pub const ORG_DELETE: Operation = Operation {
+    detail: "The response comes at once, with the status `deprovisioning`. Deleting an org again is not an error.",
+    errors: &[ErrorCode::OrgPlanNotAllowed],
+    ..Operation::new(
+        "deleteOrg",
+        Tag::Orgs,
+        "Delete an org",
+        &[
+            Success::new(202, "The org is being deleted.", Content::json::<OrgView>())
+                .example(&[("status", Some("deprovisioning"))]),
+            Success::empty(204, "The org is already deleted."),
+        ],
+    )
+};
+
 pub async fn delete(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let answer = http.service().org_delete(&http.context, http.id()?).await?;
@@ -112,20 +228,69 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
     }
 }
 
+pub const ORGS_DELETE: Operation = Operation {
+    detail: "Deletes up to 1000 orgs at once, the newest first. The response lists them, without pages. Orgs that \
+             are already being deleted are not included; repeat the request until `data` is empty. With \
+             `dry_run=true` nothing is deleted. If the key has `org_plans` and one of the orgs has another plan, \
+             none is deleted.",
+    query: &[Param::DeletionLabel, Param::DryRun],
+    errors: &[ErrorCode::OrgPlanNotAllowed],
+    ..Operation::new(
+        "deleteOrgs",
+        Tag::Orgs,
+        "Delete all orgs with some labels",
+        &[
+            Success::new(
+                200,
+                "A dry run: the orgs that would be deleted.",
+                Content::json::<DeletedOrgsView>(),
+            ),
+            Success::new(
+                202,
+                "The orgs that are being deleted.",
+                Content::json::<DeletedOrgsView>(),
+            ),
+        ],
+    )
+};
+
 pub async fn delete_labelled(http: Http) -> Result<Reply, Failure> {
     let asked = orgs_deletion(http.query()?)?;
     let answer = http.service().orgs_delete(&http.context, asked).await?;
     json(answer, |orgs| DeletedOrgsView::new(&orgs))
 }
 
+pub const ORG_RENEW: Operation = Operation {
+    detail: "The lease then expires `ttl_seconds` after the request, whether that is later or earlier than before. \
+             Any org of the partner can be renewed, if it has a lease that has not expired and is not being \
+             deleted.",
+    body: Some(Body::of::<Renewal>()),
+    errors: &[ErrorCode::OrgPlanNotAllowed, ErrorCode::OrgStateConflict],
+    ..Operation::new(
+        "renewOrg",
+        Tag::Orgs,
+        "Renew the lease of an org",
+        &[Success::new(
+            200,
+            "The org with its new expiry.",
+            Content::json::<OrgView>(),
+        )],
+    )
+};
+
 pub async fn renew(http: Http) -> Result<Reply, Failure> {
-    let ttl = http.json(renewal)?;
+    let ttl = http.json(|body| Renewal::from_body(body, &()))?.ttl_seconds;
     let answer = http
         .service()
         .org_renew(&http.context, http.id()?, ttl, org_view(&http))
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const ORG_SUSPEND: Operation = Operation {
+    detail: "Changes the status from `ready` to `suspended`.",
+    ..org_move("suspendOrg", "Suspend an org")
+};
 
 pub async fn suspend(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
@@ -136,6 +301,11 @@ pub async fn suspend(http: Http) -> Result<Reply, Failure> {
     Ok(Reply::rendered(answer))
 }
 
+pub const ORG_RESUME: Operation = Operation {
+    detail: "Changes the status from `suspended` to `ready`.",
+    ..org_move("resumeOrg", "Resume a suspended org")
+};
+
 pub async fn resume(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
     let answer = http
@@ -145,6 +315,11 @@ pub async fn resume(http: Http) -> Result<Reply, Failure> {
     Ok(Reply::rendered(answer))
 }
 
+pub const ORG_RETRY: Operation = Operation {
+    detail: "Changes the status from `failed` to `provisioning`.",
+    ..org_move("retryOrg", "Retry a failed org")
+};
+
 pub async fn retry(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
     let answer = http
@@ -153,6 +328,21 @@ pub async fn retry(http: Http) -> Result<Reply, Failure> {
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+/// An operation by which an admin changes the status of an org.
+const fn org_move(id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        body: Some(Body::optional::<EmptyBody>()),
+        errors: &[ErrorCode::OrgStateConflict],
+        ..Operation::new(id, Tag::AdminOrgs, summary, CHANGED_ORG)
+    }
+}
+
+const CHANGED_ORG: &[Success] = &[Success::new(
+    200,
+    "The org after the change.",
+    Content::json::<OrgView>(),
+)];
 
 /// Writes an org's body beside the change that it tells of.
 fn org_view(http: &Http) -> impl Fn(&Org) -> Rendered + Send + use<> {

@@ -1,20 +1,54 @@
 //! `/cp/admin/partners`.
 
-use api::{ListParams, PartnerView, partner_changes, partner_draft};
+use api::{
+    ListParams, NewPartner, PartnerChanges, PartnerView, Request as _,
+    openapi::{Body, Content, Operation, Param, Success, Tag},
+};
 use keys::Partner;
 
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
+pub const PARTNER_CREATE: Operation = Operation {
+    detail: "Without `plan`, the partner has the plan `partner`. Only the plans `partner` and `enterprise` include \
+             keys.",
+    body: Some(Body::of::<NewPartner>()),
+    ..Operation::new(
+        "createPartner",
+        Tag::Partners,
+        "Create a partner",
+        &[Success::new(
+            201,
+            "The new partner.",
+            Content::json::<PartnerView>(),
+        )],
+    )
+};
+
 pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let draft = http.json(partner_draft)?;
+    let asked = http.json(|body| NewPartner::from_body(body, &()))?;
     let render = |partner: &Partner| rendered(&PartnerView::from(partner.clone()));
     let answer = http
         .service()
-        .partner_create(&http.context, draft, render)
+        .partner_create(&http.context, asked.into(), render)
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const PARTNER_LIST: Operation = Operation {
+    detail: "All partners, newest first.",
+    query: &[Param::Limit, Param::Cursor],
+    ..Operation::new(
+        "listPartners",
+        Tag::Partners,
+        "List partners",
+        &[Success::new(
+            200,
+            "A page of partners.",
+            Content::list::<PartnerView>(),
+        )],
+    )
+};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let params = ListParams::finish(http.query()?, "partners")?;
@@ -24,6 +58,17 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .await?;
     page(answer, &params, PartnerView::from)
 }
+
+pub const PARTNER_READ: Operation = Operation::new(
+    "getPartner",
+    Tag::Partners,
+    "Read a partner",
+    &[Success::new(
+        200,
+        "The partner.",
+        Content::json::<PartnerView>(),
+    )],
+);
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
@@ -35,11 +80,27 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
     )
 }
 
+pub const PARTNER_UPDATE: Operation = Operation {
+    detail: "A plan without keys disables all keys of the partner at once. They work again when the plan \
+             includes keys again.",
+    body: Some(Body::of::<PartnerChanges>()),
+    ..Operation::new(
+        "updatePartner",
+        Tag::Partners,
+        "Change a partner",
+        &[Success::new(
+            200,
+            "The changed partner.",
+            Content::json::<PartnerView>(),
+        )],
+    )
+};
+
 pub async fn update(http: Http) -> Result<Reply, Failure> {
-    let changes = http.json(partner_changes)?;
+    let changes = http.json(|body| PartnerChanges::from_body(body, &()))?;
     let answer = http
         .service()
-        .partner_update(&http.context, http.id()?, changes)
+        .partner_update(&http.context, http.id()?, changes.into())
         .await?;
     json(answer, PartnerView::from)
 }

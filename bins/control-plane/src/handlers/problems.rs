@@ -6,13 +6,27 @@ use std::{
 };
 
 use actix_web::HttpResponse;
-use api::{ErrorCode, openapi::problem_example};
+use api::{
+    ErrorCode,
+    openapi::{Content, Operation, Success, Tag, problem_example},
+};
 
 use super::reference::{
     Published,
     html::{Page, code_block, escape, table},
 };
 use crate::http::App;
+
+pub const PROBLEM_READ: Operation = Operation {
+    detail: "The field `type` of a problem document links here.",
+    errors: &[ErrorCode::NotFound],
+    ..Operation::new(
+        "getProblem",
+        Tag::Reference,
+        "Read the explanation of an error",
+        &[Success::new(200, "A page for people.", Content::PAGE)],
+    )
+};
 
 /// The page of an error, made when the server starts.
 pub fn read(

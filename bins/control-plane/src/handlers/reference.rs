@@ -19,7 +19,10 @@ use actix_web::{
     },
     web::Bytes,
 };
-use api::{ErrorCode, openapi::Described};
+use api::{
+    ErrorCode,
+    openapi::{Content, Described, Operation, Success, Tag},
+};
 use serde_json::Value;
 
 use self::{
@@ -75,6 +78,13 @@ impl Published {
             .body(html)
     }
 }
+
+pub const REFERENCE: Operation = Operation::new(
+    "getReference",
+    Tag::Reference,
+    "Read this description as a page",
+    &[Success::new(200, "A page for people.", Content::PAGE)],
+);
 
 /// The page, made when the server starts.
 pub fn read(
@@ -144,7 +154,7 @@ fn chapters(whole: &Value) -> (String, String) {
 }
 
 fn has_tag(call: &Call<'_>, name: &str) -> bool {
-    call.told
+    call.operation
         .get("tags")
         .and_then(Value::as_array)
         .is_some_and(|tags| tags.iter().any(|tag| tag == name))
@@ -158,8 +168,12 @@ fn calls(whole: &Value) -> Vec<Call<'_>> {
         .flatten()
         .flat_map(|(path, item)| {
             METHODS.into_iter().filter_map(move |method| {
-                let told = item.get(method)?;
-                Some(Call { method, path, told })
+                let operation = item.get(method)?;
+                Some(Call {
+                    method,
+                    path,
+                    operation,
+                })
             })
         })
         .collect()

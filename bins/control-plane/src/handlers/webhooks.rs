@@ -1,7 +1,11 @@
 //! `/cp/webhook-endpoints`.
 
 use ::webhooks::{Delivery, Endpoint, WebhookSecret};
-use api::{DeliveryView, EndpointView, ListParams, NewEndpointView, endpoint_draft};
+use api::{
+    DeliveryView, EmptyBody, EndpointView, ListParams, NewEndpointView, NewWebhookEndpoint,
+    Request as _,
+    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
+};
 use ids::EndpointId;
 use service::Rendered;
 use time::OffsetDateTime;
@@ -9,22 +13,57 @@ use time::OffsetDateTime;
 use super::{json, page, rendered};
 use crate::http::{Failure, Http, Reply};
 
+pub const WEBHOOK_CREATE: Operation = Operation {
+    detail: "Messages follow Standard Webhooks 1.0.0: a `POST` of `{type, timestamp, data}`, where `data` is the \
+             org or the key at the time of the event, signed in the headers `webhook-id`, `webhook-timestamp` and \
+             `webhook-signature`. The response has the secret that verifies the signatures in `secret`; it is \
+             shown only once. A message is delivered when the receiver answers 2xx within 20 seconds. Otherwise \
+             it is retried for about three days; 410 disables the endpoint. `url` must be `https` and lead to the \
+             public internet. A partner has at most 16 endpoints.",
+    body: Some(Body::of::<NewWebhookEndpoint>()),
+    ..Operation::new(
+        "createWebhookEndpoint",
+        Tag::Webhooks,
+        "Create a webhook endpoint",
+        &[
+            Success::new(201, "The new endpoint, with its secret.", WITH_SECRET)
+                .headers(&[Header::Location]),
+        ],
+    )
+};
+
+const WITH_SECRET: Content = Content::json::<NewEndpointView<'static>>();
+
 pub async fn create(http: Http) -> Result<Reply, Failure> {
     let (now, reach) = (
         http.context.request.at,
         http.service().webhook_address_policy(),
     );
-    let draft = http.json(|body| endpoint_draft(body, reach))?;
+    let asked = http.json(|body| NewWebhookEndpoint::from_body(body, &reach))?;
     let render = move |endpoint: &Endpoint, secret: &WebhookSecret| Rendered {
         location: Some(format!("/cp/webhook-endpoints/{}", endpoint.id)),
         ..with_secret(endpoint, secret, now)
     };
     let answer = http
         .service()
-        .webhook_create(&http.context, draft, render)
+        .webhook_create(&http.context, asked.into(), render)
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const WEBHOOK_LIST: Operation = Operation {
+    query: &[Param::Limit, Param::Cursor],
+    ..Operation::new(
+        "listWebhookEndpoints",
+        Tag::Webhooks,
+        "List the webhook endpoints of the partner",
+        &[Success::new(
+            200,
+            "A page of endpoints.",
+            Content::list::<EndpointView>(),
+        )],
+    )
+};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let now = http.context.request.at;
@@ -35,6 +74,17 @@ pub async fn list(http: Http) -> Result<Reply, Failure> {
         .await?;
     page(answer, &params, |endpoint| EndpointView::new(endpoint, now))
 }
+
+pub const WEBHOOK_READ: Operation = Operation::new(
+    "getWebhookEndpoint",
+    Tag::Webhooks,
+    "Read a webhook endpoint",
+    &[Success::new(
+        200,
+        "The endpoint.",
+        Content::json::<EndpointView>(),
+    )],
+);
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
@@ -47,6 +97,16 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
     })
 }
 
+pub const WEBHOOK_DELETE: Operation = Operation {
+    detail: "No more messages are sent to it. Its deliveries are deleted too.",
+    ..Operation::new(
+        "deleteWebhookEndpoint",
+        Tag::Webhooks,
+        "Delete a webhook endpoint",
+        &[Success::empty(204, "The endpoint is deleted.")],
+    )
+};
+
 pub async fn delete(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;
     let answer = http
@@ -55,6 +115,22 @@ pub async fn delete(http: Http) -> Result<Reply, Failure> {
         .await?;
     Ok(Reply::empty(&answer))
 }
+
+pub const WEBHOOK_ROTATE: Operation = Operation {
+    detail: "For 24 hours messages have two signatures, one with the new and one with the previous secret, so that \
+             the receiver can change over. The response has the new secret in `secret`; it is shown only once.",
+    body: Some(Body::optional::<EmptyBody>()),
+    ..Operation::new(
+        "rotateWebhookSecret",
+        Tag::Webhooks,
+        "Replace the secret of a webhook endpoint",
+        &[Success::new(
+            200,
+            "The endpoint, with its new secret.",
+            WITH_SECRET,
+        )],
+    )
+};
 
 pub async fn rotate(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
@@ -68,6 +144,24 @@ pub async fn rotate(http: Http) -> Result<Reply, Failure> {
     Ok(Reply::rendered(answer))
 }
 
+pub const WEBHOOK_TEST: Operation = Operation {
+    detail: "Sends a message of type `webhook.test`, without retries. The deliveries of the endpoint show the \
+             result. A disabled endpoint becomes active again when it accepts the message.",
+    body: Some(Body::optional::<EmptyBody>()),
+    ..Operation::new(
+        "testWebhookEndpoint",
+        Tag::Webhooks,
+        "Send a test message to a webhook endpoint",
+        DELIVERY,
+    )
+};
+
+const DELIVERY: &[Success] = &[Success::new(
+    200,
+    "The pending delivery.",
+    Content::json::<DeliveryView>(),
+)];
+
 pub async fn test(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;
     let answer = http
@@ -76,6 +170,21 @@ pub async fn test(http: Http) -> Result<Reply, Failure> {
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const DELIVERY_LIST: Operation = Operation {
+    detail: "Deliveries are kept for 30 days after they succeeded or were given up.",
+    query: &[Param::Limit, Param::Cursor],
+    ..Operation::new(
+        "listWebhookDeliveries",
+        Tag::Webhooks,
+        "List the deliveries to a webhook endpoint",
+        &[Success::new(
+            200,
+            "A page of deliveries.",
+            Content::list::<DeliveryView>(),
+        )],
+    )
+};
 
 pub async fn deliveries(http: Http) -> Result<Reply, Failure> {
     let of = http
@@ -88,6 +197,18 @@ pub async fn deliveries(http: Http) -> Result<Reply, Failure> {
         .await?;
     page(answer, &params, DeliveryView::from)
 }
+
+pub const DELIVERY_REDELIVER: Operation = Operation {
+    detail: "Sends the message again at once, whether it was delivered, given up or is still being retried, with \
+             the same `webhook-id` and the same body. The schedule of retries starts again.",
+    body: Some(Body::optional::<EmptyBody>()),
+    ..Operation::new(
+        "redeliverWebhook",
+        Tag::Webhooks,
+        "Send a message again",
+        DELIVERY,
+    )
+};
 
 pub async fn redeliver(http: Http) -> Result<Reply, Failure> {
     http.no_body()?;

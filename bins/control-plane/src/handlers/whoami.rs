@@ -1,10 +1,28 @@
 //! `/cp/whoami`.
 
-use api::{CredentialView, LimitView, PartnerView, Time, WhoamiView};
+use api::{
+    CredentialView, LimitView, PartnerView, Time, WhoamiView,
+    openapi::{Content, Operation, Success, Tag},
+};
 use service::Caller;
 
 use super::json;
 use crate::http::{Failure, Http, Reply};
+
+pub const WHOAMI: Operation = Operation {
+    detail: "The kind of the credential, its scopes and partner, and what remains of its rate limits. An admin key \
+             has no scopes and no partner.",
+    ..Operation::new(
+        "whoami",
+        Tag::Credential,
+        "Read the credential of the caller",
+        &[Success::new(
+            200,
+            "The credential.",
+            Content::json::<WhoamiView>(),
+        )],
+    )
+};
 
 pub async fn read(http: Http) -> Result<Reply, Failure> {
     http.no_query()?;

@@ -1,21 +1,58 @@
 //! `/cp/orgs/{id}/workspaces`.
 
-use api::{ListParams, WorkspaceView, workspace_draft};
+use api::{
+    ErrorCode, ListParams, NewWorkspace, Request as _, WorkspaceView,
+    openapi::{Body, Content, Operation, Param, Success, Tag},
+};
 use ids::OrgId;
 use orgs::Workspace;
 
 use super::{page, rendered};
 use crate::http::{Failure, Http, Reply};
 
+pub const WORKSPACE_CREATE: Operation = Operation {
+    detail: "The org must be `ready`. A ready org already has a workspace, `default`.",
+    body: Some(Body::of::<NewWorkspace>()),
+    errors: &[
+        ErrorCode::OrgPlanNotAllowed,
+        ErrorCode::SlugTaken,
+        ErrorCode::OrgStateConflict,
+    ],
+    ..Operation::new(
+        "createWorkspace",
+        Tag::Orgs,
+        "Create a workspace in an org",
+        &[Success::new(
+            201,
+            "The new workspace.",
+            Content::json::<WorkspaceView>(),
+        )],
+    )
+};
+
 pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let draft = http.json(workspace_draft)?;
+    let asked = http.json(|body| NewWorkspace::from_body(body, &()))?;
     let render = |workspace: &Workspace| rendered(&WorkspaceView::from(workspace.clone()));
     let answer = http
         .service()
-        .workspace_create(&http.context, http.id()?, draft, render)
+        .workspace_create(&http.context, http.id()?, asked.into(), render)
         .await?;
     Ok(Reply::rendered(answer))
 }
+
+pub const WORKSPACE_LIST: Operation = Operation {
+    query: &[Param::Limit, Param::Cursor],
+    ..Operation::new(
+        "listWorkspaces",
+        Tag::Orgs,
+        "List the workspaces of an org",
+        &[Success::new(
+            200,
+            "A page of workspaces.",
+            Content::list::<WorkspaceView>(),
+        )],
+    )
+};
 
 pub async fn list(http: Http) -> Result<Reply, Failure> {
     let of = http

@@ -13,7 +13,7 @@ use actix_web::{
     http::{Method, Uri, header::HeaderMap},
     web::Bytes,
 };
-use api::{BodyError, ErrorCode, Query};
+use api::{BodyError, EmptyBody, ErrorCode, Query, Request as _};
 use ids::{KeyId, OrgId, RequestId, TypedId};
 use ratelimit::Decision;
 use service::{
@@ -89,9 +89,8 @@ impl Http {
         if self.body.is_empty() {
             return Ok(());
         }
-        Ok(api::Fields::of_body(&self.body)?
-            .build(|| Some(()))
-            .map_err(BodyError::Invalid)?)
+        EmptyBody::from_body(&self.body, &())?;
+        Ok(())
     }
 
     /// The query.

@@ -1,4 +1,4 @@
-//! The document put together: paths from the server's table, components from the types.
+//! The document: paths from the server's table of routes, components from the types.
 
 use serde_json::{Value, json};
 use utoipa::openapi::{
@@ -13,18 +13,18 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{
-    Body, Described, Header, Method, Shape, Success, Tag, Who, answers, examples, forms, glossary,
-    parameters, refusals, scope_allows,
+use super::{Body, Described, Header, Method, Success, Tag, Who, errors, parameters, scope_allows};
+use crate::{
+    ErrorCode, Problem,
+    wire::{self, WireType as _},
 };
-use crate::ErrorCode;
-use ids::{DeliveryId, EndpointId, KeyId, OrgId, PartnerId};
+use ids::{DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId};
 use scopes::Scope;
 
 /// The name of the security scheme.
 const BEARER: &str = "bearer";
 
-/// The OpenAPI document of these calls, as clients reach them under `public_url`, which has no slash
+/// The OpenAPI document of these operations, as clients reach them under `public_url`, which has no slash
 /// at its end.
 #[must_use]
 pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
@@ -41,7 +41,7 @@ pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
     let tags = Tag::ALL.iter().map(|tag| {
         TagBuilder::new()
             .name(tag.name())
-            .description(Some(tag.about()))
+            .description(Some(tag.description()))
             .build()
     });
     OpenApiBuilder::new()
@@ -59,13 +59,13 @@ fn introduction() -> String {
         .map(|scope| format!("- `{scope}`: {}\n", scope_allows(*scope)))
         .collect::<String>();
     format!(
-        "Create and manage orgs by API, with scoped, rate-limited and revocable keys.\n\nEvery call \
-         brings one key in the header `Authorization: Bearer …`. Admin keys are the operator's; \
-         partner keys are made by them and hold scopes:\n\n{scopes}\nWhatever its scopes, a partner \
-         key can ask what it is, list its partner's keys, and read and revoke itself.\n\nErrors are \
-         problem documents (RFC 9457); `code` tells them apart, `detail` says what to do next. Every \
-         answer to a known key names its audit event and what is left of its limits. Any POST can be \
-         repeated safely with an `Idempotency-Key`."
+        "Create and manage orgs by API, with scoped, rate-limited and revocable keys.\n\nEvery request \
+         has one key in the header `Authorization: Bearer …`. Admin keys belong to the operator. Partner \
+         keys are created with admin keys, and have scopes:\n\n{scopes}\nEvery partner key can also read \
+         `/cp/whoami`, list the keys of its partner, and read and revoke itself.\n\nErrors are problem \
+         documents (RFC 9457): `code` identifies the error, and `detail` says what to do next. Every \
+         response to a known key names its audit event and what remains of its rate limits. Any POST \
+         can be repeated safely with an `Idempotency-Key`."
     )
 }
 
@@ -80,23 +80,33 @@ const fn http_method(method: Method) -> HttpMethod {
 }
 
 fn components(calls: &[Described], public_url: &str) -> Components {
-    let mut components = answers::schemas();
-    for body in Body::ALL {
-        let schema = body.schema().into();
-        components.schemas.insert(body.name().to_owned(), schema);
+    let mut schemas = wire::Components::new();
+    Problem::schema(&mut schemas);
+    for call in calls {
+        if let Some(body) = call.operation.body {
+            let schema = (body.schema)(&mut schemas);
+            schemas.insert((body.name)(), schema);
+        }
+        for response in call.operation.responses {
+            if let Some(content) = response.content {
+                // What has a name adds itself.
+                (content.schema)(&mut schemas);
+            }
+        }
     }
-    glossary::explain(&mut components.schemas);
+    let mut components = Components::new();
+    components.schemas.extend(schemas);
     for header in Header::ALL {
         let name = header.name().to_owned();
         components.headers.insert(name, header.header().into());
     }
-    for (name, example) in refusals::examples(public_url) {
+    for (name, example) in errors::examples(public_url) {
         components.examples.insert(name.to_owned(), example.into());
     }
     for call in calls {
-        for (status, codes) in refusals::codes(call) {
-            let name = refusals::response_name(call.who, &codes);
-            let response = refusals::response(call.who, status, &codes);
+        for (status, codes) in errors::codes(call) {
+            let name = errors::response_name(call.who, &codes);
+            let response = errors::response(call.who, status, &codes);
             components.responses.insert(name, response.into());
         }
     }
@@ -112,13 +122,13 @@ fn components(calls: &[Described], public_url: &str) -> Components {
 }
 
 fn operation(call: &Described) -> path::Operation {
-    let told = call.operation;
+    let described = call.operation;
     let mut operation = OperationBuilder::new()
-        .operation_id(Some(told.id))
-        .tag(told.tag.name())
-        .summary(Some(told.summary))
+        .operation_id(Some(described.id))
+        .tag(described.tag.name())
+        .summary(Some(described.summary))
         .description(Some(description(call)))
-        .request_body(told.body.map(|body| request_body(call.method, body)))
+        .request_body(described.body.map(|body| request_body(call.method, body)))
         .extensions(Some(extensions(call)));
     for parameter in parameters(call) {
         operation = operation.parameter(parameter);
@@ -128,11 +138,11 @@ fn operation(call: &Described) -> path::Operation {
     } else {
         operation = operation.securities(Some([]));
     }
-    for answer in told.answers {
-        operation = operation.response(answer.status.to_string(), response(call, answer));
+    for success in described.responses {
+        operation = operation.response(success.status.to_string(), response(call, success));
     }
-    for (status, codes) in refusals::codes(call) {
-        let name = refusals::response_name(call.who, &codes);
+    for (status, codes) in errors::codes(call) {
+        let name = errors::response_name(call.who, &codes);
         operation = operation.response(status.to_string(), Ref::from_response_name(name));
     }
     operation.build()
@@ -140,7 +150,7 @@ fn operation(call: &Described) -> path::Operation {
 
 fn description(call: &Described) -> String {
     let who = match call.who {
-        Who::Anyone => "Anyone can ask; no event is left.".to_owned(),
+        Who::Anyone => "Needs no credential, and leaves no audit event.".to_owned(),
         Who::Admin => "For admin keys.".to_owned(),
         Who::Any => "For admin keys and partner keys, whatever their scopes.".to_owned(),
         Who::Partner([scope]) => format!("For partner keys with the scope `{scope}`."),
@@ -177,28 +187,30 @@ fn extensions(call: &Described) -> Extensions {
 fn parameters(call: &Described) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     if call.path.contains("{id}") {
-        let (form, says) = if call.path.contains("/partners/") {
-            (forms::id::<PartnerId>(), "The partner's id.")
+        let (schema, description) = if call.path.contains("/partners/") {
+            (parameters::of::<PartnerId>(), "The id of the partner.")
         } else if call.path.contains("/partner-keys/") {
-            (forms::id::<KeyId>(), "The key's id.")
+            (parameters::of::<KeyId>(), "The id of the key.")
         } else if call.path.contains("/webhook-endpoints/") {
-            (forms::id::<EndpointId>(), "The endpoint's id.")
+            (parameters::of::<EndpointId>(), "The id of the endpoint.")
+        } else if call.path.contains("/audit-events/") {
+            (parameters::of::<EventId>(), "The id of the event.")
         } else {
-            (forms::id::<OrgId>(), "The org's id.")
+            (parameters::of::<OrgId>(), "The id of the org.")
         };
-        parameters.push(parameters::path("id", form, says));
+        parameters.push(parameters::path("id", schema, description));
     }
     if call.path.contains("{delivery}") {
-        let form = forms::id::<DeliveryId>();
-        parameters.push(parameters::path("delivery", form, "The delivery's id."));
+        let schema = parameters::of::<DeliveryId>();
+        parameters.push(parameters::path(
+            "delivery",
+            schema,
+            "The id of the delivery.",
+        ));
     }
     if call.path.contains("{code}") {
-        let codes = ErrorCode::ALL.iter().map(|code| code.as_str());
-        parameters.push(parameters::path(
-            "code",
-            forms::one_of(codes),
-            "The code of a problem document.",
-        ));
+        let schema = parameters::of::<ErrorCode>();
+        parameters.push(parameters::path("code", schema, "The error code."));
     }
     parameters.extend(call.operation.query.iter().map(|query| query.parameter()));
     if call.method == Method::Post && call.who != Who::Anyone {
@@ -210,11 +222,11 @@ fn parameters(call: &Described) -> Vec<Parameter> {
 fn request_body(method: Method, body: Body) -> RequestBody {
     let content = || {
         ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name(body.name())))
-            .example(Some(body.example()))
+            .schema(Some(Ref::from_schema_name((body.name)())))
+            .example(Some((body.example)()))
             .build()
     };
-    let required = if body.is_required() {
+    let required = if body.required {
         Required::True
     } else {
         Required::False
@@ -231,16 +243,14 @@ fn request_body(method: Method, body: Body) -> RequestBody {
     }
 }
 
-fn response(call: &Described, answer: &Success) -> Response {
-    let mut response = ResponseBuilder::new().description(answer.says);
-    let example = match (answer.shape, answer.status) {
-        (Shape::Org, 201) => Some(examples::new_org()),
-        (Shape::Org, 202) => Some(examples::going_org()),
-        (Shape::DeletedOrgs, 202) => Some(examples::deleted_orgs()),
-        (shape, _) => examples::example(shape),
-    };
-    if let Some((kind, content)) = answer.shape.content(example) {
-        response = response.content(kind, content);
+fn response(call: &Described, success: &Success) -> Response {
+    let mut response = ResponseBuilder::new().description(success.description);
+    if let Some(content) = success.content {
+        let body = ContentBuilder::new()
+            .schema(Some((content.schema)(&mut wire::Components::new())))
+            .example(success.example_value())
+            .build();
+        response = response.content(content.media_type, body);
     }
     let mut headers = vec![Header::RequestId];
     if call.who != Who::Anyone {
@@ -253,12 +263,9 @@ fn response(call: &Described, answer: &Success) -> Response {
     if call.method == Method::Post {
         headers.push(Header::IdempotencyReplayed);
     }
-    headers.extend(answer.headers);
+    headers.extend(success.headers);
     for header in headers {
         response = response.header_ref(header.name(), header.reference());
     }
     response.build()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,12 @@
-//! Headers of answers.
+//! Headers of responses.
 
 use serde_json::{Value, json};
 use utoipa::openapi::{Ref, header::HeaderBuilder};
 
-use super::forms;
+use crate::wire::{AnySchema, Components, RequestIdText, WireType, matching, one_of};
+use ids::EventId;
 
-/// A header of answers.
+/// A header of responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// `X-Request-Id`.
@@ -57,63 +58,66 @@ impl Header {
         }
     }
 
-    /// Where its description stands.
+    /// A reference to its description.
     pub(super) fn reference(self) -> Ref {
         Ref::new(format!("#/components/headers/{}", self.name()))
     }
 
     /// Its description.
     pub(super) fn header(self) -> utoipa::openapi::Header {
-        let (form, example, says): (_, Value, _) = match self {
+        let unused = &mut Components::new();
+        let text = || String::schema(&mut Components::new());
+        let (schema, example, description): (AnySchema, Value, _) = match self {
             Self::RequestId => (
-                forms::of::request_id(),
-                json!("req_01J9ZK6V3QG8W0T5N4R2M7XACD"),
-                "The request's id: the client's own if it can be used as it is, else ours.",
+                RequestIdText::schema(unused),
+                RequestIdText::example(),
+                "The id of the request: the client's own if it is valid, otherwise the server's.",
             ),
             Self::AuditEventId => (
-                forms::of::event_id(),
+                EventId::schema(unused),
                 json!("evt_01J9ZK6V3QG8W0T5N4R2M7XACD"),
-                "The audit event that tells of the call.",
+                "The id of the audit event of this request.",
             ),
             Self::RateLimitPolicy => (
-                forms::of::text(),
+                text(),
                 json!("\"key\";q=600;w=60"),
-                "The limits that the call counted against, draft-ietf-httpapi-ratelimit-headers-11.",
+                "The rate limits that the request counted against \
+                 (draft-ietf-httpapi-ratelimit-headers-11).",
             ),
             Self::RateLimit => (
-                forms::of::text(),
+                text(),
                 json!("\"key\";r=599;t=1"),
-                "What is left of them and when they are full again, in seconds.",
+                "What remains of the rate limits, and the seconds until they are full again.",
             ),
             Self::RetryAfter => (
-                forms::matching("^[1-9][0-9]*$").into(),
+                matching("^[1-9][0-9]*$").into(),
                 json!("1"),
-                "How long to wait before the next try, in seconds.",
+                "The seconds to wait before the next attempt.",
             ),
             Self::PreferenceApplied => (
-                forms::matching("^wait=([0-9]|[1-4][0-9]|50)$").into(),
+                matching("^wait=([0-9]|[1-4][0-9]|50)$").into(),
                 json!("wait=30"),
-                "For how long the answer was held at the most; stands where `Prefer` asked for it.",
+                "The longest time that the response was held, in seconds, where `Prefer` asked for it.",
             ),
             Self::Location => (
-                forms::of::text(),
+                text(),
                 json!("/cp/orgs/org_01J9ZK6V3QG8W0T5N4R2M7XACD"),
-                "Where the new resource can be read.",
+                "The path of the new resource.",
             ),
             Self::WwwAuthenticate => (
-                forms::of::text(),
+                text(),
                 json!("Bearer realm=\"cp\""),
-                "The challenge, RFC 6750.",
+                "The challenge (RFC 6750).",
             ),
             Self::IdempotencyReplayed => (
-                forms::one_of(["true"]).into(),
+                one_of(["true"]).into(),
                 json!("true"),
-                "Stands where the answer is that of an earlier call with the same Idempotency-Key.",
+                "Present if this is the response to an earlier request with the same Idempotency-Key.",
             ),
         };
         HeaderBuilder::new()
-            .schema(Some(form))
-            .description(Some(says))
+            .schema(Some(schema))
+            .description(Some(description))
             .example(Some(example))
             .build()
     }

@@ -1,33 +1,26 @@
-//! The description of the API, OpenAPI 3.1, made from the code that it describes.
+//! The OpenAPI 3.1 document, generated from the code that it describes.
 //!
-//! The server's own table of routes says which calls there are and who may make them; [`operations`]
-//! says what each is for; the views say what answers look like, and the readers, by tests, what
-//! requests do. This module refuses to know how a document is served or shown.
+//! The server's table of routes says which operations there are and who may call them, and each has an
+//! [`Operation`] beside its handler; the structs of requests and responses give the schemas. This module
+//! must not know how a document is served or shown.
 
-mod answers;
 mod document;
-mod examples;
-pub(crate) mod forms;
-mod glossary;
+mod errors;
 mod headers;
-pub mod operations;
+mod operation;
 mod parameters;
-mod refusals;
-mod requests;
 
 use scopes::Scope;
 
 pub use self::{
-    answers::Shape,
     document::document,
+    errors::example as problem_example,
     headers::Header,
-    operations::{Operation, Success, Tag},
+    operation::{Body, Content, Operation, Success, Tag},
     parameters::Param,
-    refusals::example as problem_example,
-    requests::Body,
 };
 
-/// The method of a call.
+/// The method of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`.
@@ -55,7 +48,7 @@ impl Method {
     /// `DELETE`.
     pub const DELETE: Self = Self::Delete;
 
-    /// The method on the wire.
+    /// The method in a request.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +69,7 @@ impl Method {
     }
 }
 
-/// Who may make a call.
+/// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Anyone, without a credential.
@@ -90,7 +83,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// The same in a few words.
+    /// The caller in a few words.
     #[must_use]
     pub fn phrase(self) -> String {
         match self {
@@ -106,36 +99,36 @@ impl Who {
     }
 }
 
-/// One call of the API: a line of the server's table with its description.
+/// An operation of the API: a line of the server's table of routes with its description.
 #[derive(Clone, Copy, Debug)]
 pub struct Described {
     /// The method.
     pub method: Method,
     /// The path, with names for the parts that vary.
     pub path: &'static str,
-    /// Who may make it.
+    /// Who may call it.
     pub who: Who,
-    /// How it stands in the audit log, if it does.
+    /// Its name in the audit log, if it is audited.
     pub action: Option<&'static str>,
-    /// What it is for.
+    /// Its description.
     pub operation: &'static Operation,
 }
 
-/// What a scope allows, in a sentence.
+/// What a scope allows.
 #[must_use]
 pub const fn scope_allows(scope: Scope) -> &'static str {
     match scope {
         Scope::OrgsCreate => {
-            "Creating orgs; reading and polling the orgs that this very key created; renewing any of \
-             the partner's."
+            "Create orgs; read and poll the orgs created with this key; renew the lease of any org of the \
+             partner."
         }
-        Scope::OrgsList => "Listing, reading and polling the partner's orgs and their workspaces.",
-        Scope::OrgsDelete => "Deleting orgs, one or by label.",
-        Scope::WorkspacesCreate => "Creating workspaces in orgs.",
-        Scope::BillingRead => "Reading the billing state of orgs.",
-        Scope::AuditRead => "Reading the partner's audit events.",
+        Scope::OrgsList => "List, read and poll the orgs of the partner and their workspaces.",
+        Scope::OrgsDelete => "Delete orgs, one by one or by label.",
+        Scope::WorkspacesCreate => "Create workspaces in orgs.",
+        Scope::BillingRead => "Read the billing state of orgs.",
+        Scope::AuditRead => "Read the audit events of the partner.",
         Scope::WebhooksManage => {
-            "Making, reading, trying and deleting the partner's webhook endpoints."
+            "Create, read, test and delete the webhook endpoints of the partner."
         }
     }
 }

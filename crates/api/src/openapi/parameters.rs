@@ -1,13 +1,22 @@
 //! Parameters of queries, paths and headers.
 
-use ids::{OrgId, PartnerId};
+use audit::{Action, Outcome};
+use ids::{MAX_LABELS, Name, OrgId, PartnerId};
+use keys::KeyStatus;
+use orgs::{OrgStatus, Slug};
 use serde_json::json;
 use utoipa::openapi::{
-    RefOr, Required, Schema,
+    Required,
     path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
 };
 
-use super::forms;
+use crate::{
+    Time,
+    wire::{
+        ActorIdText, AnySchema, Components, CursorText, RequestIdText, WireType, label_parameter,
+        list, matching, whole,
+    },
+};
 
 /// A parameter of a query, or a header that few calls know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +37,8 @@ pub enum Param {
     ExternalId,
     /// Orgs with this label.
     Label,
-    /// All orgs with this label; required.
-    DoomedLabel,
+    /// The label of the orgs to delete; required.
+    DeletionLabel,
     /// Whether only to tell what would be done.
     DryRun,
     /// The header that asks to hold the answer.
@@ -53,87 +62,67 @@ pub enum Param {
 impl Param {
     /// The parameter.
     pub(super) fn parameter(self) -> Parameter {
-        let (name, form, says): (_, RefOr<Schema>, _) = match self {
-            Self::Limit => ("limit", limit(), "How many items a page has."),
+        let (name, schema, description): (_, AnySchema, _) = match self {
+            Self::Limit => ("limit", limit(), "The most items of the page."),
             Self::Cursor => (
                 "cursor",
-                forms::matching("^[A-Za-z0-9_-]+$").into(),
-                "`next_cursor` of the page before. It belongs to one list with one set of filters.",
+                of::<CursorText>(),
+                "`next_cursor` of the previous page. It is valid for the same list with the same filters.",
             ),
-            Self::KeyStatus => (
-                "status",
-                forms::key_status().into(),
-                "Keys of this status alone.",
-            ),
+            Self::KeyStatus => ("status", of::<KeyStatus>(), "Only keys with this status."),
             Self::PartnerId => (
                 "partner_id",
-                forms::id::<PartnerId>().into(),
-                "What is of this partner alone; for admins.",
+                of::<PartnerId>(),
+                "Only items of this partner. For admins.",
             ),
             Self::OrgStatus => (
                 "status",
-                forms::org_status().into(),
-                "Orgs of this status alone. Without it, deleted orgs are left out.",
+                of::<OrgStatus>(),
+                "Only orgs with this status. Without it, deleted orgs are left out.",
             ),
-            Self::Slug => ("slug", forms::slug().into(), "The org of this slug."),
+            Self::Slug => ("slug", of::<Slug>(), "Only the org with this slug."),
             Self::ExternalId => (
                 "external_id",
-                forms::name().into(),
-                "Orgs that the partner calls this.",
+                of::<Name>(),
+                "Only orgs with this `external_id`.",
             ),
             Self::Label => (
                 "label",
-                forms::list(forms::label(), None, Some(ids::MAX_LABELS)).into(),
-                "Orgs with this label, `key:value`; given several times, with all of them.",
+                list(label_parameter(0), None, Some(MAX_LABELS)).into(),
+                "Only orgs with this label, as `key:value`. Repeat it to require several labels.",
             ),
-            Self::DoomedLabel => (
+            Self::DeletionLabel => (
                 "label",
-                forms::list(forms::label_with_value(), Some(1), Some(ids::MAX_LABELS)).into(),
-                "The orgs with this label, `key:value`, whose value is not empty; given several times, those with \
-                 all of them.",
+                list(label_parameter(1), Some(1), Some(MAX_LABELS)).into(),
+                "The orgs with this label, as `key:value` with a value that is not empty. Repeat it to \
+                 require several labels.",
             ),
             Self::DryRun => (
                 "dry_run",
-                forms::boolean().into(),
-                "With `true` nothing is deleted; the answer tells what would be.",
+                of::<bool>(),
+                "With `true`, nothing is deleted: the response lists what would be.",
             ),
             Self::Prefer => (
                 "Prefer",
-                forms::text().into(),
-                "With `wait=N` (RFC 7240) the answer is held while work is pending, until the status \
-                 changes, for N seconds and 50 at the most. What is not understood is ignored.",
+                of::<String>(),
+                "With `wait=N` (RFC 7240) the response is held for up to N seconds, at most 50, while work is \
+                 pending, until the status changes. Unknown preferences are ignored.",
             ),
             Self::ActorId => (
                 "key_id",
-                forms::matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$").into(),
-                "Events by this key alone.",
+                of::<ActorIdText>(),
+                "Only events of requests with this key.",
             ),
-            Self::OrgId => (
-                "org_id",
-                forms::id::<OrgId>().into(),
-                "Events about this org alone.",
-            ),
-            Self::Action => (
-                "action",
-                forms::action().into(),
-                "Events of this action alone.",
-            ),
-            Self::Outcome => (
-                "outcome",
-                forms::outcome().into(),
-                "Events that ended so alone.",
-            ),
+            Self::OrgId => ("org_id", of::<OrgId>(), "Only events about this org."),
+            Self::Action => ("action", of::<Action>(), "Only events with this action."),
+            Self::Outcome => ("outcome", of::<Outcome>(), "Only events with this outcome."),
             Self::RequestId => (
                 "request_id",
-                forms::of::request_id().into(),
-                "The events of the request that had this `X-Request-Id`.",
+                of::<RequestIdText>(),
+                "Only the events of the request with this `X-Request-Id`.",
             ),
-            Self::Since => (
-                "since",
-                forms::time().into(),
-                "Events at this time or later.",
-            ),
-            Self::Until => ("until", forms::time().into(), "Events before this time."),
+            Self::Since => ("since", of::<Time>(), "Only events at this time or later."),
+            Self::Until => ("until", of::<Time>(), "Only events before this time."),
         };
         let builder = ParameterBuilder::new()
             .name(name)
@@ -142,14 +131,14 @@ impl Param {
             } else {
                 ParameterIn::Query
             })
-            .required(if self == Self::DoomedLabel {
+            .required(if self == Self::DeletionLabel {
                 Required::True
             } else {
                 Required::False
             })
-            .description(Some(says))
-            .schema(Some(form));
-        if matches!(self, Self::Label | Self::DoomedLabel) {
+            .description(Some(description))
+            .schema(Some(schema));
+        if matches!(self, Self::Label | Self::DeletionLabel) {
             builder
                 .style(Some(ParameterStyle::Form))
                 .explode(Some(true))
@@ -160,27 +149,32 @@ impl Param {
     }
 }
 
-fn limit() -> RefOr<Schema> {
-    let mut limit = forms::whole(1, crate::list::MAX_LIMIT);
+/// The schema of a type that has no name.
+pub(super) fn of<T: WireType>() -> AnySchema {
+    T::schema(&mut Components::new())
+}
+
+fn limit() -> AnySchema {
+    let mut limit = whole(1, crate::list::MAX_LIMIT);
     limit.default = Some(json!(crate::list::DEFAULT_LIMIT));
     limit.into()
 }
 
-/// What the path names.
-pub(super) fn path(name: &str, form: impl Into<RefOr<Schema>>, says: &str) -> Parameter {
+/// A parameter of the path.
+pub(super) fn path(name: &str, schema: AnySchema, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some(says))
-        .schema(Some(form))
+        .description(Some(description))
+        .schema(Some(schema))
         .build()
 }
 
 /// `Idempotency-Key`, of every POST.
 pub(super) fn idempotency_key() -> Parameter {
     // Bare, or a quoted string without escapes.
-    let form = forms::matching(
+    let form = matching(
         r#"^([\u0021\u0023-\u007e]{1,255}|"[\u0020\u0021\u0023-\u005b\u005d-\u007e]{1,255}")$"#,
     );
     ParameterBuilder::new()
@@ -188,8 +182,8 @@ pub(super) fn idempotency_key() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "Makes the call safe to repeat: within 24 hours the same key with the same body gives \
-             the same answer. A new UUID for each new call is a good key.",
+            "Makes the request safe to repeat: for 24 hours, the same key with the same body has the same \
+             response. Use a new UUID for each new request.",
         ))
         .schema(Some(form))
         .build()

@@ -7,20 +7,20 @@ use super::{
     schema::{kind, members, reference, text},
 };
 
-/// An operation and where it stands.
+/// An operation, its method and its path.
 pub struct Call<'a> {
     /// Its method, in lower case.
     pub method: &'a str,
     /// Its path.
     pub path: &'a str,
     /// What the document says of it.
-    pub told: &'a Value,
+    pub operation: &'a Value,
 }
 
 impl Call<'_> {
     /// Its name for programs.
     pub fn id(&self) -> &str {
-        text(self.told, "operationId").unwrap_or_default()
+        text(self.operation, "operationId").unwrap_or_default()
     }
 
     /// Its method and path.
@@ -35,7 +35,7 @@ impl Call<'_> {
 
     /// What it does, in a few words.
     pub fn summary(&self) -> String {
-        escape(text(self.told, "summary").unwrap_or_default())
+        escape(text(self.operation, "summary").unwrap_or_default())
     }
 
     /// The section; `whole` is the document.
@@ -46,8 +46,8 @@ impl Call<'_> {
             self.head(),
             id = escape(self.id()),
         );
-        html += &prose(text(self.told, "description").unwrap_or_default());
-        if let Some(action) = text(self.told, "x-audit-action") {
+        html += &prose(text(self.operation, "description").unwrap_or_default());
+        if let Some(action) = text(self.operation, "x-audit-action") {
             html += &format!(
                 "<p class=\"soft\">Recorded as <code>{}</code>.</p>\n",
                 escape(action)
@@ -62,7 +62,7 @@ impl Call<'_> {
     }
 
     fn parameters(&self) -> String {
-        let Some(parameters) = self.told.get("parameters").and_then(Value::as_array) else {
+        let Some(parameters) = self.operation.get("parameters").and_then(Value::as_array) else {
             return String::new();
         };
         let rows: Vec<_> = parameters
@@ -84,7 +84,8 @@ impl Call<'_> {
     }
 
     fn request(&self) -> Option<&Value> {
-        self.told.pointer("/requestBody/content/application~1json")
+        self.operation
+            .pointer("/requestBody/content/application~1json")
     }
 
     fn body(&self, whole: &Value) -> String {
@@ -137,14 +138,14 @@ impl Call<'_> {
     }
 
     fn is_open(&self) -> bool {
-        self.told
+        self.operation
             .get("security")
             .and_then(Value::as_array)
             .is_some_and(Vec::is_empty)
     }
 
     fn answers(&self, whole: &Value) -> String {
-        let Some(responses) = self.told.get("responses").and_then(Value::as_object) else {
+        let Some(responses) = self.operation.get("responses").and_then(Value::as_object) else {
             return String::new();
         };
         let mut examples = String::new();

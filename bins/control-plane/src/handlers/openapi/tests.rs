@@ -1,178 +1,17 @@
-//! The document against OpenAPI's own rules, and its examples against its schemas.
+//! The document against the rules of OpenAPI, and its examples against its schemas.
 
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::openapi::operations as op;
+use crate::routes;
 
 const URL: &str = "https://cp.example.com";
 
-/// A few calls of each kind; the server's tests look at its whole table.
-fn calls() -> Vec<Described> {
-    let call = |method, path, who, operation| Described {
-        method,
-        path,
-        who,
-        action: None,
-        operation,
-    };
-    let created: &[Scope] = &[Scope::OrgsCreate];
-    vec![
-        call(
-            Method::Post,
-            "/cp/admin/partners",
-            Who::Admin,
-            &op::PARTNER_CREATE,
-        ),
-        call(
-            Method::Get,
-            "/cp/admin/partners",
-            Who::Admin,
-            &op::PARTNER_LIST,
-        ),
-        call(
-            Method::Patch,
-            "/cp/admin/partners/{id}",
-            Who::Admin,
-            &op::PARTNER_UPDATE,
-        ),
-        call(
-            Method::Post,
-            "/cp/admin/partner-keys",
-            Who::Admin,
-            &op::KEY_CREATE,
-        ),
-        call(
-            Method::Get,
-            "/cp/admin/partner-keys",
-            Who::Any,
-            &op::KEY_LIST,
-        ),
-        call(
-            Method::Get,
-            "/cp/admin/partner-keys/{id}",
-            Who::Any,
-            &op::KEY_READ,
-        ),
-        call(
-            Method::Patch,
-            "/cp/admin/partner-keys/{id}",
-            Who::Admin,
-            &op::KEY_UPDATE,
-        ),
-        call(
-            Method::Put,
-            "/cp/admin/orgs/{id}/subscription",
-            Who::Admin,
-            &op::BILLING_UPDATE,
-        ),
-        call(
-            Method::Post,
-            "/cp/admin/orgs/{id}/retry",
-            Who::Admin,
-            &op::ORG_RETRY,
-        ),
-        call(
-            Method::Get,
-            "/cp/admin/orgs",
-            Who::Admin,
-            &op::ADMIN_ORG_LIST,
-        ),
-        call(
-            Method::Get,
-            "/cp/admin/audit-events",
-            Who::Admin,
-            &op::ADMIN_AUDIT_LIST,
-        ),
-        call(
-            Method::Post,
-            "/cp/orgs",
-            Who::Partner(created),
-            &op::ORG_CREATE,
-        ),
-        call(
-            Method::Get,
-            "/cp/orgs/{id}/status",
-            Who::Partner(created),
-            &op::ORG_STATUS,
-        ),
-        call(
-            Method::Delete,
-            "/cp/orgs/{id}",
-            Who::Partner(created),
-            &op::ORG_DELETE,
-        ),
-        call(
-            Method::Post,
-            "/cp/orgs/{id}/workspaces",
-            Who::Partner(created),
-            &op::WORKSPACE_CREATE,
-        ),
-        call(
-            Method::Get,
-            "/cp/orgs/{id}/workspaces",
-            Who::Partner(created),
-            &op::WORKSPACE_LIST,
-        ),
-        call(
-            Method::Delete,
-            "/cp/orgs",
-            Who::Partner(created),
-            &op::ORGS_DELETE,
-        ),
-        call(
-            Method::Post,
-            "/cp/orgs/{id}/renew",
-            Who::Partner(created),
-            &op::ORG_RENEW,
-        ),
-        call(
-            Method::Get,
-            "/cp/orgs/{id}/billing",
-            Who::Partner(created),
-            &op::BILLING_READ,
-        ),
-        call(
-            Method::Post,
-            "/cp/webhook-endpoints",
-            Who::Partner(created),
-            &op::WEBHOOK_CREATE,
-        ),
-        call(
-            Method::Get,
-            "/cp/webhook-endpoints",
-            Who::Partner(created),
-            &op::WEBHOOK_LIST,
-        ),
-        call(
-            Method::Get,
-            "/cp/webhook-endpoints/{id}/deliveries",
-            Who::Partner(created),
-            &op::DELIVERY_LIST,
-        ),
-        call(
-            Method::Post,
-            "/cp/webhook-endpoints/{id}/deliveries/{delivery}/redeliver",
-            Who::Partner(created),
-            &op::DELIVERY_REDELIVER,
-        ),
-        call(Method::Get, "/cp/whoami", Who::Any, &op::WHOAMI),
-        call(Method::Get, "/healthz", Who::Anyone, &op::HEALTHZ),
-        call(Method::Get, "/metrics", Who::Anyone, &op::METRICS),
-        call(
-            Method::Get,
-            "/problems/{code}",
-            Who::Anyone,
-            &op::PROBLEM_READ,
-        ),
-    ]
-}
-
 fn whole() -> Value {
-    serde_json::to_value(document(&calls(), URL)).unwrap()
+    serde_json::to_value(document(&routes::described(), URL)).unwrap()
 }
 
 /// A schema of the document, with the components that it may refer to.
@@ -249,35 +88,18 @@ fn every_schema_is_one_and_every_example_fits_its_own() {
             });
         for example in members.get("example").into_iter().chain(referred) {
             seen += 1;
-            let told: Vec<_> = validator
+            let errors: Vec<_> = validator
                 .iter_errors(example)
                 .map(|error| format!("{}: {error}", error.instance_path()))
                 .collect();
-            assert!(told.is_empty(), "{at}: {told:#?}");
+            assert!(errors.is_empty(), "{at}: {errors:#?}");
         }
     });
     assert!(seen > 50, "{seen}");
 }
 
 #[test]
-fn examples_of_answers_show_every_member() {
-    let whole = whole();
-    for &shape in Shape::NAMED {
-        let schema = &whole["components"]["schemas"][shape.name().unwrap()];
-        let Some(properties) = schema["properties"].as_object() else {
-            continue;
-        };
-        let example = examples::example(shape).unwrap();
-        assert_eq!(
-            properties.keys().collect::<BTreeSet<_>>(),
-            example.as_object().unwrap().keys().collect(),
-            "{shape:?}"
-        );
-    }
-}
-
-#[test]
-fn every_parameter_of_a_path_is_declared_and_no_name_stands_twice() {
+fn every_path_parameter_is_declared_and_every_operation_id_is_unique() {
     let whole = whole();
     let mut ids = BTreeSet::new();
     for (path, item) in whole["paths"].as_object().unwrap() {
@@ -332,11 +154,12 @@ fn schemas_refuse_what_the_readers_refuse() {
     refused("NewPartnerKey", &both_ends);
     refused("NewBilling", &json!({"plan": "free"}));
 }
+
 #[test]
 fn every_member_is_explained() {
     let whole = whole();
     walk(&whole["components"]["schemas"], "", &mut |at, members| {
-        // What stands under `not` describes nobody's members.
+        // The schema under `not` has no fields of a request.
         if at.ends_with("/not") {
             return;
         }

@@ -12,7 +12,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 
 /// A JSON value without members that stand twice.
-pub(crate) struct Strict(pub(crate) Value);
+pub(super) struct Strict(pub(super) Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -71,7 +71,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut found = Map::new();
         while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
             if found.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member stands twice in one object"));
+                return Err(A::Error::custom("a member is repeated in one object"));
             }
         }
         Ok(Value::Object(found))
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_is_refused_at_any_depth() {
+    fn a_repeated_member_is_refused_at_any_depth() {
         for text in [
             r#"{"a": 1, "a": 1}"#,
             r#"{"a": 1, "\u0061": 2}"#,

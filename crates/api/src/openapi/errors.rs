@@ -1,4 +1,4 @@
-//! The problem documents that a call can be answered with.
+//! The errors that an operation can respond with.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use utoipa::openapi::{
 };
 
 use super::{Described, Method, Who, headers::Header};
-use crate::{ErrorCode, FieldError, Problem};
+use crate::{ErrorCode, FieldError, Problem, wire::one_of};
 
-/// The codes that a call can be refused with, by status.
-pub(super) fn codes(route: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
-    let mut codes: Vec<ErrorCode> = route.operation.refusals.to_vec();
-    codes.extend(of_caller(route.who));
-    if route.who != Who::Anyone {
-        codes.extend(of_form(route));
+/// The error codes of an operation, by status.
+pub(super) fn codes(operation: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
+    let mut codes: Vec<ErrorCode> = operation.operation.errors.to_vec();
+    codes.extend(of_caller(operation.who));
+    if operation.who != Who::Anyone {
+        codes.extend(of_form(operation));
     }
     // The table's order is the order of the statuses.
     let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();
@@ -29,7 +29,7 @@ pub(super) fn codes(route: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
     by_status
 }
 
-/// What is refused because of who asks.
+/// The errors about the caller.
 fn of_caller(who: Who) -> Vec<ErrorCode> {
     let mut codes = match who {
         Who::Anyone => return Vec::new(),
@@ -59,23 +59,23 @@ fn of_caller(who: Who) -> Vec<ErrorCode> {
     codes
 }
 
-/// What is refused because of the form of the request.
-fn of_form(route: &Described) -> Vec<ErrorCode> {
+/// The errors about the form of the request.
+fn of_form(operation: &Described) -> Vec<ErrorCode> {
     let mut codes = vec![ErrorCode::InvalidRequest];
-    if route.path.contains('{') {
+    if operation.path.contains('{') {
         codes.push(ErrorCode::NotFound);
     }
-    if route.operation.is_list() {
+    if operation.operation.is_list() {
         codes.push(ErrorCode::InvalidCursor);
     }
-    if route.method.has_body() {
+    if operation.method.has_body() {
         codes.extend([
             ErrorCode::PayloadTooLarge,
             ErrorCode::UnsupportedMediaType,
             ErrorCode::ValidationFailed,
         ]);
     }
-    if route.method == Method::Post {
+    if operation.method == Method::Post {
         codes.extend([
             ErrorCode::IdempotencyInProgress,
             ErrorCode::IdempotencyKeyReused,
@@ -84,7 +84,7 @@ fn of_form(route: &Described) -> Vec<ErrorCode> {
     codes
 }
 
-/// The name of the answer with one of these codes, which many calls share.
+/// The name of the response with one of these codes, which many operations share.
 pub(super) fn response_name(who: Who, codes: &[ErrorCode]) -> String {
     let names = codes.iter().map(|code| code.as_str());
     let name = names.collect::<Vec<_>>().join(".");
@@ -95,14 +95,14 @@ pub(super) fn response_name(who: Who, codes: &[ErrorCode]) -> String {
     }
 }
 
-/// The answer with one of these codes, all of the same status.
+/// The response with one of these codes, all of the same status.
 pub(super) fn response(who: Who, status: u16, codes: &[ErrorCode]) -> Response {
-    let meant = codes
+    let meanings = codes
         .iter()
         .map(|code| format!("`{code}`: {}.", code.title()))
         .collect::<Vec<_>>();
     let mut response = ResponseBuilder::new()
-        .description(meant.join(" "))
+        .description(meanings.join(" "))
         .content("application/problem+json", content(status, codes));
     for header in headers(who, status, codes) {
         response = response.header_ref(header.name(), header.reference());
@@ -140,7 +140,7 @@ fn content(status: u16, codes: &[ErrorCode]) -> Content {
                 .schema_type(utoipa::openapi::schema::Type::Integer)
                 .enum_values(Some([status])),
         )
-        .property("code", super::forms::one_of(words));
+        .property("code", one_of(words));
     let schema: RefOr<Schema> = AllOfBuilder::new()
         .item(Ref::from_schema_name("Problem"))
         .item(narrowed)
@@ -172,7 +172,7 @@ pub(super) fn examples(public_url: &str) -> impl Iterator<Item = (&'static str, 
     })
 }
 
-/// A problem document of this code, as the server may give it.
+/// A problem document with this code, as the server may send it.
 #[must_use]
 pub fn example(public_url: &str, code: ErrorCode) -> Value {
     let mut problem = Problem::new(

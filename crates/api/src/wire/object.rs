@@ -1,20 +1,21 @@
-//! A JSON object read member by member, so that one answer names everything that is wrong with it.
+//! A JSON object read field by field, so that one response names every error in it.
 
+use api_macros::Response;
 use keys::Change;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
-use crate::{openapi::forms::of, strict::Strict};
+use super::strict::Strict;
 
-/// One thing that is wrong in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// An error in one place of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Response)]
+#[api(name = "FieldError")]
 pub struct FieldError {
-    /// Where, as a JSON pointer (RFC 6901) into the body; empty for the body as a whole.
-    #[schema(schema_with = of::pointer)]
+    /// The place, as a JSON pointer (RFC 6901) into the body; empty for the body as a whole.
+    #[api(example = "/slug")]
     pub pointer: String,
-    /// What is wrong and what would be right.
-    #[schema(schema_with = of::text)]
+    /// What is wrong, and what is right.
+    #[api(example = "is reserved; choose another")]
     pub detail: String,
 }
 
@@ -33,8 +34,8 @@ impl FieldError {
     }
 }
 
-/// How many errors one answer lists at the most: a body of 64 KiB can hold tens of thousands.
-pub const MAX_ERRORS: usize = 50;
+/// The most errors that one response lists: a body of 64 KiB can hold tens of thousands.
+pub(crate) const MAX_ERRORS: usize = 50;
 
 /// Adds errors, up to [`MAX_ERRORS`] in all.
 fn extend(errors: &mut Vec<FieldError>, more: impl IntoIterator<Item = FieldError>) {
@@ -51,34 +52,38 @@ pub enum BodyError {
     Invalid(Vec<FieldError>),
 }
 
-/// What reading one value gives: the value, or errors with pointers that start at it.
-type Read<T> = Result<T, Vec<FieldError>>;
+/// The value that was read, or errors with pointers that start at it.
+pub type Read<T> = Result<T, Vec<FieldError>>;
 
-/// The members of one object, taken out one by one. What is left at the end is unknown, and an error.
+/// An object whose fields are taken out one by one. What is left at the end is unknown, and an error.
 #[derive(Debug)]
-pub struct Fields {
+pub struct Object {
     members: Map<String, Value>,
     known: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
-impl Fields {
+impl Object {
     /// Takes the body of a request.
-    ///
-    /// # Errors
-    /// When it is not JSON, or not an object.
-    pub fn of_body(body: &[u8]) -> Result<Self, BodyError> {
+    pub(crate) fn of_body(body: &[u8]) -> Result<Self, BodyError> {
         if body.is_empty() {
             return Err(BodyError::Syntax(
-                "the body is empty; send a JSON object".to_owned(),
+                "The body is empty. Send a JSON object.".to_owned(),
             ));
         }
-        let Strict(value) = serde_json::from_slice(body)
-            .map_err(|error| BodyError::Syntax(format!("the body is not JSON: {error}")))?;
+        let Strict(value) = serde_json::from_slice(body).map_err(|error| {
+            BodyError::Syntax(format!(
+                "The body is not valid JSON: {error}. Fix it and send it again."
+            ))
+        })?;
         Self::of_value(value).map_err(BodyError::Invalid)
     }
 
-    fn of_value(value: Value) -> Read<Self> {
+    /// Takes a value.
+    ///
+    /// # Errors
+    /// When it is not an object.
+    pub(crate) fn of_value(value: Value) -> Read<Self> {
         match value {
             Value::Object(members) => Ok(Self {
                 members,
@@ -93,17 +98,23 @@ impl Fields {
         }
     }
 
+    /// Notes that the object may have this field.
+    pub(crate) fn know(&mut self, name: &'static str) {
+        self.known.push(name);
+    }
+
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.members.remove(name)
     }
 
+    /// Places the errors of a field.
     fn keep<T>(&mut self, name: &str, read: Read<T>) -> Option<T> {
         match read {
             Ok(value) => Some(value),
             Err(errors) => {
                 let placed = errors.into_iter().map(|error| FieldError {
-                    pointer: format!("/{}{}", escaped(name), error.pointer),
+                    pointer: pointer_to(name) + &error.pointer,
                     detail: error.detail,
                 });
                 extend(&mut self.errors, placed);
@@ -112,8 +123,8 @@ impl Fields {
         }
     }
 
-    /// A member that must be there and not `null`.
-    pub fn required<T>(
+    /// A field that must be there and not `null`.
+    pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Value) -> Read<T>,
@@ -126,87 +137,84 @@ impl Fields {
         self.keep(name, read)
     }
 
-    /// A member that may be missing; `null` says the same.
-    pub fn optional<T>(
+    /// A field that may be missing; `null` says the same.
+    pub(crate) fn optional<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Value) -> Read<T>,
-    ) -> Option<T> {
+    ) -> Option<Option<T>> {
         match self.take(name) {
-            None | Some(Value::Null) => None,
-            Some(value) => self.keep(name, read(value)),
+            None | Some(Value::Null) => Some(None),
+            Some(value) => self.keep(name, read(value)).map(Some),
         }
     }
 
-    /// A member of a merge patch that can't be cleared.
-    pub fn replaced<T>(
+    /// A field of a merge patch.
+    pub(crate) fn change<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Value) -> Read<T>,
-    ) -> Option<T> {
-        if self.members.contains_key(name) {
-            self.required(name, read)
-        } else {
-            self.known.push(name);
-            None
-        }
-    }
-
-    /// A member of a merge patch.
-    pub fn change<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(Value) -> Read<T>,
-    ) -> Change<T> {
+    ) -> Option<Change<T>> {
         match self.take(name) {
-            None => Change::Keep,
-            Some(Value::Null) => Change::Clear,
-            Some(value) => self
-                .keep(name, read(value))
-                .map_or(Change::Keep, Change::Set),
+            None => Some(Change::Keep),
+            Some(Value::Null) => Some(Change::Clear),
+            Some(value) => self.keep(name, read(value)).map(Change::Set),
         }
     }
 
-    /// Notes an error of a member.
-    pub fn error(&mut self, name: &str, detail: impl ToString) {
-        let error = FieldError::new(format!("/{}", escaped(name)), detail.to_string());
-        extend(&mut self.errors, [error]);
-    }
-
-    /// Whether the member is there.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    /// Whether the field is there and was not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
 
-    /// Ends the reading: `make` is asked for the result when nothing was wrong.
+    /// Reads the fields, and adds an error for each unknown one.
     ///
     /// # Errors
-    /// With all errors noted, unknown members among them.
-    pub fn build<T>(mut self, make: impl FnOnce() -> Option<T>) -> Read<T> {
-        let known = self.known.join(", ");
-        let unknown = self.members.keys().map(|name| {
-            FieldError::new(
-                format!("/{}", escaped(name)),
-                format!("is unknown here; the members are {known}"),
-            )
-        });
-        extend(&mut self.errors, unknown);
+    /// With all errors noted.
+    pub(crate) fn finish<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Read<T> {
+        let value = read(&mut self);
+        if !self.members.is_empty() {
+            let known = self.known.join(", ");
+            let unknown = self.members.keys().map(|name| {
+                let detail = if known.is_empty() {
+                    "is unknown; there are no fields here".to_owned()
+                } else {
+                    format!("is unknown; the fields here are {known}")
+                };
+                FieldError::new(pointer_to(name), detail)
+            });
+            extend(&mut self.errors, unknown);
+        }
         if self.errors.is_empty() {
-            make().ok_or_else(|| FieldError::here("is incomplete"))
+            value.ok_or_else(|| FieldError::here("is incomplete"))
         } else {
             Err(self.errors)
         }
     }
 }
 
-/// A member's name within a JSON pointer, RFC 6901 section 3; a long one is cut.
-fn escaped(name: &str) -> String {
-    let name: String = name.chars().take(100).collect();
-    name.replace('~', "~0").replace('/', "~1")
+/// Notes an error when both of two fields have a value.
+pub(crate) fn exclusive<A, B>(
+    object: &mut Object,
+    first: (&str, &Option<Option<A>>),
+    second: (&str, &Option<Option<B>>),
+) {
+    if let (Some(Some(_)), Some(Some(_))) = (first.1, second.1) {
+        let detail = format!("can't be combined with {}; send one of the two", first.0);
+        extend(
+            &mut object.errors,
+            [FieldError::new(pointer_to(second.0), detail)],
+        );
+    }
 }
 
-/// Reads a text.
+/// The pointer to a member of this name, RFC 6901 section 3; a long name is cut.
+pub(crate) fn pointer_to(name: &str) -> String {
+    let name: String = name.chars().take(100).collect();
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Reads a string.
 pub(crate) fn text(value: Value) -> Read<String> {
     match value {
         Value::String(text) => Ok(text),
@@ -216,7 +224,7 @@ pub(crate) fn text(value: Value) -> Read<String> {
     }
 }
 
-/// Reads a text into a type of the domain.
+/// Reads a string into a type of the domain.
 pub(crate) fn parsed<T, E: ToString>(
     parse: impl FnOnce(String) -> Result<T, E>,
 ) -> impl FnOnce(Value) -> Read<T> {
@@ -224,12 +232,10 @@ pub(crate) fn parsed<T, E: ToString>(
 }
 
 /// Reads a whole number within bounds.
-pub(crate) fn whole(min: u64, max: u64) -> impl FnOnce(Value) -> Read<u64> {
-    move |value| {
-        whole_number(&value)
-            .filter(|number| (min..=max).contains(number))
-            .ok_or_else(|| FieldError::here(format!("must be a whole number from {min} to {max}")))
-    }
+pub(crate) fn whole_within(value: &Value, min: u64, max: u64) -> Read<u64> {
+    whole_number(value)
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| FieldError::here(format!("must be a whole number from {min} to {max}")))
 }
 
 /// A number without a fraction, however it is written: to JSON Schema `7.0` and `7e0` are integers too,
@@ -246,14 +252,14 @@ fn whole_number(value: &Value) -> Option<u64> {
 }
 
 /// Reads `true` or `false`.
-pub(crate) fn boolean(value: Value) -> Read<bool> {
+pub(crate) fn boolean(value: &Value) -> Read<bool> {
     value
         .as_bool()
         .ok_or_else(|| FieldError::here("must be true or false"))
 }
 
-/// Reads a list, each item by itself.
-pub(crate) fn list<T>(read: impl Fn(Value) -> Read<T>) -> impl FnOnce(Value) -> Read<Vec<T>> {
+/// Reads the items of a list.
+pub(crate) fn items<T>(read: impl Fn(Value) -> Read<T>) -> impl FnOnce(Value) -> Read<Vec<T>> {
     move |value| {
         let Value::Array(items) = value else {
             return Err(FieldError::here("must be a list"));
@@ -279,26 +285,21 @@ pub(crate) fn list<T>(read: impl Fn(Value) -> Read<T>) -> impl FnOnce(Value) -> 
     }
 }
 
-/// Reads an object's members as pairs.
+/// Reads an object whose names are free.
 pub(crate) fn pairs<T>(
     read: impl Fn(Value) -> Read<T>,
 ) -> impl FnOnce(Value) -> Read<Vec<(String, T)>> {
     move |value| {
-        let mut fields = Fields::of_value(value)?;
-        let members = std::mem::take(&mut fields.members);
-        let mut found = Vec::new();
-        for (name, value) in members {
-            if let Some(value) = fields.keep(&name, read(value)) {
-                found.push((name, value));
+        Object::of_value(value)?.finish(|object| {
+            let mut found = Vec::new();
+            for (name, value) in std::mem::take(&mut object.members) {
+                if let Some(value) = object.keep(&name, read(value)) {
+                    found.push((name, value));
+                }
             }
-        }
-        fields.build(|| Some(found))
+            Some(found)
+        })
     }
-}
-
-/// Reads an object with known members.
-pub(crate) fn object<T>(read: impl FnOnce(Fields) -> Read<T>) -> impl FnOnce(Value) -> Read<T> {
-    move |value| read(Fields::of_value(value)?)
 }
 
 #[cfg(test)]
@@ -306,22 +307,23 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<(String, Option<u64>), BodyError> {
-        let mut fields = Fields::of_body(body.as_bytes())?;
-        let name = fields.required("name", text);
-        let count = fields.optional("count", whole(1, 9));
-        fields
-            .build(|| Some((name?, count)))
+        Object::of_body(body.as_bytes())?
+            .finish(|object| {
+                let name = object.required("name", text);
+                let count = object.optional("count", |value| whole_within(&value, 1, 9));
+                Some((name?, count?))
+            })
             .map_err(BodyError::Invalid)
     }
 
     #[track_caller]
     fn check(body: &str, pointers: &[&str]) {
-        let told = match read(body) {
+        let actual = match read(body) {
             Ok(_) => Vec::new(),
             Err(BodyError::Syntax(_)) => vec!["syntax".to_owned()],
             Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| e.pointer).collect(),
         };
-        assert_eq!(told, pointers, "{body}");
+        assert_eq!(actual, pointers, "{body}");
     }
 
     #[test]
@@ -330,7 +332,7 @@ mod tests {
         for text in ["7", "7.0", "7e0", "0.7e1", "70E-1"] {
             assert_eq!(count(text), Ok(("a".to_owned(), Some(7))), "{text}");
         }
-        let zero = |text: &str| whole(0, 9)(serde_json::from_str(text).unwrap());
+        let zero = |text: &str| whole_within(&serde_json::from_str(text).unwrap(), 0, 9);
         assert_eq!([zero("0"), zero("-0"), zero("-0.0")], [Ok(0), Ok(0), Ok(0)]);
     }
 
@@ -340,11 +342,11 @@ mod tests {
         let wrong = read(&format!("{{{}}}", members.join(", ")));
         assert!(matches!(wrong, Err(BodyError::Invalid(errors)) if errors.len() == MAX_ERRORS));
         let items = Value::Array(vec![Value::Null; 5000]);
-        assert_eq!(list(text)(items).unwrap_err().len(), MAX_ERRORS);
+        assert_eq!(super::items(text)(items).unwrap_err().len(), MAX_ERRORS);
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_its_place() {
+    fn all_errors_point_to_their_field() {
         check(r#"{"name": "a", "count": 1}"#, &[]);
         check(r#"{"name": "a", "count": null}"#, &[]);
         check(

@@ -1,0 +1,187 @@
+//! One description of each object of the API: how it is read, and what the OpenAPI document says of it.
+//!
+//! A struct derives `Request` or `Response` (`crates/api-macros`); each of its fields is a [`WireType`], and
+//! in requests [`FromJson`]. Nothing else lists the fields.
+
+mod generic;
+mod labels;
+mod object;
+mod schema;
+mod strict;
+mod types;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use utoipa::openapi::{
+    AllOfBuilder, ObjectBuilder, Ref, RefOr, Schema,
+    extensions::Extensions,
+    schema::{AdditionalProperties, Type},
+};
+
+pub use self::object::{BodyError, FieldError, Object, Read};
+pub(crate) use self::{
+    generic::*,
+    labels::{LabelPatch, label_parameter},
+    object::{MAX_ERRORS, exclusive},
+    schema::{described, list, matching, one_of, whole},
+    types::*,
+};
+
+/// A schema or a reference to one.
+pub type AnySchema = RefOr<Schema>;
+/// The named schemas of a document.
+pub type Components = BTreeMap<String, AnySchema>;
+
+/// A type whose values all have one form in JSON.
+pub trait WireType {
+    /// Its schema. One that has a name is added to the components, and this refers to it.
+    fn schema(components: &mut Components) -> AnySchema;
+
+    /// A value that fits the schema.
+    fn example() -> Value;
+}
+
+/// A type that is read from JSON and checked against `C`, such as the time of the request.
+pub trait FromJson<C>: WireType + Sized {
+    /// Whether an object without this field is refused.
+    const REQUIRED: bool = true;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// All that is wrong with it, with pointers that start at the value.
+    fn from_json(value: Value, context: &C) -> Read<Self>;
+
+    /// Reads the field of this name; `None` once an error is noted.
+    fn field(object: &mut Object, name: &'static str, context: &C) -> Option<Self> {
+        object.required(name, |value| Self::from_json(value, context))
+    }
+}
+
+/// One field of an object, as the document shows it.
+pub struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) description: String,
+    pub(crate) required: bool,
+    pub(crate) schema: AnySchema,
+    /// Its value in the example of the object; `None` leaves it out.
+    pub(crate) example: Option<Value>,
+}
+
+/// An object with known fields. Derived.
+pub trait ObjectType {
+    /// What it is.
+    const DESCRIPTION: &'static str;
+    /// Whether it has no other members.
+    const CLOSED: bool;
+    /// Pairs of fields of which at most one may have a value.
+    const EXCLUSIVE: &'static [(&'static str, &'static str)];
+
+    /// The name of its schema.
+    fn name() -> String;
+
+    /// The object that it extends, with that one's example.
+    fn base(_components: &mut Components) -> Option<(AnySchema, Value)> {
+        None
+    }
+
+    /// Its fields.
+    fn fields(components: &mut Components) -> Vec<Field>;
+}
+
+/// An object that can be an item of a list.
+pub trait ListItem: ObjectType + WireType {}
+
+impl<T: ObjectType + WireType> ListItem for T {}
+
+/// A type that can be the body of a request. Derived.
+pub trait RequestBody: WireType {
+    /// The name of its schema.
+    fn name() -> String;
+}
+
+/// How the body of a request is read. Derived.
+pub trait Request<C>: RequestBody + Sized {
+    /// Reads the fields in their order; `None` once an error is noted.
+    fn read(object: &mut Object, context: &C) -> Option<Self>;
+
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// When it is not JSON, or for all that is missing, wrong or unknown in it.
+    fn from_body(body: &[u8], context: &C) -> Result<Self, BodyError> {
+        Object::of_body(body)?
+            .finish(|object| Self::read(object, context))
+            .map_err(BodyError::Invalid)
+    }
+}
+
+/// The schema of an object.
+pub(crate) fn object_schema<T: ObjectType>(components: &mut Components) -> AnySchema {
+    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    if T::CLOSED {
+        object =
+            object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+    }
+    let fields = T::fields(components);
+    for (first, second) in T::EXCLUSIVE {
+        // The builder has no `not`; what it takes for extensions is written as it is.
+        let not = Extensions::from_iter([("not", schema::both(&fields, first, second))]);
+        object = object.extensions(Some(not));
+    }
+    for field in fields {
+        if field.required {
+            object = object.required(field.name);
+        }
+        object = object.property(field.name, described(field.schema, field.description));
+    }
+    match T::base(components) {
+        None => object.description(Some(T::DESCRIPTION)).into(),
+        Some((base, _)) => AllOfBuilder::new()
+            .description(Some(T::DESCRIPTION))
+            .item(base)
+            .item(object)
+            .into(),
+    }
+}
+
+/// An object of this type.
+pub(crate) fn object_example<T: ObjectType>() -> Value {
+    let mut unused = Components::new();
+    let base = T::base(&mut unused).and_then(|(_, example)| match example {
+        Value::Object(members) => Some(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            None
+        }
+    });
+    let own = T::fields(&mut unused)
+        .into_iter()
+        .filter_map(|field| Some((field.name.to_owned(), field.example?)));
+    Value::Object(
+        base.unwrap_or_default()
+            .into_iter()
+            .chain(own)
+            .collect::<Map<_, _>>(),
+    )
+}
+
+/// Adds an object to the components, and refers to it.
+pub(crate) fn component<T: ObjectType>(components: &mut Components) -> AnySchema {
+    let name = T::name();
+    if !components.contains_key(&name) {
+        let schema = object_schema::<T>(components);
+        components.insert(name.clone(), schema);
+    }
+    Ref::from_schema_name(name).into()
+}
+
+/// The description of a field of another object. The derive sees to it that there is one.
+pub(crate) fn description_in<T: ObjectType>(field: &str) -> String {
+    let fields = T::fields(&mut Components::new());
+    let found = fields.into_iter().find(|other| other.name == field);
+    found.map(|other| other.description).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,259 @@
+//! The types of the domain in JSON.
+
+use audit::{Action, Outcome, TargetKind};
+use ids::{
+    AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, Name, OrgId, PartnerId, PlanName, TypedId,
+    WorkspaceId,
+};
+use keys::{InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan};
+use orgs::{OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
+use scopes::{Scope, ScopeSet};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use utoipa::openapi::{ObjectBuilder, Schema, SchemaFormat, schema::AdditionalProperties};
+use webhooks::{AddressPolicy, DeliveryStatus, EndpointUrl, EventKind, EventKinds};
+
+use super::{
+    AnySchema, Components, FieldError, FromJson, Read, WireType,
+    object::{boolean, items, parsed, text, whole_within},
+    schema::{self, list, matching, one_of, string},
+};
+use crate::{ErrorCode, Time, parse_time};
+
+/// Characters of a text that are not control characters.
+pub(super) const PLAIN: &str = r"[^\u0000-\u001f\u007f-\u009f]";
+
+/// Types with a fixed schema and an example.
+macro_rules! wire_types {
+    ($($(#[$doc:meta])* $ty:ty = $schema:expr, $example:expr;)*) => {$(
+        $(#[$doc])*
+        impl WireType for $ty {
+            fn schema(_: &mut Components) -> AnySchema {
+                $schema.into()
+            }
+
+            fn example() -> Value {
+                json!($example)
+            }
+        }
+    )*};
+}
+
+wire_types! {
+    bool = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Boolean), false;
+    String = string(), "text";
+    &str = string(), "text";
+    u32 = schema::whole(0, u32::MAX), 1;
+    u16 = schema::whole(0, u16::MAX), 1;
+    Time = schema::time(), "2026-04-23T08:00:00Z";
+    FutureTime = schema::time(), "2099-01-01T00:00:00Z";
+    Name = string().pattern(Some(format!("^{PLAIN}+$"))).min_length(Some(1)).max_length(Some(200)), "Acme";
+    Slug = string().pattern(Some("^[a-z](-?[a-z0-9])+$")).min_length(Some(3)).max_length(Some(32)), "acme-corp";
+    PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
+    Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
+    ScopeSet = list(one_of(Scope::ALL.iter().map(|scope| scope.as_str())), None, None), ["orgs:create", "orgs:list"];
+    OrgPlans = list(matching("^[a-z][a-z0-9_-]{0,31}$"), Some(1), None), ["standard"];
+    Networks = list(network(), Some(1), Some(64)), ["192.0.2.0/24"];
+    EndpointUrl = schema::uri(), "https://hooks.acme.example/molecule";
+    EventKinds = list(one_of(EventKind::OFFERED.iter().map(|kind| kind.as_str())), Some(1), None), ["org.ready", "org.failed"];
+}
+
+/// Types that stand for strings of a fixed form and are never made: a field is held as a string, and has
+/// their schema.
+macro_rules! text_forms {
+    ($($(#[$doc:meta])* $name:ident = $schema:expr, $example:expr;)*) => {
+        $($(#[$doc])* pub(crate) enum $name {})*
+        wire_types! { $($name = $schema, $example;)* }
+    };
+}
+
+text_forms! {
+    /// A URL.
+    Url = schema::uri(), "https://app.moleculesai.app/login?org=acme-corp";
+    /// The cursor of a list.
+    CursorText = matching("^[A-Za-z0-9_-]+$"), "AWs5ZIck__8IAAAAAAAAAAAAAAAAAAAATQ";
+    /// The id of a request, the client's own or ours.
+    RequestIdText = matching("^[A-Za-z0-9._-]{1,128}$"), "req_01J9ZK6V3QG8W0T5N4R2M7XACD";
+    /// The id of a partner key or an admin key.
+    ActorIdText = matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
+    /// The first 12 characters of a partner key.
+    KeyPrefix = matching("^mol_pk_[0-9A-Za-z]{5}$"), "mol_pk_05Kc1";
+    /// A partner key.
+    SecretKey = matching("^mol_pk_[0-9A-Za-z]{50}$"), "mol_pk_05Kc1YtE0OgkAb3vTq7Zr906QnLw2xXb8HdRjUfMs4PyGa1cVe";
+    /// The secret of a webhook endpoint.
+    WebhookSecretText = matching("^whsec_[0-9A-Za-z+/]{32,86}={0,2}$"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    /// The status of a webhook endpoint.
+    EndpointStatus = one_of(["active", "disabled"]), "active";
+    /// What a message can report: also that a partner tests its receiver.
+    MessageType = one_of(EventKind::OFFERED.iter().chain([&EventKind::Test]).map(|kind| kind.as_str())), "org.ready";
+    /// The kind of a caller.
+    ActorType = one_of(["partner_key", "admin", "system"]), "partner_key";
+    /// The kind of a credential.
+    CredentialType = one_of(["partner_key", "admin"]), "partner_key";
+    /// The name of a rate limit.
+    LimitName = one_of(["key", "partner", "admin", "revocation"]), "key";
+    /// The status of a healthy server.
+    HealthStatus = one_of(["ok"]), "ok";
+    /// Any object.
+    AnyObject = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true))), {};
+}
+
+/// Types that are read from a string.
+macro_rules! from_text {
+    ($($ty:ty = $parse:expr;)*) => {$(
+        impl<C> FromJson<C> for $ty {
+            fn from_json(value: Value, _: &C) -> Read<Self> {
+                parsed($parse)(value)
+            }
+        }
+    )*};
+}
+/// Ids, each with an example.
+macro_rules! id_types {
+    ($($ty:ty = $example:literal;)*) => {$(
+        wire_types! { $ty = matching(id_pattern(<$ty as TypedId>::PREFIX)), $example; }
+        from_text! { $ty = |text: String| text.parse::<$ty>(); }
+    )*};
+}
+
+/// Enums that are words in JSON.
+macro_rules! words {
+    ($($ty:ty = $words:expr;)*) => {$(
+        impl WireType for $ty {
+            fn schema(_: &mut Components) -> AnySchema {
+                one_of($words.iter().map(|word| word.as_str())).into()
+            }
+
+            fn example() -> Value {
+                json!($words.first().map(|word| word.as_str()))
+            }
+        }
+    )*};
+}
+
+id_types! {
+    KeyId = "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
+    AdminKeyId = "adm_01J9ZJ00000000000000000000";
+    PartnerId = "ptn_01J9ZK5H8D3M6Q7R1S2T4V5W6X";
+    OrgId = "org_01J9ZK6V3QG8W0T5N4R2M7XACD";
+    WorkspaceId = "ws_01J9ZK7M0N1P2Q3R4S5T6V7W8X";
+    EventId = "evt_01J9ZK6V4R8S9T0V1W2X3Y4Z5A";
+    EndpointId = "whe_01J9ZK7H5J6K7M8N9P0Q1R2S3T";
+    DeliveryId = "whd_01J9ZK7P2Q3R4S5T6V7W8X9Y0Z";
+}
+
+words! {
+    KeyStatus = Self::ALL;
+    OnRevoke = Self::ALL;
+    PartnerPlan = Self::ALL;
+    OrgStatus = Self::ALL;
+    StepName = Self::ALL;
+    StepStatus = Self::ALL;
+    SubscriptionStatus = Self::ALL;
+    Action = Self::ALL;
+    Outcome = Self::ALL;
+    TargetKind = Self::ALL;
+    DeliveryStatus = Self::ALL;
+    ErrorCode = Self::ALL;
+}
+
+from_text! {
+    Name = Name::new;
+    Slug = Slug::new;
+    PlanName = PlanName::new;
+    OnRevoke = |text: String| text.parse::<OnRevoke>();
+    PartnerPlan = |text: String| text.parse::<PartnerPlan>();
+    SubscriptionStatus = |text: String| text.parse::<SubscriptionStatus>();
+    Time = |text: String| parse_time(&text).map(Time);
+}
+
+/// The form of ids of a kind: a prefix and a ULID in its canonical spelling.
+fn id_pattern(prefix: &str) -> String {
+    format!("^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$")
+}
+
+impl<C> FromJson<C> for bool {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        boolean(&value)
+    }
+}
+
+impl<C> FromJson<C> for Ttl {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        let seconds = whole_within(&value, Self::MIN_SECONDS.into(), Self::MAX_SECONDS.into())?;
+        Self::from_seconds(seconds).map_err(FieldError::here)
+    }
+}
+
+impl<C> FromJson<C> for ScopeSet {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        let scopes = items(|value| parsed(|text| text.parse::<Scope>())(value))(value)?;
+        Ok(scopes.into_iter().collect())
+    }
+}
+
+/// A time after that of the request.
+pub(crate) struct FutureTime(pub(crate) OffsetDateTime);
+
+impl FromJson<OffsetDateTime> for FutureTime {
+    fn from_json(value: Value, now: &OffsetDateTime) -> Read<Self> {
+        let Time(time) = Time::from_json(value, now)?;
+        if time > *now {
+            Ok(Self(time))
+        } else {
+            Err(FieldError::here("must be in the future"))
+        }
+    }
+}
+
+/// Plans of orgs, at least one, each once.
+pub(crate) struct OrgPlans(pub(crate) Vec<PlanName>);
+
+impl<C> FromJson<C> for OrgPlans {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        let plans = items(|value| parsed(PlanName::new)(value))(value)?;
+        let mut distinct: Vec<PlanName> = Vec::new();
+        for plan in plans {
+            if !distinct.contains(&plan) {
+                distinct.push(plan);
+            }
+        }
+        if distinct.is_empty() {
+            let text = "must name at least one plan; leave it out to allow all";
+            return Err(FieldError::here(text));
+        }
+        Ok(Self(distinct))
+    }
+}
+
+/// A network in CIDR notation or one address. A pattern could not say that no bits are set beyond the
+/// prefix.
+fn network() -> ObjectBuilder {
+    string().format(Some(SchemaFormat::Custom("cidr".to_owned())))
+}
+
+impl<C> FromJson<C> for Networks {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        let texts = items(text)(value)?;
+        Self::parse(texts.iter().map(String::as_str)).map_err(|error| {
+            let pointer = match error {
+                InvalidNetworks::Form(at) | InvalidNetworks::HostBits(at) => format!("/{at}"),
+                InvalidNetworks::Empty | InvalidNetworks::TooMany => String::new(),
+            };
+            vec![FieldError::new(pointer, error.to_string())]
+        })
+    }
+}
+
+impl FromJson<AddressPolicy> for EndpointUrl {
+    fn from_json(value: Value, reach: &AddressPolicy) -> Read<Self> {
+        parsed(|text| Self::new(text, *reach))(value)
+    }
+}
+
+impl<C> FromJson<C> for EventKinds {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        let kinds = items(|value| parsed(|text| text.parse::<EventKind>())(value))(value)?;
+        Self::new(kinds).map_err(FieldError::here)
+    }
+}
