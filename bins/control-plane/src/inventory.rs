@@ -1,4 +1,4 @@
-//! The routes as text, for the command line and for the documents.
+//! The routes and scopes as text, for the command line and the docs.
 
 use std::fmt::Write as _;
 

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, stderr};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Starts logging. `RUST_LOG` chooses what is logged; without it, `info` and above, and nothing of
-/// what strangers send that is no HTTP.
+/// `RUST_LOG` chooses what is logged. Without it, `info` and above, and no parse errors of the framework:
+/// anybody could fill the log with them.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));

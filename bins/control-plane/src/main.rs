@@ -8,6 +8,7 @@ mod inventory;
 mod logging;
 mod metrics;
 mod pepper;
+mod private_files;
 mod provisioner;
 mod routes;
 mod settings;
@@ -47,7 +48,7 @@ fn main() {
 /// Ends the process without the exit handlers of C libraries: they would take down what a thread still uses
 /// that waits for a silent server, and such a thread can't be waited for.
 fn end(code: i32) -> ! {
-    // Whoever has stopped reading needs nothing more.
+    // A closed pipe is not an error.
     let _ = stdout().flush();
     signal_hook::low_level::exit(code)
 }

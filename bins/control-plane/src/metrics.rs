@@ -1,4 +1,4 @@
-//! Numbers for the operator, in Prometheus' text format. No key, partner, org or address is a label.
+//! Metrics in Prometheus' text format. No key, partner, org or address is a label.
 
 mod connections;
 mod limits;
@@ -23,51 +23,42 @@ const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// The numbers of one process.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
     rate_limited: IntCounterVec,
-    /// How messages are delivered.
     pub webhooks: WebhookMetrics,
-    /// How orgs are made and taken away.
     pub provisioning: ProvisioningMetrics,
-    /// What limits and shares have done.
     pub limits: LimitMetrics,
-    /// Connections of clients.
     pub connections: ConnectionMetrics,
-    /// How lists share the readers of the database.
     pub lists: ListMetrics,
-    /// Calls that no known credential made.
     pub unknown_credentials: IntCounter,
-    /// Audit events of answered calls that storage did not take.
+    /// Audit events that storage failed to take after their calls were answered.
     pub lost_events: IntGauge,
-    /// 1 while calls can be served, as `/readyz` tells, else 0.
     pub ready: IntGauge,
 }
 
-/// What is counted of an answer.
+/// The labels of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct ResponseLabels {
     pub method: &'static str,
     pub route: &'static str,
     pub status: u16,
 }
 
-/// Where the last answer of one endpoint was counted: most are like the one before, and to find their
-/// numbers by their labels takes longer than to count.
+/// The counters of an endpoint's last response. Most responses have the same labels as the one before, and
+/// looking counters up by labels takes longer than counting.
 #[derive(Default)]
-pub struct LastAnswer(RefCell<Option<Numbers>>);
+pub struct LastResponse(RefCell<Option<Counters>>);
 
-struct Numbers {
-    of: Answered,
+struct Counters {
+    of: ResponseLabels,
     requests: IntCounter,
     durations: Histogram,
 }
 
 impl Metrics {
-    /// All numbers at zero.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
@@ -122,24 +113,24 @@ impl Metrics {
         })
     }
 
-    /// Counts one answer, by the numbers that `last` keeps when they are the same as the last time.
-    pub fn answered(&self, last: &LastAnswer, answer: Answered, took: Duration) {
+    /// Counts one response, by the counters in `last` when the labels are the same.
+    pub fn count_response(&self, last: &LastResponse, answer: ResponseLabels, took: Duration) {
         let mut last = last.0.borrow_mut();
-        let numbers = match last.as_mut() {
-            Some(numbers) if numbers.of == answer => numbers,
-            _ => last.insert(self.numbers(answer)),
+        let counters = match last.as_mut() {
+            Some(counters) if counters.of == answer => counters,
+            _ => last.insert(self.counters(answer)),
         };
-        numbers.requests.inc();
-        numbers.durations.observe(took.as_secs_f64());
+        counters.requests.inc();
+        counters.durations.observe(took.as_secs_f64());
     }
 
-    fn numbers(&self, of: Answered) -> Numbers {
-        let Answered {
+    fn counters(&self, of: ResponseLabels) -> Counters {
+        let ResponseLabels {
             method,
             route,
             status,
         } = of;
-        Numbers {
+        Counters {
             of,
             requests: self
                 .requests
@@ -148,12 +139,10 @@ impl Metrics {
         }
     }
 
-    /// Counts one refusal by a limit.
     pub fn rate_limited(&self, limit: &str) {
         self.rate_limited.with_label_values(&[limit]).inc();
     }
 
-    /// The numbers as Prometheus reads them.
     pub fn text(&self) -> prometheus::Result<(String, Vec<u8>)> {
         let encoder = TextEncoder::new();
         let mut text = Vec::new();

@@ -16,7 +16,7 @@ use crate::{
         reference::{self, Published},
         webhooks, whoami, workspaces,
     },
-    http::{Endpoint, Router, entry, open, outside, unrouted},
+    http::{Endpoint, Router, authenticated, fallback, not_found, public},
 };
 
 /// One route that asks for a credential, as the inventory lists it.
@@ -43,8 +43,8 @@ macro_rules! routes {
             $(router.resource(
                 $path,
                 $path,
-                vec![$((Method::$method, entry(op::$operation, $module::$handler))),+],
-                unrouted(allowed(&[$(stringify!($method)),+])),
+                vec![$((Method::$method, authenticated(op::$operation, $module::$handler))),+],
+                not_found(allowed(&[$(stringify!($method)),+])),
             )?;)+
             Ok(())
         }
@@ -171,21 +171,21 @@ fn allowed(listed: &[&'static str]) -> Vec<&'static str> {
 /// When two of them can't be told apart.
 pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
-    let mut router = Router::new(("/cp", unrouted(Vec::new())), outside(Vec::new()));
+    let mut router = Router::new(("/cp", not_found(Vec::new())), fallback(Vec::new()));
     guarded(&mut router)?;
     let mut serve = |path: &str, pattern, endpoint: Endpoint| {
         let methods = vec![(Method::GET, endpoint)];
-        router.resource(path, pattern, methods, outside(allowed(&["GET"])))
+        router.resource(path, pattern, methods, fallback(allowed(&["GET"])))
     };
     let mut plain = |path: &'static str, endpoint| serve(path, path, endpoint);
-    plain("/healthz", open(health::alive))?;
-    plain("/readyz", open(health::ready))?;
-    plain("/metrics", open(health::metrics))?;
+    plain("/healthz", public(health::alive))?;
+    plain("/readyz", public(health::ready))?;
+    plain("/metrics", public(health::metrics))?;
     // Under /cp, and open all the same: these two stand before the question who asks.
-    plain("/cp/openapi.json", open(document::read(published)))?;
-    plain("/cp/docs", open(reference::read(published)))?;
+    plain("/cp/openapi.json", public(document::read(published)))?;
+    plain("/cp/docs", public(reference::read(published)))?;
     for &code in ErrorCode::ALL {
-        let endpoint = open(problems::read(published, code));
+        let endpoint = public(problems::read(published, code));
         serve(&format!("/problems/{code}"), "/problems/{code}", endpoint)?;
     }
     Ok(router)

@@ -1,4 +1,4 @@
-//! The settings: flags over the environment over a file over the defaults.
+//! Settings. Flags take precedence over the environment, a file and the defaults.
 
 mod names;
 mod provisioner;
@@ -21,46 +21,41 @@ pub use self::{
 };
 use crate::pepper::PepperReadings;
 
-/// What stands in for a secret wherever settings are shown.
 const MASKED: &str = "[set]";
-/// The most changes that may share a commit: as many as may wait for one.
+/// As many as may wait for a commit.
 const MAX_SQLITE_BATCH: usize = 4096;
 
-/// The settings in force.
 pub struct Settings {
-    /// Where to listen.
     pub listen: SocketAddr,
-    /// Where files are kept.
     pub data_dir: PathBuf,
-    /// Which database.
     pub database_url: DatabaseUrl,
-    /// How many connections to PostgreSQL there may be.
+    /// Connections to PostgreSQL, for all uses together.
     pub database_pool: u8,
-    /// How many changes to an SQLite file share a commit at the most.
+    /// The most changes to an SQLite file that share a commit.
     pub sqlite_batch: NonZeroUsize,
     /// The operator's own admin key.
     pub admin_key: Option<PlainKey>,
-    /// The pepper, if it is not in a file.
+    /// `None` when it is in the data folder.
     pub pepper: Option<PepperReadings>,
-    /// Earlier peppers.
     pub retired_peppers: Vec<PepperReadings>,
     /// The limit of each admin key.
     pub admin_rate_limit: RateLimit,
     /// The limit of unknown tokens from one address.
     pub auth_failure_limit: RateLimit,
-    /// Under which URL clients reach this server, when it is not where it listens.
+    /// How many answers to calls with an `Idempotency-Key` are kept for one credential.
+    pub idempotency_limit: RateLimit,
+    /// The URL under which clients reach this server; `None` for the one where it listens.
     pub public_url: Option<String>,
     /// The page that customers log in on.
     pub login_url: String,
-    /// When the answers to questions may leave.
+    /// Whether responses to reads wait for their audit event.
     pub audit: AuditMode,
-    /// For how many days audit events are kept; `None` is for ever.
+    /// `None` keeps audit events for ever.
     pub audit_retention_days: Option<u16>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where partners may have messages sent.
+    /// Which addresses webhooks may have.
     pub webhook_address_policy: AddressPolicy,
-    /// What makes orgs real.
     pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
@@ -108,7 +103,7 @@ impl Settings {
                 .map(PepperReadings::of)
                 .transpose()
                 .context("pepper")?,
-            // One on each line is as good as commas: files are put together so.
+            // In files, one for each line is common.
             retired_peppers: list(
                 raw.retired_peppers
                     .map(|text| text.replace('\n', ","))
@@ -120,6 +115,7 @@ impl Settings {
             .context("retired_peppers")?,
             admin_rate_limit: parsed("admin_rate_limit", raw.admin_rate_limit, "6000/60")?,
             auth_failure_limit: parsed("auth_failure_limit", raw.auth_failure_limit, "300/60")?,
+            idempotency_limit: parsed("idempotency_limit", raw.idempotency_limit, "50000/86400")?,
             public_url: raw
                 .public_url
                 .map(|url| web_url("public_url", &url))
@@ -207,7 +203,7 @@ fn web_url(name: &str, text: &str) -> anyhow::Result<String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// A web address as it is shown: whoever is named before the host, and their password, are not.
+/// A URL without user name and password.
 fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
@@ -272,6 +268,7 @@ impl fmt::Display for Settings {
             ),
             ("admin_rate_limit", self.admin_rate_limit.to_string()),
             ("auth_failure_limit", self.auth_failure_limit.to_string()),
+            ("idempotency_limit", self.idempotency_limit.to_string()),
             (
                 "public_url",
                 masked(self.public_url.as_deref().unwrap_or_default()),

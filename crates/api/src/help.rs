@@ -39,40 +39,40 @@ impl ErrorCode {
                 "A cursor is valid for the list that it came from, with the same filters and the same \
                  credential. This one came from another list.",
                 "Request the first page, without a cursor, and follow next_cursor from there.",
-                "the cursor was not made for this list with these filters; start again without it",
+                "The cursor belongs to another list or to other filters. Start again without it.",
             ),
             Self::MissingCredentials => (
                 "The request has no key in the header Authorization.",
                 "Send the key in the header Authorization: Bearer <key>.",
-                "send a key in the header Authorization: Bearer <key>",
+                "No key was sent. Send one in the header Authorization: Bearer <key>.",
             ),
             Self::InvalidKey => (
                 "Unknown API key. It was cut short or mistyped, or it belongs to another installation.",
                 "Check that the whole key was copied. A key is shown only once; if it is lost, ask for a \
                  new one.",
-                "the key was cut short or mistyped: its checksum is wrong; copy it again",
+                "The checksum of the key is wrong, so it was cut short or mistyped. Copy it again.",
             ),
             Self::KeyExpired => (
                 "The key has expired: its expires_at is in the past.",
                 "Ask the operator for a new key, or for a later expires_at.",
-                "ask for a new key, or for a later end",
+                "The key has expired. Ask an admin for a new key, or for a later expires_at.",
             ),
             Self::KeyRevoked => (
                 "The key has been revoked, by an admin or with the key itself. This can't be undone. The orgs \
                  created with the key stay, unless its on_revoke is delete.",
                 "Ask the operator for a new key.",
-                "this key is gone for good; ask for a new one",
+                "The key has been revoked and can't be used again. Ask an admin for a new one.",
             ),
             Self::KeyDisabled => (
                 "An admin has disabled the key. It can be enabled again.",
                 "Ask the operator to enable the key.",
-                "ask an admin to enable the key again",
+                "The key is disabled. Ask an admin to enable it again.",
             ),
             Self::InsufficientScope => (
                 "The key is valid, but lacks the scope that this operation needs. The header \
                  WWW-Authenticate names the scope.",
                 "Ask an admin to grant the scope, or use a key that has it.",
-                "this needs the scope orgs:create; ask an admin to grant it",
+                "The key lacks the scope orgs:create. Ask an admin to grant it.",
             ),
             Self::NotPermitted => (
                 "This kind of credential can't call this operation, whatever its scopes. Partner keys can't \
@@ -84,37 +84,38 @@ impl ErrorCode {
             Self::IpNotAllowed => (
                 "The key has allowed_cidrs, and the request came from an address outside them.",
                 "Call from an allowed network, or ask an admin to change allowed_cidrs of the key.",
-                "the key can't be used from 198.51.100.7; call from an allowed network, or ask an admin \
-                 to change allowed_cidrs",
+                "The key can't be used from 198.51.100.7. Call from an allowed network, or ask an admin \
+                 to change allowed_cidrs.",
             ),
             Self::OrgPlanNotAllowed => (
                 "The key creates, changes and deletes only orgs of its org_plans, and the org has another \
                  plan.",
                 "Use a key for this plan, or ask an admin to change org_plans of the key.",
-                "this key creates, changes and deletes orgs of plan standard alone, not enterprise; use the key for \
-                 that plan",
+                "The key can't create, change or delete orgs of plan enterprise, only of plan standard. Use \
+                 the key for that plan.",
             ),
             Self::PartnerPlanRequired => (
                 "Only the plans partner and enterprise include keys, and the partner has another plan.",
                 "Ask your account team to change the plan. Existing keys then work again at once.",
-                "keys are for partners on plan partner or enterprise; ask your account team",
+                "Keys need a partner on plan partner or enterprise. Ask your account team to change the \
+                 plan.",
             ),
             Self::NotFound => (
                 "There is no such resource, or this credential has no access to it: a resource of another \
                  partner gets the same response as one that does not exist.",
                 "Check the path and the id, and whether you use the key of the right partner.",
-                "there is no such resource for this credential",
+                "No such resource for this credential. Check the path and the id.",
             ),
             Self::MethodNotAllowed => (
                 "The path exists, but not with this method.",
                 "Use one of the methods in the header Allow.",
-                "this route has the methods GET, POST",
+                "This path has no such method. Use one of: GET, POST.",
             ),
             Self::SlugTaken => (
                 "Another org has this slug. The slug of a deleted org stays reserved for its partner for 30 \
                  days.",
                 "Choose another slug.",
-                "choose another slug",
+                "The slug is taken. Choose another.",
             ),
             Self::OrgStateConflict => (
                 "The status of the org does not allow this operation. For example, a workspace can only be \
@@ -125,60 +126,62 @@ impl ErrorCode {
             Self::KeyStateConflict => (
                 "The key has been revoked. It can't be changed, and its secret can't be shown again.",
                 "Issue a new key.",
-                "the key has been revoked; issue a new one",
+                "The key has been revoked. Issue a new one.",
             ),
             Self::OrgQuotaExceeded => (
                 "The partner has max_orgs orgs, or the key has max_live_orgs orgs created with it. Deleted \
                  orgs do not count.",
                 "Delete an org that is no longer used, or ask the operator to raise the maximum.",
-                "the partner may have 500 orgs and has them; delete one, or ask for more",
+                "The limit of 500 orgs of this partner is reached. Delete one, or ask for a higher max_orgs.",
             ),
             Self::IdempotencyInProgress => (
                 "A request with the same Idempotency-Key is still running.",
                 "Wait for the seconds in Retry-After, or one second without it, and send the same request \
                  again.",
-                "the same call is still running; try again a little later",
+                "The same call is still running. Send it again a second later to get its response.",
             ),
             Self::PayloadTooLarge => (
                 "The body is larger than 64 KiB.",
                 "Send a smaller body.",
-                "a body has at most 64 KiB",
+                "The body is larger than 64 KiB. Send less.",
             ),
             Self::UnsupportedMediaType => (
                 "The Content-Type is not JSON, or the body is compressed.",
                 "Send Content-Type: application/json, or none at all. With curl use --json.",
-                "send JSON with Content-Type: application/json, or no Content-Type at all (curl -d adds \
-                 one of its own; use --json)",
+                "The body must be JSON. Send Content-Type: application/json, or no Content-Type at all \
+                 (curl -d adds one of its own; use --json).",
             ),
             Self::ValidationFailed => (
                 "Fields of the body are missing, unknown or invalid. The list errors names each by its JSON \
                  pointer (RFC 6901), and says what is right.",
                 "Fix all fields in the list errors, and send the request again.",
-                "fix /slug, /plan and send the request again",
+                "The request is invalid at /slug, /plan. Fix what errors lists and send it again.",
             ),
             Self::IdempotencyKeyReused => (
                 "An Idempotency-Key identifies one request. This one was used with another body.",
                 "Use a new key for each new request. Repeat a key only with exactly the same body.",
-                "use a new Idempotency-Key for another request",
+                "The Idempotency-Key was used with another body. Send that body, or another key.",
             ),
             Self::RateLimited => (
                 "A rate limit is used up: of the key, of its partner, or of the address of the client. \
                  violated-policies names the limit; the headers RateLimit-Policy and RateLimit show it.",
                 "Wait for the seconds in Retry-After, and spread the requests over time. Other keys are not \
                  affected.",
-                "the limit \"key\" is used up; wait as Retry-After says",
+                "Rate limit used up: key. Wait for as many seconds as Retry-After says, then send the \
+                 request again.",
             ),
             Self::Internal => (
                 "The server failed to handle the request.",
                 "Send the request again. If it fails again, report the request_id to the operator.",
-                "try again; if it stays so, give the request_id to the operator",
+                "The server failed. Send the request again; if it fails again, give the request_id to \
+                 the operator.",
             ),
             Self::Unavailable => (
                 "The service is unavailable, most likely because its database can't be reached. Nothing was \
                  changed, unless the connection was lost during a commit.",
                 "Wait for the seconds in Retry-After and send the request again, a POST with the same \
                  Idempotency-Key: if it had been committed, it is not done twice.",
-                "the database can't be reached now; try again a little later",
+                "The database can't be reached. Send the request again a second later.",
             ),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Ulid};
-use ratelimit::{Limiter, RateLimit, Subject};
+use ratelimit::{Limiter, Subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use stores::{Database, IdempotencyId, IdempotencyStore as _, StoreError};
@@ -25,9 +25,6 @@ use crate::{
 
 /// How long a response is stored.
 const TTL: Duration = Duration::hours(24);
-/// How many new responses may be stored for one credential. They stay for a day, so that many are stored at
-/// one time, or twice as many for a moment.
-const STORED_LIMIT: RateLimit = RateLimit::literal(50_000, 86_400);
 /// How many requests with an idempotency key are carried out at the same time, by all credentials.
 const MAX_IN_FLIGHT: usize = 4096;
 /// When a credential that has its share of them in flight may come again.
@@ -202,7 +199,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         };
         let id = key.id_for(&context.caller);
         let subject = Subject::IdempotencyKeys(context.caller.ulid());
-        let limit = self.limiter.peek(subject, STORED_LIMIT).await;
+        let rate_limit = self.settings.idempotency_limit;
+        let limit = self.limiter.peek(subject, rate_limit).await;
         let (peppers, env) = (self.settings.peppers.clone(), self.env.clone());
         let now = context.request.at;
         let response = self
@@ -229,7 +227,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         match &response {
             // Only a new response is charged.
             Ok(new) if !new.value.replayed => {
-                self.limiter.check(subject, STORED_LIMIT).await;
+                self.limiter.check(subject, rate_limit).await;
             }
             Ok(_) | Err(_) => {}
         }
@@ -258,9 +256,10 @@ fn too_many(retry_after: StdDuration) -> Error {
     }
 }
 
-/// The limiter of requests with an idempotency key, by credential.
-pub(crate) fn idempotent_limiter() -> FairShare<Ulid> {
-    FairShare::new(MAX_IN_FLIGHT)
+/// The limiter of requests with an idempotency key, by credential, in a process that can have so many calls
+/// at once.
+pub(crate) fn idempotent_limiter(max_calls: usize) -> FairShare<Ulid> {
+    FairShare::new(max_calls.min(MAX_IN_FLIGHT))
 }
 
 /// What is sealed: the response, and what its event says.

@@ -68,6 +68,11 @@ pub struct Settings {
     pub admin_rate_limit: RateLimit,
     /// How many unknown tokens one client address may send.
     pub auth_failure_limit: RateLimit,
+    /// How many responses to calls with an idempotency key are stored for one credential.
+    pub idempotency_limit: RateLimit,
+    /// How many calls this process can have at once. Held polls and calls with an idempotency key are bounded
+    /// by it, so that no key can use up all of them.
+    pub max_calls: usize,
     /// The URL of the login page, as webhooks name it.
     pub login_url: String,
     /// Which URLs webhook endpoints may have.
@@ -116,6 +121,7 @@ impl<D, L, P> Service<D, L, P> {
     pub fn new(db: D, limiter: L, provisioner: P, settings: Settings, env: Env) -> Arc<Self> {
         let outbox = webhooks::outbox::Outbox::new(env.clone(), settings.login_url.clone());
         let clock = workers::clock_steps::ClockWatch::new(env.now());
+        let max_calls = settings.max_calls;
         Arc::new(Self {
             db,
             limiter,
@@ -127,10 +133,10 @@ impl<D, L, P> Service<D, L, P> {
             auth_failures: authn::auth_failure_throttle::AuthFailureThrottle::default(),
             folded_rejections: authn::folded_rejections::FoldedRejections::default(),
             idempotent_requests: idempotency::InFlightRequests::default(),
-            idempotent_limiter: idempotency::idempotent_limiter(),
+            idempotent_limiter: idempotency::idempotent_limiter(max_calls),
             statuses: orgs::status_cache::StatusCache::default(),
             estimates: orgs::long_polls::ProvisioningEstimates::default(),
-            held_polls: orgs::held_polls::HeldPolls::default(),
+            held_polls: orgs::held_polls::HeldPolls::new(max_calls),
             creations: Batcher::new(BatcherConfig::TRANSACTIONS),
             quota_locks: runtime::keyed_lock::KeyedLock::default(),
             due_cursor: std::sync::Mutex::default(),

@@ -125,6 +125,8 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         reserved_slugs: ReservedSlugs::default(),
         admin_rate_limit: LIMIT,
         auth_failure_limit: LIMIT,
+        idempotency_limit: LIMIT,
+        max_calls: usize::MAX,
         login_url: "https://app.example/login".to_owned(),
         webhook_address_policy: webhooks::AddressPolicy::Public,
     };

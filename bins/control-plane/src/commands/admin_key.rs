@@ -1,4 +1,4 @@
-//! Admin keys by the command line: for the day when nobody has one any more.
+//! `molecule-cp admin-key`: also for operators who have lost their last admin key.
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -16,8 +16,8 @@ use crate::settings::Settings;
 pub enum AdminKeyCommand {
     /// Create an admin key and show it once
     Create {
-        /// A name to tell it by
-        #[arg(long, default_value = "made by the command line")]
+        /// Its name
+        #[arg(long, default_value = "created by the command line")]
         name: String,
     },
     /// List the admin keys, without their secrets
@@ -29,10 +29,9 @@ pub enum AdminKeyCommand {
     },
 }
 
-/// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AdminKeyCommand) -> anyhow::Result<()> {
     if matches!(command, AdminKeyCommand::Create { .. }) {
-        // A key may come before the first start. A database that is older is left to `migrate`.
+        // An admin key may be created before the first start. An old database needs `migrate` first.
         storage::migrate_if_empty(&settings.database_url)?;
     }
     on_database(settings, async |db, env| match command {
@@ -54,7 +53,7 @@ async fn create(
     .await
     .context("start the server first, or give the same settings as it has")?;
     print(&format!(
-        "{}  {}\n\nIt is shown this once.\n",
+        "{}  {}\n\nIt is shown only once.\n",
         key.id,
         secret.expose()
     ))
@@ -68,9 +67,9 @@ async fn list(db: &SqlDatabase) -> anyhow::Result<()> {
             None => "active".to_owned(),
             Some(at) => format!("revoked {}", at.format(&Rfc3339)?),
         };
-        let made = key.created_at.format(&Rfc3339)?;
+        let created = key.created_at.format(&Rfc3339)?;
         text += &format!(
-            "{}  {made}  {:9}  {state}  {}\n",
+            "{}  {created}  {:9}  {state}  {}\n",
             key.id,
             key.origin.as_str(),
             key.name
@@ -86,6 +85,6 @@ async fn revoke((db, env): (&SqlDatabase, &Env), id: &str) -> anyhow::Result<()>
     }
     match db.read(move |view| view.admin_key(id)).await? {
         Some(_) => print(&format!("{id} was revoked already\n")),
-        None => bail!("there is no admin key {id}; `molecule-cp admin-key list` shows them"),
+        None => bail!("no admin key {id}; list them with `molecule-cp admin-key list`"),
     }
 }

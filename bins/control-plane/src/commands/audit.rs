@@ -1,4 +1,4 @@
-//! The audit log by the command line: exported, and pruned of what is old, also beside a server.
+//! `molecule-cp audit`: exports and prunes the audit log, also beside a server.
 
 use std::{
     io::{BufWriter, ErrorKind, Write, stdout},
@@ -19,7 +19,6 @@ use time::{Date, OffsetDateTime, macros::format_description};
 use super::{on_database, print, system_user};
 use crate::settings::Settings;
 
-/// How many events are held in memory at once.
 const PAGE: usize = 1000;
 
 #[derive(Subcommand)]
@@ -44,7 +43,6 @@ pub enum AuditCommand {
     },
 }
 
-/// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
     on_database(settings, async |db, env| match command {
         AuditCommand::Prune { before } => prune(db, env, before).await,
@@ -59,7 +57,7 @@ pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
     })
 }
 
-/// A time as the API takes it, or the midnight at which a date begins.
+/// A time as in the API, or a date, which is its midnight.
 fn moment(text: &str) -> Result<OffsetDateTime, String> {
     match Date::parse(text, format_description!("[year]-[month]-[day]")) {
         Ok(date) => Ok(date.midnight().assume_utc()),
@@ -67,8 +65,8 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
     }
 }
 
-/// Where an export ends: where the log stands still. An end that is nearly there is waited for, so that
-/// the next export can begin with it.
+/// The end of an export, behind which events may still be written. An end that comes soon is waited for, so
+/// that the next export can begin with it.
 async fn end(env: &Env, until: Option<OffsetDateTime>) -> OffsetDateTime {
     let now = env.now();
     match until {
@@ -77,7 +75,7 @@ async fn end(env: &Env, until: Option<OffsetDateTime>) -> OffsetDateTime {
             let end = now - audit::LAG;
             tracing::warn!(
                 %end,
-                "--until is still to come; all up to this end is exported, and the next export begins there"
+                "--until is in the future; events up to this end are exported, and the next export begins there"
             );
             end
         }
@@ -90,10 +88,7 @@ async fn end(env: &Env, until: Option<OffsetDateTime>) -> OffsetDateTime {
 }
 
 async fn prune(db: &SqlDatabase, env: &Env, before: OffsetDateTime) -> anyhow::Result<()> {
-    ensure!(
-        before <= env.now(),
-        "--before: what is still to happen can't be pruned"
-    );
+    ensure!(before <= env.now(), "--before: must not be in the future");
     let all = EventFilter::all(AuditVisibility::All);
     let oldest = page(db, &all, None, 1).await?;
     let way = Way::new(oldest.first(), before);
@@ -105,7 +100,7 @@ async fn prune(db: &SqlDatabase, env: &Env, before: OffsetDateTime) -> anyhow::R
         if !more {
             break;
         }
-        // On SQLite one process writes at a time: the server gets as much time as this has taken.
+        // On SQLite one process writes at a time, so this leaves the server as much time as it took.
         tokio::time::sleep(began.elapsed()).await;
     }
     way.is_done();
@@ -135,7 +130,7 @@ async fn export(
         };
         for event in events {
             match write(&mut output, event) {
-                // Whoever reads has seen enough.
+                // The reader has closed the pipe.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
                 written => written?,
             }
@@ -163,7 +158,7 @@ async fn page(
     after: Option<Ulid>,
     limit: usize,
 ) -> anyhow::Result<Vec<Event>> {
-    // This process serves nobody beside, so a page ends when it is full.
+    // No other caller waits, so a page needs no budget.
     let page = PageRequest::new(limit, after).with_budget(usize::MAX);
     let filter = filter.clone();
     let page = db
@@ -172,7 +167,7 @@ async fn page(
     Ok(page.items)
 }
 
-/// How much of the history is behind, as a bar on standard error when that is a terminal.
+/// A progress bar on standard error when that is a terminal.
 struct Way {
     start_ms: u64,
     bar: ProgressBar,
@@ -208,8 +203,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Option<i64>) {
-        let told = moment(text).ok().map(OffsetDateTime::unix_timestamp);
-        assert_eq!(told, expect, "{text}");
+        let actual = moment(text).ok().map(OffsetDateTime::unix_timestamp);
+        assert_eq!(actual, expect, "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The first admin key: shown once, and kept in a file where nobody may be watching.
+//! The first admin key: shown once, and written to a file where standard output is no terminal.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,38 +10,38 @@ use std::{
 
 use keys::PlainKey;
 
-/// The file in the data folder.
+/// In the data folder.
 const FILE: &str = "admin-key";
 
-/// Shows the key on standard output, with a line that can be pasted as it is. Where that is no terminal,
-/// the key is also written to a file in the data folder, and the log says where.
-pub fn hand_over(key: &PlainKey, address: SocketAddr, data_dir: &Path) {
+/// Prints the key, with a command that can be pasted. Without a terminal the key is also written to a file, and
+/// the log has its path.
+pub fn deliver(key: &PlainKey, address: SocketAddr, data_dir: &Path) {
     let in_file = (!stdout().is_terminal()).then(|| write(key, data_dir));
     match &in_file {
         Some(Ok(path)) => tracing::info!(
             path = %path.display(),
-            "the first admin key is in a file; put it into a secret store and delete the file"
+            "the first admin key was written to a file; move it to a secret store and delete the file"
         ),
         Some(Err(error)) => tracing::warn!(
-            "the first admin key can't be written to a file in {} ({error}); it is on standard output \
+            "writing the first admin key to a file in {} failed ({error}); it is on standard output \
              alone",
             data_dir.display()
         ),
         None => {}
     }
-    if let Err(error) = show(key, address)
+    if let Err(error) = print(key, address)
         && !matches!(in_file, Some(Ok(_)))
     {
         tracing::error!(
-            "the first admin key could not be shown ({error}); make another with \
+            "printing the first admin key failed ({error}); create another with \
              `molecule-cp admin-key create`"
         );
     }
 }
 
-fn show(key: &PlainKey, address: SocketAddr) -> io::Result<()> {
+fn print(key: &PlainKey, address: SocketAddr) -> io::Result<()> {
     let text = format!(
-        "\nAdmin key, shown this once. Keep it safe:\n\n  {key}\n\nIssue a partner key with it:\n\n  \
+        "\nAdmin key, shown only once. Keep it safe:\n\n  {key}\n\nIssue a partner key with it:\n\n  \
          curl -X POST http://{address}/cp/admin/partner-keys \\\n    -H 'Authorization: Bearer {key}' \
          \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"name\": \"acme-ci-pipeline\", \
          \"scopes\": [\"orgs:create\", \"orgs:list\"]}}'\n\n",
@@ -52,22 +52,21 @@ fn show(key: &PlainKey, address: SocketAddr) -> io::Result<()> {
     output.flush()
 }
 
-/// Writes the key for its owner alone. What stands there from an earlier database is replaced.
+/// Replaces the key of an earlier database.
 fn write(key: &PlainKey, folder: &Path) -> io::Result<PathBuf> {
     storage::create_private_folder(folder)?;
     let path = folder.join(FILE);
-    let aside = folder.join(format!(".{FILE}-{}", std::process::id()));
+    let temporary = folder.join(format!(".{FILE}-{}", std::process::id()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&aside)?;
+        .open(&temporary)?;
     let written = writeln!(file, "{}", key.expose())
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&aside, &path));
+        .and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
-        // Half a key is of no use to anybody.
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&temporary);
     }
     written?;
     File::open(folder)?.sync_all()?;

@@ -1,9 +1,9 @@
 //! `molecule-cp guard`: runs one program for a server, and ends it when the server is gone.
 //!
-//! A server that is killed can do nothing any more, and its programs would go on while another server
-//! takes their orgs up. So each program has a guard: a process that does nothing but wait for the
-//! program and listen to the server. When the server asks for it, falls silent or is gone, the guard ends
-//! the program with its whole process group. `provisioner/report.rs` has what the two say to each other.
+//! The programs of a killed server would go on while another server provisions their orgs. So each program
+//! has a guard process, which waits for the program and reads commands of the server. On a command, a
+//! heartbeat timeout or the end of the server it terminates the program's process group. The protocol is
+//! in `provisioner/report.rs`.
 
 use std::{
     ffi::OsStr,
@@ -32,17 +32,19 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::provisioner::report::{ALIVE, END, GENTLE, Report, SILENCE, SWIFT};
+use crate::provisioner::report::{
+    GRACE, HEARTBEAT, HEARTBEAT_TIMEOUT, Report, SHORT_GRACE, TERMINATE,
+};
 
-/// The longest org that is taken, in bytes.
+/// In bytes.
 const MAX_ORG: u64 = 1024 * 1024;
-/// How often to look whether those who were killed are gone, and how long apart.
-const GLANCES: u32 = 25;
-const GLANCE: Duration = Duration::from_millis(10);
+/// How often and how long apart the process group is polled after SIGKILL.
+const MAX_POLLS: u32 = 25;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs the program to its end.
 pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Result<()> {
-    turn_deaf()?;
+    ignore_signals()?;
     if descriptors.is_some() {
         // The server has raised its own limit, which programs are not used to.
         let limit = Rlimit {
@@ -65,17 +67,17 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return say(&Report::Refused(error.to_string())),
+        Err(error) => return send(&Report::Refused(error.to_string())),
     };
     if let Some(input) = child.stdin.take() {
-        hand_over(input, org);
+        write_org(input, org);
     }
     let group = Arc::new(Group::led_by(&child));
-    // A server that can't be told is gone, which the watch finds out.
-    let _ = say(&Report::Started(group.leader.as_raw_pid()));
-    let orders = listen();
+    // When this fails the server is gone, which `watch` notices.
+    let _ = send(&Report::Started(group.leader.as_raw_pid()));
+    let commands = read_commands();
     let watched = Arc::clone(&group);
-    thread::spawn(move || watched.watch(&orders));
+    thread::spawn(move || watched.watch(&commands));
     let status = group.wait_for_leader()?;
     group.close(&mut child)?;
     let report = if group.was_ended.load(Ordering::SeqCst) {
@@ -86,12 +88,11 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
         code.or(signal)
             .context("the program has neither ended nor been ended")?
     };
-    say(&report)
+    send(&report)
 }
 
-/// Signals that are meant for the server or for all of its processes are not the guard's: it ends when
-/// the program has ended.
-fn turn_deaf() -> anyhow::Result<()> {
+/// The guard ends when its program has ended, not by signals that are meant for the server or its group.
+fn ignore_signals() -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
     for kind in [
@@ -100,44 +101,44 @@ fn turn_deaf() -> anyhow::Result<()> {
         SignalKind::hangup(),
         SignalKind::quit(),
     ] {
-        // What is caught once stays caught, and a program that is started gets the default back.
+        // Signals stay caught once they were. A program that is spawned has the default again.
         drop(signal(kind)?);
     }
     Ok(())
 }
 
-/// Gives the org to the program, which may never read it.
-fn hand_over(mut input: ChildStdin, org: Vec<u8>) {
+/// In a thread, for the program may never read it.
+fn write_org(mut input: ChildStdin, org: Vec<u8>) {
     thread::spawn(move || {
         let _ = input.write_all(&org);
     });
 }
 
-/// What the server says, byte by byte; it ends with the server.
-fn listen() -> Receiver<u8> {
-    let (say, hear) = mpsc::channel();
+/// The commands of the server, until it ends.
+fn read_commands() -> Receiver<u8> {
+    let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         for byte in stdin().lock().bytes() {
             let Ok(byte) = byte else { break };
-            if say.send(byte).is_err() {
+            if send.send(byte).is_err() {
                 break;
             }
         }
     });
-    hear
+    receive
 }
 
-fn say(report: &Report) -> anyhow::Result<()> {
+fn send(report: &Report) -> anyhow::Result<()> {
     let mut output = stdout().lock();
     writeln!(output, "{report}")?;
     Ok(output.flush()?)
 }
 
-/// The program and whatever it has started in its process group.
+/// The process group of a program.
 struct Group {
     leader: Pid,
     was_ended: AtomicBool,
-    /// From then on the group's number may be somebody else's.
+    /// Once true, the id of the group may be in use for another.
     is_closed: Mutex<bool>,
 }
 
@@ -153,40 +154,40 @@ impl Group {
     fn signal(&self, signal: Signal) {
         let is_closed = self.is_closed.lock();
         if !*is_closed.unwrap_or_else(PoisonError::into_inner) {
-            // One that has ended needs no signal.
+            // An error means that the group has ended.
             let _ = kill_process_group(self.leader, signal);
         }
     }
 
-    /// Listens until the program is to end, and ends it.
-    fn watch(&self, orders: &Receiver<u8>) {
-        let mut patience = loop {
-            match orders.recv_timeout(SILENCE) {
-                Ok(ALIVE) => {}
-                Ok(END) => break GENTLE,
+    /// Reads commands until the program must end, then terminates it.
+    fn watch(&self, commands: &Receiver<u8>) {
+        let mut grace = loop {
+            match commands.recv_timeout(HEARTBEAT_TIMEOUT) {
+                Ok(HEARTBEAT) => {}
+                Ok(TERMINATE) => break GRACE,
                 Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    break SWIFT;
+                    break SHORT_GRACE;
                 }
             }
         };
         self.was_ended.store(true, Ordering::SeqCst);
         let began = Instant::now();
         self.signal(Signal::TERM);
-        // A program that is stopped could not act on it.
+        // A stopped program could not handle SIGTERM.
         self.signal(Signal::CONT);
-        while let Some(left) = patience.checked_sub(began.elapsed()) {
-            match orders.recv_timeout(left.min(SILENCE)) {
+        while let Some(left) = grace.checked_sub(began.elapsed()) {
+            match commands.recv_timeout(left.min(HEARTBEAT_TIMEOUT)) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    patience = patience.min(began.elapsed() + SWIFT);
-                    thread::sleep(patience.saturating_sub(began.elapsed()));
+                    grace = grace.min(began.elapsed() + SHORT_GRACE);
+                    thread::sleep(grace.saturating_sub(began.elapsed()));
                 }
             }
         }
         self.signal(Signal::KILL);
     }
 
-    /// Waits until the leader has ended, and leaves its number taken.
+    /// Waits until the leader has ended. Its id stays in use.
     fn wait_for_leader(&self) -> anyhow::Result<WaitIdStatus> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         loop {
@@ -198,7 +199,7 @@ impl Group {
         }
     }
 
-    /// Ends whomever the leader has left behind, and lets go of its number.
+    /// Kills what the leader has left behind, and releases its id.
     fn close(&self, leader: &mut Child) -> anyhow::Result<()> {
         {
             let is_closed = self.is_closed.lock();
@@ -207,11 +208,11 @@ impl Group {
             leader.wait()?;
             *is_closed = true;
         }
-        for _ in 0..GLANCES {
+        for _ in 0..MAX_POLLS {
             if test_kill_process_group(self.leader).is_err() {
                 break;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -1,9 +1,8 @@
-//! The first process of a container, which becomes the parent of every process that loses its own.
+//! An init process, for a server that is the first process of a container.
 //!
-//! When such a process ends, somebody has to wait for it, or its entry stays behind as a zombie. A server
-//! must not wait for whomever it meets, for it would take the ends of the programs away from those of its
-//! tasks that wait for them. So the first process does nothing but start the server as its child, pass
-//! signals on to it, and wait for everybody.
+//! The first process inherits orphans, and must reap them or they stay as zombies. A server that reaped every
+//! child would take exit codes away from its tasks that wait for programs. So the first process spawns the
+//! server as its child, forwards signals to it, and reaps all others.
 
 use std::{
     env,
@@ -21,15 +20,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// What is added to a signal's number in the exit code of a shell.
+/// As shells do, the exit code after a signal is its number and this.
 const BY_SIGNAL: i32 = 128;
 
-/// Whether this is the first process of a container.
 pub fn is_needed() -> bool {
     process::id() == 1
 }
 
-/// Runs the same command line in a child, and ends as that does.
+/// Runs the same command line in a child, and exits with its code.
 pub fn run() -> anyhow::Result<u8> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
@@ -38,7 +36,7 @@ pub fn run() -> anyhow::Result<u8> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut quit = signal(SignalKind::quit())?;
-        let server = start().context("the server can't be started")?;
+        let server = start().context("starting the server failed")?;
         loop {
             tokio::select! {
                 _ = ended.recv() => {
@@ -61,25 +59,25 @@ fn start() -> std::io::Result<Pid> {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    // What comes from a terminal comes to this process alone, and is passed on once.
+    // A terminal signals this process alone, which forwards it once.
     let child = command.args(arguments).process_group(0).spawn()?;
     Ok(Pid::from_child(&child))
 }
 
-/// Waits for everybody who has ended; tells how the server has, if it is among them.
+/// Reaps all children that have ended; returns the status of the server if it is one of them.
 fn reap(server: Pid) -> anyhow::Result<Option<WaitStatus>> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((process, status))) if process == server => return Ok(Some(status)),
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) => return Ok(None),
-            Err(error) => return Err(error).context("the server can't be waited for"),
+            Err(error) => return Err(error).context("waiting for the server failed"),
         }
     }
 }
 
 fn pass_on(server: Pid, signal: Signal) {
-    // One that has ended needs no signal.
+    // An error means that it has ended.
     let _ = kill_process(server, signal);
 }
 

@@ -33,7 +33,7 @@ use crate::{
     settings::{Settings, Sources},
 };
 
-/// How long a command waits for the database. Nobody waits for it who would be better off to come again.
+/// For each use of the database by a command: longer than for a call, whose client can retry.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The partner control plane: keys, orgs and their audit log, by API.
@@ -42,7 +42,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub struct CommandLine {
     #[command(flatten)]
     sources: Sources,
-    /// Serve although keys need a pepper that is not given, and give them up
+    /// Serve although some keys need a pepper that is missing, and lose these keys
     #[arg(long, global = true)]
     force: bool,
     #[command(subcommand)]
@@ -58,7 +58,7 @@ enum Command {
     /// Create, list and revoke admin keys
     #[command(subcommand)]
     AdminKey(admin_key::AdminKeyCommand),
-    /// Tell which peppers are needed
+    /// Show which peppers are needed
     #[command(subcommand)]
     Pepper(pepper::PepperCommand),
     /// Prune and export the audit log
@@ -77,7 +77,7 @@ enum Command {
     },
     /// Print the description of the API, an OpenAPI 3.1 document
     Openapi,
-    /// Run a program for a server, and end it when the server is gone
+    /// Run a program for a server, and terminate it when the server is gone
     #[command(hide = true)]
     Guard {
         /// How many descriptors the program may have
@@ -88,16 +88,18 @@ enum Command {
     },
 }
 
-/// Keeps other processes of the same user out of this one's memory and environment, where secrets are:
-/// the operator's programs run as the same user. One that runs as root is not kept out.
+/// Keeps other processes of the same user, such as the operator's programs, out of this one's memory and
+/// environment, where secrets are. Root can still read them.
 pub fn shield() {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!("other processes of this user can read the server's memory: {error}");
+        tracing::warn!(
+            "protecting the server's memory failed, other processes of this user can read it: {error}"
+        );
     }
 }
 
-/// Does what the command line asks for; the code to exit with.
+/// Returns the exit code.
 pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
     let CommandLine {
         sources,
@@ -144,12 +146,12 @@ fn migrate(settings: &Settings) -> anyhow::Result<()> {
     )
 }
 
-/// Does a command's work on the database, also beside a server.
+/// Runs a command on the database, also beside a server.
 fn on_database<T>(
     settings: &Settings,
     work: impl AsyncFnOnce(&SqlDatabase, &Env) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime failed")?;
     let outcome = runtime.block_on(async {
         let options = storage::Options {
             timeout: TIMEOUT,
@@ -161,12 +163,12 @@ fn on_database<T>(
         service::resume_ids(&db, &env).await?;
         work(&db, &env).await
     });
-    // A thread that waits for a silent server is not waited for.
+    // Without waiting for threads that wait for a silent database.
     runtime.shutdown_background();
     outcome
 }
 
-/// Writes to standard output; a reader that has gone away is not an error.
+/// Writes to standard output. A closed pipe is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -174,10 +176,9 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Who uses the command line.
 fn system_user() -> SystemUser {
     let uid = rustix::process::geteuid().as_raw().to_string();
-    // A user of a directory service is not in the file, and has its name in the environment.
+    // A user of a directory service is not in the file.
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let known = users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,4 +1,4 @@
-//! Peppers by the command line: which of them are needed still.
+//! `molecule-cp pepper`: which peppers are still needed.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,6 @@ use webhooks::WebhookQueries as _;
 use super::{on_database, prepare::Known, print};
 use crate::{pepper, settings::Settings};
 
-/// How many endpoints are read at once.
 const PAGE: usize = 500;
 
 #[derive(Subcommand)]
@@ -22,7 +21,6 @@ pub enum PepperCommand {
     Status,
 }
 
-/// Runs on the same database as the server, also while it serves.
 pub fn run(settings: &Settings, command: &PepperCommand) -> anyhow::Result<()> {
     on_database(settings, async |db, _| match command {
         PepperCommand::Status => status(settings, db).await,

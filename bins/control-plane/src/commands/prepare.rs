@@ -1,5 +1,4 @@
-//! What the server and the commands do before they use a database: they agree with all others who use it
-//! on the pepper.
+//! Agrees with all other processes of a database on the pepper, before it is used.
 
 use std::{
     future::Future,
@@ -15,9 +14,8 @@ use time::OffsetDateTime;
 
 use crate::{pepper, settings::Settings};
 
-/// How long a database that is busy is tried, such as with the starts of other servers.
+/// For retries while the database is busy, such as with the starts of other servers.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to pause in between.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a database knows of its peppers.
@@ -29,7 +27,6 @@ pub struct Known {
 }
 
 impl Known {
-    /// Asks the database.
     pub async fn read(db: &SqlDatabase) -> Result<Self, StoreError> {
         db.read(|view| {
             let used = view.pepper_uses(OffsetDateTime::now_utc())?;
@@ -47,8 +44,8 @@ impl Known {
     }
 }
 
-/// Does something with the peppers of the settings or the data folder, on which the database decides: of
-/// several processes that come to an empty one, each with a pepper of its own, one is heard.
+/// Runs `work` with the peppers of the settings or the data folder. Of several processes that start on an
+/// empty database, each with another pepper, one succeeds.
 pub async fn with_peppers<T>(
     db: &SqlDatabase,
     settings: &Settings,
@@ -59,7 +56,7 @@ pub async fn with_peppers<T>(
         let known = retry_while_busy(async || Ok(Known::read(db).await?)).await?;
         let peppers = pepper::load(settings, &known, true)?;
         match retry_while_busy(async || work(&peppers).await).await {
-            // Another process was quicker. Its pepper may be in the same folder by now.
+            // Another process was first. Its pepper may be in the same folder by now.
             Err(SetupError::ForeignPepper) if known.check.is_none() => was_empty = true,
             Err(error @ SetupError::ForeignPepper) if was_empty => {
                 return Err(error).context(
@@ -72,7 +69,7 @@ pub async fn with_peppers<T>(
     }
 }
 
-/// Does something again while the database has no time for it.
+/// Retries while the database is busy.
 async fn retry_while_busy<T, F>(work: impl Fn() -> F) -> Result<T, SetupError>
 where
     F: Future<Output = Result<T, SetupError>>,
@@ -84,7 +81,7 @@ where
             Err(SetupError::Store(error)) if error.is_temporary() && Instant::now() < deadline => {
                 if !is_told {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(%error, cause, "the database is not ready; trying again");
+                    tracing::warn!(%error, cause, "the database is not ready, will retry");
                     is_told = true;
                 }
                 tokio::time::sleep(BUSY_PAUSE).await;

@@ -1,4 +1,4 @@
-//! Serving: from settings to a running server, and its end.
+//! `molecule-cp serve`: from settings to a running server, and its shutdown.
 
 use std::{
     sync::Arc,
@@ -19,28 +19,29 @@ use super::{env, first_key, prepare::with_peppers};
 use crate::{
     background::Background,
     handlers::reference::Published,
-    http::{App, ConnectionLimiter, PreparedRefusal, listen, server},
+    http::{App, ConnectionLimiter, PreparedProblem, listen, server},
     metrics::Metrics,
+    private_files::make_all_private,
     provisioner::ChosenProvisioner,
     routes,
     settings::Settings,
     webhooks::HttpSender,
 };
 
-/// How long what was written last may take to become durable at the end.
+/// For the last audit events to become durable at shutdown.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the end may take, whatever is in its way: an orchestrator kills after thirty seconds.
+/// For the whole shutdown. An orchestrator kills after thirty seconds.
 const END_TIMEOUT: Duration = Duration::from_secs(28);
-/// How long the start waits until the database is known to be ready.
+/// For `/readyz` to be right from the first call on.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many descriptors are asked for where the system sets no bound.
+/// The descriptor limit where the system sets no bound.
 const UNBOUNDED_DESCRIPTORS: u64 = 1 << 20;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
     let system = actix_web::rt::System::new();
     let outcome = system.block_on(serve(settings, orphans));
-    // To drop it would wait, without end, for threads that wait for a silent database.
+    // Dropping it would wait for threads that wait for a silent database, without end.
     std::mem::forget(system);
     outcome
 }
@@ -48,7 +49,7 @@ pub fn run(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
 async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
-    // After the provisioner, whose programs keep the limit that there was.
+    // After the provisioner, whose programs get the old limit.
     let descriptors = raise_descriptor_limit();
     let connections = ConnectionLimiter::new(
         descriptors,
@@ -56,14 +57,15 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         metrics.connections.clone(),
     );
     let (max, max_per_address) = connections.bounds();
-    tracing::info!(descriptors, max, max_per_address, "connections are bounded");
-    // The port is taken first: a key that is shown once must not be lost to a port in use.
+    tracing::info!(descriptors, max, max_per_address, "connection limits");
+    // Before the first admin key is made: it is shown once, and must not be lost to a port in use.
     let listener = listen(settings.listen)
         .await
         .with_context(|| format!("can't listen on {}", settings.listen))?;
     let address = listener.local_addr().context("the socket has no address")?;
+    make_all_private(settings);
     for name in storage::migrate(&settings.database_url)? {
-        tracing::info!(migration = name, "the database was brought up to date");
+        tracing::info!(migration = name, "migration applied");
     }
     let options = storage::Options {
         audit: settings.audit,
@@ -96,6 +98,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
             reserved_slugs: settings.reserved_slugs.clone(),
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
+            idempotency_limit: settings.idempotency_limit,
+            max_calls: max,
             login_url: settings.login_url.clone(),
             webhook_address_policy: settings.webhook_address_policy,
         },
@@ -105,7 +109,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         service,
         connections,
         metrics,
-        malformed_key: PreparedRefusal::malformed_key(&public_url)?,
+        malformed_key: PreparedProblem::malformed_key(&public_url)?,
         public_url,
         login_url: settings.login_url.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -116,27 +120,29 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let sender = HttpSender::new(settings.webhook_address_policy)?;
     let background = Background::start(&app, sender, retention);
     wait_for_readiness(&app).await;
-    tokio::spawn(dismiss_at_the_end(Arc::clone(&app)));
+    tokio::spawn(drain_on_signal(Arc::clone(&app)));
     routes::router(&published)?;
-    let server = server(&app, &published, listener).context("can't serve on the socket")?;
+    let server = server(&app, &published, listener).context("serving on the socket failed")?;
     tracing::info!(%address, database = %settings.database_url, "listening on http://{address}");
     if let Some(key) = &first.admin_key {
-        first_key::hand_over(key, address, &settings.data_dir);
+        first_key::deliver(key, address, &settings.data_dir);
     }
     let ended = server.await;
     background.stop().await;
     let settled = tokio::time::timeout(SETTLE_TIMEOUT, app.service.database().settle()).await;
     match settled {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!("audit events may be lost: {error}"),
-        Err(_) => tracing::error!("audit events may be lost: the database does not answer"),
+        Ok(Err(error)) => {
+            tracing::error!("writing the last audit events failed, some may be lost: {error}")
+        }
+        Err(_) => tracing::error!(
+            "timeout: the database did not take the last audit events, some may be lost"
+        ),
     }
     tracing::info!("stopped");
-    ended.context("the server broke down")
+    ended.context("the server failed")
 }
 
-/// Waits a moment for what the background work finds out of the database, so that `/readyz` is right from the
-/// first call on.
 async fn wait_for_readiness(app: &App) {
     let deadline = Instant::now() + READINESS_TIMEOUT;
     let is_ready =
@@ -146,34 +152,33 @@ async fn wait_for_readiness(app: &App) {
     }
 }
 
-/// Lets those who wait for orgs go as soon as the server is told to stop, and not when it has stopped; and
-/// ends connections as soon as nothing is owed to them.
-async fn dismiss_at_the_end(app: Arc<App>) {
+/// On the signal to stop, responds to held polls and drains connections, before the server waits for them.
+async fn drain_on_signal(app: Arc<App>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     ) else {
-        tracing::warn!("signals can't be heard; calls that wait end at their own time");
+        tracing::warn!(
+            "handling signals failed; at shutdown, held polls end by their own timeouts"
+        );
         return;
     };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    thread::spawn(end_in_time);
+    thread::spawn(exit_after_timeout);
     app.connections.drain();
     app.service.close_status_watch();
 }
 
-/// Ends the process if it is still there when its time is over.
-fn end_in_time() {
+fn exit_after_timeout() {
     thread::sleep(END_TIMEOUT);
-    tracing::error!("the end took too long, as when the database is silent; what runs is cut off");
+    tracing::error!("timeout: shutdown took too long, exiting; is the database reachable?");
     crate::end(0)
 }
 
-/// Raises the number of descriptors that this process may have to the most that it may raise it to; tells
-/// how many that is.
+/// Raises the soft limit to the hard limit, which is returned.
 fn raise_descriptor_limit() -> u64 {
     let before = getrlimit(Resource::Nofile);
     let wanted = before.maximum.unwrap_or(UNBOUNDED_DESCRIPTORS);
@@ -188,17 +193,16 @@ fn raise_descriptor_limit() -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => wanted,
         Err(error) => {
-            tracing::warn!("the descriptor limit stays at {current}: {error}");
+            tracing::warn!("raising the descriptor limit failed, it stays at {current}: {error}");
             current
         }
     }
 }
 
-/// Tells the operator when nobody can administer this server.
 async fn warn_without_admin(db: &SqlDatabase) -> anyhow::Result<()> {
     let keys = db.read(|view| view.admin_keys()).await?;
     if keys.iter().all(|key| key.revoked_at.is_some()) {
-        tracing::warn!("no admin key is in force; make one with `molecule-cp admin-key create`");
+        tracing::warn!("no active admin key; create one with `molecule-cp admin-key create`");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use api::{
 };
 
 use super::{json, page};
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const AUDIT_LIST: Operation = Operation {
     detail: "The requests with keys of the partner, and what the system did to its orgs; never the requests of an \
@@ -58,14 +58,14 @@ const EVENT_PAGE: &[Success] = &[Success::new(
     Content::list::<EventView>(),
 )];
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let caller = &http.context.caller;
-    let mut query = http.query()?;
-    let request = event_list_request(&mut query, caller.is_admin())?;
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let caller = &request.context.caller;
+    let mut query = request.query()?;
+    let filters = event_list_request(&mut query, caller.is_admin())?;
     let params = ListParams::finish(query, &format!("events in {}", caller.cursor_scope()))?;
-    let answer = http
+    let answer = request
         .service()
-        .audit_list(&http.context, request, params.page)
+        .audit_list(&request.context, filters, params.page)
         .await?;
     page(answer, &params, EventView::from)
 }
@@ -96,8 +96,11 @@ const EVENT: &[Success] = &[Success::new(
     Content::json::<EventView>(),
 )];
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http.service().audit_read(&http.context, http.id()?).await?;
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
+        .service()
+        .audit_read(&request.context, request.id()?)
+        .await?;
     json(answer, EventView::from)
 }

@@ -6,7 +6,7 @@ use api::{
 };
 
 use super::json;
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const BILLING_READ: Operation = Operation::new(
     "getOrgBilling",
@@ -19,11 +19,11 @@ pub const BILLING_READ: Operation = Operation::new(
     )],
 );
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
         .service()
-        .billing_read(&http.context, http.id()?)
+        .billing_read(&request.context, request.id()?)
         .await?;
     json(answer, |(org, subscription)| {
         BillingView::new(org, &subscription)
@@ -46,11 +46,11 @@ pub const BILLING_UPDATE: Operation = Operation {
     )
 };
 
-pub async fn update(http: Http) -> Result<Reply, Failure> {
-    let asked = http.json(|body| BillingRequest::from_body(body, &()))?;
-    let answer = http
+pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let asked = request.json(|body| BillingRequest::from_body(body, &()))?;
+    let answer = request
         .service()
-        .billing_update(&http.context, http.id()?, asked)
+        .billing_update(&request.context, request.id()?, asked)
         .await?;
     json(answer, |(org, subscription)| {
         BillingView::new(org, &subscription)

@@ -1,7 +1,5 @@
 //! `/healthz`, `/readyz` and `/metrics`, for whoever runs the server.
 
-use std::sync::Arc;
-
 use actix_web::HttpResponse;
 use api::{
     ErrorCode, HealthView,
@@ -9,7 +7,7 @@ use api::{
 };
 use stores::StoreError;
 
-use crate::http::{App, Complaint};
+use crate::http::{App, ProblemDetails, ProblemResponse, PublicRequest};
 
 pub const HEALTHZ: Operation = Operation::new(
     "healthz",
@@ -21,7 +19,7 @@ pub const HEALTHZ: Operation = Operation::new(
 const HEALTHY: &[Success] = &[Success::new(200, "Healthy.", Content::json::<HealthView>())];
 
 /// The process answers.
-pub async fn alive(_app: Arc<App>, _id: Arc<str>) -> HttpResponse {
+pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(HealthView::OK)
 }
 
@@ -39,11 +37,15 @@ pub const READYZ: Operation = Operation {
 
 /// The database answers, takes changes and tells of revocations. It is asked in the background, so this
 /// costs no connection however often it is called.
-pub async fn ready(app: Arc<App>, id: Arc<str>) -> HttpResponse {
+pub async fn ready(request: PublicRequest) -> Result<HttpResponse, ProblemResponse> {
+    let PublicRequest { app, id } = request;
     match readiness(&app) {
-        Ok(()) => HttpResponse::Ok().json(HealthView::OK),
+        Ok(()) => Ok(HttpResponse::Ok().json(HealthView::OK)),
         // The background work logs why.
-        Err(error) => Complaint::of_error(&error.into()).respond(&app.public_url, &id, None, &[]),
+        Err(error) => {
+            let details = ProblemDetails::of_error(&error.into());
+            Err(ProblemResponse::unaudited(&app, &id, details))
+        }
     }
 }
 
@@ -67,7 +69,7 @@ pub const METRICS: Operation = Operation {
 };
 
 /// The numbers.
-pub async fn metrics(app: Arc<App>, _id: Arc<str>) -> HttpResponse {
+pub async fn metrics(PublicRequest { app, .. }: PublicRequest) -> HttpResponse {
     let lost = app.service.database().lost_events();
     app.metrics
         .lost_events

@@ -8,7 +8,7 @@ use api::{
 use keys::{PartnerKey, PlainKey};
 
 use super::{json, page, rendered};
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const KEY_CREATE: Operation = Operation {
     detail: "The response has the secret in `key`; it is shown only once. Without `partner_id` and `org_id`, a \
@@ -30,17 +30,17 @@ pub const KEY_CREATE: Operation = Operation {
     )
 };
 
-pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let now = http.context.request.at;
-    let asked = http.json(|body| NewPartnerKey::from_body(body, &now))?;
+pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let now = request.context.request.at;
+    let asked = request.json(|body| NewPartnerKey::from_body(body, &now))?;
     let render = move |key: &PartnerKey, secret: &PlainKey| {
         rendered(&NewKeyView::new(key.clone(), secret, now))
     };
-    let answer = http
+    let answer = request
         .service()
-        .key_create(&http.context, asked.into_draft(now), render)
+        .key_create(&request.context, asked.into_draft(now), render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const KEY_LIST: Operation = Operation {
@@ -64,15 +64,15 @@ pub const KEY_LIST: Operation = Operation {
     )
 };
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let now = http.context.request.at;
-    let caller = &http.context.caller;
-    let mut query = http.query()?;
-    let request = key_list_request(&mut query, caller.is_admin(), now)?;
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let now = request.context.request.at;
+    let caller = &request.context.caller;
+    let mut query = request.query()?;
+    let filters = key_list_request(&mut query, caller.is_admin(), now)?;
     let params = ListParams::finish(query, &format!("keys in {}", caller.cursor_scope()))?;
-    let answer = http
+    let answer = request
         .service()
-        .key_list(&http.context, request, params.page)
+        .key_list(&request.context, filters, params.page)
         .await?;
     page(answer, &params, |key| KeyView::new(key, now))
 }
@@ -92,10 +92,13 @@ pub const KEY_READ: Operation = Operation {
     )
 };
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http.service().key_read(&http.context, http.id()?).await?;
-    json(answer, |key| KeyView::new(key, http.context.request.at))
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
+        .service()
+        .key_read(&request.context, request.id()?)
+        .await?;
+    json(answer, |key| KeyView::new(key, request.context.request.at))
 }
 
 pub const KEY_UPDATE: Operation = Operation {
@@ -115,12 +118,12 @@ pub const KEY_UPDATE: Operation = Operation {
     )
 };
 
-pub async fn update(http: Http) -> Result<Reply, Failure> {
-    let now = http.context.request.at;
-    let changes = http.json(|body| PartnerKeyChanges::from_body(body, &now))?;
-    let answer = http
+pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let now = request.context.request.at;
+    let changes = request.json(|body| PartnerKeyChanges::from_body(body, &now))?;
+    let answer = request
         .service()
-        .key_update(&http.context, http.id()?, changes.into())
+        .key_update(&request.context, request.id()?, changes.into())
         .await?;
     json(answer, |key| KeyView::new(key, now))
 }
@@ -138,8 +141,11 @@ pub const KEY_REVOKE: Operation = Operation {
     )
 };
 
-pub async fn revoke(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http.service().key_revoke(&http.context, http.id()?).await?;
-    Ok(Reply::empty(&answer))
+pub async fn revoke(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
+        .service()
+        .key_revoke(&request.context, request.id()?)
+        .await?;
+    Ok(AuditedResponse::empty(&answer))
 }

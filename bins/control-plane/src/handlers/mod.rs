@@ -18,11 +18,14 @@ use ids::Page;
 use serde::Serialize;
 use service::{Audited, Rendered};
 
-use crate::http::{Failure, Reply};
+use crate::http::{AuditedResponse, HandlerError};
 
 /// An answer with a JSON body.
-fn json<T, V: Serialize>(answer: Audited<T>, view: impl FnOnce(T) -> V) -> Result<Reply, Failure> {
-    Reply::json(answer, view).map_err(Failure::from)
+fn json<T, V: Serialize>(
+    answer: Audited<T>,
+    view: impl FnOnce(T) -> V,
+) -> Result<AuditedResponse, HandlerError> {
+    AuditedResponse::json(answer, view).map_err(HandlerError::from)
 }
 
 /// A body written beside the change that it tells of.
@@ -36,7 +39,7 @@ fn page<T, V: Serialize>(
     answer: Audited<Page<T>>,
     params: &ListParams,
     view: impl FnMut(T) -> V,
-) -> Result<Reply, Failure> {
+) -> Result<AuditedResponse, HandlerError> {
     json(answer, |page| -> ListView<V> {
         list_view(page, params, view)
     })

@@ -9,7 +9,6 @@ use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
 use api::openapi::{Content, Described, Operation, Success, Tag, document};
 
 use super::reference::Published;
-use crate::http::App;
 
 pub const OPENAPI: Operation = Operation::new(
     "getOpenApi",
@@ -36,11 +35,9 @@ pub fn text(calls: &[Described], public_url: &str) -> serde_json::Result<String>
 }
 
 /// The document, made when the server starts.
-pub fn read(
-    published: &Arc<Published>,
-) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
+pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
-    move |_app, _id| {
+    move || {
         ready(
             HttpResponse::Ok()
                 .insert_header((CACHE_CONTROL, "no-cache"))

@@ -14,7 +14,9 @@ use orgs::Org;
 use service::{Audited, OrgWithSteps, Rejection, Rendered};
 
 use super::{json, page, rendered};
-use crate::http::{Failure, Http, PREFERENCE_APPLIED, Reply, retry_after};
+use crate::http::{
+    AuditedResponse, AuthenticatedRequest, HandlerError, PREFERENCE_APPLIED, retry_after,
+};
 
 /// A wait that ends at once, and as any other: the credential is checked again before the answer.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -44,18 +46,18 @@ pub const ORG_CREATE: Operation = Operation {
     )
 };
 
-pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let asked = http.json(|body| NewOrg::from_body(body, &()))?;
-    let view = org_view(&http);
+pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let asked = request.json(|body| NewOrg::from_body(body, &()))?;
+    let view = org_view(&request);
     let render = move |org: &Org| Rendered {
         location: Some(format!("/cp/orgs/{}", org.id)),
         ..view(org)
     };
-    let answer = http
+    let answer = request
         .service()
-        .org_create(&http.context, asked.into(), render)
+        .org_create(&request.context, asked.into(), render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const ORG_LIST: Operation = Operation {
@@ -101,16 +103,18 @@ const ORG_PAGE: &[Success] = &[Success::new(
     Content::list::<OrgView>(),
 )];
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let caller = &http.context.caller;
-    let mut query = http.query()?;
-    let request = org_list_request(&mut query, caller.is_admin())?;
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let caller = &request.context.caller;
+    let mut query = request.query()?;
+    let filters = org_list_request(&mut query, caller.is_admin())?;
     let params = ListParams::finish(query, &format!("orgs in {}", caller.cursor_scope()))?;
-    let answer = http
+    let answer = request
         .service()
-        .org_list(&http.context, request, params.page)
+        .org_list(&request.context, filters, params.page)
         .await?;
-    page(answer, &params, |org| OrgView::new(org, http.login_url()))
+    page(answer, &params, |org| {
+        OrgView::new(org, request.login_url())
+    })
 }
 
 pub const ORG_READ: Operation = Operation {
@@ -128,11 +132,14 @@ pub const ADMIN_ORG_READ: Operation = Operation::new(
 
 const ORG: &[Success] = &[Success::new(200, "The org.", Content::json::<OrgView>())];
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
     org(
-        &http,
-        http.service().org_read(&http.context, http.id()?).await?,
+        &request,
+        request
+            .service()
+            .org_read(&request.context, request.id()?)
+            .await?,
     )
 }
 
@@ -152,18 +159,18 @@ pub const ORG_STATUS: Operation = Operation {
     )
 };
 
-pub async fn status(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let (service, id) = (http.service(), http.id()?);
-    let mut wait = http.preferred_wait();
+pub async fn status(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let (service, id) = (request.service(), request.id()?);
+    let mut wait = request.preferred_wait();
     // A call that is held is to be small, so the ways that it does not take have boxes of their own.
     let answer = match wait {
         Some(asked) => {
-            let (answer, is_heeded) = awaited_status(&http, id, asked).await?;
+            let (answer, is_heeded) = awaited_status(&request, id, asked).await?;
             wait = wait.filter(|_| is_heeded);
             answer
         }
-        None => Box::pin(service.org_status(&http.context, id)).await?,
+        None => Box::pin(service.org_status(&request.context, id)).await?,
     };
     let org = &answer.value.org;
     let pending = if org.status.is_pending() {
@@ -172,32 +179,32 @@ pub async fn status(http: Http) -> Result<Reply, Failure> {
         None
     };
     let body = answer.value.body(|status| {
-        let view = StatusView::new(&status.org, &status.steps, http.login_url());
+        let view = StatusView::new(&status.org, &status.steps, request.login_url());
         // None of the wire types refuses to be written; see `rendered`.
         serde_json::to_vec(&view).unwrap_or_else(|_| b"{}".to_vec())
     });
-    let mut reply = Reply::written(&answer, body.to_vec());
+    let mut response = AuditedResponse::serialized(&answer, body.to_vec());
     if let Some(left) = pending {
-        reply = reply.header(RETRY_AFTER, retry_after(left.unsigned_abs()));
+        response = response.header(RETRY_AFTER, retry_after(left.unsigned_abs()));
     }
     if let Some(wait) = wait {
-        reply = reply.header(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()));
+        response = response.header(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()));
     }
-    Ok(reply)
+    Ok(response)
 }
 
 /// A status poll that is held until the org stands elsewhere, or the client has closed its side. It may be
 /// gone, or wait for the answer: it gets what is known now, and the call has its event. Tells also whether
 /// the wish to wait was heeded.
 async fn awaited_status(
-    http: &Http,
+    request: &AuthenticatedRequest,
     id: OrgId,
     wait: Duration,
 ) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
-    let (service, context) = (http.service(), &http.context);
+    let (service, context) = (request.service(), &request.context);
     tokio::select! {
         answer = service.org_status_long_poll(context, id, wait) => answer,
-        () = http.client_end() => {
+        () = request.client_end() => {
             Box::pin(service.org_status_long_poll(context, id, SHORTEST_WAIT)).await
         }
     }
@@ -218,13 +225,16 @@ pub const ORG_DELETE: Operation = Operation {
     )
 };
 
-pub async fn delete(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http.service().org_delete(&http.context, http.id()?).await?;
+pub async fn delete(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
+        .service()
+        .org_delete(&request.context, request.id()?)
+        .await?;
     if answer.status == 204 {
-        Ok(Reply::empty(&answer))
+        Ok(AuditedResponse::empty(&answer))
     } else {
-        org(&http, answer)
+        org(&request, answer)
     }
 }
 
@@ -254,9 +264,14 @@ pub const ORGS_DELETE: Operation = Operation {
     )
 };
 
-pub async fn delete_labelled(http: Http) -> Result<Reply, Failure> {
-    let asked = orgs_deletion(http.query()?)?;
-    let answer = http.service().orgs_delete(&http.context, asked).await?;
+pub async fn delete_labelled(
+    request: AuthenticatedRequest,
+) -> Result<AuditedResponse, HandlerError> {
+    let asked = orgs_deletion(request.query()?)?;
+    let answer = request
+        .service()
+        .orgs_delete(&request.context, asked)
+        .await?;
     json(answer, |orgs| DeletedOrgsView::new(&orgs))
 }
 
@@ -278,13 +293,15 @@ pub const ORG_RENEW: Operation = Operation {
     )
 };
 
-pub async fn renew(http: Http) -> Result<Reply, Failure> {
-    let ttl = http.json(|body| Renewal::from_body(body, &()))?.ttl_seconds;
-    let answer = http
+pub async fn renew(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let ttl = request
+        .json(|body| Renewal::from_body(body, &()))?
+        .ttl_seconds;
+    let answer = request
         .service()
-        .org_renew(&http.context, http.id()?, ttl, org_view(&http))
+        .org_renew(&request.context, request.id()?, ttl, org_view(&request))
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const ORG_SUSPEND: Operation = Operation {
@@ -292,13 +309,13 @@ pub const ORG_SUSPEND: Operation = Operation {
     ..org_move("suspendOrg", "Suspend an org")
 };
 
-pub async fn suspend(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let answer = http
+pub async fn suspend(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let answer = request
         .service()
-        .org_suspend(&http.context, http.id()?, org_view(&http))
+        .org_suspend(&request.context, request.id()?, org_view(&request))
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const ORG_RESUME: Operation = Operation {
@@ -306,13 +323,13 @@ pub const ORG_RESUME: Operation = Operation {
     ..org_move("resumeOrg", "Resume a suspended org")
 };
 
-pub async fn resume(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let answer = http
+pub async fn resume(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let answer = request
         .service()
-        .org_resume(&http.context, http.id()?, org_view(&http))
+        .org_resume(&request.context, request.id()?, org_view(&request))
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const ORG_RETRY: Operation = Operation {
@@ -320,13 +337,13 @@ pub const ORG_RETRY: Operation = Operation {
     ..org_move("retryOrg", "Retry a failed org")
 };
 
-pub async fn retry(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let answer = http
+pub async fn retry(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let answer = request
         .service()
-        .org_retry(&http.context, http.id()?, org_view(&http))
+        .org_retry(&request.context, request.id()?, org_view(&request))
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 /// An operation by which an admin changes the status of an org.
@@ -345,11 +362,14 @@ const CHANGED_ORG: &[Success] = &[Success::new(
 )];
 
 /// Writes an org's body beside the change that it tells of.
-fn org_view(http: &Http) -> impl Fn(&Org) -> Rendered + Send + use<> {
-    let login_url = http.login_url().to_owned();
+fn org_view(request: &AuthenticatedRequest) -> impl Fn(&Org) -> Rendered + Send + use<> {
+    let login_url = request.login_url().to_owned();
     move |org| rendered(&OrgView::new(org.clone(), &login_url))
 }
 
-fn org(http: &Http, answer: Audited<Org>) -> Result<Reply, Failure> {
-    json(answer, |org| OrgView::new(org, http.login_url()))
+fn org(
+    request: &AuthenticatedRequest,
+    answer: Audited<Org>,
+) -> Result<AuditedResponse, HandlerError> {
+    json(answer, |org| OrgView::new(org, request.login_url()))
 }

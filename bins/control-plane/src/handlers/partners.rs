@@ -7,7 +7,7 @@ use api::{
 use keys::Partner;
 
 use super::{json, page, rendered};
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const PARTNER_CREATE: Operation = Operation {
     detail: "Without `plan`, the partner has the plan `partner`. Only the plans `partner` and `enterprise` include \
@@ -25,14 +25,14 @@ pub const PARTNER_CREATE: Operation = Operation {
     )
 };
 
-pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let asked = http.json(|body| NewPartner::from_body(body, &()))?;
+pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let asked = request.json(|body| NewPartner::from_body(body, &()))?;
     let render = |partner: &Partner| rendered(&PartnerView::from(partner.clone()));
-    let answer = http
+    let answer = request
         .service()
-        .partner_create(&http.context, asked.into(), render)
+        .partner_create(&request.context, asked.into(), render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const PARTNER_LIST: Operation = Operation {
@@ -50,11 +50,11 @@ pub const PARTNER_LIST: Operation = Operation {
     )
 };
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let params = ListParams::finish(http.query()?, "partners")?;
-    let answer = http
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let params = ListParams::finish(request.query()?, "partners")?;
+    let answer = request
         .service()
-        .partner_list(&http.context, params.page)
+        .partner_list(&request.context, params.page)
         .await?;
     page(answer, &params, PartnerView::from)
 }
@@ -70,11 +70,12 @@ pub const PARTNER_READ: Operation = Operation::new(
     )],
 );
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
     json(
-        http.service()
-            .partner_read(&http.context, http.id()?)
+        request
+            .service()
+            .partner_read(&request.context, request.id()?)
             .await?,
         PartnerView::from,
     )
@@ -96,11 +97,11 @@ pub const PARTNER_UPDATE: Operation = Operation {
     )
 };
 
-pub async fn update(http: Http) -> Result<Reply, Failure> {
-    let changes = http.json(|body| PartnerChanges::from_body(body, &()))?;
-    let answer = http
+pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let changes = request.json(|body| PartnerChanges::from_body(body, &()))?;
+    let answer = request
         .service()
-        .partner_update(&http.context, http.id()?, changes.into())
+        .partner_update(&request.context, request.id()?, changes.into())
         .await?;
     json(answer, PartnerView::from)
 }

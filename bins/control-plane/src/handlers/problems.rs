@@ -15,7 +15,6 @@ use super::reference::{
     Published,
     html::{Page, code_block, escape, table},
 };
-use crate::http::App;
 
 pub const PROBLEM_READ: Operation = Operation {
     detail: "The field `type` of a problem document links here.",
@@ -32,9 +31,9 @@ pub const PROBLEM_READ: Operation = Operation {
 pub fn read(
     published: &Arc<Published>,
     code: ErrorCode,
-) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
+) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
-    move |_app, _id| ready(published.respond(published.problem(code)))
+    move || ready(published.respond(published.problem(code)))
 }
 
 /// What the error means and what to do about it.

@@ -31,7 +31,6 @@ use self::{
     schema::{members, text},
 };
 use super::{openapi, problems};
-use crate::http::App;
 
 /// Everything that describes the API, ready to go out.
 pub struct Published {
@@ -87,11 +86,9 @@ pub const REFERENCE: Operation = Operation::new(
 );
 
 /// The page, made when the server starts.
-pub fn read(
-    published: &Arc<Published>,
-) -> impl Fn(Arc<App>, Arc<str>) -> Ready<HttpResponse> + Clone + 'static {
+pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
-    move |_app, _id| ready(published.respond(published.reference.clone()))
+    move || ready(published.respond(published.reference.clone()))
 }
 
 /// The document as a page.

@@ -11,7 +11,7 @@ use service::Rendered;
 use time::OffsetDateTime;
 
 use super::{json, page, rendered};
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const WEBHOOK_CREATE: Operation = Operation {
     detail: "Messages follow Standard Webhooks 1.0.0: a `POST` of `{type, timestamp, data}`, where `data` is the \
@@ -34,21 +34,21 @@ pub const WEBHOOK_CREATE: Operation = Operation {
 
 const WITH_SECRET: Content = Content::json::<NewEndpointView<'static>>();
 
-pub async fn create(http: Http) -> Result<Reply, Failure> {
+pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let (now, reach) = (
-        http.context.request.at,
-        http.service().webhook_address_policy(),
+        request.context.request.at,
+        request.service().webhook_address_policy(),
     );
-    let asked = http.json(|body| NewWebhookEndpoint::from_body(body, &reach))?;
+    let asked = request.json(|body| NewWebhookEndpoint::from_body(body, &reach))?;
     let render = move |endpoint: &Endpoint, secret: &WebhookSecret| Rendered {
         location: Some(format!("/cp/webhook-endpoints/{}", endpoint.id)),
         ..with_secret(endpoint, secret, now)
     };
-    let answer = http
+    let answer = request
         .service()
-        .webhook_create(&http.context, asked.into(), render)
+        .webhook_create(&request.context, asked.into(), render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const WEBHOOK_LIST: Operation = Operation {
@@ -65,12 +65,12 @@ pub const WEBHOOK_LIST: Operation = Operation {
     )
 };
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let now = http.context.request.at;
-    let params = ListParams::finish(http.query()?, "webhook endpoints")?;
-    let answer = http
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let now = request.context.request.at;
+    let params = ListParams::finish(request.query()?, "webhook endpoints")?;
+    let answer = request
         .service()
-        .webhook_list(&http.context, params.page)
+        .webhook_list(&request.context, params.page)
         .await?;
     page(answer, &params, |endpoint| EndpointView::new(endpoint, now))
 }
@@ -86,14 +86,14 @@ pub const WEBHOOK_READ: Operation = Operation::new(
     )],
 );
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
         .service()
-        .webhook_read(&http.context, http.id()?)
+        .webhook_read(&request.context, request.id()?)
         .await?;
     json(answer, |endpoint| {
-        EndpointView::new(endpoint, http.context.request.at)
+        EndpointView::new(endpoint, request.context.request.at)
     })
 }
 
@@ -107,13 +107,13 @@ pub const WEBHOOK_DELETE: Operation = Operation {
     )
 };
 
-pub async fn delete(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let answer = http
+pub async fn delete(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let answer = request
         .service()
-        .webhook_delete(&http.context, http.id()?)
+        .webhook_delete(&request.context, request.id()?)
         .await?;
-    Ok(Reply::empty(&answer))
+    Ok(AuditedResponse::empty(&answer))
 }
 
 pub const WEBHOOK_ROTATE: Operation = Operation {
@@ -132,16 +132,16 @@ pub const WEBHOOK_ROTATE: Operation = Operation {
     )
 };
 
-pub async fn rotate(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let now = http.context.request.at;
+pub async fn rotate(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let now = request.context.request.at;
     let render =
         move |endpoint: &Endpoint, secret: &WebhookSecret| with_secret(endpoint, secret, now);
-    let answer = http
+    let answer = request
         .service()
-        .webhook_rotate(&http.context, http.id()?, render)
+        .webhook_rotate(&request.context, request.id()?, render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const WEBHOOK_TEST: Operation = Operation {
@@ -162,13 +162,13 @@ const DELIVERY: &[Success] = &[Success::new(
     Content::json::<DeliveryView>(),
 )];
 
-pub async fn test(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let answer = http
+pub async fn test(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let answer = request
         .service()
-        .webhook_test(&http.context, http.id()?, delivery)
+        .webhook_test(&request.context, request.id()?, delivery)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const DELIVERY_LIST: Operation = Operation {
@@ -186,14 +186,14 @@ pub const DELIVERY_LIST: Operation = Operation {
     )
 };
 
-pub async fn deliveries(http: Http) -> Result<Reply, Failure> {
-    let of = http
+pub async fn deliveries(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let of = request
         .id::<EndpointId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(http.query()?, &format!("deliveries to {of}"))?;
-    let answer = http
+    let params = ListParams::finish(request.query()?, &format!("deliveries to {of}"))?;
+    let answer = request
         .service()
-        .delivery_list(&http.context, http.id()?, params.page)
+        .delivery_list(&request.context, request.id()?, params.page)
         .await?;
     page(answer, &params, DeliveryView::from)
 }
@@ -210,14 +210,14 @@ pub const DELIVERY_REDELIVER: Operation = Operation {
     )
 };
 
-pub async fn redeliver(http: Http) -> Result<Reply, Failure> {
-    http.no_body()?;
-    let (endpoint, wanted) = (http.id()?, http.named_id("delivery")?);
-    let answer = http
+pub async fn redeliver(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let (endpoint, wanted) = (request.id()?, request.named_id("delivery")?);
+    let answer = request
         .service()
-        .delivery_redeliver(&http.context, endpoint, wanted, delivery)
+        .delivery_redeliver(&request.context, endpoint, wanted, delivery)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 fn with_secret(endpoint: &Endpoint, secret: &WebhookSecret, now: OffsetDateTime) -> Rendered {

@@ -7,7 +7,7 @@ use api::{
 use service::Caller;
 
 use super::json;
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const WHOAMI: Operation = Operation {
     detail: "The kind of the credential, its scopes and partner, and what remains of its rate limits. An admin key \
@@ -24,9 +24,9 @@ pub const WHOAMI: Operation = Operation {
     )
 };
 
-pub async fn read(http: Http) -> Result<Reply, Failure> {
-    http.no_query()?;
-    let limits = http
+pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    request.no_query()?;
+    let limits = request
         .context
         .limits
         .iter()
@@ -37,14 +37,17 @@ pub async fn read(http: Http) -> Result<Reply, Failure> {
             remaining: decision.remaining,
         });
     let limits = limits.collect();
-    json(http.service().whoami(&http.context).await?, |caller| {
-        let (credential, partner) = view(caller);
-        WhoamiView {
-            credential,
-            partner,
-            limits,
-        }
-    })
+    json(
+        request.service().whoami(&request.context).await?,
+        |caller| {
+            let (credential, partner) = view(caller);
+            WhoamiView {
+                credential,
+                partner,
+                limits,
+            }
+        },
+    )
 }
 
 fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {

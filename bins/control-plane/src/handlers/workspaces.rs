@@ -8,7 +8,7 @@ use ids::OrgId;
 use orgs::Workspace;
 
 use super::{page, rendered};
-use crate::http::{Failure, Http, Reply};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const WORKSPACE_CREATE: Operation = Operation {
     detail: "The org must be `ready`. A ready org already has a workspace, `default`.",
@@ -30,14 +30,14 @@ pub const WORKSPACE_CREATE: Operation = Operation {
     )
 };
 
-pub async fn create(http: Http) -> Result<Reply, Failure> {
-    let asked = http.json(|body| NewWorkspace::from_body(body, &()))?;
+pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let asked = request.json(|body| NewWorkspace::from_body(body, &()))?;
     let render = |workspace: &Workspace| rendered(&WorkspaceView::from(workspace.clone()));
-    let answer = http
+    let answer = request
         .service()
-        .workspace_create(&http.context, http.id()?, asked.into(), render)
+        .workspace_create(&request.context, request.id()?, asked.into(), render)
         .await?;
-    Ok(Reply::rendered(answer))
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const WORKSPACE_LIST: Operation = Operation {
@@ -54,14 +54,14 @@ pub const WORKSPACE_LIST: Operation = Operation {
     )
 };
 
-pub async fn list(http: Http) -> Result<Reply, Failure> {
-    let of = http
+pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let of = request
         .id::<OrgId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(http.query()?, &format!("workspaces of {of}"))?;
-    let answer = http
+    let params = ListParams::finish(request.query()?, &format!("workspaces of {of}"))?;
+    let answer = request
         .service()
-        .workspace_list(&http.context, http.id()?, params.page)
+        .workspace_list(&request.context, request.id()?, params.page)
         .await?;
     page(answer, &params, WorkspaceView::from)
 }

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The client address of a request.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,17 +9,17 @@ use service::ClientAddress;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The client's address: the peer's, or, where the peer is a trusted proxy, the rightmost hop in
-/// `X-Forwarded-For` that is not one. What a client writes into that header itself is further left.
+/// `X-Forwarded-For` that is not one. What a client forges in that header is further left.
 ///
-/// A hop that can't be read is a client that is not known, whatever is left of it. Where all hops are
-/// trusted proxies, the leftmost is the client.
+/// A hop that can't be parsed is an unknown client, whatever is left of it. Where all hops are trusted
+/// proxies, the leftmost is the client.
 pub fn client_address(
     peer: Option<SocketAddr>,
     headers: &HeaderMap,
     trusted: &[IpNet],
 ) -> ClientAddress {
     let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
-    // Only a socket that is no TCP socket has no peer.
+    // Every TCP socket has a peer.
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
         peer.ip().to_canonical()
     });

@@ -17,39 +17,35 @@ use super::connection::Exchange;
 
 /// The largest body that is read.
 const MAX_BODY: usize = 64 * 1024;
-/// How much of a refused body is read and thrown away: a client that is cut off while it still sends
-/// may never see the answer.
+/// How much of a refused body is read and thrown away: a client that is cut off while it sends may never
+/// see the response.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
-/// What came as the body.
+
 #[derive(Debug)]
 pub enum Body {
-    /// All of it.
     Whole(Bytes),
     /// More than [`MAX_BODY`].
     TooLarge,
-    /// It broke off or did not come in time.
+    /// It ended early or did not come in time.
     Broken,
 }
 
-/// The body of a request that has just arrived. Nothing of it is taken from the connection before
-/// somebody asks for it; how long it may take is the connection's concern.
-pub struct Incoming {
+/// The body of a request. Nothing of it is read from the connection before somebody asks for it. The
+/// connection bounds how long it may take.
+pub struct RequestBody {
     payload: Payload,
     exchange: Rc<Exchange>,
 }
 
-impl Incoming {
-    /// The body that the framework gives.
+impl RequestBody {
     pub const fn new(payload: Payload, exchange: Rc<Exchange>) -> Self {
         Self { payload, exchange }
     }
 
-    /// What its call and its connection share.
     pub const fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
     }
 
-    /// Reads it.
     pub async fn read(mut self) -> Body {
         let mut body = BytesMut::new();
         let end = self
@@ -68,12 +64,12 @@ impl Incoming {
         }
     }
 
-    /// Reads it and throws it away.
+    /// Reads the body and throws it away.
     pub async fn drain(mut self) {
         self.each_chunk(|_, _| {}).await;
     }
 
-    /// Gives each chunk, with how many bytes have come so far.
+    /// Passes each chunk on, with the number of bytes so far.
     async fn each_chunk(&mut self, mut take: impl FnMut(&[u8], usize)) -> End {
         // Most calls have none.
         if let Payload::None = self.payload {
@@ -98,17 +94,14 @@ impl Incoming {
     }
 }
 
-/// How a body has ended.
 enum End {
-    /// All of it came, so many bytes.
+    /// The number of bytes.
     Whole(usize),
-    /// It is so large that the rest is not read.
     TooLarge,
-    /// It broke off, or did not come in time.
     Broken,
 }
 
-/// Whether the body is in a form that is understood; a request without a type is taken as JSON.
+/// A request without a Content-Type is taken as JSON.
 pub fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), ErrorCode> {
     if ![Method::POST, Method::PUT, Method::PATCH].contains(method) {
         return Ok(());

@@ -3,26 +3,22 @@
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use keys::PlainKey;
 
-/// Prefixes by which a key of ours is known wherever it stands.
 const KEY_PREFIXES: [&str; 2] = ["mol_pk_", "mol_ak_"];
 
-/// Why a request has no usable credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCredential {
-    /// There is none.
     Missing,
-    /// There is one, not in the form or the place it must have; the text says what is wrong.
+    /// Malformed or in the wrong place; the text says what is wrong.
     Misplaced(&'static str),
-    /// It is a key of ours that was cut short or mistyped.
+    /// A key of ours that was cut short or mistyped.
     Malformed,
 }
 
-/// Takes the bearer token.
 pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential> {
     if query_holds_a_token(query) {
         return Err(NoCredential::Misplaced(
-            "a key stands in the URL, where logs keep it; send it in the Authorization header, and \
-             have this one revoked",
+            "The URL contains a key, and URLs are logged. Have this key revoked, and send the new one in the \
+             Authorization header.",
         ));
     }
     let mut values = headers.get_all(AUTHORIZATION);
@@ -31,12 +27,12 @@ pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential
     };
     if values.next().is_some() {
         return Err(NoCredential::Misplaced(
-            "there are two Authorization headers; send one",
+            "There are two Authorization headers. Send one.",
         ));
     }
     let Ok(value) = value.to_str() else {
         return Err(NoCredential::Misplaced(
-            "the Authorization header holds bytes that no key has",
+            "The Authorization header has bytes that no key has. Copy the key again.",
         ));
     };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
@@ -46,7 +42,7 @@ pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential
     }
     if token.bytes().any(|byte| b" \t,".contains(&byte)) {
         return Err(NoCredential::Misplaced(
-            "the Authorization header must be: Bearer, a space, the key",
+            "The Authorization header is malformed. Send Bearer, a space, then the key.",
         ));
     }
     PlainKey::parse(token).map_err(|_| NoCredential::Malformed)
@@ -70,13 +66,13 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let told = match bearer(&headers, query) {
+        let actual = match bearer(&headers, query) {
             Ok(_) => Ok(()),
             Err(NoCredential::Missing) => Err("missing"),
             Err(NoCredential::Misplaced(_)) => Err("misplaced"),
             Err(NoCredential::Malformed) => Err("malformed"),
         };
-        assert_eq!(told, expect, "{values:?} {query:?}");
+        assert_eq!(actual, expect, "{values:?} {query:?}");
     }
 
     #[test]

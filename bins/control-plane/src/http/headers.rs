@@ -1,4 +1,4 @@
-//! Headers of requests and answers.
+//! Headers of requests and responses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,10 @@ use api::{InvalidIdempotencyKey, idempotency_key};
 use ratelimit::Decision;
 use service::LimitName;
 
-/// The request's id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The audit event of an answer.
 pub const AUDIT_EVENT_ID: HeaderName = HeaderName::from_static("audit-event-id");
-/// Says that an answer is an earlier call's.
+/// Marks the response as that of an earlier call.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Says what was made of a preference.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -22,7 +19,7 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The longest user agent that is recorded, in characters.
 const MAX_USER_AGENT: usize = 255;
 
-/// The client's own id of the request, if it is one that can be used as it is.
+/// The client's own id, if it is valid.
 pub fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let value = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let fits = (1..=128).contains(&value.len())
@@ -32,7 +29,7 @@ pub fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     fits.then(|| value.into())
 }
 
-/// What the client says it is, cut and without control characters.
+/// Truncated, and without control characters.
 pub fn user_agent(headers: &HeaderMap) -> Option<Arc<str>> {
     let value = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
     let plain = value
@@ -43,10 +40,8 @@ pub fn user_agent(headers: &HeaderMap) -> Option<Arc<str>> {
     (!plain.is_empty()).then(|| plain.into())
 }
 
-/// The idempotency key of a request that may be sent again.
-///
 /// # Errors
-/// When the header stands twice or has no form that names a key.
+/// When the header is there twice or malformed.
 pub fn idempotency(headers: &HeaderMap) -> Result<Option<String>, InvalidIdempotencyKey> {
     let mut values = headers.get_all("idempotency-key");
     match (values.next(), values.next()) {
@@ -59,7 +54,7 @@ pub fn idempotency(headers: &HeaderMap) -> Result<Option<String>, InvalidIdempot
     }
 }
 
-/// For how long the client would wait for a better answer.
+/// `Prefer: wait`.
 pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers
         .get_all(PREFER)
@@ -67,7 +62,7 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     api::preferred_wait(values).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-/// Sets a header of an answer. A value that no header can have is left out, and the log says so.
+/// Sets a header. A value that no header can have is logged and left out.
 pub fn set<V>(headers: &mut HeaderMap, name: HeaderName, value: V)
 where
     HeaderValue: TryFrom<V, Error: std::fmt::Display>,
@@ -76,7 +71,10 @@ where
         Ok(value) => {
             headers.insert(name, value);
         }
-        Err(error) => tracing::error!(header = name.as_str(), "an answer lacks a header: {error}"),
+        Err(error) => tracing::error!(
+            header = name.as_str(),
+            "setting a response header failed: {error}"
+        ),
     }
 }
 
@@ -169,12 +167,12 @@ mod tests {
         ];
         let mut headers = HeaderMap::new();
         set_limits(&mut headers, &limits);
-        let told = |name| headers.get(name).unwrap().to_str().unwrap();
+        let value_of = |name| headers.get(name).unwrap().to_str().unwrap();
         assert_eq!(
-            told(RATELIMIT_POLICY),
+            value_of(RATELIMIT_POLICY),
             r#""key";q=600;w=60, "partner";q=6000;w=3600"#
         );
-        assert_eq!(told(RATELIMIT), r#""key";r=599;t=1, "partner";r=0;t=2"#);
+        assert_eq!(value_of(RATELIMIT), r#""key";r=599;t=1, "partner";r=0;t=2"#);
         set_limits(&mut headers, &[]);
         assert_eq!(headers.len(), 2);
     }

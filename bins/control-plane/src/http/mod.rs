@@ -1,15 +1,18 @@
-//! The way of a request: credential, limit, permission, body, one use case, one answer.
+//! From a request to a response: credential, limit, permission, body, one use case.
 
 mod address;
+mod audited_response;
+mod authenticated;
 mod body;
 mod connection;
 mod credentials;
-mod entry;
+mod endpoint;
 mod headers;
-mod prepared;
-mod problem;
-mod recorded;
-mod reply;
+mod labels;
+mod prepared_problem;
+mod problem_details;
+mod problem_response;
+mod request;
 mod router;
 mod server;
 
@@ -23,12 +26,14 @@ use storage::SqlDatabase;
 use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
 
 pub use self::{
+    audited_response::AuditedResponse,
+    authenticated::AuthenticatedRequest,
     connection::ConnectionLimiter,
-    entry::{Http, entry, open, outside, unrouted},
+    endpoint::{PublicRequest, authenticated, fallback, not_found, public},
     headers::{PREFERENCE_APPLIED, retry_after},
-    prepared::PreparedRefusal,
-    problem::{Complaint, Failure},
-    reply::Reply,
+    prepared_problem::PreparedProblem,
+    problem_details::{HandlerError, ProblemDetails},
+    problem_response::ProblemResponse,
     router::{Endpoint, Router},
     server::{listen, server},
 };
@@ -36,18 +41,15 @@ pub use self::{
 /// The control plane of this server.
 pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, ChosenProvisioner>;
 
-/// What every request can reach.
+/// What all requests share.
 pub struct App {
-    /// The use cases.
     pub service: Arc<ControlPlane>,
-    /// How many connections there may be.
     pub connections: Arc<ConnectionLimiter>,
-    /// The numbers.
     pub metrics: Metrics,
-    /// Under which URL clients reach this server, without a slash at its end.
+    /// The URL under which clients reach this server, without a slash at its end.
     pub public_url: String,
-    /// How a key that was cut short or mistyped is refused.
-    pub malformed_key: PreparedRefusal,
+    /// The response to a key that was cut short or mistyped.
+    pub malformed_key: PreparedProblem,
     /// The page that customers log in on.
     pub login_url: String,
     /// Whose `X-Forwarded-For` is believed.

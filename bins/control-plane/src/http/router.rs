@@ -1,89 +1,51 @@
-//! From a path and a method to whoever answers there.
+//! From a path and a method to its endpoint.
 //!
-//! The framework's own router asks one pattern after the other; here one tree knows all paths, and the
-//! time it takes does not grow with their number.
+//! The framework's own router tries one pattern after the other. Here one tree has all paths, and the time
+//! that it takes does not grow with their number.
 
-use std::{future::Future, mem, net::SocketAddr, ops::Range, rc::Rc, sync::Arc};
+use std::{future::Future, mem, rc::Rc, sync::Arc};
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
-    http::{
-        ConnectionType, Method, Uri,
-        header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE},
-    },
+    http::{ConnectionType, Method},
     web::ServiceConfig,
 };
 use futures_util::future::LocalBoxFuture;
 use matchit::Params;
-use smallvec::SmallVec;
 
 use super::{
     App,
-    body::Incoming,
+    body::RequestBody,
     connection::{BodyKind, Exchange},
+    request::{PathParams, Request, RequestPath, body_kind},
 };
 
-/// A request and the place that its path has led to.
-pub struct Arrival {
-    pub method: Method,
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    /// Who sent it; a proxy may stand between.
-    pub peer: Option<SocketAddr>,
-    pub body: Incoming,
-    pub app: Arc<App>,
-    pub place: Place,
-}
-
-/// Where a request has arrived.
-#[derive(Debug, Default)]
-pub struct Place {
-    /// The pattern of the path; `None` where no pattern fits.
-    pub pattern: Option<&'static str>,
-    path: Box<str>,
-    /// The parts of the path that the pattern gives names.
-    params: Named,
-}
-
-/// Names of parts of a path, and where these stand; few paths have more than two.
-type Named = SmallVec<[(&'static str, Range<usize>); 2]>;
-
-impl Place {
-    /// The part of the path that the pattern gives this name.
-    pub fn param(&self, name: &str) -> Option<&str> {
-        let mut params = self.params.iter();
-        let (_, part) = params.find(|(known, _)| *known == name)?;
-        self.path.get(part.clone())
-    }
-}
-
-/// Whoever answers requests.
+/// What responds to the requests of one path and method.
 #[derive(Clone)]
-pub struct Endpoint(Rc<dyn Fn(Arrival) -> LocalBoxFuture<'static, HttpResponse>>);
+pub struct Endpoint(Rc<dyn Fn(HttpRequest, Request) -> LocalBoxFuture<'static, HttpResponse>>);
 
 impl Endpoint {
-    /// An endpoint that answers by this function.
-    pub fn new<F>(answer: impl Fn(Arrival) -> F + 'static) -> Self
+    pub fn new<F>(respond: impl Fn(HttpRequest, Request) -> F + 'static) -> Self
     where
         F: Future<Output = HttpResponse> + 'static,
     {
-        Self(Rc::new(move |arrival| Box::pin(answer(arrival))))
+        Self(Rc::new(move |http, request| {
+            Box::pin(respond(http, request))
+        }))
     }
 }
 
-/// One path: its methods, and who answers all others.
 struct Resource {
     pattern: &'static str,
-    /// What the pattern's parts in braces are called, in their order.
+    /// The parameters of the pattern, in their order.
     names: Vec<&'static str>,
     methods: Vec<(Method, Endpoint)>,
-    otherwise: Endpoint,
+    method_not_allowed: Endpoint,
 }
 
 impl Resource {
-    /// The parts of a path of this resource that have names, which `found` has in their order.
-    fn params(&self, found: &Params<'_, '_>, path: &str) -> Named {
+    fn params(&self, found: &Params<'_, '_>, path: &str) -> PathParams {
         let parts = found.iter().map(|(_, part)| {
             let from = part.as_ptr().addr().saturating_sub(path.as_ptr().addr());
             from..from.saturating_add(part.len())
@@ -92,7 +54,6 @@ impl Resource {
     }
 }
 
-/// The names in braces of a pattern.
 fn names(pattern: &'static str) -> Vec<&'static str> {
     let parts = pattern.split('/');
     parts
@@ -100,26 +61,26 @@ fn names(pattern: &'static str) -> Vec<&'static str> {
         .collect()
 }
 
-/// All paths of a server, of one worker.
+/// All paths of a server. Each worker has a router of its own.
 pub struct Router {
     tree: matchit::Router<Resource>,
-    /// Who answers under the prefix where no path fits.
-    lost: (&'static str, Endpoint),
-    /// Who answers everywhere else.
-    outside: Endpoint,
+    /// For unknown paths below the prefix.
+    not_found: (&'static str, Endpoint),
+    /// For all other unknown paths.
+    fallback: Endpoint,
 }
 
 impl Router {
-    /// A router without paths. `lost` answers for the path that it names and all below it.
-    pub fn new(lost: (&'static str, Endpoint), outside: Endpoint) -> Self {
+    /// A router without paths. `not_found` is for the path that it names and all below it.
+    pub fn new(not_found: (&'static str, Endpoint), fallback: Endpoint) -> Self {
         Self {
             tree: matchit::Router::new(),
-            lost,
-            outside,
+            not_found,
+            fallback,
         }
     }
 
-    /// Adds a path, which records know by its pattern. A part in braces fits anything but a slash.
+    /// Adds a path, whose pattern audit events and metrics name. A part in braces fits anything but a slash.
     ///
     /// # Errors
     /// When the path can't be told from another.
@@ -128,26 +89,25 @@ impl Router {
         path: &str,
         pattern: &'static str,
         methods: Vec<(Method, Endpoint)>,
-        otherwise: Endpoint,
+        method_not_allowed: Endpoint,
     ) -> Result<(), matchit::InsertError> {
         let resource = Resource {
             pattern,
             names: names(pattern),
             methods,
-            otherwise,
+            method_not_allowed,
         };
         self.tree.insert(path, resource)
     }
 
-    /// Who answers, and where that is.
-    fn find(&self, method: &Method, path: &str) -> (&Endpoint, Place) {
+    fn find(&self, method: &Method, path: &str) -> (&Endpoint, RequestPath) {
         let Ok(found) = self.tree.at(path) else {
-            let (prefix, lost) = &self.lost;
+            let (prefix, not_found) = &self.not_found;
             let below = path
                 .strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            let endpoint = if below { lost } else { &self.outside };
-            return (endpoint, Place::default());
+            let endpoint = if below { not_found } else { &self.fallback };
+            return (endpoint, RequestPath::default());
         };
         let resource = found.value;
         // HEAD is GET without the body, which the framework leaves out (RFC 9110, section 9.3.2).
@@ -159,78 +119,53 @@ impl Router {
         let mut methods = resource.methods.iter();
         let endpoint = methods
             .find(|(offered, _)| offered == method)
-            .map_or(&resource.otherwise, |(_, endpoint)| endpoint);
-        let place = Place {
-            pattern: Some(resource.pattern),
-            path: path.into(),
-            params: resource.params(&found.params, path),
-        };
-        (endpoint, place)
+            .map_or(&resource.method_not_allowed, |(_, endpoint)| endpoint);
+        let params = resource.params(&found.params, path);
+        (endpoint, RequestPath::new(resource.pattern, path, params))
     }
 
-    /// Has the router answer whatever comes.
+    /// Routes all requests of a worker.
     pub fn serve(self, app: Arc<App>, config: &mut ServiceConfig) {
         let router = Rc::new(self);
-        config.default_service(fn_service(move |mut request: ServiceRequest| {
+        config.default_service(fn_service(move |mut http: ServiceRequest| {
             // The path as it was sent: no route and no id needs an escaped character, and a path that
             // is unescaped first would pass a proxy's rules for prefixes (`/cp/%61dmin`).
-            let (endpoint, place) = router.find(request.method(), request.uri().path());
+            let (endpoint, path) = router.find(http.method(), http.uri().path());
             let endpoint = endpoint.clone();
-            // The framework keeps its request until the answer, and its map of headers has room for
-            // many: seven kilobytes that a call which is held would hold. So they are taken out of it.
-            let headers = mem::take(request.headers_mut());
+            // The framework keeps its request until the response, and its map of headers has room for
+            // many: seven kilobytes for each call that is held. So they are taken out of it.
+            let headers = mem::take(http.headers_mut());
             // Only a connection of a test has none.
-            let exchange = request.conn_data::<Rc<Exchange>>().cloned();
+            let exchange = http.conn_data::<Rc<Exchange>>().cloned();
             let exchange = exchange.unwrap_or_default();
-            let (request, payload) = request.into_parts();
+            let (http, payload) = http.into_parts();
             let kind = body_kind(&payload, &headers);
             exchange.begin(kind);
             let payload = match kind {
                 BodyKind::Empty | BodyKind::UntilEnd => Payload::None,
                 BodyKind::Length(_) | BodyKind::Chunked => payload,
             };
-            let answer = (endpoint.0)(Arrival {
-                method: request.method().clone(),
-                uri: request.uri().clone(),
-                headers,
-                peer: request.peer_addr(),
-                body: Incoming::new(payload, Rc::clone(&exchange)),
+            let request = Request {
                 app: Arc::clone(&app),
-                place,
-            });
+                id: Request::id_of(&headers, &app),
+                method: http.method().clone(),
+                uri: http.uri().clone(),
+                headers,
+                peer: http.peer_addr(),
+                path,
+                body: RequestBody::new(payload, Rc::clone(&exchange)),
+            };
+            let responding = (endpoint.0)(http.clone(), request);
             async move {
-                let mut response = answer.await;
-                if exchange.ends_with_answer() {
+                let mut response = responding.await;
+                if exchange.closes_after_response() {
                     let head = response.head_mut();
                     head.set_connection_type(ConnectionType::Close);
                 }
-                exchange.answer();
-                Ok(ServiceResponse::new(request, response))
+                exchange.respond();
+                Ok(ServiceResponse::new(http, response))
             }
         }));
-    }
-}
-
-/// How the framework has read where the body ends: a request that says it in two ways does not get here.
-fn body_kind(payload: &Payload, headers: &HeaderMap) -> BodyKind {
-    if let Payload::None = payload {
-        return BodyKind::Empty;
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return BodyKind::Chunked;
-    }
-    // It takes everything behind such a head for something other than HTTP.
-    let upgrades = headers.get_all(UPGRADE).any(|value| {
-        value
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"websocket")
-    });
-    let length = headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    match length {
-        Some(length) if !upgrades => BodyKind::Length(length),
-        _ => BodyKind::UntilEnd,
     }
 }
 
@@ -239,25 +174,38 @@ mod tests {
     use super::*;
 
     fn named(name: &'static str) -> Endpoint {
-        Endpoint::new(move |_| async move { HttpResponse::Ok().body(name) })
+        Endpoint::new(move |_, _| async move { HttpResponse::Ok().body(name) })
     }
 
-    /// Which endpoint it is, and the place.
+    /// The endpoint, the pattern and the id.
     fn find(method: Method, path: &str) -> (&'static str, Option<&'static str>, Option<String>) {
-        let ends = ["lost", "outside", "get", "post", "otherwise", "below"].map(|n| (n, named(n)));
-        let [lost, outside, get, post, otherwise, below] = ends.clone().map(|end| end.1);
-        let mut router = Router::new(("/cp", lost), outside);
+        let ends = [
+            "not_found",
+            "fallback",
+            "get",
+            "post",
+            "method_not_allowed",
+            "below",
+        ]
+        .map(|n| (n, named(n)));
+        let [not_found, fallback, get, post, method_not_allowed, below] =
+            ends.clone().map(|end| end.1);
+        let mut router = Router::new(("/cp", not_found), fallback);
         let methods = vec![(Method::GET, get), (Method::POST, post)];
         let org = "/cp/orgs/{id}";
-        router.resource(org, org, methods, otherwise).unwrap();
+        router
+            .resource(org, org, methods, method_not_allowed)
+            .unwrap();
         let methods = vec![(Method::GET, below)];
-        let otherwise = named("x");
+        let method_not_allowed = named("x");
         let status = "/cp/orgs/{id}/status";
-        router.resource(status, status, methods, otherwise).unwrap();
-        let (found, place) = router.find(&method, path);
+        router
+            .resource(status, status, methods, method_not_allowed)
+            .unwrap();
+        let (found, route) = router.find(&method, path);
         let name = ends.iter().find(|end| Rc::ptr_eq(&end.1.0, &found.0));
-        let id = place.param("id").map(str::to_owned);
-        (name.unwrap().0, place.pattern, id)
+        let id = route.param("id").map(str::to_owned);
+        (name.unwrap().0, route.pattern, id)
     }
 
     #[track_caller]
@@ -271,19 +219,25 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_to_its_method_or_to_who_answers_all_others() {
+    fn a_path_leads_to_its_method_or_to_method_not_allowed() {
         let org = Some("/cp/orgs/{id}");
         check(Method::GET, "/cp/orgs/a", "get", org, Some("a"));
         check(Method::POST, "/cp/orgs/a", "post", org, Some("a"));
-        check(Method::PUT, "/cp/orgs/a", "otherwise", org, Some("a"));
+        check(
+            Method::PUT,
+            "/cp/orgs/a",
+            "method_not_allowed",
+            org,
+            Some("a"),
+        );
         let status = Some("/cp/orgs/{id}/status");
         check(Method::GET, "/cp/orgs/a/status", "below", status, Some("a"));
     }
 
     #[test]
-    fn what_fits_no_path_is_lost_below_the_prefix_and_outside_elsewhere() {
+    fn unknown_paths_are_not_found_below_the_prefix_and_for_the_fallback_elsewhere() {
         for path in ["/cp", "/cp/", "/cp/orgs/", "/cp/orgs/a/", "/cp/orgs/a/b/c"] {
-            check(Method::GET, path, "lost", None, None);
+            check(Method::GET, path, "not_found", None, None);
         }
         for path in [
             "/",
@@ -294,7 +248,7 @@ mod tests {
             "*",
             "/%63p/orgs/a",
         ] {
-            check(Method::GET, path, "outside", None, None);
+            check(Method::GET, path, "fallback", None, None);
         }
     }
 
@@ -308,7 +262,7 @@ mod tests {
         ] {
             let (name, pattern, _) = find(Method::GET, path);
             assert!(
-                ["lost", "outside"].contains(&name) && pattern.is_none(),
+                ["not_found", "fallback"].contains(&name) && pattern.is_none(),
                 "{path}"
             );
         }

@@ -1,4 +1,4 @@
-//! The server: its socket, and how the framework is put on its connections.
+//! The server: its socket, and the framework on its connections.
 
 use std::{
     io::{self, ErrorKind},
@@ -20,29 +20,28 @@ use tokio::net::TcpStream;
 use super::{App, connection::Connection};
 use crate::{handlers::reference::Published, routes};
 
-/// How long what runs may go on after the signal to stop.
+/// For running calls after the signal to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a port in use is waited for.
+/// For a port that is in use.
 const PORT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many connections the system keeps that are not accepted yet; its own bound may be lower
-/// (`net.core.somaxconn`).
+/// Connections that are not accepted yet. The system's own bound may be lower (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 /// How much of an answer that nobody reads the system keeps for a connection, in bytes; Linux takes it
 /// twice. Left to itself it keeps up to 4 MiB, and a few hundred connections then use up the memory that
 /// the system has for everybody's.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// Takes the port. One that was killed a moment ago may still be held by a program that it was just
-/// about to start, so a port in use is asked for again for a while.
+/// Binds the port, with retries: after a kill it may be in use for a moment by a program that the killed
+/// server was about to start.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let deadline = Instant::now() + PORT_TIMEOUT;
-    let mut told = false;
+    let mut warned = false;
     loop {
         match TcpListener::bind(address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                if !told {
-                    tracing::warn!(%address, "the port is in use; waiting for it for a moment");
-                    told = true;
+                if !warned {
+                    tracing::warn!(%address, "the port is in use, will retry");
+                    warned = true;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -58,7 +57,6 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves on the socket until a signal comes.
 ///
 /// # Errors
 /// When the socket or the workers can't be set up.
@@ -74,16 +72,18 @@ pub fn server(
             let accepting = Arc::clone(&app);
             let handlers = ActixApp::new()
                 .configure(|config| {
-                    // It could be made before, so it can be made again for each worker.
+                    // Each worker has a router of its own; `serve` has checked that it can be made.
                     match routes::router(&published) {
                         Ok(router) => router.serve(Arc::clone(&app), config),
-                        Err(error) => tracing::error!("a worker has no routes: {error}"),
+                        Err(error) => {
+                            tracing::error!("making the routes of a worker failed: {error}")
+                        }
                     }
                 })
                 .into_factory()
                 .map_err(|error: Error| error.error_response());
             let http = HttpService::build()
-                // Connections have timers of their own, and end only when their calls are answered.
+                // `Connection` has timers of its own, and ends only when its calls are answered.
                 .keep_alive(KeepAlive::Os)
                 .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(Duration::ZERO)

@@ -1,18 +1,16 @@
-//! Numbers of connections.
+//! Metrics of connections.
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
-/// The numbers of one process; clones count on the same ones.
+/// Clones share their counters.
 #[derive(Clone)]
 pub struct ConnectionMetrics {
-    /// Connections that are open.
     pub open: IntGauge,
     refused: IntCounterVec,
     closed: IntCounterVec,
 }
 
 impl ConnectionMetrics {
-    /// All numbers at zero.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let open = IntGauge::new("molecule_http_connections", "Connections that are open")?;
         let refused = IntCounterVec::new(
@@ -39,12 +37,10 @@ impl ConnectionMetrics {
         })
     }
 
-    /// Counts a connection that was refused at this bound.
     pub fn refused(&self, bound: &str) {
         self.refused.with_label_values(&[bound]).inc();
     }
 
-    /// Counts a connection that was closed for this reason.
     pub fn closed(&self, reason: &str) {
         self.closed.with_label_values(&[reason]).inc();
     }

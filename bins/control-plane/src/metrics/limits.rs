@@ -1,9 +1,8 @@
-//! Numbers of limits and shares.
+//! Metrics of limits and shares.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use service::{FoldedCounts, HeldPollCounts};
 
-/// The numbers of one process.
 pub struct LimitMetrics {
     throttled_lookups: IntCounter,
     folded_rejections: IntCounter,
@@ -13,7 +12,6 @@ pub struct LimitMetrics {
 }
 
 impl LimitMetrics {
-    /// All numbers at zero.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let held_polls = IntGauge::new("molecule_held_polls", "Status polls that are held now")?;
         let polls = IntCounterVec::new(
@@ -49,7 +47,7 @@ impl LimitMetrics {
         })
     }
 
-    /// Sets the numbers to what the service has counted since the process began.
+    /// Sets the metrics to what the service has counted since the process began.
     pub fn set(&self, throttled_lookups: u64, refusals: FoldedCounts, polls: HeldPollCounts) {
         let set = |counter: &IntCounter, count: u64| {
             counter.inc_by(count.saturating_sub(counter.get()));

@@ -1,9 +1,8 @@
-//! How lists share the readers of the database.
+//! Metrics of lists and their shares of the readers.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 use storage::ListStats;
 
-/// The numbers of lists.
 pub struct ListMetrics {
     running: IntGauge,
     waiting: IntGauge,
@@ -13,7 +12,6 @@ pub struct ListMetrics {
 }
 
 impl ListMetrics {
-    /// All at zero.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
@@ -43,7 +41,6 @@ impl ListMetrics {
         })
     }
 
-    /// Takes over what the database has counted.
     pub fn set(&self, stats: ListStats) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.set(gauge(stats.running));

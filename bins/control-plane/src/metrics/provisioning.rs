@@ -1,4 +1,4 @@
-//! Numbers of how orgs are made and taken away.
+//! Metrics of provisioning.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const BUCKETS: &[f64] = &[
     0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];
 
-/// The numbers of one process; clones count on the same ones.
+/// Clones share their counters.
 #[derive(Clone)]
 pub struct ProvisioningMetrics {
     attempts: IntCounterVec,
@@ -27,7 +27,7 @@ impl ProvisioningMetrics {
         let attempts = IntCounterVec::new(
             Opts::new(
                 "molecule_provisioning_attempts_total",
-                "Attempts to make an org or to take one away",
+                "Attempts to provision or deprovision an org",
             ),
             &["step", "plan", "result"],
         )?;
@@ -41,15 +41,15 @@ impl ProvisioningMetrics {
         )?;
         let due = IntGauge::new(
             "molecule_orgs_due",
-            "Orgs that wait for somebody to work on them, counted up to 10000",
+            "Orgs that are due for an attempt, counted up to 10000",
         )?;
         let oldest = IntGauge::new(
             "molecule_orgs_due_oldest_age_seconds",
-            "For how long the first of them has waited",
+            "How long the oldest due org has waited",
         )?;
         let without_slot = IntGauge::new(
             "molecule_orgs_without_slot",
-            "Orgs that were due and found no slot when this instance looked last",
+            "Orgs that were due without a free slot at the last search of this instance",
         )?;
         registry.register(Box::new(without_slot.clone()))?;
         registry.register(Box::new(attempts.clone()))?;
@@ -65,7 +65,6 @@ impl ProvisioningMetrics {
         })
     }
 
-    /// Counts one attempt.
     pub fn attempted(
         &self,
         step: StepName,
@@ -88,7 +87,6 @@ impl ProvisioningMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Notes what waits.
     pub fn waiting(&self, backlog: OrgBacklog, now: OffsetDateTime, without_slot: usize) {
         let without_slot = i64::try_from(without_slot).unwrap_or(i64::MAX);
         self.without_slot.set(without_slot);

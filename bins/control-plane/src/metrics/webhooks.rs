@@ -1,9 +1,8 @@
-//! Numbers of how messages are delivered.
+//! Metrics of webhooks.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use service::DeferredEndpoints;
 
-/// The numbers of one process.
 pub struct WebhookMetrics {
     attempts: IntCounterVec,
     pending: IntGauge,
@@ -54,19 +53,18 @@ impl WebhookMetrics {
         })
     }
 
-    /// Tells how many attempts to deliver a message have led to this since the process began.
+    /// The number of attempts with this outcome since the process began.
     pub fn attempts(&self, outcome: &str, count: u64) {
         let counter = self.attempts.with_label_values(&[outcome]);
         counter.inc_by(count.saturating_sub(counter.get()));
     }
 
-    /// Tells how many messages wait, and for how long the longest waiting has been due.
+    /// The number of pending messages, and how long the oldest has been due.
     pub fn backlog(&self, pending: u64, oldest_seconds: i64) {
         self.pending.set(gauge(pending));
         self.oldest.set(oldest_seconds);
     }
 
-    /// Tells how many endpoints with something due wait for a slot.
     pub fn deferred(&self, deferred: DeferredEndpoints) {
         let DeferredEndpoints {
             partner_share,
@@ -82,7 +80,7 @@ impl WebhookMetrics {
         }
     }
 
-    /// Tells how many messages were given up since the process began because too many waited.
+    /// The number of messages dropped because of a full backlog, since the process began.
     pub fn overflowed(&self, count: u64) {
         let counted = self.overflowed.get();
         self.overflowed.inc_by(count.saturating_sub(counted));

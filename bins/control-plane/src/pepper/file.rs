@@ -1,9 +1,9 @@
-//! The pepper's file: made together with an empty database, readable by its owner alone.
+//! The pepper file: generated together with an empty database, private to its owner.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process,
 };
@@ -11,39 +11,38 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::PepperReadings;
-use crate::settings::without_newline;
+use crate::{private_files::make_private, settings::without_newline};
 
-/// How many random bytes a generated pepper has.
 const BYTES: usize = 32;
 
-/// The pepper in a file; it is made when it is missing and may be.
+/// Reads the pepper, which is generated first when it is missing and `may_generate`.
 ///
-/// Of several processes that make it at the same time one does, and all read what that one has made.
+/// Of several processes that generate it at once one succeeds, and all read its pepper.
 pub fn read_or_generate(path: &Path, may_generate: bool) -> anyhow::Result<PepperReadings> {
     if let Some(pepper) = read(path)? {
         return Ok(pepper);
     }
     if !may_generate {
         bail!(
-            "the database was made with a pepper, and there is none at {}; put the file back, or set \
-             MOLECULE_CP_PEPPER to what it held",
+            "the database needs its pepper, and there is none at {}; restore the file, or set \
+             MOLECULE_CP_PEPPER to its content",
             path.display()
         );
     }
-    if generate(path).with_context(|| format!("can't write the pepper to {}", path.display()))? {
+    if generate(path).with_context(|| format!("writing the pepper to {} failed", path.display()))? {
         tracing::info!(
             path = %path.display(),
-            "a pepper was generated; back it up with the database"
+            "pepper generated; back it up with the database"
         );
     }
-    let made = read(path)?;
-    made.with_context(|| format!("the pepper in {} has vanished", path.display()))
+    let generated = read(path)?;
+    generated.with_context(|| format!("the pepper in {} was removed", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<PepperReadings>> {
     match fs::read_to_string(path) {
         Ok(text) => {
-            warn_when_open_to_others(path);
+            make_private(path);
             let readings = PepperReadings::of(without_newline(&text));
             readings
                 .map(Some)
@@ -51,15 +50,15 @@ fn read(path: &Path) -> anyhow::Result<Option<PepperReadings>> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => {
-            Err(error).with_context(|| format!("can't read the pepper in {}", path.display()))
+            Err(error).with_context(|| format!("reading the pepper in {} failed", path.display()))
         }
     }
 }
 
-/// Makes a pepper unless there is one; whether it was made.
+/// Generates a pepper unless there is one; true when it did.
 ///
-/// It is written aside and then linked to its name, which fails when another process was quicker. So the
-/// name never stands for half a pepper, and what it once stood for is never replaced.
+/// A temporary file is linked to the name, which fails when another process was first. So the file is never
+/// incomplete and never replaced.
 fn generate(path: &Path) -> io::Result<bool> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -69,29 +68,30 @@ fn generate(path: &Path) -> io::Result<bool> {
         _ => Path::new("."),
     };
     storage::create_private_folder(folder)?;
-    let aside = folder.join(format!(
+    let temporary = folder.join(format!(
         ".pepper-{}-{}",
         process::id(),
         text.get(..8).unwrap_or("0")
     ));
-    let written = write_new(&aside, &text).and_then(|()| match fs::hard_link(&aside, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        // Some file systems have no links. There a crash may leave half a pepper behind, which is
-        // refused later, but no other is ever put in its place either.
-        Err(_) => match write_new(path, &text) {
+    let written =
+        write_new(&temporary, &text).and_then(|()| match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            written => written.map(|()| true),
-        },
-        Ok(()) => Ok(true),
-    });
-    let removed = fs::remove_file(&aside);
-    // Also when another process has made it: nothing must depend on a name that a crash takes away.
+            // Some file systems have no links. There a crash may leave an incomplete pepper, which is refused
+            // later and never replaced either.
+            Err(_) => match write_new(path, &text) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                written => written.map(|()| true),
+            },
+            Ok(()) => Ok(true),
+        });
+    let removed = fs::remove_file(&temporary);
+    // Also when another process has made it: the name must survive a crash before the pepper is used.
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    let made = written?;
-    removed.and(synced).map(|()| made)
+    let generated = written?;
+    removed.and(synced).map(|()| generated)
 }
 
-/// Writes a file that is not there yet, for its owner alone, and waits for the disk.
+/// Writes a new file (mode 0600), durably.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -102,18 +102,10 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn warn_when_open_to_others(path: &Path) {
-    let others = fs::metadata(path).map(|meta| meta.permissions().mode() & 0o077);
-    if others.is_ok_and(|bits| bits != 0) {
-        tracing::warn!(
-            path = %path.display(),
-            "other users of this machine can read the pepper; set its mode to 0600"
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[track_caller]

@@ -8,10 +8,10 @@ use keys::{Pepper, Peppers};
 pub use self::readings::PepperReadings;
 use crate::{commands::Known, settings::Settings};
 
-/// The peppers of the settings and the file, read as the database knows them.
+/// The peppers of the settings and the file, in the reading that the database knows.
 ///
-/// When there is neither and the database knows no pepper, one may be made; with a database that does,
-/// that would lock out every key, so it is an error instead.
+/// Without any, a pepper may be generated for an empty database. For another database that is an error: a new
+/// pepper would lock out every key.
 pub fn load(settings: &Settings, known: &Known, may_generate: bool) -> anyhow::Result<Peppers> {
     let is_current = |pepper: &Pepper| known.check.as_ref() == Some(&pepper.check_value());
     let is_known = |pepper: &Pepper| is_current(pepper) || known.ids.contains(&pepper.id());

@@ -1,12 +1,9 @@
-//! A pepper as it was written, and the bytes that earlier versions took it for.
+//! The bytes of a pepper, as this version and earlier ones read a text.
 
 use keys::{InvalidPepper, Pepper};
 
-/// What a written pepper may stand for, the reading of today first.
-///
-/// One newline at the end is not part of a pepper, wherever it comes from. Earlier versions took a
-/// newline in the environment as part of it, and took all white space around it away in the file. Which
-/// reading a database was made with, its check value tells.
+/// One newline at the end is not part of a pepper. Earlier versions took a newline in the environment as part
+/// of it, and trimmed all white space in the file. The check value of a database tells which reading is its.
 #[derive(Clone)]
 pub struct PepperReadings {
     today: Pepper,
@@ -34,7 +31,7 @@ impl PepperReadings {
         })
     }
 
-    /// The first reading that is known, else the one of today.
+    /// The first reading that is known, else that of this version.
     pub fn pick(&self, is_known: impl Fn(&Pepper) -> bool) -> Pepper {
         let all = std::iter::once(&self.today).chain(&self.earlier);
         let mut known = all.filter(|pepper| is_known(pepper));

@@ -1,7 +1,7 @@
 //! The provisioner `exec`: a program of the operator's, one run for each attempt.
 //!
-//! The program is not started by the server itself but by a guard (`commands/guard.rs`), which ends it
-//! when the server is gone. No shell stands in between.
+//! A guard (`commands/guard.rs`) spawns the program without a shell, and terminates it when the server is
+//! gone.
 
 use std::{
     env,
@@ -25,26 +25,26 @@ use tokio::{
 };
 
 use super::{
-    again, failed,
+    failed,
     message::{org_json, verb},
     reason::{Tail, last_line},
-    report::{ALIVE, BEAT, END, Report},
+    report::{HEARTBEAT, HEARTBEAT_INTERVAL, Report, TERMINATE},
+    retry,
 };
 use crate::settings::ExecSettings;
 
-/// What a program exits with that wants to be asked again: `EX_TEMPFAIL` of `sysexits.h`.
+/// The exit code that asks for a retry, from `sysexits.h`.
 const EX_TEMPFAIL: i32 = 75;
-/// Variables that every program gets, where the server has them.
+/// Environment variables that every program gets.
 const ALWAYS_PASSED: &[&str] = &[
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR",
 ];
-/// How long the rest of what a program has written is waited for, once it has ended. It is there
-/// already; more can only come from somebody whom the program has left behind.
-const REST: Duration = Duration::from_millis(50);
-/// More than a guard ever says, in bytes.
-const MAX_SAID: usize = 4096;
+/// For the rest of standard error once the program has ended. It is in the pipe already; more can only come
+/// from a process that the program has left behind.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+/// More than a guard ever writes, in bytes.
+const MAX_OUTPUT: usize = 4096;
 
-/// A program that makes orgs and takes them away.
 #[derive(Debug)]
 pub struct Exec {
     program: PathBuf,
@@ -52,19 +52,18 @@ pub struct Exec {
     timeout: Duration,
     at_once: usize,
     environment: Vec<(OsString, OsString)>,
-    /// How many descriptors a program may have: as many as the server before it raised its own limit.
+    /// The program's descriptor limit: that of the server before it raised its own.
     descriptors: Option<u64>,
     login_url: String,
 }
 
-/// Why the server had the program ended.
-enum Cut {
+/// Why the server terminated the program.
+enum Interruption {
     TimedOut,
     Stopped,
 }
 
 impl Exec {
-    /// The program of these settings, if it can be run.
     pub fn new(settings: &ExecSettings, login_url: &str) -> anyhow::Result<Self> {
         let names = ALWAYS_PASSED
             .iter()
@@ -76,11 +75,11 @@ impl Exec {
         let itself = Path::new("/proc/self/exe");
         Ok(Self {
             program: find(&settings.program).context("provisioner_exec")?,
-            // The running program itself, also when an upgrade has put another in its place.
+            // The running program, also after an upgrade has replaced its file.
             own: if itself.exists() {
                 itself.to_owned()
             } else {
-                env::current_exe().context("the server can't tell where its own program is")?
+                env::current_exe().context("the path of the running program is unknown")?
             },
             timeout: settings.timeout,
             at_once: settings.at_once,
@@ -90,13 +89,11 @@ impl Exec {
         })
     }
 
-    /// How many runs there may be at once.
     pub const fn at_once(&self) -> usize {
         self.at_once
     }
 
-    /// Runs the program once, and comes back when it has ended, and all that it has started in its
-    /// process group.
+    /// Runs the program once. Returns when its whole process group has ended.
     pub async fn run(
         &self,
         step: StepName,
@@ -106,10 +103,10 @@ impl Exec {
         match self.watch(step, org, stop).await {
             Ok(run) => run.verdict(org),
             Err(error) => {
-                tracing::error!(org_id = %org.id, "the provisioner's guard can't be started: {error}");
-                Err(again(
+                tracing::error!(org_id = %org.id, "starting the provisioner's guard failed: {error}");
+                Err(retry(
                     "provisioner-unavailable",
-                    "the provisioner could not be started; it is tried again",
+                    "starting the provisioner failed; it will be retried",
                 ))
             }
         }
@@ -128,35 +125,35 @@ impl Exec {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         };
         let line = org_json(org, &self.login_url)?;
-        say(&mut input, format!("{line}\n").as_bytes()).await;
-        let (mut stop, mut late) = (pin!(stop), pin!(sleep(self.timeout)));
-        let mut beats = interval(BEAT);
+        send(&mut input, format!("{line}\n").as_bytes()).await;
+        let (mut stop, mut deadline) = (pin!(stop), pin!(sleep(self.timeout)));
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         let mut run = Run::default();
-        let (mut told, mut hears) = (false, true);
+        let (mut stopping, mut reads_errors) = (false, true);
         let mut buffer = vec![0; 16 * 1024];
         loop {
             tokio::select! {
-                read = output.read_buf(&mut run.said) => {
-                    // It ends with the guard, which is the last one to go.
-                    if !matches!(read, Ok(1..)) || run.said.len() > MAX_SAID {
+                read = output.read_buf(&mut run.output) => {
+                    // Its end is the end of the guard, which ends last.
+                    if !matches!(read, Ok(1..)) || run.output.len() > MAX_OUTPUT {
                         break;
                     }
                 }
-                read = errors.read(&mut buffer), if hears => match read {
+                read = errors.read(&mut buffer), if reads_errors => match read {
                     Ok(count @ 1..) => run.tail.push(buffer.get(..count).unwrap_or_default()),
-                    Ok(0) | Err(_) => hears = false,
+                    Ok(0) | Err(_) => reads_errors = false,
                 },
-                _ = beats.tick() => say(&mut input, &[ALIVE]).await,
-                () = &mut late, if run.cut.is_none() => {
-                    run.cut = Some(Cut::TimedOut);
-                    say(&mut input, &[END]).await;
+                _ = heartbeats.tick() => send(&mut input, &[HEARTBEAT]).await,
+                () = &mut deadline, if run.interruption.is_none() => {
+                    run.interruption = Some(Interruption::TimedOut);
+                    send(&mut input, &[TERMINATE]).await;
                 }
-                stop = &mut stop, if !told => {
-                    told = true;
-                    run.cut.get_or_insert(Cut::Stopped);
+                stop = &mut stop, if !stopping => {
+                    stopping = true;
+                    run.interruption.get_or_insert(Interruption::Stopped);
                     match stop {
-                        StopReason::Deletion => say(&mut input, &[END]).await,
-                        // The end of what it hears is the swift way.
+                        StopReason::Deletion => send(&mut input, &[TERMINATE]).await,
+                        // A closed pipe means `SHORT_GRACE`.
                         StopReason::Shutdown | StopReason::LeaseLost => input = None,
                     }
                 }
@@ -164,8 +161,8 @@ impl Exec {
         }
         drop(input);
         guard.wait().await?;
-        if hears {
-            hear_rest(&mut errors, &mut run.tail).await;
+        if reads_errors {
+            drain(&mut errors, &mut run.tail).await;
         }
         Ok(run)
     }
@@ -182,7 +179,7 @@ impl Exec {
             .arg("--")
             .arg(&self.program)
             .arg(verb(step))
-            // The settings are in the environment, and secrets among them: it starts anew.
+            // The settings in the environment hold secrets.
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("MOLECULE_ORG_ID", org.id.to_string())
@@ -196,67 +193,67 @@ impl Exec {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A signal to the server's group, such as Ctrl-C, is the server's to act on.
+            // A signal to the server's group, such as Ctrl-C, is handled by the server.
             .process_group(0);
         command
     }
 }
 
-/// One run, as far as the server saw it.
 #[derive(Default)]
 struct Run {
-    said: Vec<u8>,
+    output: Vec<u8>,
     tail: Tail,
-    cut: Option<Cut>,
+    interruption: Option<Interruption>,
 }
 
 impl Run {
     fn verdict(mut self, org: &Org) -> Result<(), ProvisionError> {
         let text = self.tail.text();
         if !text.is_empty() {
-            tracing::debug!(org_id = %org.id, stderr = text, "what the provisioner wrote");
+            tracing::debug!(org_id = %org.id, stderr = text, "standard error of the provisioner");
         }
         let reason = last_line(&text);
-        let said = String::from_utf8_lossy(&self.said).into_owned();
-        let report = said.lines().rev().find_map(Report::parse);
-        match (report, self.cut) {
+        let output = String::from_utf8_lossy(&self.output).into_owned();
+        let report = output.lines().rev().find_map(Report::parse);
+        match (report, self.interruption) {
             (Some(Report::Exited(0)), _) => Ok(()),
-            (Some(Report::Exited(EX_TEMPFAIL)), _) => Err(again(
+            (Some(Report::Exited(EX_TEMPFAIL)), _) => Err(retry(
                 "provisioner-busy",
-                reason.unwrap_or_else(|| "the provisioner asks for another try".to_owned()),
+                reason.unwrap_or_else(|| "the provisioner asks for a retry".to_owned()),
             )),
             (Some(Report::Exited(code)), _) => {
                 let silent =
                     || format!("the provisioner ended with exit code {code} and gave no reason");
                 Err(failed("provisioner-failed", reason.unwrap_or_else(silent)))
             }
-            (Some(Report::Ended), Some(Cut::TimedOut)) => Err(again(
+            (Some(Report::Ended), Some(Interruption::TimedOut)) => Err(retry(
                 "provisioner-timeout",
-                "the provisioner took too long and was ended",
+                "timeout: the provisioner took too long and was terminated",
             )),
-            // Without a cut it was the guard that heard nothing of us for too long.
-            (Some(Report::Ended), Some(Cut::Stopped) | None) => Err(ProvisionError::Interrupted),
-            (Some(Report::Signalled(signal)), _) => Err(again(
+            // Without an interruption of ours, the guard saw no heartbeat in time.
+            (Some(Report::Ended), Some(Interruption::Stopped) | None) => {
+                Err(ProvisionError::Interrupted)
+            }
+            (Some(Report::Signalled(signal)), _) => Err(retry(
                 "provisioner-killed",
                 format!("the provisioner was ended by signal {signal}"),
             )),
             (Some(Report::Refused(why)), _) => {
-                tracing::error!(org_id = %org.id, "the provisioner's program can't be started: {why}");
-                Err(again(
+                tracing::error!(org_id = %org.id, "starting the provisioner failed: {why}");
+                Err(retry(
                     "provisioner-unavailable",
-                    format!("the provisioner could not be started: {why}"),
+                    format!("starting the provisioner failed: {why}"),
                 ))
             }
-            (report @ (Some(Report::Started(_)) | None), cut) => {
+            (report @ (Some(Report::Started(_)) | None), interruption) => {
                 if let Some(Report::Started(group)) = report
                     && let Some(group) = Pid::from_raw(group)
                 {
-                    // Nobody watches it any more.
                     let _ = kill_process_group(group, Signal::KILL);
                 }
-                match cut {
-                    Some(Cut::Stopped) => Err(ProvisionError::Interrupted),
-                    Some(Cut::TimedOut) | None => Err(again(
+                match interruption {
+                    Some(Interruption::Stopped) => Err(ProvisionError::Interrupted),
+                    Some(Interruption::TimedOut) | None => Err(retry(
                         "provisioner-killed",
                         "the provisioner's guard was killed",
                     )),
@@ -266,8 +263,8 @@ impl Run {
     }
 }
 
-/// Says something to the guard. One that is gone is noticed by its silence.
-async fn say(input: &mut Option<ChildStdin>, bytes: &[u8]) {
+/// Writes to the guard. When it is gone, its output ends as well, which `watch` notices.
+async fn send(input: &mut Option<ChildStdin>, bytes: &[u8]) {
     if let Some(pipe) = input
         && pipe.write_all(bytes).await.is_err()
     {
@@ -275,19 +272,18 @@ async fn say(input: &mut Option<ChildStdin>, bytes: &[u8]) {
     }
 }
 
-/// Reads what the program has left in the pipe, without waiting for whoever else may hold it.
-async fn hear_rest(errors: &mut ChildStderr, tail: &mut Tail) {
+/// Reads what is left in the pipe, without waiting for other processes that have it open.
+async fn drain(errors: &mut ChildStderr, tail: &mut Tail) {
     let mut buffer = vec![0; 16 * 1024];
     let rest = async {
-        while let Ok(Ok(count @ 1..)) = timeout(REST, errors.read(&mut buffer)).await {
+        while let Ok(Ok(count @ 1..)) = timeout(DRAIN_TIMEOUT, errors.read(&mut buffer)).await {
             tail.push(buffer.get(..count).unwrap_or_default());
         }
     };
-    // Somebody who writes without end is not heard to the end.
-    let _ = timeout(REST * 4, rest).await;
+    // A process may write without end.
+    let _ = timeout(DRAIN_TIMEOUT * 4, rest).await;
 }
 
-/// The program at a path, or on the search path, if it can be run.
 fn find(program: &Path) -> anyhow::Result<PathBuf> {
     if program.components().nth(1).is_some() || program.is_absolute() {
         let path = std::path::absolute(program)?;
@@ -301,7 +297,7 @@ fn find(program: &Path) -> anyhow::Result<PathBuf> {
     match found {
         Some(path) => Ok(path),
         None => bail!(
-            "there is no program {} on the search path; name it with its folder, as in ./{0}",
+            "no program {} on the search path (PATH); give its path, as in ./{0}",
             program.display()
         ),
     }

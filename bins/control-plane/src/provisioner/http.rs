@@ -1,7 +1,7 @@
-//! The provisioner `http`: a service of the operator's, asked by a signed message for each attempt.
+//! The provisioner `http`: a service of the operator's, which gets a signed message for each attempt.
 //!
 //! The messages are those of Standard Webhooks 1.0.0; `webhook-id` is the same for every attempt at one
-//! step of one org. The service may be on an internal address: the operator has named it.
+//! step of one org. The service may have an internal address: the operator has configured it.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -16,10 +16,9 @@ use webhooks::{
     AddressPolicy, EndpointUrl, Message, OutgoingMessage, SendOutcome, Sender as _, WebhookSecret,
 };
 
-use super::{again, failed, message::verb, reason::clean, trust};
+use super::{failed, message::verb, reason::clean, retry, trust};
 use crate::{settings::HttpSettings, webhooks::HttpSender};
 
-/// A service that makes orgs and takes them away.
 pub struct Http {
     sender: HttpSender,
     url: EndpointUrl,
@@ -31,21 +30,20 @@ pub struct Http {
 
 /// A message to the service.
 #[derive(Serialize)]
-struct Asked {
+struct Request {
     #[serde(rename = "type")]
     kind: String,
     timestamp: Time,
     data: OrgView,
 }
 
-/// What of its answer is looked at: that of a problem document (RFC 9457).
+/// The part of the response that is read: that of a problem document (RFC 9457).
 #[derive(Default, Deserialize)]
 struct Problem {
     detail: Option<String>,
 }
 
 impl Http {
-    /// The service of these settings.
     pub fn new(settings: &HttpSettings, login_url: &str) -> anyhow::Result<Self> {
         Ok(Self {
             sender: HttpSender::trusting(
@@ -60,12 +58,11 @@ impl Http {
         })
     }
 
-    /// How many messages there may be on their way at once.
     pub const fn at_once(&self) -> usize {
         self.at_once
     }
 
-    /// Asks once, and comes back with the answer.
+    /// Sends one message and waits for the response.
     pub async fn run(
         &self,
         step: StepName,
@@ -75,32 +72,32 @@ impl Http {
         let posting = match self.posting(step, org) {
             Ok(posting) => posting,
             Err(error) => {
-                tracing::error!(org_id = %org.id, "the message can't be written: {error:#}");
+                tracing::error!(org_id = %org.id, "serializing the message failed: {error:#}");
                 return Err(failed(
                     "provisioner-failed",
-                    "the provisioner could not be asked",
+                    "the message to the provisioner could not be serialized",
                 ));
             }
         };
-        let mut answer = pin!(timeout(self.timeout, self.sender.send(posting)));
-        let (mut stop, mut heeds) = (pin!(stop), true);
+        let mut response = pin!(timeout(self.timeout, self.sender.send(posting)));
+        let (mut stop, mut stoppable) = (pin!(stop), true);
         loop {
             tokio::select! {
-                answer = &mut answer => return match answer {
+                response = &mut response => return match response {
                     Ok(SendOutcome::Response { status_code, body }) => verdict(status_code, &body),
-                    Ok(SendOutcome::NoResponse(why)) => Err(again(
+                    Ok(SendOutcome::NoResponse(why)) => Err(retry(
                         "provisioner-unreachable",
                         format!("the provisioner can't be reached: {}", clean(&why)),
                     )),
-                    Err(_elapsed) => Err(again(
+                    Err(_elapsed) => Err(retry(
                         "provisioner-timeout",
-                        "the provisioner took too long to answer",
+                        "timeout: no response from the provisioner",
                     )),
                 },
-                stop = &mut stop, if heeds => match stop {
-                    // The service can't be told to stop, so its answer is waited for: what it makes
-                    // is then there to be taken away.
-                    StopReason::Deletion => heeds = false,
+                stop = &mut stop, if stoppable => match stop {
+                    // The service can't be stopped, so its response is waited for: what it has made by
+                    // then is deprovisioned next.
+                    StopReason::Deletion => stoppable = false,
                     StopReason::Shutdown | StopReason::LeaseLost => return Err(ProvisionError::Interrupted),
                 },
             }
@@ -110,12 +107,12 @@ impl Http {
     fn posting(&self, step: StepName, org: &Org) -> anyhow::Result<OutgoingMessage> {
         let now = OffsetDateTime::now_utc();
         let verb = verb(step);
-        let asked = Asked {
+        let request = Request {
             kind: format!("org.{verb}"),
             timestamp: Time(now),
             data: OrgView::new(org.clone(), &self.login_url),
         };
-        let body = serde_json::to_string(&asked).context("the org is not JSON")?;
+        let body = serde_json::to_string(&request).context("the org is not JSON")?;
         let id = format!("msg_{}_{verb}", org.id.ulid());
         let message = Message {
             id: &id,
@@ -133,16 +130,15 @@ impl Http {
     }
 }
 
-/// What an answer means.
 fn verdict(status_code: u16, body: &str) -> Result<(), ProvisionError> {
     let problem: Problem = serde_json::from_str(body).unwrap_or_default();
     let detail = problem.detail.map(|detail| clean(&detail));
     let reason = detail
         .filter(|detail| !detail.is_empty())
-        .unwrap_or_else(|| format!("the provisioner answered with status {status_code}"));
+        .unwrap_or_else(|| format!("the provisioner responded with status {status_code}"));
     match status_code {
         200..=299 => Ok(()),
-        408 | 425 | 429 | 500..=599 => Err(again("provisioner-busy", reason)),
+        408 | 425 | 429 | 500..=599 => Err(retry("provisioner-busy", reason)),
         _ => Err(failed("provisioner-failed", reason)),
     }
 }
@@ -194,7 +190,7 @@ mod tests {
             r#"{"detail": 7}"#,
             r#"{"detail": " "}"#,
         ] {
-            check(body, "the provisioner answered with status 422");
+            check(body, "the provisioner responded with status 422");
         }
     }
 }

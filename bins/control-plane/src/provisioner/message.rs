@@ -1,9 +1,9 @@
-//! An org as a provisioner of the operator's is told of it.
+//! An org as it is sent to a provisioner.
 
 use api::OrgView;
 use orgs::{Org, StepName};
 
-/// The name of what is asked for, as programs are called with it.
+/// The first argument of the program.
 pub const fn verb(step: StepName) -> &'static str {
     match step {
         StepName::Provision | StepName::Workspace => "provision",
@@ -11,7 +11,7 @@ pub const fn verb(step: StepName) -> &'static str {
     }
 }
 
-/// The org's resource, as the API shows it, in one line.
+/// The org as the API shows it, in one line.
 pub fn org_json(org: &Org, login_url: &str) -> serde_json::Result<String> {
     serde_json::to_string(&OrgView::new(org.clone(), login_url))
 }

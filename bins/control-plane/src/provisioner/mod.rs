@@ -1,5 +1,4 @@
-//! What makes orgs real on this server: nothing, a program of the operator's, or a service of the
-//! operator's.
+//! The provisioner of this server: none, a program of the operator's, or a service of the operator's.
 
 mod exec;
 mod http;
@@ -19,7 +18,7 @@ use crate::{
 
 use self::{exec::Exec, http::Http};
 
-/// The provisioner that the settings ask for, with its numbers.
+/// The provisioner of the settings, with its metrics.
 pub struct ChosenProvisioner {
     kind: Kind,
     metrics: ProvisioningMetrics,
@@ -32,7 +31,6 @@ enum Kind {
 }
 
 impl ChosenProvisioner {
-    /// The provisioner of these settings.
     pub fn new(settings: &Settings, metrics: ProvisioningMetrics) -> anyhow::Result<Self> {
         let kind = match &settings.provisioner {
             ProvisionerSettings::Local => Kind::Local,
@@ -93,7 +91,7 @@ fn failure(code: &str, message: impl Into<String>) -> Failure {
     }
 }
 
-fn again(code: &str, message: impl Into<String>) -> ProvisionError {
+fn retry(code: &str, message: impl Into<String>) -> ProvisionError {
     ProvisionError::TryAgain(failure(code, message))
 }
 

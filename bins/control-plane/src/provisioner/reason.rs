@@ -1,4 +1,4 @@
-//! The end of what a program says, and the reason in it.
+//! The reason of a failure: the last line that a program has written.
 
 /// How much of what a program writes to standard error is kept, in bytes.
 const KEPT: usize = 64 * 1024;
@@ -10,7 +10,6 @@ const MAX_REASON: usize = 500;
 pub struct Tail(Vec<u8>);
 
 impl Tail {
-    /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         if self.0.len() > 2 * KEPT {
@@ -23,20 +22,19 @@ impl Tail {
         self.0.drain(..surplus);
     }
 
-    /// What is kept, as text.
     pub fn text(&mut self) -> String {
         self.cut();
         String::from_utf8_lossy(&self.0).into_owned()
     }
 }
 
-/// The last line of a text in which anything stands, if there is one.
+/// The last line that is not blank.
 pub fn last_line(text: &str) -> Option<String> {
     let mut lines = text.lines().rev().map(clean);
     lines.find(|line| !line.is_empty())
 }
 
-/// A text of strangers as it can be shown: without control characters, and not too long.
+/// A text of unknown origin, safe to show: without control characters, and not too long.
 pub fn clean(text: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     let text: String = text.trim().chars().take(MAX_REASON).map(plain).collect();

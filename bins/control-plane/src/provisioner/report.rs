@@ -1,33 +1,29 @@
-//! What a server and the guard of one of its programs say to each other.
+//! The protocol between a server and the guard of one of its programs.
 //!
-//! To the guard: the org as one line of JSON, then a byte [`ALIVE`] every [`BEAT`], and [`END`] when the
-//! program is to end. From the guard: lines, each a [`Report`].
+//! To the guard: the org as one line of JSON, then a byte [`HEARTBEAT`] every [`HEARTBEAT_INTERVAL`], and
+//! [`TERMINATE`] when the program must end. From the guard: lines, each a [`Report`].
 
 use std::{fmt, time::Duration};
 
-/// The server lives and wants the program to go on.
-pub const ALIVE: u8 = b'.';
-/// The program is to end.
-pub const END: u8 = b'!';
-/// How often the server gives a sign of life.
-pub const BEAT: Duration = Duration::from_secs(1);
-/// After how long without one the guard takes the server for dead.
+pub const HEARTBEAT: u8 = b'.';
+pub const TERMINATE: u8 = b'!';
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// After this long without a heartbeat the guard takes the server for dead.
 ///
-/// A lease lasts 10 s and is prolonged every 3 s, so it has 7 s left when a server falls silent at the
-/// worst moment. Silence and [`SWIFT`] together are less.
-pub const SILENCE: Duration = Duration::from_secs(3);
-/// How long a program may take to end when its server is gone, before it is killed.
-pub const SWIFT: Duration = Duration::from_secs(2);
-/// How long a program may take to end when the server asks for it.
+/// A lease lasts 10 s and is renewed every 3 s, so at least 7 s are left when a server dies. This timeout
+/// and [`SHORT_GRACE`] together are less.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between SIGTERM and SIGKILL when the server is gone.
+pub const SHORT_GRACE: Duration = Duration::from_secs(2);
+/// Between SIGTERM and SIGKILL when the server asks for the end.
 ///
-/// A server that can't prolong its lease asks after 6 s and takes the swift way; all other reasons come
-/// while the lease is prolonged, 3 s after the last time at the most.
-pub const GENTLE: Duration = Duration::from_secs(5);
+/// A server that can't renew its lease closes the pipe after 6 s, for [`SHORT_GRACE`]. With all other reasons
+/// the lease was renewed at most 3 s before.
+pub const GRACE: Duration = Duration::from_secs(5);
 
-/// What the guard has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The program runs, and leads the process group of this number.
+    /// The program runs, and leads the process group of this id.
     Started(i32),
     /// It could not be started.
     Refused(String),
@@ -40,7 +36,6 @@ pub enum Report {
 }
 
 impl Report {
-    /// The report in a line, if it is one.
     pub fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
@@ -90,7 +85,7 @@ mod tests {
     fn a_program_is_gone_before_its_org_can_be_taken_over() {
         let lease = Duration::from_secs(10);
         let renewal = Duration::from_secs(3);
-        assert!(renewal + SILENCE + SWIFT < lease);
-        assert!(renewal + GENTLE < lease);
+        assert!(renewal + HEARTBEAT_TIMEOUT + SHORT_GRACE < lease);
+        assert!(renewal + GRACE < lease);
     }
 }

@@ -1,4 +1,4 @@
-//! Whose certificates the operator's own service may have.
+//! Which certificates of the operator's provisioner are trusted.
 
 use std::path::Path;
 
@@ -10,17 +10,16 @@ use tokio_rustls::rustls::{
 
 use crate::webhooks::public_roots;
 
-/// The authorities that the system trusts, or the public ones where it names none, and those in a file of
-/// the operator's.
+/// The authorities of the system, or the built-in public ones where it has none, and those of a file.
 pub fn roots(file: Option<&Path>) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(system.certs);
     if added == 0 {
         for error in system.errors {
-            tracing::debug!("certificates of the system can't be read: {error}");
+            tracing::debug!("reading certificates of the system failed: {error}");
         }
-        tracing::info!("the system names no certificates; the public ones that are built in count");
+        tracing::info!("the system has no certificates; the built-in public ones are used");
         roots = public_roots();
     }
     if let Some(path) = file {
@@ -35,7 +34,7 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> anyhow::Result<()> {
     for certificate in CertificateDer::pem_file_iter(path)? {
         roots.add(certificate?)?;
     }
-    ensure!(roots.len() > before, "there is no certificate in PEM in it");
+    ensure!(roots.len() > before, "the file has no certificate in PEM");
     Ok(())
 }
 
@@ -46,17 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_always_somebody_to_trust() {
+    fn there_are_always_trusted_authorities() {
         assert!(!roots(None).unwrap().is_empty());
     }
 
     #[test]
-    fn a_file_without_certificates_is_told() {
+    fn a_file_without_certificates_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
-        let told = |file: &Path| format!("{:#}", roots(Some(file)).unwrap_err());
-        assert!(told(&file).contains("ca.pem"));
+        let error = |file: &Path| format!("{:#}", roots(Some(file)).unwrap_err());
+        assert!(error(&file).contains("ca.pem"));
         fs::write(&file, "not a certificate").unwrap();
-        assert!(told(&file).contains("no certificate"));
+        assert!(error(&file).contains("no certificate"));
     }
 }

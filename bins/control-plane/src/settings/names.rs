@@ -1,13 +1,12 @@
-//! Names that are no setting's: most are misspelt, and a setting that is not heeded does harm.
+//! Refuses unknown names of settings: most are misspelt, and a setting without effect does harm.
 
 use std::{ffi::OsString, iter};
 
 use anyhow::bail;
 
-/// What the names of our variables begin with.
 const PREFIX: &str = "MOLECULE_CP_";
 
-/// Refuses variables that begin as ours do and are none of them.
+/// Refuses unknown variables with our prefix.
 pub fn check_environment(
     known: &[&str],
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -25,12 +24,12 @@ pub fn check_environment(
     let Some(first) = unknown.first() else {
         return Ok(());
     };
-    bail!("{}", complaint(first, known, PREFIX))
+    bail!("{}", unknown_name(first, known, PREFIX))
 }
 
-/// Refuses names in a TOML file that are no setting's.
+/// Refuses unknown names in a TOML file.
 pub fn check_file(known: &[&str], text: &str) -> anyhow::Result<()> {
-    // What is no TOML at all is told by whoever reads it.
+    // The parser reports what is no TOML.
     let Ok(table) = text.parse::<toml::Table>() else {
         return Ok(());
     };
@@ -44,17 +43,17 @@ pub fn check_file(known: &[&str], text: &str) -> anyhow::Result<()> {
     };
     let line = iter::zip(1.., text.lines()).find(|(_, line)| names_it(line));
     let line: u32 = line.map_or(0, |(number, _)| number);
-    bail!("line {line}: {}", complaint(unknown, known, ""))
+    bail!("line {line}: {}", unknown_name(unknown, known, ""))
 }
 
-fn complaint(unknown: &str, known: &[&str], prefix: &str) -> String {
+fn unknown_name(unknown: &str, known: &[&str], prefix: &str) -> String {
     match nearest(unknown, known, prefix) {
         Some(nearest) => format!("{unknown} is not a setting; did you mean {nearest}?"),
         None => format!("{unknown} is not a setting; `molecule-cp --help` lists them"),
     }
 }
 
-/// The name that is the fewest changes away, unless it is another name altogether.
+/// The name with the smallest edit distance, unless that is large.
 fn nearest<'a>(unknown: &str, known: &[&'a str], prefix: &str) -> Option<&'a str> {
     let own = |name: &str| {
         name.strip_prefix(prefix)
@@ -149,13 +148,13 @@ mod tests {
 
     #[test]
     fn a_name_in_a_file_is_told_with_its_line_and_the_nearest() {
-        let told = |text: &str| {
+        let error = |text: &str| {
             check_file(&["listen", "pepper"], text)
                 .unwrap_err()
                 .to_string()
         };
         assert_eq!(
-            told("# a comment\nlisten = \"x\"\n\npeper = \"secret\"\n"),
+            error("# a comment\nlisten = \"x\"\n\npeper = \"secret\"\n"),
             "line 4: peper is not a setting; did you mean pepper?"
         );
         check_file(&["listen"], "listen = \"x\"").unwrap();

@@ -1,4 +1,4 @@
-//! What the settings say of the provisioner.
+//! Settings of the provisioner.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,39 +7,30 @@ use webhooks::{AddressPolicy, EndpointUrl, WebhookSecret};
 
 use super::{MASKED, RawSettings, list, parsed};
 
-/// Which provisioner makes orgs real.
 pub enum ProvisionerSettings {
-    /// None: they stand on the control plane's own records.
+    /// None: an org is ready as soon as it is recorded.
     Local,
-    /// A program.
     Exec(ExecSettings),
-    /// A service.
     Http(HttpSettings),
 }
 
-/// What a program is run with.
 pub struct ExecSettings {
-    /// The program.
     pub program: PathBuf,
-    /// How long one run may take.
+    /// For one run.
     pub timeout: Duration,
-    /// How many runs there may be at once.
     pub at_once: usize,
-    /// The variables of the server's own environment that it gets.
+    /// Environment variables that are passed on.
     pub pass: Vec<String>,
 }
 
-/// How a service is asked.
 pub struct HttpSettings {
-    /// Where the messages go.
     pub url: EndpointUrl,
-    /// What they are signed with.
+    /// Signs the messages.
     pub secret: WebhookSecret,
-    /// Certificates that are trusted beside those of the system.
+    /// Certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// How long an answer may take.
+    /// For one response.
     pub timeout: Duration,
-    /// How many messages there may be on their way at once.
     pub at_once: usize,
 }
 
@@ -70,7 +61,6 @@ impl ProvisionerSettings {
         }
     }
 
-    /// The settings as they would be written.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Local => vec![("provisioner", "local".to_owned())],
@@ -140,7 +130,7 @@ fn http(raw: &RawSettings) -> anyhow::Result<HttpSettings> {
     })
 }
 
-/// The URL as it is shown: what its query says may be a secret.
+/// The URL without the values of its query, which may be secrets.
 fn masked(url: &EndpointUrl) -> String {
     let mut shown = url.parts().clone();
     let names: Vec<String> = shown

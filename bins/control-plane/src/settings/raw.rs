@@ -102,6 +102,8 @@ raw_settings! {
         admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
         /// Limit of unknown tokens from one address, as limit/seconds
         auth_failure_limit "auth-failure-limit" "MOLECULE_CP_AUTH_FAILURE_LIMIT";
+        /// Limit of kept answers to calls with an Idempotency-Key, of each credential, as limit/seconds
+        idempotency_limit "idempotency-limit" "MOLECULE_CP_IDEMPOTENCY_LIMIT";
         /// URL under which clients reach this server
         public_url "public-url" "MOLECULE_CP_PUBLIC_URL";
         /// Page that customers log in on; the org's slug is added as its parameter org

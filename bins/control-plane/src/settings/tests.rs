@@ -23,6 +23,7 @@ fn without_a_word_the_defaults_hold() {
         "database_url = \"sqlite:./data/molecule.db\"",
         "admin_rate_limit = \"6000/60\"",
         "auth_failure_limit = \"300/60\"",
+        "idempotency_limit = \"50000/86400\"",
         "login_url = \"https://app.moleculesai.app/login\"",
         "sqlite_batch = \"512\"",
         "database_pool = \"16\"",

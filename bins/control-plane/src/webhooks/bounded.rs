@@ -1,4 +1,4 @@
-//! A connection from which no more is read than a receiver has to say.
+//! A connection with a bound on what is read.
 
 use std::{
     io,
@@ -8,11 +8,11 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is read from a receiver in all, in bytes: its certificates, the head of its answer and the
-/// beginning of the body. A receiver can go on for ever before its answer (`100 Continue`).
+/// In bytes: certificates, the head of the response and the beginning of the body. A receiver could send
+/// `100 Continue` without end.
 const MAX_RECEIVED: usize = 256 * 1024;
 
-/// A connection that breaks when more comes.
+/// Reading more is an error.
 pub struct Bounded<S> {
     stream: S,
     left: usize,

@@ -1,5 +1,4 @@
-//! From a URL to a connection: the host's addresses, asked for once and all checked, then TCP, then
-//! TLS.
+//! From a URL to a connection: one look-up, a check of all addresses, then TCP, then TLS.
 
 use std::{
     io,
@@ -22,9 +21,8 @@ use webhooks::{AddressPolicy, EndpointUrl, check_public};
 
 use super::{bounded::Bounded, lookups::Lookups};
 
-/// How long one address may take to accept a connection.
+/// For each address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How many of a host's addresses are tried.
 const MAX_ADDRESSES: usize = 4;
 
 /// A connection, encrypted or not.
@@ -32,13 +30,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// The certificate authorities that browsers trust, as they were when the program was built: a server
-/// needs no store of its own.
+/// The certificate authorities that browsers trusted when this was built. Small containers have none.
 pub fn public_roots() -> RootCertStore {
     RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
 }
 
-/// What makes TLS connections to hosts that one of these authorities vouches for.
 pub fn tls(roots: RootCertStore) -> anyhow::Result<TlsConnector> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -47,7 +43,7 @@ pub fn tls(roots: RootCertStore) -> anyhow::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Connects to the host of a partner's URL; the error is in words for the partner.
+/// Connects to the host of a partner's URL. The error is shown to the partner.
 pub async fn connect(
     (partner, url): (PartnerId, &EndpointUrl),
     reach: AddressPolicy,
@@ -62,7 +58,7 @@ pub async fn connect(
         Some(url::Host::Ipv4(ip)) => address(IpAddr::V4(ip), port),
         Some(url::Host::Ipv6(ip)) => address(IpAddr::V6(ip), port),
         Some(url::Host::Domain(name)) => (
-            // A full stop at the end is for the look-up alone.
+            // A full stop at the end is not part of the name in a certificate.
             ServerName::try_from(name.trim_end_matches('.').to_owned())
                 .map_err(|_| "the host is not a name that a certificate could be of")?,
             lookups.resolve(partner, name.to_owned(), port).await?,
@@ -76,7 +72,7 @@ pub async fn connect(
         return Ok(Box::new(tcp));
     }
     let stream = tls.connect(name, tcp).await;
-    let stream = stream.map_err(|error| format!("the TLS connection was not made: {error}"))?;
+    let stream = stream.map_err(|error| format!("the TLS handshake failed: {error}"))?;
     Ok(Box::new(stream))
 }
 
@@ -87,10 +83,10 @@ fn address(ip: IpAddr, port: u16) -> (ServerName<'static>, Vec<SocketAddr>) {
     )
 }
 
-/// Sees that all addresses are public: a host that has one that is not is not trusted with the others.
+/// Checks that all addresses are public. One that is not discredits the others.
 fn check(addresses: &[SocketAddr]) -> Result<(), String> {
     for address in addresses {
-        // Which address it is stays untold: it may be known within the operator's network alone.
+        // The address itself may be a secret of the operator's network.
         check_public(address.ip()).map_err(|what| {
             format!("the host has {what}; messages are sent to the public internet alone")
         })?;
@@ -98,13 +94,12 @@ fn check(addresses: &[SocketAddr]) -> Result<(), String> {
     Ok(())
 }
 
-/// Connects to the first address that accepts it.
 async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     let mut failed = "the host has no address".to_owned();
     for address in addresses.iter().take(MAX_ADDRESSES) {
         match timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // The message is one write; waiting to fill a packet would only delay it.
+                // The message is one write, so Nagle's algorithm would only delay it.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -127,10 +122,10 @@ mod tests {
     #[track_caller]
     fn checked(addresses: &[&str], refused_for: Option<&str>) {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|it| it.parse().unwrap()).collect();
-        let told = check(&addresses).err().unwrap_or_default();
-        assert_eq!(told.is_empty(), refused_for.is_none(), "{told}");
-        assert!(told.contains(refused_for.unwrap_or_default()), "{told}");
-        assert!(!told.contains("10.0.0.7"), "{told}");
+        let error = check(&addresses).err().unwrap_or_default();
+        assert_eq!(error.is_empty(), refused_for.is_none(), "{error}");
+        assert!(error.contains(refused_for.unwrap_or_default()), "{error}");
+        assert!(!error.contains("10.0.0.7"), "{error}");
     }
 
     #[test]
@@ -140,15 +135,15 @@ mod tests {
         checked(&["[::1]:443", "93.184.216.34:443"], Some("a loopback"));
     }
 
-    /// Whatever the URL says: what counts is where its name leads.
+    /// The address decides, not the URL.
     #[tokio::test]
     async fn a_name_that_leads_to_this_machine_is_refused_after_the_look_up() {
         let url = EndpointUrl::stored("https://localhost/").unwrap();
         let tls = tls(public_roots()).unwrap();
         let partner = PartnerId::from_ulid(Ulid::from(1));
         let using = (&Lookups::default(), &tls);
-        let told = connect((partner, &url), AddressPolicy::Public, using).await;
-        let told = told.err().unwrap();
-        assert!(told.contains("a loopback address"), "{told}");
+        let error = connect((partner, &url), AddressPolicy::Public, using).await;
+        let error = error.err().unwrap();
+        assert!(error.contains("a loopback address"), "{error}");
     }
 }

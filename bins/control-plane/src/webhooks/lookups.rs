@@ -1,8 +1,7 @@
-//! Look-ups of hosts.
+//! DNS look-ups.
 //!
-//! The system is asked on a thread of its own, which it may keep for as long as a name server is silent,
-//! and which nobody waits for when the program ends. So there is a bounded number of them, and a partner
-//! has a share: names that nobody answers for hold up nobody else's.
+//! Each runs on a thread of its own, which the system blocks for as long as a name server is silent. So
+//! their number is bounded and each partner has a share: names that time out delay no other partner's.
 
 use std::{
     collections::HashMap,
@@ -19,14 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-/// How many look-ups there are at once.
 const LOOKUPS: usize = 64;
-/// How many of them can be one partner's.
 const PARTNER_SHARE: usize = 4;
-/// How long a look-up may take, with the wait for its thread.
+/// With the wait for a thread.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The look-ups of one process. Cloning gives another handle to the same.
+/// A handle: clones share the bounds.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups(Arc<Shared>);
 
@@ -42,7 +39,6 @@ struct Running {
     of_partner: HashMap<PartnerId, usize>,
 }
 
-/// The right to one thread, until it is dropped.
 struct Permit {
     shared: Arc<Shared>,
     partner: PartnerId,
@@ -70,7 +66,7 @@ impl Drop for Permit {
 }
 
 impl Lookups {
-    /// The addresses of a host; the error is in words for the partner.
+    /// The addresses of a host. The error is shown to the partner.
     pub async fn resolve(
         &self,
         partner: PartnerId,
@@ -84,7 +80,7 @@ impl Lookups {
             let ask = move || {
                 let found = (name.as_str(), port).to_socket_addrs();
                 drop(permit);
-                // Whoever asked may have given up.
+                // The caller may have timed out.
                 let _ = answer.send(found.map(Iterator::collect::<Vec<_>>));
             };
             thread::Builder::new()
@@ -145,8 +141,8 @@ mod tests {
         let found = found.await.unwrap();
         assert!(found.iter().all(|it| it.ip().is_loopback()), "{found:?}");
         let name = "no-such-host.invalid".to_owned();
-        let told = lookups.resolve(partner(1), name, 80).await;
-        assert!(told.is_err(), "{told:?}");
+        let error = lookups.resolve(partner(1), name, 80).await;
+        assert!(error.is_err(), "{error:?}");
     }
 
     #[tokio::test]

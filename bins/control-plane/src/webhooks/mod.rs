@@ -1,7 +1,6 @@
 //! Sending webhooks over HTTP: one connection for each message, to an address that was checked.
 //!
-//! There is no proxy, no redirect, no second look-up: whatever could lead a message to another place
-//! than the one that was checked is not there.
+//! There is no proxy, no redirect and no second look-up, so a message can go nowhere else.
 
 mod bounded;
 mod connect;

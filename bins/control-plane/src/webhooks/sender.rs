@@ -1,4 +1,4 @@
-//! One message over HTTP/1.1, and the answer to it.
+//! One message over HTTP/1.1, and its response.
 
 use std::{error::Error as _, time::Duration};
 
@@ -22,16 +22,14 @@ use super::{
     lookups::Lookups,
 };
 
-/// How much of an answer's body is read, in bytes: enough for the excerpt in any script.
+/// In bytes: enough for the excerpt in any script.
 const MAX_BODY: usize = 2048;
-/// How long the body of an answer may take, once its status is known.
+/// For the body, once the status is known.
 const BODY_WITHIN: Duration = Duration::from_secs(2);
-/// How much of an answer's head is read, in bytes.
+/// In bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// Who is calling.
 const AGENT: &str = concat!("molecule-cp/", env!("CARGO_PKG_VERSION"), " (webhooks)");
 
-/// Sends messages over HTTP.
 pub struct HttpSender {
     reach: AddressPolicy,
     tls: TlsConnector,
@@ -55,7 +53,7 @@ impl HttpSender {
     }
 
     async fn exchange(&self, posting: &OutgoingMessage) -> Result<SendOutcome, String> {
-        // What was taken when the endpoint was made may not be any more: settings change.
+        // The settings may have changed since the endpoint was created.
         let url = EndpointUrl::new(posting.url.as_str(), self.reach)
             .map_err(|error| format!("the URL {error}"))?;
         let request = request(&url, posting).ok_or("the URL can't be asked for")?;
@@ -66,7 +64,7 @@ impl HttpSender {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-        // The connection is worked on beside the message, and ends with it.
+        // Drives the connection, which ends with the message.
         let mut background = JoinSet::new();
         background.spawn(connection);
         let response = send.send_request(request).await.map_err(broken)?;
@@ -83,7 +81,7 @@ impl Sender for HttpSender {
     }
 }
 
-/// What is wrong with a connection, in words for the partner.
+/// For the partner.
 #[expect(clippy::needless_pass_by_value, reason = "what errors are mapped with")]
 fn broken(error: hyper::Error) -> String {
     match error.source() {
@@ -115,7 +113,7 @@ fn request(url: &EndpointUrl, posting: &OutgoingMessage) -> Option<Request<Full<
         .ok()
 }
 
-/// The beginning of an answer's body, as far as it comes in time.
+/// The beginning of the body, as far as it comes in time.
 async fn beginning(response: Response<Incoming>) -> String {
     let mut body = response.into_body();
     let mut read = Vec::new();
@@ -128,7 +126,7 @@ async fn beginning(response: Response<Incoming>) -> String {
             }
         }
     };
-    // What has come by then is what is kept; the status alone decides.
+    // A truncated body is fine: the status alone decides.
     let _ = timeout(BODY_WITHIN, reading).await;
     read.truncate(MAX_BODY);
     String::from_utf8_lossy(&read).into_owned()

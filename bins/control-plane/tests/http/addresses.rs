@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store, tokens};
+use crate::kit::{ALL_SCOPES, Caller, Response, Server, Store, tokens};
 
 on_both_engines![
     a_key_is_held_to_its_networks,
@@ -39,22 +39,22 @@ fn held(server: &Server, networks: Value) -> Caller {
     server.issue(json!({"scopes": ALL_SCOPES, "allowed_cidrs": networks}))
 }
 
-/// Sees that an answer is as it must be, and that its event has the address.
+/// Sees that a response is as it must be, and that its event has the address.
 #[track_caller]
-fn check(server: &Server, answer: &Answer, allowed: bool, address: impl Into<Value>) {
+fn check(server: &Server, response: &Response, allowed: bool, address: impl Into<Value>) {
     if allowed {
-        answer.expect(200);
+        response.expect(200);
     } else {
-        answer.problem(403, "ip-not-allowed");
-        assert_eq!(answer.header_if_any("www-authenticate"), None);
-        answer.header("ratelimit");
+        response.problem(403, "ip-not-allowed");
+        assert_eq!(response.header_if_any("www-authenticate"), None);
+        response.header("ratelimit");
     }
     let events = server
         .admin()
         .get("/cp/admin/audit-events?limit=100")
         .expect(200);
     let events = events["data"].as_array().unwrap();
-    let event = events.iter().find(|event| event["id"] == answer.event());
+    let event = events.iter().find(|event| event["id"] == response.event());
     let event = event.unwrap();
     assert_eq!(event["ip"], address.into(), "{event:#}");
     let outcome = if allowed { "success" } else { "denied" };
@@ -137,8 +137,8 @@ fn networks_are_checked_one_by_one(store: Store) {
         (json!(["localhost"]), "/allowed_cidrs/0"),
     ] {
         let request = json!({"name": "a", "scopes": ["orgs:list"], "allowed_cidrs": networks});
-        let made = admin.post("/cp/admin/partner-keys", request);
-        assert_eq!(made.pointers(), [pointer], "{networks}");
+        let created = admin.post("/cp/admin/partner-keys", request);
+        assert_eq!(created.pointers(), [pointer], "{networks}");
         let changed = admin.patch(&key.path(), json!({"allowed_cidrs": networks}));
         assert_eq!(changed.pointers(), [pointer], "{networks}");
     }
@@ -150,7 +150,7 @@ fn networks_are_checked_one_by_one(store: Store) {
     held(&server, many(20));
 }
 
-fn forwarded(key: &Caller, lines: &[&str]) -> Answer {
+fn forwarded(key: &Caller, lines: &[&str]) -> Response {
     let headers: Vec<_> = lines
         .iter()
         .map(|line| ("x-forwarded-for", *line))
@@ -180,8 +180,8 @@ fn a_forged_header_does_not_help(store: Store) {
             } else {
                 "198.51.100.7"
             };
-            let answer = key.send("GET", "/cp/orgs", &[(name, value)], b"");
-            check(&server, &answer, false, "127.0.0.1");
+            let response = key.send("GET", "/cp/orgs", &[(name, value)], b"");
+            check(&server, &response, false, "127.0.0.1");
         }
     }
 }
@@ -253,11 +253,14 @@ fn a_hop_that_can_not_be_read_is_an_unknown_client(store: Store) {
         &[b"198.51.100.007"],
     ];
     for lines in lines {
-        let answer = forwarded_bytes(&server, everywhere.token(), lines);
-        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-        assert!(answer.contains("\"code\":\"ip-not-allowed\""), "{answer}");
-        let answer = forwarded_bytes(&server, free.token(), lines);
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let response = forwarded_bytes(&server, everywhere.token(), lines);
+        assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
+        assert!(
+            response.contains("\"code\":\"ip-not-allowed\""),
+            "{response}"
+        );
+        let response = forwarded_bytes(&server, free.token(), lines);
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     }
     for (key, status) in [(&everywhere, 403), (&free, 200)] {
         let events = server.events(&format!("key_id={}", key.id()));
@@ -269,8 +272,8 @@ fn a_hop_that_can_not_be_read_is_an_unknown_client(store: Store) {
         }
     }
     // What is left of the client was written by the client itself.
-    let answer = forwarded_bytes(&server, everywhere.token(), &[b"\xff, 198.51.100.7"]);
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let response = forwarded_bytes(&server, everywhere.token(), &[b"\xff, 198.51.100.7"]);
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 fn an_unknown_client_is_limited_by_its_peer(store: Store) {
@@ -279,8 +282,8 @@ fn an_unknown_client_is_limited_by_its_peer(store: Store) {
         ("MOLECULE_CP_AUTH_FAILURE_LIMIT", "2/3600"),
     ]);
     let guess = |lines: &[&[u8]]| {
-        let answer = forwarded_bytes(&server, &tokens::well_formed("mol_pk_"), lines);
-        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+        let response = forwarded_bytes(&server, &tokens::well_formed("mol_pk_"), lines);
+        response.split(' ').nth(1).unwrap_or_default().to_owned()
     };
     assert_eq!(guess(&[b"\xff1"]), "401");
     assert_eq!(guess(&[b"nonsense"]), "401");

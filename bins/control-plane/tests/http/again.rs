@@ -1,4 +1,4 @@
-//! Calls that are sent again: the same answer, one effect, and an event for each.
+//! Calls that are sent again: the same response, one effect, and an event for each.
 
 mod kills;
 mod sealed;
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Barrier, thread};
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store};
 
 on_both_engines![
     every_post_is_replayed_byte_for_byte,
@@ -23,7 +23,7 @@ on_both_engines![
 
 /// A call with an idempotency key, which is sent as it stands.
 #[track_caller]
-fn post(caller: &Caller, path: &str, key: &str, body: &Value) -> Answer {
+pub fn post(caller: &Caller, path: &str, key: &str, body: &Value) -> Response {
     let body = if body.is_null() {
         String::new()
     } else {
@@ -38,7 +38,7 @@ fn org(slug: &str) -> Value {
 }
 
 #[track_caller]
-fn is_replay(first: &Answer, again: &Answer) {
+pub fn is_replay(first: &Response, again: &Response) {
     assert_eq!(first.header_if_any("idempotency-replayed"), None);
     assert_eq!(again.header("idempotency-replayed"), "true", "{again:#?}");
     assert_eq!((first.status, &first.body), (again.status, &again.body));
@@ -83,14 +83,14 @@ fn every_post_is_replayed_byte_for_byte(store: Store) {
         let again = [(); 2].map(|()| post(caller, &path, "\"one-and-the-same\"", &body));
         for again in &again {
             is_replay(&first, again);
-            let of = |answer: &Answer| {
+            let of = |response: &Response| {
                 let found = server.events("");
-                let found = found.iter().find(|event| event["id"] == answer.event());
+                let found = found.iter().find(|event| event["id"] == response.event());
                 found.unwrap().clone()
             };
-            let (told, one) = (of(again), of(&first));
+            let (actual, one) = (of(again), of(&first));
             for member in ["action", "outcome", "status_code", "target", "actor"] {
-                assert_eq!(told[member], one[member], "{member}: {told:#}");
+                assert_eq!(actual[member], one[member], "{member}: {actual:#}");
             }
         }
         assert_ne!(again[0].event(), again[1].event());
@@ -118,7 +118,7 @@ fn simultaneous_duplicates_make_one_org(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let start = Barrier::new(DUPLICATES);
-    let answers: Vec<Answer> = thread::scope(|scope| {
+    let responses: Vec<Response> = thread::scope(|scope| {
         let threads: Vec<_> = (0..DUPLICATES)
             .map(|_| {
                 scope.spawn(|| {
@@ -129,18 +129,18 @@ fn simultaneous_duplicates_make_one_org(store: Store) {
             .collect();
         threads.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let (made, busy): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 201);
-    let bodies: BTreeSet<_> = made.iter().map(|answer| &answer.body).collect();
+    let (created, busy): (Vec<_>, Vec<_>) = responses.iter().partition(|it| it.status == 201);
+    let bodies: BTreeSet<_> = created.iter().map(|response| &response.body).collect();
     assert_eq!(bodies.len(), 1, "{bodies:#?}");
-    let first = made
+    let first = created
         .iter()
         .filter(|it| it.header_if_any("idempotency-replayed").is_none());
     assert_eq!(first.count(), 1);
-    for answer in busy {
-        answer.problem(409, "idempotency-in-progress");
+    for response in busy {
+        response.problem(409, "idempotency-in-progress");
     }
     assert_eq!(key.all("/cp/orgs").len(), 1);
-    let named: BTreeSet<_> = answers.iter().map(Answer::event).collect();
+    let named: BTreeSet<_> = responses.iter().map(Response::event).collect();
     assert_eq!(named.len(), DUPLICATES);
     let events = server.events(&format!("key_id={}&action=org.create", key.id()));
     assert_eq!(events.len(), DUPLICATES);
@@ -172,7 +172,7 @@ fn another_body_is_refused_while_the_first_call_runs(store: Store) {
     let key = server.key(ALL_SCOPES);
     let start = Barrier::new(CALLS);
     let slug = |n: usize| ["acme-one", "acme-two"][n % 2];
-    let answers: Vec<Answer> = thread::scope(|scope| {
+    let responses: Vec<Response> = thread::scope(|scope| {
         let (key, start) = (&key, &start);
         let threads: Vec<_> = (0..CALLS)
             .map(|n| {
@@ -184,17 +184,17 @@ fn another_body_is_refused_while_the_first_call_runs(store: Store) {
             .collect();
         threads.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let first = answers
+    let first = responses
         .iter()
-        .position(|answer| answer.status == 201)
+        .position(|response| response.status == 201)
         .unwrap();
-    for (n, answer) in answers.iter().enumerate() {
+    for (n, response) in responses.iter().enumerate() {
         // Beside one of its own body, a call is in progress whatever becomes of that one.
-        match answer.status {
-            409 => drop(answer.problem(409, "idempotency-in-progress")),
-            422 if slug(n) != slug(first) => drop(answer.problem(422, "idempotency-key-reused")),
+        match response.status {
+            409 => drop(response.problem(409, "idempotency-in-progress")),
+            422 if slug(n) != slug(first) => drop(response.problem(422, "idempotency-key-reused")),
             201 if slug(n) == slug(first) => {}
-            _ => panic!("{n} {first} {answer:#?}"),
+            _ => panic!("{n} {first} {response:#?}"),
         }
     }
     assert_eq!(key.all("/cp/orgs").len(), 1);
@@ -212,9 +212,9 @@ fn what_was_refused_may_be_tried_again(store: Store) {
     let id = taken["id"].as_str().unwrap();
     assert_eq!(key.delete(&format!("/cp/orgs/{id}")).status, 202);
     key.wait(id, "deleted");
-    let made = post(&key, "/cp/orgs", "k", &org("acme-corp"));
-    made.expect(201);
-    is_replay(&made, &post(&key, "/cp/orgs", "k", &org("acme-corp")));
+    let created = post(&key, "/cp/orgs", "k", &org("acme-corp"));
+    created.expect(201);
+    is_replay(&created, &post(&key, "/cp/orgs", "k", &org("acme-corp")));
     // Idempotency comes before the resource and its state.
     let missing = "/cp/orgs/org_01HXKM4000000000000000000A/workspaces";
     for _ in 0..2 {
@@ -245,23 +245,23 @@ fn another_credential_or_path_is_another_call(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let sister = server.key_of(key.partner_id(), ALL_SCOPES);
-    let stranger = server.key(ALL_SCOPES);
+    let unrelated = server.key(ALL_SCOPES);
     let first = post(&key, "/cp/orgs", "k", &org("acme-corp"));
-    let made = first.expect(201);
-    for other in [&sister, &stranger] {
-        let answer = post(other, "/cp/orgs", "k", &org("acme-corp"));
-        answer.problem(409, "slug-taken");
-        assert_eq!(answer.header_if_any("idempotency-replayed"), None);
+    let created = first.expect(201);
+    for other in [&sister, &unrelated] {
+        let response = post(other, "/cp/orgs", "k", &org("acme-corp"));
+        response.problem(409, "slug-taken");
+        assert_eq!(response.header_if_any("idempotency-replayed"), None);
     }
-    let id = made["id"].as_str().unwrap();
+    let id = created["id"].as_str().unwrap();
     key.wait(id, "ready");
     let workspaces = format!("/cp/orgs/{id}/workspaces");
-    let answer = post(&key, &workspaces, "k", &json!({"name": "QA"}));
-    answer.expect(201);
-    assert_eq!(answer.header_if_any("idempotency-replayed"), None);
+    let response = post(&key, &workspaces, "k", &json!({"name": "QA"}));
+    response.expect(201);
+    assert_eq!(response.header_if_any("idempotency-replayed"), None);
     let of_admin = json!({"name": "p", "plan": "partner"});
-    let answer = post(&server.admin(), "/cp/admin/partners", "k", &of_admin);
-    answer.expect(201);
+    let response = post(&server.admin(), "/cp/admin/partners", "k", &of_admin);
+    response.expect(201);
 }
 
 fn a_header_without_a_key_in_it_is_refused(store: Store) {
@@ -269,9 +269,9 @@ fn a_header_without_a_key_in_it_is_refused(store: Store) {
     let key = server.key(ALL_SCOPES);
     let long = "x".repeat(256);
     for wrong in ["", "\"\"", "\"a", "a\"", "a b", "\"a\"; x=1", &long] {
-        let answer = post(&key, "/cp/orgs", wrong, &org("acme-corp"));
-        answer.problem(400, "invalid-request");
-        answer.event();
+        let response = post(&key, "/cp/orgs", wrong, &org("acme-corp"));
+        response.problem(400, "invalid-request");
+        response.event();
     }
     let twice = [("idempotency-key", "a"), ("idempotency-key", "a")];
     let body = org("acme-corp").to_string();
@@ -290,8 +290,11 @@ fn a_replay_is_limited_and_needs_credential_and_scope(store: Store) {
     for left in [2, 1, 0] {
         let replay = again();
         is_replay(&first, &replay);
-        let told = replay.header("ratelimit");
-        assert!(told.starts_with(&format!("\"key\";r={left};")), "{told}");
+        let actual = replay.header("ratelimit");
+        assert!(
+            actual.starts_with(&format!("\"key\";r={left};")),
+            "{actual}"
+        );
     }
     again().problem(429, "rate-limited");
     post(&server.anon(), "/cp/orgs", "k", &org("acme-corp")).problem(401, "missing-credentials");

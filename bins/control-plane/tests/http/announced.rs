@@ -68,14 +68,14 @@ fn the_announced_requests_work_as_they_stand(store: Store) {
 fn the_audit_log_tells_the_whole_story_in_order(store: Store) {
     let server = store.start();
     let key = server.issue(json!({"name": "reseller", "scopes": ALL_SCOPES, "org_id": null}));
-    let mut told = vec![line(
+    let mut actual = vec![line(
         "admin",
         "key.create",
         201,
         "POST /cp/admin/partner-keys",
     )];
     let mut tell = |action, status, route: &str| {
-        told.push(line("partner_key", action, status, route));
+        actual.push(line("partner_key", action, status, route));
     };
 
     let created = key.send(
@@ -114,7 +114,7 @@ fn the_audit_log_tells_the_whole_story_in_order(store: Store) {
     assert!(polls.len() >= 2, "{polls:#?}");
     assert_eq!(
         calls.iter().map(|event| line_of(event)).collect::<Vec<_>>(),
-        told
+        actual
     );
 
     let create = calls
@@ -159,7 +159,7 @@ fn the_audit_log_tells_the_whole_story_in_order(store: Store) {
     }
 }
 
-/// Every event of the key, of its making, and of the org.
+/// Every event of the key, created by it, and of the org.
 fn story(server: &Server, key: &str, org: &str) -> Vec<Value> {
     let about = |event: &Value| {
         event["actor"]["id"] == key || event["target"]["id"] == key || event["target"]["id"] == org

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store, tokens};
+use crate::kit::{ALL_SCOPES, Caller, Response, Server, Store, tokens};
 
 on_both_engines![
     every_call_by_a_known_credential_leaves_exactly_one_event,
@@ -20,7 +20,7 @@ fn of(server: &Server, actor: &str) -> Vec<Value> {
 }
 
 /// A series of calls of all kinds, with the actions that they stand for.
-fn series(key: &Caller, org: &str) -> Vec<(&'static str, Answer)> {
+fn series(key: &Caller, org: &str) -> Vec<(&'static str, Response)> {
     let one = format!("/cp/orgs/{org}");
     let ask =
         |action, method: &str, path: &str, body: Value| (action, key.call(method, path, body));
@@ -86,17 +86,17 @@ fn series(key: &Caller, org: &str) -> Vec<(&'static str, Answer)> {
 
 fn every_call_by_a_known_credential_leaves_exactly_one_event(store: Store) {
     let server = store.start();
-    let maker = server.key(ALL_SCOPES);
-    let org = maker.org("acme-corp");
-    let key = server.key_of(maker.partner_id(), ALL_SCOPES);
+    let creator = server.key(ALL_SCOPES);
+    let org = creator.org("acme-corp");
+    let key = server.key_of(creator.partner_id(), ALL_SCOPES);
     let calls = series(&key, org["id"].as_str().unwrap());
     let events = of(&server, key.id());
     assert_eq!(events.len(), calls.len());
-    for (event, (action, answer)) in events.iter().zip(&calls) {
-        assert_eq!(event["id"], answer.event(), "{answer:#?}");
-        assert_eq!(event["status_code"], answer.status, "{answer:#?}");
-        assert_eq!(event["request_id"], answer.header("x-request-id"));
-        let outcome = if answer.status < 400 {
+    for (event, (action, response)) in events.iter().zip(&calls) {
+        assert_eq!(event["id"], response.event(), "{response:#?}");
+        assert_eq!(event["status_code"], response.status, "{response:#?}");
+        assert_eq!(event["request_id"], response.header("x-request-id"));
+        let outcome = if response.status < 400 {
             "success"
         } else {
             "denied"
@@ -108,7 +108,7 @@ fn every_call_by_a_known_credential_leaves_exactly_one_event(store: Store) {
         );
         assert_eq!(
             format!("{} ", event["method"].as_str().unwrap()),
-            answer.asked[..=answer.asked.find(' ').unwrap()]
+            response.asked[..=response.asked.find(' ').unwrap()]
         );
     }
 }
@@ -118,13 +118,13 @@ fn calls_without_a_known_credential_leave_none(store: Store) {
     let key = server.key(ALL_SCOPES);
     let before = server.events("");
     let token = tokens::well_formed("mol_pk_");
-    let strangers = [
+    let unrelated = [
         server.anon(),
         server.with_token(&token),
         server.with_token("nonsense"),
         server.with_token(&tokens::mistyped(key.token())),
     ];
-    for stranger in &strangers {
+    for unrelated in &unrelated {
         for path in [
             "/cp/whoami",
             "/cp/orgs",
@@ -132,10 +132,10 @@ fn calls_without_a_known_credential_leave_none(store: Store) {
             "/healthz",
             "/nothing",
         ] {
-            assert_eq!(stranger.get(path).header_if_any("audit-event-id"), None);
+            assert_eq!(unrelated.get(path).header_if_any("audit-event-id"), None);
         }
-        let answer = stranger.post("/cp/orgs", json!({}));
-        assert_eq!(answer.header_if_any("audit-event-id"), None);
+        let response = unrelated.post("/cp/orgs", json!({}));
+        assert_eq!(response.header_if_any("audit-event-id"), None);
     }
     let after = server.events("");
     let new: Vec<_> = after

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store};
 
 on_both_engines![
     an_event_is_read_by_the_id_that_its_answer_named,
@@ -14,20 +14,20 @@ fn an_event_is_read_by_the_id_that_its_answer_named(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let org = json!({"name": "a", "slug": "acme-corp", "plan": "free"});
-    for answer in [
+    for response in [
         key.post("/cp/orgs", org.clone()),
         key.post("/cp/orgs", org),
         key.get("/cp/whoami"),
         key.get("/cp/orgs?limit=0"),
     ] {
-        let id = answer.event();
+        let id = response.event();
         for (reader, path) in [
             (&key, format!("/cp/audit-events/{id}")),
             (&server.admin(), format!("/cp/admin/audit-events/{id}")),
         ] {
             let event = reader.get(&path).expect(200);
             assert_eq!(event["id"], id);
-            assert_eq!(event["request_id"], answer.header("x-request-id"));
+            assert_eq!(event["request_id"], response.header("x-request-id"));
             assert!(
                 server
                     .events(&format!("key_id={}", key.id()))
@@ -53,8 +53,8 @@ fn an_event_out_of_sight_is_not_there(store: Store) {
     let about_own = one.get(&format!("/cp/orgs/{}", org_of(&own)));
     let about_none = one.get("/cp/whoami");
     let read = |reader: &Caller, id: &str| reader.get(&format!("/cp/audit-events/{id}"));
-    let problem = |answer: &Answer| {
-        let mut problem = answer.problem(404, "not-found");
+    let problem = |response: &Response| {
+        let mut problem = response.problem(404, "not-found");
         problem.as_object_mut().unwrap().remove("request_id");
         problem.as_object_mut().unwrap().remove("instance");
         problem

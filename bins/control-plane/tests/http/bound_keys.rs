@@ -12,13 +12,13 @@ on_both_engines![
 
 fn a_bound_key_acts_within_its_org_alone(store: Store) {
     let server = store.start();
-    let maker = server.key(ALL_SCOPES);
-    let org = maker.org("acme-one");
-    let other = maker.org("acme-two");
+    let creator = server.key(ALL_SCOPES);
+    let org = creator.org("acme-one");
+    let other = creator.org("acme-two");
     let (id, other) = (org["id"].as_str().unwrap(), other["id"].as_str().unwrap());
     let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id}));
     assert_eq!(bound.resource()["org_id"], id);
-    assert_eq!(bound.partner_id(), maker.partner_id());
+    assert_eq!(bound.partner_id(), creator.partner_id());
     assert_eq!(
         bound.get("/cp/whoami").expect(200)["credential"]["org_id"],
         id
@@ -48,20 +48,20 @@ fn a_bound_key_acts_within_its_org_alone(store: Store) {
         }
     }
     assert_eq!(
-        maker.get(&format!("/cp/orgs/{other}")).expect(200)["status"],
+        creator.get(&format!("/cp/orgs/{other}")).expect(200)["status"],
         "ready"
     );
     let keys = bound.all("/cp/admin/partner-keys");
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0]["id"], bound.id());
-    bound.delete(&maker.path()).problem(403, "not-permitted");
+    bound.delete(&creator.path()).problem(403, "not-permitted");
     assert_eq!(bound.delete(&bound.path()).status, 204);
 }
 
 fn the_org_of_a_bound_key_fixes_its_partner(store: Store) {
     let server = store.start();
-    let maker = server.key(ALL_SCOPES);
-    let org = maker.org("acme-one");
+    let creator = server.key(ALL_SCOPES);
+    let org = creator.org("acme-one");
     let foreign = server.key(ALL_SCOPES);
     let ask = |org: &str, partner: Value| {
         let request =
@@ -69,7 +69,7 @@ fn the_org_of_a_bound_key_fixes_its_partner(store: Store) {
         server.admin().post("/cp/admin/partner-keys", request)
     };
     let id = org["id"].as_str().unwrap();
-    ask(id, json!(maker.partner_id())).expect(201);
+    ask(id, json!(creator.partner_id())).expect(201);
     ask(id, Value::Null).expect(201);
     let keys = server.admin().all("/cp/admin/partner-keys").len();
     let partners = server.admin().all("/cp/admin/partners").len();
@@ -83,12 +83,12 @@ fn the_org_of_a_bound_key_fixes_its_partner(store: Store) {
 
 fn a_bound_keys_audit_log_is_its_orgs(store: Store) {
     let server = store.start();
-    let maker = server.key(ALL_SCOPES);
-    let org = maker.org("acme-one");
-    let other = maker.org("acme-two");
+    let creator = server.key(ALL_SCOPES);
+    let org = creator.org("acme-one");
+    let other = creator.org("acme-two");
     let id = org["id"].as_str().unwrap();
     let bound = server.issue(json!({"scopes": ["audit:read"], "org_id": id}));
-    maker.get("/cp/orgs").expect(200);
+    creator.get("/cp/orgs").expect(200);
     let events = bound.all("/cp/audit-events");
     let actions: Vec<_> = events
         .iter()

@@ -16,15 +16,15 @@ on_both_engines![
     an_escaped_path_is_nowhere,
 ];
 
-/// The status of a raw answer; what parses as HTTP gets a problem document with an id.
+/// The status of a raw response; what parses as HTTP gets a problem document with an id.
 #[track_caller]
-fn status(answer: &str) -> u16 {
-    let status = answer.split(' ').nth(1).unwrap_or_default();
-    let status = status.parse().unwrap_or_else(|_| panic!("{answer:?}"));
+fn status(response: &str) -> u16 {
+    let status = response.split(' ').nth(1).unwrap_or_default();
+    let status = status.parse().unwrap_or_else(|_| panic!("{response:?}"));
     if status >= 400 {
-        let lower = answer.to_ascii_lowercase();
+        let lower = response.to_ascii_lowercase();
         for header in ["content-type: application/problem+json", "x-request-id: "] {
-            assert!(lower.contains(header), "{header} in {answer}");
+            assert!(lower.contains(header), "{header} in {response}");
         }
     }
     status
@@ -51,23 +51,23 @@ fn long_queries_and_paths_are_refused_in_order(store: Store) {
         "label=a".to_owned(),
         format!("label=a:{}", "x".repeat(256)),
     ] {
-        let answer = key.get(&format!("/cp/orgs?{query}"));
+        let response = key.get(&format!("/cp/orgs?{query}"));
         assert!(
-            [400, 200].contains(&answer.status),
+            [400, 200].contains(&response.status),
             "{} {query:.40}: {}",
-            answer.status,
-            answer.body
+            response.status,
+            response.body
         );
         if query.starts_with("slug=") || query.starts_with("label=a:") {
             // A value that no org can have may be refused or find nothing.
             continue;
         }
-        let code = answer.json()["code"].clone();
+        let code = response.json()["code"].clone();
         assert!(
             code == "invalid-request" || code == "invalid-cursor",
-            "{query:.40}: {answer:#?}"
+            "{query:.40}: {response:#?}"
         );
-        answer.event();
+        response.event();
     }
     let segment = "y".repeat(300);
     for path in [
@@ -77,9 +77,9 @@ fn long_queries_and_paths_are_refused_in_order(store: Store) {
         format!("/cp/admin/partner-keys/{segment}"),
         format!("/cp{}", "/a".repeat(500)),
     ] {
-        let answer = key.get(&path);
-        answer.problem(404, "not-found");
-        answer.event();
+        let response = key.get(&path);
+        response.problem(404, "not-found");
+        response.event();
     }
     for header in [
         "user-agent",
@@ -87,9 +87,9 @@ fn long_queries_and_paths_are_refused_in_order(store: Store) {
         "x-forwarded-for",
         "x-anything",
     ] {
-        let answer = key.send("GET", "/cp/whoami", &[(header, &*x)], b"");
-        answer.expect(200);
-        let id = answer.header("x-request-id");
+        let response = key.send("GET", "/cp/whoami", &[(header, &*x)], b"");
+        response.expect(200);
+        let id = response.header("x-request-id");
         assert!(id.starts_with("req_"), "{id}");
         let shown = server.events(&format!("key_id={}", key.id()));
         let event = shown.last().unwrap();
@@ -98,10 +98,10 @@ fn long_queries_and_paths_are_refused_in_order(store: Store) {
     }
     // So much that no server takes it; whatever is said, it is no fault of the server's.
     let huge = format!("X-Huge: {}\r\n", "x".repeat(300_000));
-    let answer = raw(&server, &key, "GET /cp/whoami HTTP/1.1", &huge);
+    let response = raw(&server, &key, "GET /cp/whoami HTTP/1.1", &huge);
     assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-        "{answer}"
+        response.is_empty() || response.starts_with("HTTP/1.1 4"),
+        "{response}"
     );
     let token = "x".repeat(9000);
     server
@@ -134,25 +134,28 @@ fn odd_paths_are_nowhere(store: Store) {
         "/cp/".to_owned(),
         "/cp".to_owned(),
     ] {
-        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
-        assert_eq!(status(&answer), 404, "{path}: {answer}");
-        assert!(answer.contains("audit-event-id: evt_"), "{path}: {answer}");
-        assert!(!answer.contains("\r\nX-A"), "{path}: {answer}");
+        let response = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&response), 404, "{path}: {response}");
+        assert!(
+            response.contains("audit-event-id: evt_"),
+            "{path}: {response}"
+        );
+        assert!(!response.contains("\r\nX-A"), "{path}: {response}");
     }
     // Outside of /cp nobody is asked who they are.
     for path in ["/CP/orgs", "//cp/orgs", "/./cp/orgs", "/%00", "/"] {
-        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
-        assert_eq!(status(&answer), 404, "{path}: {answer}");
+        let response = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&response), 404, "{path}: {response}");
     }
-    let answer = raw(&server, &key, "GET /cp/whoami HTTP/1.0", "");
-    assert!(answer.starts_with("HTTP/1.") && status(&answer) == 200);
-    assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"));
+    let response = raw(&server, &key, "GET /cp/whoami HTTP/1.0", "");
+    assert!(response.starts_with("HTTP/1.") && status(&response) == 200);
+    assert!(!response.to_ascii_lowercase().contains("transfer-encoding"));
     let bare = format!(
         "GET /cp/orgs/{id} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n",
         key.token()
     );
-    let answer = server.raw(bare);
-    assert_eq!(status(&answer), 200, "{answer}");
+    let response = server.raw(bare);
+    assert_eq!(status(&response), 200, "{response}");
 }
 
 fn errors_are_listed_up_to_a_bound(store: Store) {
@@ -178,11 +181,11 @@ fn errors_are_listed_up_to_a_bound(store: Store) {
     ] {
         assert!(body.len() <= 64 * 1024, "{}", body.len());
         let headers = [("content-type", "application/json")];
-        let answer = caller.send("POST", path, &headers, body.as_bytes());
-        let errors = answer.problem(422, "validation-failed")["errors"].clone();
+        let response = caller.send("POST", path, &headers, body.as_bytes());
+        let errors = response.problem(422, "validation-failed")["errors"].clone();
         let errors = errors.as_array().unwrap().len();
         assert!((1..=50).contains(&errors), "{errors}");
-        assert!(answer.body.len() <= 64 * 1024, "{}", answer.body.len());
+        assert!(response.body.len() <= 64 * 1024, "{}", response.body.len());
     }
 }
 
@@ -197,9 +200,9 @@ fn a_query_that_is_not_utf8_is_refused(store: Store) {
         "external_id=%ED%A0%80",
     ] {
         let path = format!("/cp/orgs?{query}");
-        for answer in [key.get(&path), key.delete(&path)] {
-            answer.problem(400, "invalid-request");
-            answer.event();
+        for response in [key.get(&path), key.delete(&path)] {
+            response.problem(400, "invalid-request");
+            response.event();
         }
     }
     key.get("/cp/orgs?external_id=%C3%A9").expect(200);
@@ -215,9 +218,12 @@ fn an_escaped_path_is_nowhere(store: Store) {
         "/cp/wh%6fami",
     ] {
         for caller in [&admin, &key] {
-            let answer = raw(&server, caller, &format!("GET {path} HTTP/1.1"), "");
-            assert_eq!(status(&answer), 404, "{path}: {answer}");
-            assert!(answer.contains("audit-event-id: evt_"), "{path}: {answer}");
+            let response = raw(&server, caller, &format!("GET {path} HTTP/1.1"), "");
+            assert_eq!(status(&response), 404, "{path}: {response}");
+            assert!(
+                response.contains("audit-event-id: evt_"),
+                "{path}: {response}"
+            );
         }
     }
     for path in [
@@ -226,8 +232,8 @@ fn an_escaped_path_is_nowhere(store: Store) {
         "/%72eadyz",
         "/problems/not%2dfound",
     ] {
-        let answer = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
-        assert_eq!(status(&answer), 404, "{path}: {answer}");
+        let response = raw(&server, &key, &format!("GET {path} HTTP/1.1"), "");
+        assert_eq!(status(&response), 404, "{path}: {response}");
     }
     let org = key.org("acme-corp")["id"].as_str().unwrap().to_owned();
     let escaped = org.replace("org_", "org%5F");
@@ -239,20 +245,20 @@ fn odd_methods_are_refused(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     for method in ["BREW", "TRACE", "OPTIONS", "CONNECTED", "get", "PROPFIND"] {
-        let answer = raw(&server, &key, &format!("{method} /cp/orgs HTTP/1.1"), "");
-        assert_eq!(status(&answer), 405, "{method}: {answer}");
+        let response = raw(&server, &key, &format!("{method} /cp/orgs HTTP/1.1"), "");
+        assert_eq!(status(&response), 405, "{method}: {response}");
         assert!(
-            answer.contains("allow: ") && answer.contains("audit-event-id: evt_"),
-            "{method}: {answer}"
+            response.contains("allow: ") && response.contains("audit-event-id: evt_"),
+            "{method}: {response}"
         );
         let anon = format!("{method} /cp/orgs HTTP/1.1\r\nHost: cp\r\nConnection: close\r\n\r\n");
         assert_eq!(status(&server.raw(anon)), 401, "{method}");
     }
     let long = "M".repeat(300);
-    let answer = raw(&server, &key, &format!("{long} /cp/orgs HTTP/1.1"), "");
+    let response = raw(&server, &key, &format!("{long} /cp/orgs HTTP/1.1"), "");
     assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-        "{answer}"
+        response.is_empty() || response.starts_with("HTTP/1.1 4"),
+        "{response}"
     );
     key.get("/cp/whoami").expect(200);
 }
@@ -279,18 +285,18 @@ fn labels_are_taken_up_to_their_bounds(store: Store) {
     {
         let slug = format!("labels-{n}");
         let org = json!({"name": "a", "slug": slug, "plan": "free", "labels": labels});
-        let made = key.post("/cp/orgs", org);
+        let created = key.post("/cp/orgs", org);
         // A patch merges into what is there, so each is of a key without labels.
         let fresh = server.key(ALL_SCOPES);
         let change = server
             .admin()
             .patch(&fresh.path(), json!({"labels": labels}));
         let Some(pointer) = pointer else {
-            assert_eq!(made.expect(201)["labels"], labels);
+            assert_eq!(created.expect(201)["labels"], labels);
             assert_eq!(change.expect(200)["labels"], labels);
             continue;
         };
-        assert_eq!(made.pointers(), [pointer.as_str()]);
+        assert_eq!(created.pointers(), [pointer.as_str()]);
         assert_eq!(change.pointers(), [pointer.as_str()]);
     }
     // What is taken away has a key that could be there.
@@ -319,9 +325,9 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     let key = server.key(ALL_SCOPES);
     let began = Instant::now();
     let rest = "Content-Length: 100\r\n";
-    let answer = raw(&server, &key, "POST /cp/orgs HTTP/1.1", rest);
-    assert!(began.elapsed() < Duration::from_secs(20), "{answer}");
-    assert_eq!(status(&answer), 400, "{answer}");
-    assert!(answer.contains("invalid-request"), "{answer}");
-    assert!(answer.contains("audit-event-id: evt_"), "{answer}");
+    let response = raw(&server, &key, "POST /cp/orgs HTTP/1.1", rest);
+    assert!(began.elapsed() < Duration::from_secs(20), "{response}");
+    assert_eq!(status(&response), 400, "{response}");
+    assert!(response.contains("invalid-request"), "{response}");
+    assert!(response.contains("audit-event-id: evt_"), "{response}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{Answer, Caller, Server, Store};
+use crate::kit::{Caller, Response, Server, Store};
 
 on_both_engines![
     a_call_that_the_partners_budget_refuses_costs_the_key_nothing,
@@ -29,10 +29,10 @@ fn key_of(server: &Server, partner: &str, own: u32) -> Caller {
     }))
 }
 
-/// How many calls the key and its partner have left, as an answer tells.
+/// How many calls the key and its partner have left, as a response tells.
 #[track_caller]
-fn left(answer: &Answer) -> Vec<u64> {
-    let limits = answer.header("ratelimit").split(", ");
+fn left(response: &Response) -> Vec<u64> {
+    let limits = response.header("ratelimit").split(", ");
     limits
         .map(|limit| {
             let (_, rest) = limit.split_once(";r=").unwrap();
@@ -42,9 +42,13 @@ fn left(answer: &Answer) -> Vec<u64> {
 }
 
 #[track_caller]
-fn is_refused_by(answer: &Answer, policies: &[&str]) {
-    let problem = answer.problem(429, "rate-limited");
-    assert_eq!(problem["violated-policies"], json!(policies), "{answer:#?}");
+fn is_refused_by(response: &Response, policies: &[&str]) {
+    let problem = response.problem(429, "rate-limited");
+    assert_eq!(
+        problem["violated-policies"],
+        json!(policies),
+        "{response:#?}"
+    );
 }
 
 /// How many of so many calls are allowed.
@@ -58,19 +62,19 @@ fn a_call_that_the_partners_budget_refuses_costs_the_key_nothing(store: Store) {
     let key = key(&server, 50, 3);
     assert_eq!(allowed(&key, 3), 3);
     for _ in 0..60 {
-        let answer = key.get("/cp/whoami");
-        is_refused_by(&answer, &["partner"]);
-        assert_eq!(left(&answer), [47, 0]);
-        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        let response = key.get("/cp/whoami");
+        is_refused_by(&response, &["partner"]);
+        assert_eq!(left(&response), [47, 0]);
+        let wait: u64 = response.header("retry-after").parse().unwrap();
         assert!((1100..=1200).contains(&wait), "{wait}");
     }
     // Without the budget the key goes on with what it had.
     let path = format!("/cp/admin/partners/{}", key.partner_id());
     let admin = server.admin();
     admin.patch(&path, json!({"rate_limit": null})).expect(200);
-    let answer = key.get("/cp/whoami");
-    answer.expect(200);
-    assert_eq!(left(&answer), [46]);
+    let response = key.get("/cp/whoami");
+    response.expect(200);
+    assert_eq!(left(&response), [46]);
 }
 
 fn a_call_that_the_key_refuses_costs_the_partner_nothing(store: Store) {
@@ -78,9 +82,9 @@ fn a_call_that_the_key_refuses_costs_the_partner_nothing(store: Store) {
     let key = key(&server, 2, 50);
     assert_eq!(allowed(&key, 2), 2);
     for _ in 0..60 {
-        let answer = key.get("/cp/whoami");
-        is_refused_by(&answer, &["key"]);
-        assert_eq!(left(&answer), [0, 48]);
+        let response = key.get("/cp/whoami");
+        is_refused_by(&response, &["key"]);
+        assert_eq!(left(&response), [0, 48]);
     }
     let other = key_of(&server, key.partner_id(), 50);
     assert_eq!(left(&other.get("/cp/whoami")), [49, 47]);
@@ -93,12 +97,12 @@ fn where_both_refuse_both_are_named_and_the_longer_wait_counts(store: Store) {
     let path = key.path();
     let limit = json!({"rate_limit": {"limit": 2, "window_seconds": 86_400}});
     server.admin().patch(&path, limit).expect(200);
-    let answer = key.get("/cp/whoami");
-    is_refused_by(&answer, &["key", "partner"]);
-    let wait: u64 = answer.header("retry-after").parse().unwrap();
+    let response = key.get("/cp/whoami");
+    is_refused_by(&response, &["key", "partner"]);
+    let wait: u64 = response.header("retry-after").parse().unwrap();
     assert!((43_000..=43_200).contains(&wait), "{wait}");
     assert_eq!(
-        answer.header("ratelimit-policy"),
+        response.header("ratelimit-policy"),
         "\"key\";q=2;w=86400, \"partner\";q=2;w=3600"
     );
 }

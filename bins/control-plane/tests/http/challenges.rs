@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::kit::{ADMIN_KEY, ALL_SCOPES, Answer, Server, Store, tokens};
+use crate::kit::{ADMIN_KEY, ALL_SCOPES, Response, Server, Store, tokens};
 
 on_both_engines![
     without_a_credential_there_is_a_plain_challenge,
@@ -17,26 +17,26 @@ on_both_engines![
 const PLAIN: &str = r#"Bearer realm="cp""#;
 
 #[track_caller]
-fn is_invalid_key(answer: &Answer) {
-    answer.problem(401, "invalid-key");
-    is_invalid_token(answer);
+fn is_invalid_key(response: &Response) {
+    response.problem(401, "invalid-key");
+    is_invalid_token(response);
 }
 
 #[track_caller]
-fn is_invalid_token(answer: &Answer) {
-    let challenge = answer.header("www-authenticate");
+fn is_invalid_token(response: &Response) {
+    let challenge = response.header("www-authenticate");
     let start = format!(r#"{PLAIN}, error="invalid_token", error_description=""#);
     assert!(
         challenge.starts_with(&start) && challenge.ends_with('"'),
-        "{answer:#?}"
+        "{response:#?}"
     );
 }
 
 #[track_caller]
-fn is_missing(answer: &Answer) {
-    answer.problem(401, "missing-credentials");
-    assert_eq!(answer.header("www-authenticate"), PLAIN);
-    assert_eq!(answer.header_if_any("audit-event-id"), None);
+fn is_missing(response: &Response) {
+    response.problem(401, "missing-credentials");
+    assert_eq!(response.header("www-authenticate"), PLAIN);
+    assert_eq!(response.header_if_any("audit-event-id"), None);
 }
 
 fn without_a_credential_there_is_a_plain_challenge(store: Store) {
@@ -72,9 +72,9 @@ fn a_token_that_nobody_knows_is_invalid(store: Store) {
         format!("{ADMIN_KEY}x"),
         "nonsense".to_owned(),
     ] {
-        let answer = server.with_token(&token).get("/cp/whoami");
-        is_invalid_key(&answer);
-        assert_eq!(answer.header_if_any("audit-event-id"), None);
+        let response = server.with_token(&token).get("/cp/whoami");
+        is_invalid_key(&response);
+        assert_eq!(response.header_if_any("audit-event-id"), None);
     }
 }
 
@@ -94,15 +94,15 @@ fn a_token_of_wrong_form_is_invalid(store: Store) {
     ] {
         is_invalid_key(&server.with_token(&token).get("/cp/whoami"));
     }
-    let answer = server.raw(format!(
+    let response = server.raw(format!(
         "GET /cp/whoami HTTP/1.1\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer mol_pk_{}\r\n\r\n",
         "é".repeat(25)
     ));
     assert!(
-        answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.1 401"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 400") || response.starts_with("HTTP/1.1 401"),
+        "{response}"
     );
-    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(response.contains("application/problem+json"), "{response}");
     key.get("/cp/whoami").expect(200);
 }
 
@@ -115,15 +115,15 @@ fn a_token_stands_in_one_header_only(store: Store) {
         format!("/cp/orgs?access_token={ADMIN_KEY}"),
         format!("/cp/orgs?key={}", key.token()),
     ];
-    let mut answers = vec![key.send("GET", "/cp/orgs", &twice, b"")];
-    answers.extend(queries.iter().map(|path| key.get(path)));
-    answers.extend(queries.iter().map(|path| server.anon().get(path)));
-    for answer in answers {
-        answer.problem(400, "invalid-request");
-        let challenge = answer.header("www-authenticate");
+    let mut responses = vec![key.send("GET", "/cp/orgs", &twice, b"")];
+    responses.extend(queries.iter().map(|path| key.get(path)));
+    responses.extend(queries.iter().map(|path| server.anon().get(path)));
+    for response in responses {
+        response.problem(400, "invalid-request");
+        let challenge = response.header("www-authenticate");
         assert!(
             challenge.starts_with(&format!(r#"{PLAIN}, error="invalid_request""#)),
-            "{answer:#?}"
+            "{response:#?}"
         );
     }
 }
@@ -131,9 +131,9 @@ fn a_token_stands_in_one_header_only(store: Store) {
 #[track_caller]
 fn walk(server: &Server, token: &str, routes: &[(&str, &str)]) {
     for (method, path) in routes {
-        let answer = server.with_token(token).call(method, path, json!(null));
-        answer.problem(403, "not-permitted");
-        answer.event();
+        let response = server.with_token(token).call(method, path, json!(null));
+        response.problem(403, "not-permitted");
+        response.event();
     }
 }
 
@@ -197,16 +197,16 @@ fn an_unknown_path_is_first_of_all_the_question_who_asks(store: Store) {
     ] {
         is_missing(&server.anon().get(path));
         is_invalid_key(&server.with_token("nonsense").get(path));
-        let answer = key.get(path);
-        answer.problem(404, "not-found");
-        answer.event();
+        let response = key.get(path);
+        response.problem(404, "not-found");
+        response.event();
         server.admin().get(path).problem(404, "not-found");
     }
     for path in ["/", "/nothing", "/cpx", "/favicon.ico"] {
         server.anon().get(path).problem(404, "not-found");
-        let answer = key.get(path);
-        answer.problem(404, "not-found");
-        assert_eq!(answer.header_if_any("audit-event-id"), None);
+        let response = key.get(path);
+        response.problem(404, "not-found");
+        assert_eq!(response.header_if_any("audit-event-id"), None);
     }
 }
 
@@ -215,11 +215,11 @@ fn a_call_that_fits_no_route_is_recorded_as_that(store: Store) {
     let server = store.start();
     let key = server.key(&["orgs:list"]);
     for path in ["/cp", "/cp/nothing", "/cp/orgs/x/y/z"] {
-        let answer = key.get(path);
-        answer.problem(404, "not-found");
+        let response = key.get(path);
+        response.problem(404, "not-found");
         let events = server.events(&format!("key_id={}", key.id()));
         let event = events.last().unwrap();
-        assert_eq!(event["id"], answer.event());
+        assert_eq!(event["id"], response.event());
         assert_eq!(event["route"], "unrouted", "{path}");
         assert_eq!(event["action"], "request.unrouted");
     }

@@ -1,7 +1,7 @@
 //! Connections: what is sent in odd ways or not at all, how long it is waited for, and how many there may
 //! be.
 
-mod bounds;
+pub mod bounds;
 mod heads;
 
 use std::{thread, time::Duration};
@@ -44,16 +44,16 @@ fn a_client_that_sends_no_more_is_answered(store: Store) {
         wire.send(creation(&key, &format!("half-{n}")));
         thread::sleep(Duration::from_millis(pause));
         wire.half_close();
-        let answer = wire.answer();
-        assert_eq!(answer.status, 201, "{answer:?}");
-        assert!(answer.header("audit-event-id").is_some());
+        let response = wire.response();
+        assert_eq!(response.status, 201, "{response:?}");
+        assert!(response.header("audit-event-id").is_some());
         wire.expect_end();
     }
     let mut wire = Wire::new(&server);
     let whoami = head(&key, "GET /cp/whoami") + "\r\n";
     wire.send(whoami.repeat(3)).half_close();
     for _ in 0..3 {
-        assert_eq!(wire.answer().status, 200);
+        assert_eq!(wire.response().status, 200);
     }
     wire.expect_end();
     assert_eq!(events_of(&server, &key).len(), 5);
@@ -83,24 +83,24 @@ fn a_body_that_is_framed_wrongly_is_refused_and_audited_once(store: Store) {
     let mut wire = Wire::new(&server);
     let length = body.chars().count();
     wire.send(format!("{post}Content-Length: {length}\r\n\r\n{body}"));
-    wire.answer().problem(400, "invalid-request");
+    wire.response().problem(400, "invalid-request");
     wire.half_close();
-    wire.answer().problem(400, "invalid-request");
+    wire.response().problem(400, "invalid-request");
     wire.expect_end();
     // Longer than what comes, and the client sends no more.
     let mut wire = Wire::new(&server);
     wire.send(format!("{post}Content-Length: 1000\r\n\r\n{body}"));
     wire.half_close();
-    let answer = wire.answer();
-    answer.problem(400, "invalid-request");
-    assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+    let response = wire.response();
+    response.problem(400, "invalid-request");
+    assert_eq!(response.header("connection"), Some("close"), "{response:?}");
     wire.expect_end();
     for chunks in ["x\r\n{}\r\n0\r\n\r\n", "2\r\n{}}\r\n0\r\n\r\n", "2\n{}"] {
         let mut wire = Wire::new(&server);
         wire.send(format!("{post}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
-        let answer = wire.answer();
-        answer.problem(400, "invalid-request");
-        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        let response = wire.response();
+        response.problem(400, "invalid-request");
+        assert_eq!(response.header("connection"), Some("close"), "{response:?}");
         wire.expect_end();
     }
     // In chunks as they should be, and another request behind them.
@@ -111,8 +111,8 @@ fn a_body_that_is_framed_wrongly_is_refused_and_audited_once(store: Store) {
     wire.send(format!(
         "{post}Transfer-Encoding: chunked\r\n\r\n{chunked}{next}"
     ));
-    assert_eq!(wire.answer().status, 201);
-    assert_eq!(wire.answer().json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(wire.response().status, 201);
+    assert_eq!(wire.response().json()["data"].as_array().unwrap().len(), 1);
     let statuses: Vec<_> = events_of(&server, &key)
         .iter()
         .map(|event| event["status_code"].as_u64().unwrap())
@@ -133,7 +133,7 @@ fn an_unfinished_request_times_out_on_every_request_of_a_connection() {
             scope.spawn(move || {
                 let mut wire = Wire::new(server);
                 for _ in 0..earlier {
-                    assert_eq!(wire.send(whoami).answer().status, 200);
+                    assert_eq!(wire.send(whoami).response().status, 200);
                 }
                 wire.send("GET /cp/whoami HTTP/1.1\r\nHost:");
                 // A byte now and then is no reason to wait for longer.
@@ -142,7 +142,7 @@ fn an_unfinished_request_times_out_on_every_request_of_a_connection() {
                     wire.send("c");
                 }
                 within(Duration::from_secs(40), "the head times out", || {
-                    Some(wire.answer())
+                    Some(wire.response())
                 })
                 .problem(408, "invalid-request");
                 wire.expect_end();
@@ -150,22 +150,22 @@ fn an_unfinished_request_times_out_on_every_request_of_a_connection() {
             scope.spawn(move || {
                 let mut wire = Wire::new(server);
                 for _ in 0..earlier {
-                    assert_eq!(wire.send(whoami).answer().status, 200);
+                    assert_eq!(wire.send(whoami).response().status, 200);
                 }
                 wire.send(post);
-                let answer = wire.answer();
-                answer.problem(400, "invalid-request");
-                assert!(answer.header("audit-event-id").is_some());
+                let response = wire.response();
+                response.problem(400, "invalid-request");
+                assert!(response.header("audit-event-id").is_some());
                 wire.expect_end();
             });
         }
         // A connection without a request, even one that never had any, is kept for longer than that.
         scope.spawn(|| {
             let (mut idle, mut fresh) = (Wire::new(&server), Wire::new(&server));
-            assert_eq!(idle.send(&whoami).answer().status, 200);
+            assert_eq!(idle.send(&whoami).response().status, 200);
             thread::sleep(Duration::from_secs(20));
             for wire in [&mut idle, &mut fresh] {
-                assert_eq!(wire.send(&whoami).answer().status, 200);
+                assert_eq!(wire.send(&whoami).response().status, 200);
             }
         });
     });

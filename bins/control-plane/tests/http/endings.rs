@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, ORG_SCOPES, Store};
+use crate::kit::{ALL_SCOPES, Caller, ORG_SCOPES, Response, Store};
 
 on_both_engines![
     a_lease_stands_in_its_org_and_is_renewed_by_any_key_of_the_partner,
@@ -30,7 +30,7 @@ fn create(key: &Caller, slug: &str, more: Value) -> Value {
     key.post("/cp/orgs", request).expect(201)
 }
 
-fn renew(key: &Caller, org: &Value, seconds: u32) -> Answer {
+fn renew(key: &Caller, org: &Value, seconds: u32) -> Response {
     let path = format!("/cp/orgs/{}/renew", id(org));
     key.post(&path, json!({"ttl_seconds": seconds}))
 }
@@ -68,14 +68,14 @@ fn a_lease_is_renewed_by_whoever_may_and_where_there_is_one(store: Store) {
     let conflict = renew(&key, &unleased, 600);
     conflict.problem(409, "org-state-conflict");
     conflict.event();
-    let stranger = server.key(ALL_SCOPES);
-    renew(&stranger, &org, 600).problem(404, "not-found");
+    let unrelated = server.key(ALL_SCOPES);
+    renew(&unrelated, &org, 600).problem(404, "not-found");
     let reader = server.key_of(key.partner_id(), &["orgs:list", "orgs:delete"]);
     renew(&reader, &org, 600).problem(403, "insufficient-scope");
     let path = format!("/cp/orgs/{}/renew", id(&org));
     for ttl in [json!(59), json!(2_592_001), json!("600"), json!(null)] {
-        let answer = key.post(&path, json!({"ttl_seconds": ttl}));
-        assert_eq!(answer.pointers(), ["/ttl_seconds"], "{ttl}");
+        let response = key.post(&path, json!({"ttl_seconds": ttl}));
+        assert_eq!(response.pointers(), ["/ttl_seconds"], "{ttl}");
     }
     for ttl in [59, 2_592_001] {
         let request = json!({"name": "a", "slug": "acme-b", "plan": "free", "ttl_seconds": ttl});
@@ -103,9 +103,9 @@ fn a_renewal_that_is_sent_again_is_done_once(store: Store) {
     first.expect(200);
 }
 
-fn slugs(answer: &Value) -> Vec<&str> {
-    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer:#}");
-    let orgs = answer["data"].as_array().unwrap();
+fn slugs(response: &Value) -> Vec<&str> {
+    assert_eq!(response.as_object().unwrap().len(), 1, "{response:#}");
+    let orgs = response["data"].as_array().unwrap();
     orgs.iter()
         .map(|org| org["slug"].as_str().unwrap())
         .collect()
@@ -125,16 +125,16 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
     }
     assert_eq!(key.all("/cp/orgs?label=run_id:123").len(), 2);
     let dry = key.delete("/cp/orgs?label=run_id:123&dry_run=true");
-    let told = dry.expect(200);
-    assert_eq!(slugs(&told), ["acme-b", "acme-a"]);
+    let actual = dry.expect(200);
+    assert_eq!(slugs(&actual), ["acme-b", "acme-a"]);
     assert!(
-        told["data"]
+        actual["data"]
             .as_array()
             .unwrap()
             .iter()
             .all(|org| org["status"] == "ready")
     );
-    for org in told["data"].as_array().unwrap() {
+    for org in actual["data"].as_array().unwrap() {
         let members: Vec<&str> = org
             .as_object()
             .unwrap()
@@ -148,9 +148,9 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
     assert_eq!(slugs(&one.expect(200)), ["acme-b"]);
 
     let deleted = key.delete("/cp/orgs?label=run_id:123&dry_run=false");
-    let told = deleted.expect(202);
-    assert_eq!(slugs(&told), ["acme-b", "acme-a"]);
-    for org in told["data"].as_array().unwrap() {
+    let actual = deleted.expect(202);
+    assert_eq!(slugs(&actual), ["acme-b", "acme-a"]);
+    for org in actual["data"].as_array().unwrap() {
         assert_eq!(org["status"], "deprovisioning");
         key.wait(id(org), "deleted");
     }
@@ -166,7 +166,7 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
     let event = event.unwrap();
     assert_eq!(event["details"]["count"], 2);
     assert_eq!(event["details"]["labels"], json!(["run_id:123"]));
-    let ids: Vec<&Value> = told["data"]
+    let ids: Vec<&Value> = actual["data"]
         .as_array()
         .unwrap()
         .iter()
@@ -179,10 +179,10 @@ fn orgs_are_deleted_by_all_of_the_labels_after_a_dry_run(store: Store) {
 fn a_deletion_by_label_stays_within_the_visibility_of_its_key(store: Store) {
     let server = store.start();
     let labels = || json!({"labels": {"run_id": "1"}});
-    let (key, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+    let (key, unrelated) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
     let own = create(&key, "acme-own", labels());
     let other = create(&key, "acme-other", labels());
-    let foreign = create(&stranger, "acme-foreign", labels());
+    let foreign = create(&unrelated, "acme-foreign", labels());
     let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id(&own)}));
     let path = "/cp/orgs?label=run_id:1";
     assert_eq!(slugs(&bound.delete(path).expect(202)), ["acme-own"]);
@@ -190,7 +190,7 @@ fn a_deletion_by_label_stays_within_the_visibility_of_its_key(store: Store) {
     assert_eq!(seen.len(), 1, "{seen:#?}");
     assert_eq!(slugs(&key.delete(path).expect(202)), ["acme-other"]);
     key.wait(id(&other), "deleted");
-    stranger.wait(id(&foreign), "ready");
+    unrelated.wait(id(&foreign), "ready");
     let reader = server.key_of(key.partner_id(), &["orgs:list", "orgs:create"]);
     reader.delete(path).problem(403, "insufficient-scope");
     server.admin().delete(path).problem(403, "not-permitted");
@@ -214,9 +214,9 @@ fn a_deletion_without_a_label_or_with_something_unknown_deletes_nothing(store: S
         "?label=a:b&dry-run=true",
         "?label=a:b&dry_run=true&dry_run=false",
     ] {
-        let answer = key.delete(&format!("/cp/orgs{query}"));
-        answer.problem(400, "invalid-request");
-        answer.event();
+        let response = key.delete(&format!("/cp/orgs{query}"));
+        response.problem(400, "invalid-request");
+        response.event();
     }
     assert_eq!(key.all("/cp/orgs").len(), 1);
 }

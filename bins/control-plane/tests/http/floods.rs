@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::kit::{Caller, Server, Store, eventually, tokens, within};
+use crate::{
+    kit::{Caller, Server, Store, eventually, tokens, within},
+    program::{succeeded, word},
+};
 
 on_both_engines![
     a_known_key_behind_a_flooded_address_always_gets_in,
@@ -16,6 +19,7 @@ on_both_engines![
     an_ill_formed_revocation_takes_nothing_from_a_well_formed_one,
     a_revocation_that_is_refused_is_limited,
     a_key_that_can_not_be_used_can_not_fill_the_log,
+    a_revoked_admin_key_can_not_fill_the_log,
     unusable_keys_are_refused_alike_and_apart,
 ];
 
@@ -24,10 +28,10 @@ fn limited(server: &Server, limit: u32) -> Caller {
     server.issue(json!({"scopes": ["orgs:list"], "rate_limit": limit}))
 }
 
-/// Sends requests over one connection and gives the statuses of their answers.
+/// Sends requests over one connection and gives the statuses of their responses.
 fn statuses(key: &Caller, method: &str, path: &str, count: usize) -> Vec<u16> {
     let calls = (0..count).map(|_| key.call(method, path, Value::Null));
-    calls.map(|answer| answer.status).collect()
+    calls.map(|response| response.status).collect()
 }
 
 fn a_known_key_behind_a_flooded_address_always_gets_in(store: Store) {
@@ -42,8 +46,8 @@ fn a_known_key_behind_a_flooded_address_always_gets_in(store: Store) {
     let flood = |calls: usize| {
         for _ in 0..calls {
             let guess = tokens::well_formed("mol_pk_");
-            let answer = server.with_token(&guess).get("/cp/whoami");
-            assert!([401, 429].contains(&answer.status), "{answer:#?}");
+            let response = server.with_token(&guess).get("/cp/whoami");
+            assert!([401, 429].contains(&response.status), "{response:#?}");
         }
     };
     flood(5);
@@ -79,11 +83,11 @@ fn a_keys_own_revocation_is_never_limited(store: Store) {
     let partner = server.partner(json!({"rate_limit": {"limit": 3, "window_seconds": 86_400}}));
     let key = server.key_of(&partner, &["orgs:list"]);
     while key.get("/cp/whoami").status == 200 {}
-    let answer = key.delete(&key.path());
-    assert_eq!(answer.status, 204, "{answer:#?}");
-    answer.event();
+    let response = key.delete(&key.path());
+    assert_eq!(response.status, 204, "{response:#?}");
+    response.event();
     assert_eq!(
-        answer.header("ratelimit-policy"),
+        response.header("ratelimit-policy"),
         "\"key\";q=600;w=60, \"partner\";q=3;w=86400"
     );
     // From then on the key is revoked like any other.
@@ -107,8 +111,8 @@ fn an_ill_formed_revocation_takes_nothing_from_a_well_formed_one(store: Store) {
         key.path(),
         "x".repeat(70_000)
     );
-    let answer = server.raw(broken);
-    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    let response = server.raw(broken);
+    assert!(response.starts_with("HTTP/1.1 429 "), "{response}");
     key.get("/cp/whoami").problem(429, "rate-limited");
     assert_eq!(key.delete(&key.path()).status, 204);
 }
@@ -133,8 +137,8 @@ fn a_revocation_that_is_refused_is_limited(store: Store) {
 
 /// The refusals of a key by this code, as the log has them: how many events tell of one alone, and the
 /// counts of those that tell of several.
-fn refusals(server: &Server, key: &Caller, code: &str) -> (usize, Vec<u64>) {
-    let events = server.events(&format!("key_id={}&outcome=denied", key.id()));
+fn refusals(server: &Server, key: &str, code: &str) -> (usize, Vec<u64>) {
+    let events = server.events(&format!("key_id={key}&outcome=denied"));
     let events = events
         .iter()
         .filter(|event| event["details"]["code"] == code);
@@ -153,21 +157,46 @@ fn a_key_that_can_not_be_used_can_not_fill_the_log(store: Store) {
     let mut named = BTreeSet::new();
     let mut calls = 0;
     while calls < 200 || began.elapsed() < Duration::from_millis(1200) {
-        let answer = key.get("/cp/orgs");
-        answer.problem(401, "key-revoked");
-        named.insert(answer.event().to_owned());
+        let response = key.get("/cp/orgs");
+        response.problem(401, "key-revoked");
+        named.insert(response.event().to_owned());
         calls += 1;
     }
     assert!(began.elapsed() < Duration::from_secs(55));
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
-    let counts = within(Duration::from_secs(5), "all refusals are on record", || {
-        let (alone, counts) = refusals(&server, &key, "key-revoked");
+    let counts = within(Duration::from_secs(5), "all refusals are recorded", || {
+        let (alone, counts) = refusals(&server, key.id(), "key-revoked");
         (alone + usize::try_from(counts.iter().sum::<u64>()).unwrap() == calls)
             .then_some((alone, counts))
     });
     assert_eq!(counts.0, 60, "{counts:?}");
     assert!((1..=seconds).contains(&counts.1.len()), "{counts:?}");
     assert_eq!(named.len(), counts.0 + counts.1.len());
+}
+
+fn a_revoked_admin_key_can_not_fill_the_log(store: Store) {
+    let server = store.start();
+    let shown = succeeded(&store.run(&["admin-key", "create"], &[]));
+    let (id, secret) = (word(&shown, "adm_"), word(&shown, "mol_ak_"));
+    let revoked = server.with_token(&secret);
+    revoked.get("/cp/whoami").expect(200);
+    succeeded(&store.run(&["admin-key", "revoke", &id], &[]));
+    let refused = || revoked.get("/cp/admin/orgs").status == 401;
+    within(Duration::from_secs(2), "the key is refused", || {
+        refused().then_some(())
+    });
+    let more = 150;
+    for _ in 0..more {
+        revoked.get("/cp/admin/orgs").problem(401, "key-revoked");
+    }
+    let (alone, counts) = within(Duration::from_secs(5), "all refusals are recorded", || {
+        let (alone, counts) = refusals(&server, &id, "key-revoked");
+        let all = alone + usize::try_from(counts.iter().sum::<u64>()).unwrap();
+        (all == more + 1).then_some((alone, counts))
+    });
+    assert_eq!(alone, 60, "{counts:?}");
+    // Another admin key is not concerned.
+    server.admin().get("/cp/whoami").expect(200);
 }
 
 fn unusable_keys_are_refused_alike_and_apart(store: Store) {
@@ -184,11 +213,11 @@ fn unusable_keys_are_refused_alike_and_apart(store: Store) {
     }
     // One key's refusals don't fold another's.
     other.get("/cp/orgs").problem(401, "key-revoked");
-    within(Duration::from_secs(5), "all refusals are on record", || {
-        let (alone, counts) = refusals(&server, &disabled, "key-disabled");
+    within(Duration::from_secs(5), "all refusals are recorded", || {
+        let (alone, counts) = refusals(&server, disabled.id(), "key-disabled");
         (alone == 60 && counts.iter().sum::<u64>() == 10).then_some(())
     });
-    assert_eq!(refusals(&server, &other, "key-revoked"), (1, vec![]));
+    assert_eq!(refusals(&server, other.id(), "key-revoked"), (1, vec![]));
     // Once it can be used again, it is as before.
     admin
         .patch(&disabled.path(), json!({"disabled": false}))

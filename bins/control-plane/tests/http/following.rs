@@ -136,10 +136,10 @@ fn a_folded_refusal_is_listed_once_its_second_is_over(store: Store) {
     let end = Instant::now() + Duration::from_secs(4);
     let mut named = String::new();
     while Instant::now() < end {
-        let answer = key.get("/cp/orgs");
-        if answer.status == 429 {
+        let response = key.get("/cp/orgs");
+        if response.status == 429 {
             refused += 1;
-            named = answer.event().to_owned();
+            named = response.event().to_owned();
         }
         let list = server.admin().get(&path).expect(200);
         for event in list["data"].as_array().unwrap() {
@@ -162,9 +162,9 @@ fn a_folded_refusal_is_listed_once_its_second_is_over(store: Store) {
 
 fn what_the_command_line_does_names_the_user_and_the_host(store: Store) {
     let server = store.start();
-    let made = store.run(&["admin-key", "create"], &[]);
-    assert!(made.status.success(), "{made:#?}");
-    let text = String::from_utf8(made.stdout).unwrap();
+    let created = store.run(&["admin-key", "create"], &[]);
+    assert!(created.status.success(), "{created:#?}");
+    let text = String::from_utf8(created.stdout).unwrap();
     let id = text.split_whitespace().next().unwrap().to_owned();
     assert!(
         store
@@ -215,7 +215,7 @@ fn events_that_are_too_old_are_deleted_in_the_background(store: Store) {
         assert!(there.items.len() > old.len());
     });
     let server = store.start_with(&[("MOLECULE_CP_AUDIT_RETENTION_DAYS", "2")]);
-    let record = eventually("it is on record", || {
+    let record = eventually("it is recorded", || {
         server.events("action=audit.prune").pop()
     });
     assert_eq!(record["details"]["deleted"], old.len(), "{record:#}");

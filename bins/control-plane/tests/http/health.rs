@@ -1,4 +1,4 @@
-//! What anyone may ask, and the id that every answer carries.
+//! What anyone may ask, and the id that every response carries.
 
 use serde_json::{Value, json};
 
@@ -16,10 +16,10 @@ fn health_routes_answer_anyone(store: Store) {
     let server = store.start();
     for path in ["/healthz", "/readyz", "/metrics"] {
         for caller in [server.anon(), server.with_token("nonsense"), server.admin()] {
-            let answer = caller.get(path);
-            assert_eq!(answer.status, 200, "{answer:#?}");
-            assert!(answer.header("x-request-id").starts_with("req_"));
-            assert_eq!(answer.header_if_any("audit-event-id"), None);
+            let response = caller.get(path);
+            assert_eq!(response.status, 200, "{response:#?}");
+            assert!(response.header("x-request-id").starts_with("req_"));
+            assert_eq!(response.header_if_any("audit-event-id"), None);
         }
     }
 }
@@ -73,17 +73,17 @@ fn a_request_id_is_taken_when_it_is_harmless_and_replaced_otherwise(store: Store
         (server.anon(), "/nothing"),
     ] {
         let ask = |id: &str| {
-            let answer = caller.send("GET", path, &[("x-request-id", id)], b"");
-            answer.header("x-request-id").to_owned()
+            let response = caller.send("GET", path, &[("x-request-id", id)], b"");
+            response.header("x-request-id").to_owned()
         };
         for id in ["run-7.a_B", "x", &"x".repeat(128)] {
             assert_eq!(ask(id), id, "{path}");
         }
         for id in ["", "a b", "a/b", "a\"b", "é", &"x".repeat(129)] {
-            let told = ask(id);
+            let actual = ask(id);
             assert!(
-                told.starts_with("req_") && told.len() == 30,
-                "{path} {id:?}: {told}"
+                actual.starts_with("req_") && actual.len() == 30,
+                "{path} {id:?}: {actual}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The audit log in the operator's hands: exported, pruned, and written behind the answers.
+//! The audit log in the operator's hands: exported, pruned, and written behind the responses.
 
 use std::{process::Output, thread, time::Duration};
 
@@ -57,16 +57,16 @@ fn some_calls(server: &Server) {
 fn the_log_is_exported_as_lines_of_json_the_oldest_first(store: Store) {
     let server = store.start();
     some_calls(&server);
-    let told = server.events("");
+    let actual = server.events("");
     // What is younger than two seconds may still be joined by others.
     let young = exported(&store, &[]);
-    assert!(young.len() < told.len(), "{young:#?}");
+    assert!(young.len() < actual.len(), "{young:#?}");
     thread::sleep(Duration::from_millis(2100));
     let all = exported(&store, &[]);
-    assert!(all.starts_with(&told), "{all:#?}");
+    assert!(all.starts_with(&actual), "{all:#?}");
     // Between two of the events, to the microsecond.
-    let middle = told[told.len() / 2]["occurred_at"].as_str().unwrap();
-    let (before, from): (Vec<Value>, Vec<Value>) = told
+    let middle = actual[actual.len() / 2]["occurred_at"].as_str().unwrap();
+    let (before, from): (Vec<Value>, Vec<Value>) = actual
         .iter()
         .cloned()
         .partition(|event| when(event) < at(middle));
@@ -90,14 +90,16 @@ fn the_log_is_exported_as_lines_of_json_the_oldest_first(store: Store) {
 fn what_is_old_is_pruned_beside_a_server_and_that_is_on_record(store: Store) {
     let server = store.start();
     some_calls(&server);
-    let told = server.events("");
-    let before = told[told.len() * 2 / 3]["occurred_at"].as_str().unwrap();
-    let kept: Vec<Value> = told
+    let actual = server.events("");
+    let before = actual[actual.len() * 2 / 3]["occurred_at"]
+        .as_str()
+        .unwrap();
+    let kept: Vec<Value> = actual
         .iter()
         .filter(|event| when(event) >= at(before))
         .cloned()
         .collect();
-    let count = told.len() - kept.len();
+    let count = actual.len() - kept.len();
     assert!(count > 0 && !kept.is_empty());
     // Others go on as if nothing were.
     let (output, answered) = thread::scope(|scope| {
@@ -156,7 +158,7 @@ fn relaxed_answers_are_on_record_soon_and_at_the_end(store: Store) {
             .collect()
     };
     let ids = calls();
-    within(Duration::from_secs(5), "the events are on record", || {
+    within(Duration::from_secs(5), "the events are recorded", || {
         seen(&server, &ids).then_some(())
     });
     // A change is as durable as ever, and so is a refusal.

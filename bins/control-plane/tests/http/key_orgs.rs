@@ -1,4 +1,4 @@
-//! What a key settles about the orgs of its making: how many there may be, and what becomes of them.
+//! What a key settles about the orgs created by it: how many there may be, and what becomes of them.
 
 use std::{sync::Barrier, thread};
 
@@ -22,11 +22,11 @@ fn org(slug: &str) -> Value {
 fn left(reader: &Caller, slugs: &[&str]) {
     eventually("the others are gone", || {
         let orgs = reader.all("/cp/orgs");
-        let told: Vec<_> = orgs
+        let actual: Vec<_> = orgs
             .iter()
             .map(|org| org["slug"].as_str().unwrap())
             .collect();
-        (told == slugs).then_some(())
+        (actual == slugs).then_some(())
     });
 }
 
@@ -99,19 +99,19 @@ fn racing_does_not_pass_the_orgs_of_a_key(store: Store) {
                 let (key, start) = (key.clone(), &start);
                 scope.spawn(move || {
                     start.wait();
-                    let answer = key.post("/cp/orgs", org(&format!("race-{n}")));
-                    if answer.status != 201 {
-                        answer.problem(409, "org-quota-exceeded");
-                        answer.event();
+                    let response = key.post("/cp/orgs", org(&format!("race-{n}")));
+                    if response.status != 201 {
+                        response.problem(409, "org-quota-exceeded");
+                        response.event();
                     }
-                    answer.status
+                    response.status
                 })
             })
             .collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
-    let made = statuses.iter().filter(|&&status| status == 201).count();
-    assert_eq!(made, 3, "{statuses:?}");
+    let created = statuses.iter().filter(|&&status| status == 201).count();
+    assert_eq!(created, 3, "{statuses:?}");
     assert_eq!(key.all("/cp/orgs").len(), 3);
 }
 

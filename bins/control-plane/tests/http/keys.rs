@@ -24,16 +24,16 @@ fn is_refused(key: &Caller, code: &str) {
         ("GET", "/cp/nothing".to_owned()),
         ("DELETE", key.path()),
     ] {
-        let answer = key.call(method, &path, Value::Null);
-        answer.problem(401, code);
-        let challenge = answer.header("www-authenticate");
+        let response = key.call(method, &path, Value::Null);
+        response.problem(401, code);
+        let challenge = response.header("www-authenticate");
         assert!(
             challenge
                 .starts_with(r#"Bearer realm="cp", error="invalid_token", error_description=""#),
-            "{answer:#?}"
+            "{response:#?}"
         );
-        // A known key is on record even when it is refused.
-        answer.event();
+        // A known key is recorded even when it is refused.
+        response.event();
     }
 }
 
@@ -98,8 +98,8 @@ fn revocation_by_an_admin_is_idempotent_and_final(store: Store) {
     let admin = server.admin();
     let key = server.key(&["orgs:list"]);
     for _ in 0..3 {
-        let answer = admin.delete(&key.path());
-        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        let response = admin.delete(&key.path());
+        assert_eq!((response.status, response.body.as_str()), (204, ""));
     }
     let before = admin.get(&key.path()).expect(200);
     for change in [

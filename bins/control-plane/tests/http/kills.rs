@@ -15,7 +15,7 @@ on_both_engines![what_was_acknowledged_outlives_twenty_kills,];
 const KILLS: usize = 20;
 const THREADS: usize = 3;
 /// Longer than a lease, which is how long an org may wait for whoever was killed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the server has said that it did.
 #[derive(Default)]
@@ -29,14 +29,14 @@ fn work(key: &Caller, name: &str) -> Acknowledged {
     let mut said = Acknowledged::default();
     for n in 0.. {
         let body = json!({"name": "a", "slug": format!("{name}-{n}"), "plan": "free"}).to_string();
-        let Ok(answer) = key.try_send("POST", "/cp/orgs", &[], body.as_bytes()) else {
+        let Ok(response) = key.try_send("POST", "/cp/orgs", &[], body.as_bytes()) else {
             break;
         };
-        let id = answer.expect(201)["id"].as_str().unwrap().to_owned();
+        let id = response.expect(201)["id"].as_str().unwrap().to_owned();
         said.created.insert(id.clone());
         if n % 5 == 0 {
             match key.try_send("DELETE", &format!("/cp/orgs/{id}"), &[], b"") {
-                Ok(answer) => assert_eq!(answer.status, 202, "{answer:#?}"),
+                Ok(response) => assert_eq!(response.status, 202, "{response:#?}"),
                 Err(_) => break,
             }
             said.deleted.insert(id);
@@ -52,7 +52,7 @@ fn what_was_acknowledged_outlives_twenty_kills(store: Store) {
     let mut said = Acknowledged::default();
     for kill in 0..KILLS {
         let caller = server.with_token(key.token());
-        let told: Vec<Acknowledged> = thread::scope(|scope| {
+        let actual: Vec<Acknowledged> = thread::scope(|scope| {
             let caller = &caller;
             let workers: Vec<_> = (0..THREADS)
                 .map(|thread| scope.spawn(move || work(caller, &format!("k{kill}-{thread}"))))
@@ -64,9 +64,9 @@ fn what_was_acknowledged_outlives_twenty_kills(store: Store) {
                 .map(|worker| worker.join().unwrap())
                 .collect()
         });
-        for told in told {
-            said.created.extend(told.created);
-            said.deleted.extend(told.deleted);
+        for actual in actual {
+            said.created.extend(actual.created);
+            said.deleted.extend(actual.deleted);
         }
         server = store.start();
     }
@@ -77,7 +77,7 @@ fn what_was_acknowledged_outlives_twenty_kills(store: Store) {
     check(&server, &said);
 }
 
-/// How often an action of this outcome is on record, by its target.
+/// How often an action of this outcome is recorded, by its target.
 fn counts(server: &Server, query: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for event in server.events(query) {
@@ -89,7 +89,7 @@ fn counts(server: &Server, query: &str) -> BTreeMap<String, usize> {
 
 fn check(server: &Server, said: &Acknowledged) {
     let admin = server.admin();
-    let all = within(PATIENCE, "no org is pending any more", || {
+    let all = within(TIMEOUT, "no org is pending any more", || {
         let mut all = admin.all("/cp/admin/orgs");
         let settled = |org: &Value| org["status"] == "ready";
         if !all.iter().all(settled) {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::kit::{Answer, Caller, Server, Store, tokens, within};
+use crate::kit::{Caller, Response, Server, Store, tokens, within};
 
 on_both_engines![
     every_answer_to_a_key_tells_its_limit,
@@ -29,23 +29,27 @@ fn limited(server: &Server, limit: u32, window: u32) -> Caller {
 
 /// The remaining calls and the seconds until all are back, of the one limit that is told.
 #[track_caller]
-fn left(answer: &Answer, name: &str) -> (u64, u64) {
-    let text = answer.header("ratelimit");
+fn left(response: &Response, name: &str) -> (u64, u64) {
+    let text = response.header("ratelimit");
     let rest = text
         .strip_prefix(&format!("\"{name}\";r="))
-        .unwrap_or_else(|| panic!("{answer:#?}"));
+        .unwrap_or_else(|| panic!("{response:#?}"));
     let (left, seconds) = rest
         .split_once(";t=")
-        .unwrap_or_else(|| panic!("{answer:#?}"));
+        .unwrap_or_else(|| panic!("{response:#?}"));
     (left.parse().unwrap(), seconds.parse().unwrap())
 }
 
 #[track_caller]
-fn is_limited(answer: &Answer, policies: &[&str]) -> u64 {
-    let problem = answer.problem(429, "rate-limited");
-    assert_eq!(problem["violated-policies"], json!(policies), "{answer:#?}");
-    let wait = answer.header("retry-after").parse().unwrap();
-    assert!(wait >= 1, "{answer:#?}");
+fn is_limited(response: &Response, policies: &[&str]) -> u64 {
+    let problem = response.problem(429, "rate-limited");
+    assert_eq!(
+        problem["violated-policies"],
+        json!(policies),
+        "{response:#?}"
+    );
+    let wait = response.header("retry-after").parse().unwrap();
+    assert!(wait >= 1, "{response:#?}");
     wait
 }
 
@@ -65,16 +69,16 @@ fn every_answer_to_a_key_tells_its_limit(store: Store) {
     .into_iter()
     .enumerate()
     {
-        let answer = key.call(method, path, json!(null));
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.header("ratelimit-policy"), "\"key\";q=50;w=3600");
-        let (remaining, seconds) = left(&answer, "key");
+        let response = key.call(method, path, json!(null));
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("ratelimit-policy"), "\"key\";q=50;w=3600");
+        let (remaining, seconds) = left(&response, "key");
         let used = u64::try_from(n).unwrap() + 1;
-        assert_eq!(remaining, 50 - used, "{answer:#?}");
+        assert_eq!(remaining, 50 - used, "{response:#?}");
         // A call is back after 72 seconds.
         assert!(
             seconds <= 72 * used && seconds + 30 > 72 * used,
-            "{answer:#?}"
+            "{response:#?}"
         );
     }
     let revoked = key.delete(&key.path());
@@ -92,9 +96,9 @@ fn a_key_over_its_limit_is_refused_and_another_is_not(store: Store) {
     let server = store.start();
     let (key, other) = (limited(&server, 3, 3600), limited(&server, 3, 3600));
     for remaining in [2, 1, 0] {
-        let answer = key.get("/cp/orgs");
-        answer.expect(200);
-        assert_eq!(left(&answer, "key").0, remaining);
+        let response = key.get("/cp/orgs");
+        response.expect(200);
+        assert_eq!(left(&response, "key").0, remaining);
     }
     for path in [
         "/cp/orgs",
@@ -102,14 +106,14 @@ fn a_key_over_its_limit_is_refused_and_another_is_not(store: Store) {
         "/cp/nothing",
         "/cp/admin/partners",
     ] {
-        let answer = key.get(path);
-        let wait = is_limited(&answer, &["key"]);
-        assert!((1100..=1200).contains(&wait), "{answer:#?}");
-        assert_eq!(left(&answer, "key").0, 0);
-        answer.event();
+        let response = key.get(path);
+        let wait = is_limited(&response, &["key"]);
+        assert!((1100..=1200).contains(&wait), "{response:#?}");
+        assert_eq!(left(&response, "key").0, 0);
+        response.event();
     }
-    let answer = key.post("/cp/orgs", json!({"name": "a"}));
-    is_limited(&answer, &["key"]);
+    let response = key.post("/cp/orgs", json!({"name": "a"}));
+    is_limited(&response, &["key"]);
     assert_eq!(left(&other.get("/cp/orgs"), "key").0, 2);
     server.admin().get("/cp/whoami").expect(200);
 }
@@ -139,13 +143,13 @@ fn the_keys_of_a_partner_share_its_budget(store: Store) {
         server.issue(json!({"partner_id": partner, "scopes": ["orgs:list"], "rate_limit": limit}))
     });
     for n in 0..4 {
-        let answer = keys[n % 2].get("/cp/whoami");
-        let who = answer.expect(200);
+        let response = keys[n % 2].get("/cp/whoami");
+        let who = response.expect(200);
         assert_eq!(
-            answer.header("ratelimit-policy"),
+            response.header("ratelimit-policy"),
             "\"key\";q=600;w=86400, \"partner\";q=4;w=3600"
         );
-        let text = answer.header("ratelimit");
+        let text = response.header("ratelimit");
         let (of_key, of_partner) = text.split_once(", ").unwrap();
         assert!(
             of_key.starts_with(&format!("\"key\";r={};t=", 599 - n / 2)),
@@ -159,8 +163,8 @@ fn the_keys_of_a_partner_share_its_budget(store: Store) {
         assert_eq!(who["limits"][1]["remaining"], 3 - n);
     }
     for key in &keys {
-        let answer = key.get("/cp/whoami");
-        is_limited(&answer, &["partner"]);
+        let response = key.get("/cp/whoami");
+        is_limited(&response, &["partner"]);
     }
     let other = server.key(&["orgs:list"]);
     other.get("/cp/whoami").expect(200);
@@ -172,10 +176,10 @@ fn an_admin_key_has_its_own_limit(store: Store) {
     let key = server.key(&["orgs:list"]);
     let admin = server.admin();
     for n in 0..4 {
-        let answer = admin.get("/cp/whoami");
-        answer.expect(200);
-        assert_eq!(answer.header("ratelimit-policy"), "\"admin\";q=5;w=3600");
-        assert_eq!(left(&answer, "admin").0, 3 - n);
+        let response = admin.get("/cp/whoami");
+        response.expect(200);
+        assert_eq!(response.header("ratelimit-policy"), "\"admin\";q=5;w=3600");
+        assert_eq!(left(&response, "admin").0, 3 - n);
     }
     is_limited(&admin.get("/cp/whoami"), &["admin"]);
     is_limited(&admin.delete(&key.path()), &["admin"]);
@@ -203,8 +207,8 @@ fn a_flood_does_not_stop_a_keys_own_revocation(store: Store) {
         within(Duration::from_secs(10), "the flood is refused", || {
             (key.get("/cp/orgs").status == 429).then_some(())
         });
-        let answer = key.delete(&key.path());
-        assert_eq!(answer.status, 204, "{answer:#?}");
+        let response = key.delete(&key.path());
+        assert_eq!(response.status, 204, "{response:#?}");
         for flood in floods {
             assert_eq!(flood.join().unwrap(), 401);
         }
@@ -220,9 +224,9 @@ fn refusals_are_folded_to_one_event_a_second(store: Store) {
     let mut refused = 0;
     let mut named = BTreeSet::new();
     while refused < 60 || began.elapsed() < Duration::from_millis(1200) {
-        let answer = key.get("/cp/orgs");
-        is_limited(&answer, &["key"]);
-        named.insert(answer.event().to_owned());
+        let response = key.get("/cp/orgs");
+        is_limited(&response, &["key"]);
+        named.insert(response.event().to_owned());
         refused += 1;
     }
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
@@ -236,7 +240,7 @@ fn refusals_are_folded_to_one_event_a_second(store: Store) {
     };
     let events = within(
         Duration::from_millis(1500),
-        "all refusals are on record",
+        "all refusals are recorded",
         count,
     );
     assert!(
@@ -280,14 +284,14 @@ fn unknown_tokens_are_limited_by_address_and_known_keys_are_not(store: Store) {
     for _ in 0..3 {
         guess().problem(401, "invalid-key");
     }
-    for answer in [
+    for response in [
         guess(),
         server.with_token("nonsense").get("/cp/whoami"),
         guess(),
     ] {
-        let wait = is_limited(&answer, &["address"]);
-        assert!((1100..=1200).contains(&wait), "{answer:#?}");
-        assert_eq!(answer.header_if_any("audit-event-id"), None);
+        let wait = is_limited(&response, &["address"]);
+        assert!((1100..=1200).contains(&wait), "{response:#?}");
+        assert_eq!(response.header_if_any("audit-event-id"), None);
     }
     for _ in 0..10 {
         key.get("/cp/orgs").expect(200);

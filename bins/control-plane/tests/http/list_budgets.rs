@@ -150,8 +150,8 @@ fn lists_that_match_nothing_leave_others_alone(store: Store) {
             let (stop, pages) = (&stop, &pages);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = attacker.get("/cp/audit-events?outcome=failed");
-                    assert!([200, 429].contains(&answer.status), "{answer:?}");
+                    let response = attacker.get("/cp/audit-events?outcome=failed");
+                    assert!([200, 429].contains(&response.status), "{response:?}");
                     pages.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -167,9 +167,9 @@ fn lists_that_match_nothing_leave_others_alone(store: Store) {
                 ("a revocation", &doomed, "DELETE", &*doomed.path(), 204),
             ] {
                 let began = Instant::now();
-                let answer = caller.send(method, path, &[], b"");
+                let response = caller.send(method, path, &[], b"");
                 let took = began.elapsed();
-                assert_eq!(answer.status, expect, "{what}: {answer:?}");
+                assert_eq!(response.status, expect, "{what}: {response:?}");
                 assert!(took < Duration::from_secs(3), "{what} took {took:?}");
             }
         }
@@ -186,11 +186,11 @@ fn too_many_lists_of_one_key_are_refused_with_a_time_to_wait(store: Store) {
             let (key, refused) = (key.clone(), &refused);
             scope.spawn(move || {
                 for _ in 0..50 {
-                    let answer = key.get("/cp/audit-events?outcome=failed");
-                    if answer.status == 429 {
-                        answer.problem(429, "rate-limited");
-                        assert_eq!(answer.header("retry-after"), "1");
-                        assert!(!answer.event().is_empty());
+                    let response = key.get("/cp/audit-events?outcome=failed");
+                    if response.status == 429 {
+                        response.problem(429, "rate-limited");
+                        assert_eq!(response.header("retry-after"), "1");
+                        assert!(!response.event().is_empty());
                         refused.store(true, Ordering::Relaxed);
                     }
                     if refused.load(Ordering::Relaxed) {

@@ -59,9 +59,9 @@ fn every_list_is_paged_without_loss_or_repetition(store: Store) {
     let key = server.key_of(&partner, ALL_SCOPES);
     let first = key.org("acme-corp");
     let org = first["id"].as_str().unwrap();
-    let mut made: [BTreeSet<String>; 4] = Default::default();
+    let mut created: [BTreeSet<String>; 4] = Default::default();
     for n in 0..45 {
-        let answers = [
+        let responses = [
             admin.post("/cp/admin/partners", json!({"name": "x", "plan": "free"})),
             admin.post(
                 "/cp/admin/partner-keys",
@@ -76,14 +76,14 @@ fn every_list_is_paged_without_loss_or_repetition(store: Store) {
                 json!({"name": "x", "slug": format!("w-{n}")}),
             ),
         ];
-        for (made, answer) in made.iter_mut().zip(answers) {
-            made.insert(answer.expect(201)["id"].as_str().unwrap().to_owned());
+        for (created, response) in created.iter_mut().zip(responses) {
+            created.insert(response.expect(201)["id"].as_str().unwrap().to_owned());
         }
     }
-    let [partners, keys, orgs, workspaces] = made;
+    let [partners, keys, orgs, workspaces] = created;
     let of_partner = format!("/cp/admin/partner-keys?partner_id={partner}");
     let of_org = format!("/cp/orgs/{org}/workspaces");
-    for (caller, path, made) in [
+    for (caller, path, created) in [
         (&admin, "/cp/admin/partners", &partners),
         (&admin, &*of_partner, &keys),
         (&key, "/cp/admin/partner-keys", &keys),
@@ -96,7 +96,7 @@ fn every_list_is_paged_without_loss_or_repetition(store: Store) {
             // One of each was there before.
             assert_eq!(ids.len(), 46, "{path} by {limit:?}");
             assert!(
-                made.iter().all(|id| ids.contains(id)),
+                created.iter().all(|id| ids.contains(id)),
                 "{path} by {limit:?}"
             );
         }
@@ -115,7 +115,7 @@ fn what_comes_meanwhile_does_not_shift_the_pages(store: Store) {
     let server = store.start();
     let admin = server.admin();
     let make = || server.partner(json!({}));
-    let made: Vec<String> = (0..6).map(|_| make()).collect();
+    let created: Vec<String> = (0..6).map(|_| make()).collect();
     let list = "/cp/admin/partners?limit=3";
     let first = admin.get(list).expect(200);
     make();
@@ -127,7 +127,7 @@ fn what_comes_meanwhile_does_not_shift_the_pages(store: Store) {
             .map(|item| item["id"].as_str().unwrap().to_owned())
             .collect()
     };
-    let all: Vec<String> = made.into_iter().rev().collect();
+    let all: Vec<String> = created.into_iter().rev().collect();
     assert_eq!([ids(&first), ids(&second)].concat(), all);
     assert_eq!(second["has_more"], false);
 }
@@ -199,9 +199,9 @@ fn bad_parameters_are_refused(store: Store) {
             "unknown",
             "=x",
         ] {
-            let answer = key.get(&format!("{path}?{query}"));
-            answer.problem(400, "invalid-request");
-            answer.event();
+            let response = key.get(&format!("{path}?{query}"));
+            response.problem(400, "invalid-request");
+            response.event();
         }
     }
     for path in [

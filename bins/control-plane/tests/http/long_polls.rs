@@ -10,7 +10,7 @@ use serde_json::json;
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store, Wire, eventually};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store, Wire, eventually};
 
 on_both_engines![
     a_wait_is_applied_and_what_is_malformed_is_ignored,
@@ -48,8 +48,8 @@ fn set(store: &Store, id: &str, status: OrgStatus) {
 }
 
 /// An org that is being made, and never will be.
-fn held(store: &Store, key: &Caller) -> String {
-    let org = key.org("acme-corp");
+pub fn held(store: &Store, key: &Caller, slug: &str) -> String {
+    let org = key.org(slug);
     let id = org["id"].as_str().unwrap().to_owned();
     set(store, &id, OrgStatus::Provisioning);
     eventually("it is pending", || {
@@ -59,13 +59,13 @@ fn held(store: &Store, key: &Caller) -> String {
     id
 }
 
-fn ask(key: &Caller, id: &str, prefer: &str) -> Answer {
+fn ask(key: &Caller, id: &str, prefer: &str) -> Response {
     let path = format!("/cp/orgs/{id}/status");
     key.send("GET", &path, &[("prefer", prefer)], b"")
 }
 
-/// What is done while somebody waits, and how long the answer took from then on.
-fn meanwhile(key: &Caller, id: &str, act: impl FnOnce()) -> (Answer, Duration) {
+/// What is done while somebody waits, and how long the response took from then on.
+fn meanwhile(key: &Caller, id: &str, act: impl FnOnce()) -> (Response, Duration) {
     thread::scope(|scope| {
         let asked = scope.spawn(|| ask(key, id, "wait=20"));
         thread::sleep(Duration::from_millis(700));
@@ -89,17 +89,17 @@ fn a_wait_is_applied_and_what_is_malformed_is_ignored(store: Store) {
         ("wait", None),
         ("return=minimal", None),
     ] {
-        let answer = ask(&key, id, prefer);
-        assert_eq!(answer.expect(200)["status"], "ready");
-        let told = answer.header_if_any("preference-applied");
-        assert_eq!(told, applied, "{prefer}");
-        assert_eq!(answer.header_if_any("retry-after"), None);
+        let response = ask(&key, id, prefer);
+        assert_eq!(response.expect(200)["status"], "ready");
+        let actual = response.header_if_any("preference-applied");
+        assert_eq!(actual, applied, "{prefer}");
+        assert_eq!(response.header_if_any("retry-after"), None);
     }
     // Elsewhere it means nothing, and does no harm.
     let body = br#"{"name": "a", "slug": "acme-two", "plan": "free"}"#;
-    let made = key.send("POST", "/cp/orgs", &[("prefer", "wait=30")], body);
-    made.expect(201);
-    assert_eq!(made.header_if_any("preference-applied"), None);
+    let created = key.send("POST", "/cp/orgs", &[("prefer", "wait=30")], body);
+    created.expect(201);
+    assert_eq!(created.header_if_any("preference-applied"), None);
 }
 
 fn a_new_org_is_waited_for(store: Store) {
@@ -119,11 +119,11 @@ fn a_new_org_is_waited_for(store: Store) {
 fn an_answer_is_held_until_another_process_has_changed_the_org(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let id = held(&store, &key);
+    let id = held(&store, &key, "acme-corp");
     let before = server.events("action=org.status").len();
-    let (answer, took) = meanwhile(&key, &id, || set(&store, &id, OrgStatus::Ready));
-    assert_eq!(answer.expect(200)["status"], "ready");
-    assert_eq!(answer.header("preference-applied"), "wait=20");
+    let (response, took) = meanwhile(&key, &id, || set(&store, &id, OrgStatus::Ready));
+    assert_eq!(response.expect(200)["status"], "ready");
+    assert_eq!(response.header("preference-applied"), "wait=20");
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(server.events("action=org.status").len(), before + 1);
 }
@@ -131,14 +131,14 @@ fn an_answer_is_held_until_another_process_has_changed_the_org(store: Store) {
 fn an_answer_is_held_until_this_server_has_changed_the_org(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let id = held(&store, &key);
-    let (answer, took) = meanwhile(&key, &id, || {
+    let id = held(&store, &key, "acme-corp");
+    let (response, took) = meanwhile(&key, &id, || {
         key.delete(&format!("/cp/orgs/{id}")).expect(202);
     });
-    let status = answer.expect(200)["status"].clone();
+    let status = response.expect(200)["status"].clone();
     assert!(
         [json!("deprovisioning"), json!("deleted")].contains(&status),
-        "{answer:#?}"
+        "{response:#?}"
     );
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
@@ -146,37 +146,37 @@ fn an_answer_is_held_until_this_server_has_changed_the_org(store: Store) {
 fn whoever_is_held_too_long_is_answered_with_what_there_is(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let id = held(&store, &key);
+    let id = held(&store, &key, "acme-corp");
     let began = Instant::now();
-    let answer = ask(&key, &id, "wait=2");
+    let response = ask(&key, &id, "wait=2");
     assert!(began.elapsed() >= Duration::from_secs(2));
-    assert_eq!(answer.expect(200)["status"], "provisioning");
-    assert_eq!(answer.header("preference-applied"), "wait=2");
-    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
-    answer.event();
+    assert_eq!(response.expect(200)["status"], "provisioning");
+    assert_eq!(response.header("preference-applied"), "wait=2");
+    assert!(response.header("retry-after").parse::<u64>().unwrap() >= 1);
+    response.event();
 }
 
 fn a_key_that_was_revoked_meanwhile_is_refused(store: Store) {
     let server = store.start();
     let owner = server.key(ALL_SCOPES);
     let key = server.key_of(owner.partner_id(), &["orgs:list"]);
-    let id = held(&store, &owner);
+    let id = held(&store, &owner, "acme-corp");
     let query = format!("action=org.status&key_id={}", key.id());
-    let (answer, _) = meanwhile(&key, &id, || {
+    let (response, _) = meanwhile(&key, &id, || {
         assert_eq!(key.delete(&key.path()).status, 204);
         owner.delete(&format!("/cp/orgs/{id}")).expect(202);
     });
-    answer.problem(401, "key-revoked");
+    response.problem(401, "key-revoked");
     let events = server.events(&query);
     assert_eq!(events.len(), 1, "{events:#?}");
-    assert_eq!(events[0]["id"], answer.event());
+    assert_eq!(events[0]["id"], response.event());
 }
 
 fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
     let server = store.start();
     let owner = server.key(ALL_SCOPES);
     let key = server.key_of(owner.partner_id(), &["orgs:list"]);
-    let id = held(&store, &owner);
+    let id = held(&store, &owner, "acme-corp");
     let request = format!(
         "GET /cp/orgs/{id}/status HTTP/1.1\r\nHost: cp\r\nAuthorization: Bearer {}\r\n\
          Prefer: wait=50\r\n\r\n",
@@ -190,9 +190,9 @@ fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
     waiting.send(&request);
     thread::sleep(Duration::from_millis(500));
     drop(gone);
-    let answer = waiting.half_close().answer();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["status"], "provisioning");
+    let response = waiting.half_close().response();
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["status"], "provisioning");
     waiting.expect_end();
     let query = format!("action=org.status&key_id={}", key.id());
     eventually("both calls have their events", || {
@@ -204,7 +204,7 @@ fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
 fn a_server_that_stops_answers_those_who_wait(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let id = held(&store, &key);
+    let id = held(&store, &key, "acme-corp");
     thread::scope(|scope| {
         let asked: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| ask(&key, &id, "wait=25")))
@@ -219,9 +219,9 @@ fn a_server_that_stops_answers_those_who_wait(store: Store) {
             began.elapsed()
         );
         for asked in asked {
-            let answer = asked.join().unwrap();
-            assert_eq!(answer.expect(200)["status"], "provisioning");
-            answer.event();
+            let response = asked.join().unwrap();
+            assert_eq!(response.expect(200)["status"], "provisioning");
+            response.event();
         }
     });
 }
@@ -235,13 +235,13 @@ fn a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took(store: Store) {
             org.ready_at = Some(org.created_at + Duration::from_secs(seconds));
         });
     }
-    let id = held(&store, &key);
+    let id = held(&store, &key, "acme-corp");
     // The one that is held was ready at once; of the four the third longest is in the middle.
-    let told = eventually("the figure is known", || {
+    let actual = eventually("the figure is known", || {
         thread::sleep(Duration::from_millis(500));
-        let answer = ask(&key, &id, "return=minimal");
-        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        let response = ask(&key, &id, "return=minimal");
+        let wait: u64 = response.header("retry-after").parse().unwrap();
         (wait > 1).then_some(wait)
     });
-    assert!((20..=50).contains(&told), "{told}");
+    assert!((20..=50).contains(&actual), "{actual}");
 }

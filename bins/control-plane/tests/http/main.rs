@@ -46,6 +46,7 @@ mod resources;
 mod scopes;
 mod secrets;
 mod settings;
+mod shares;
 mod starts;
 mod tiers;
 mod values;

@@ -11,7 +11,7 @@ use self::{
     people::{CELLS, Cell, People},
     table::{Of, Row, TABLE, Who},
 };
-use crate::kit::{Answer, Store};
+use crate::kit::{Response, Store};
 
 on_both_engines![
     the_table_and_the_document_name_the_same_operations,
@@ -27,8 +27,8 @@ fn operations(document: &Value) -> BTreeMap<String, (String, String, Value)> {
         for (method, operation) in item.as_object().unwrap() {
             if METHODS.contains(&method.as_str()) {
                 let id = operation["operationId"].as_str().unwrap().to_owned();
-                let told = (method.to_uppercase(), path.clone(), operation.clone());
-                assert!(found.insert(id, told).is_none(), "{method} {path}");
+                let actual = (method.to_uppercase(), path.clone(), operation.clone());
+                assert!(found.insert(id, actual).is_none(), "{method} {path}");
             }
         }
     }
@@ -39,12 +39,12 @@ fn the_table_and_the_document_name_the_same_operations(store: Store) {
     let server = store.start();
     let document = server.anon().get("/cp/openapi.json").expect(200);
     let operations = operations(&document);
-    let told: BTreeSet<&str> = operations.keys().map(String::as_str).collect();
+    let actual: BTreeSet<&str> = operations.keys().map(String::as_str).collect();
     let known: BTreeSet<&str> = TABLE.iter().map(|row| row.id).collect();
     assert_eq!(known.len(), TABLE.len());
-    assert_eq!(told, known);
+    assert_eq!(actual, known);
     for row in TABLE {
-        let (method, path, told) = &operations[row.id];
+        let (method, path, actual) = &operations[row.id];
         let place = format!("{} {method} {path}", row.id);
         assert_eq!(path.contains('{'), row.of != Of::Nothing, "{place}");
         let (credential, scopes): (_, &[&str]) = match row.who {
@@ -53,11 +53,11 @@ fn the_table_and_the_document_name_the_same_operations(store: Store) {
             Who::Scopes(scopes) => (json!("partner_key"), scopes),
             Who::Open(_) => (Value::Null, &[]),
         };
-        assert_eq!(told["x-credential"], credential, "{place}");
-        assert_eq!(told["x-required-scopes"], json!(scopes), "{place}");
+        assert_eq!(actual["x-credential"], credential, "{place}");
+        assert_eq!(actual["x-required-scopes"], json!(scopes), "{place}");
         let action = Some(row.action).filter(|action| !action.is_empty());
-        assert_eq!(told["x-audit-action"], json!(action), "{place}");
-        let parameters = told["parameters"].as_array().cloned().unwrap_or_default();
+        assert_eq!(actual["x-audit-action"], json!(action), "{place}");
+        let parameters = actual["parameters"].as_array().cloned().unwrap_or_default();
         let once = parameters.iter().any(|it| it["name"] == "Idempotency-Key");
         assert_eq!(once, method == "POST", "{place}");
     }
@@ -100,54 +100,58 @@ fn expectation(row: &Row, cell: Cell) -> (u16, &'static str) {
 }
 
 #[track_caller]
-fn check_challenge(row: &Row, answer: &Answer, code: &str) {
-    let challenge = answer.header_if_any("www-authenticate");
-    let told = challenge.unwrap_or_default();
-    let begins = |start: &str| assert!(told.starts_with(start), "{answer:#?}");
+fn check_challenge(row: &Row, response: &Response, code: &str) {
+    let challenge = response.header_if_any("www-authenticate");
+    let actual = challenge.unwrap_or_default();
+    let begins = |start: &str| assert!(actual.starts_with(start), "{response:#?}");
     match (code, row.who) {
-        ("missing-credentials", _) => assert_eq!(told, r#"Bearer realm="cp""#, "{answer:#?}"),
+        ("missing-credentials", _) => assert_eq!(actual, r#"Bearer realm="cp""#, "{response:#?}"),
         ("insufficient-scope", Who::Scopes(scopes)) => {
             let start = r#"Bearer realm="cp", error="insufficient_scope", scope=""#;
             begins(start);
-            let named = told[start.len()..].trim_end_matches('"').split(' ');
+            let named = actual[start.len()..].trim_end_matches('"').split(' ');
             let named: BTreeSet<_> = named.collect();
-            assert!(named.iter().all(|it| scopes.contains(it)), "{answer:#?}");
+            assert!(named.iter().all(|it| scopes.contains(it)), "{response:#?}");
         }
-        _ if answer.status == 401 => {
+        _ if response.status == 401 => {
             begins(r#"Bearer realm="cp", error="invalid_token", error_description=""#);
-            assert!(told.ends_with('"'), "{answer:#?}");
+            assert!(actual.ends_with('"'), "{response:#?}");
         }
-        _ => assert_eq!(challenge, None, "{answer:#?}"),
+        _ => assert_eq!(challenge, None, "{response:#?}"),
     }
 }
 
 #[track_caller]
-fn check_answer(row: &Row, answer: &Answer, (status, code): (u16, &'static str)) {
-    assert_eq!(answer.status, status, "{answer:#?}");
-    check_challenge(row, answer, code);
+fn check_answer(row: &Row, response: &Response, (status, code): (u16, &'static str)) {
+    assert_eq!(response.status, status, "{response:#?}");
+    check_challenge(row, response, code);
     if !code.is_empty() {
-        answer.problem(status, code);
+        response.problem(status, code);
         return;
     }
     match row.who {
         Who::Open(content) => {
-            let told = answer.header("content-type");
-            assert!(told.starts_with(content), "{answer:#?}");
-            assert_eq!(answer.header_if_any("audit-event-id"), None, "{answer:#?}");
+            let actual = response.header("content-type");
+            assert!(actual.starts_with(content), "{response:#?}");
+            assert_eq!(
+                response.header_if_any("audit-event-id"),
+                None,
+                "{response:#?}"
+            );
         }
-        _ if status == 204 => assert_eq!(answer.body, "", "{answer:#?}"),
-        Who::Admin | Who::Scopes(_) | Who::Any => drop(answer.expect(status)),
+        _ if status == 204 => assert_eq!(response.body, "", "{response:#?}"),
+        Who::Admin | Who::Scopes(_) | Who::Any => drop(response.expect(status)),
     }
 }
 
-/// What must be on record of a call.
+/// What must be recorded of a call.
 struct Recorded {
     request: String,
     method: String,
     path: String,
     action: &'static str,
     actor: Option<String>,
-    answer: Answer,
+    response: Response,
 }
 
 fn every_operation_answers_every_caller_as_it_must(store: Store) {
@@ -175,11 +179,11 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
                 body.to_string()
             };
             let headers = [("x-request-id", request.as_str())];
-            let mut answer = caller.send(method, &concrete, &headers, body.as_bytes());
-            answer.asked = format!("{} by {cell:?}: {}", row.id, answer.asked);
-            check_answer(row, &answer, expectation(row, cell));
-            if answer.status == 404 {
-                let mut problem = answer.json();
+            let mut response = caller.send(method, &concrete, &headers, body.as_bytes());
+            response.asked = format!("{} by {cell:?}: {}", row.id, response.asked);
+            check_answer(row, &response, expectation(row, cell));
+            if response.status == 404 {
+                let mut problem = response.json();
                 problem.as_object_mut().unwrap().remove("request_id");
                 not_found.insert(cell, problem.to_string());
             }
@@ -190,7 +194,7 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
                 path: path.clone(),
                 action: row.action,
                 actor: actor.filter(|_| !open),
-                answer,
+                response,
             });
         }
         let kinds: BTreeSet<_> = not_found.values().collect();
@@ -206,36 +210,45 @@ fn check_record(events: &[Value], recorded: &[Recorded]) {
         of_request.entry(request).or_default().push(event);
     }
     for call in recorded {
-        let Recorded { answer, actor, .. } = call;
+        let Recorded {
+            response, actor, ..
+        } = call;
         let found = of_request.remove(call.request.as_str()).unwrap_or_default();
         let Some(actor) = actor else {
-            assert!(found.is_empty(), "{answer:#?} {found:#?}");
-            assert_eq!(answer.header_if_any("audit-event-id"), None, "{answer:#?}");
+            assert!(found.is_empty(), "{response:#?} {found:#?}");
+            assert_eq!(
+                response.header_if_any("audit-event-id"),
+                None,
+                "{response:#?}"
+            );
             continue;
         };
-        assert_eq!(found.len(), 1, "{answer:#?} {found:#?}");
+        assert_eq!(found.len(), 1, "{response:#?} {found:#?}");
         let event = found[0];
-        assert_eq!(event["id"], answer.event(), "{answer:#?}");
-        assert_eq!(event["action"], call.action, "{answer:#?} {event:#}");
-        assert_eq!(event["status_code"], answer.status, "{answer:#?} {event:#}");
+        assert_eq!(event["id"], response.event(), "{response:#?}");
+        assert_eq!(event["action"], call.action, "{response:#?} {event:#}");
+        assert_eq!(
+            event["status_code"], response.status,
+            "{response:#?} {event:#}"
+        );
         assert_eq!(
             event["actor"]["id"],
             actor.as_str(),
-            "{answer:#?} {event:#}"
+            "{response:#?} {event:#}"
         );
         let kind = if actor.starts_with("adm_") {
             "admin"
         } else {
             "partner_key"
         };
-        assert_eq!(event["actor"]["type"], kind, "{answer:#?} {event:#}");
+        assert_eq!(event["actor"]["type"], kind, "{response:#?} {event:#}");
         assert_eq!(event["method"], call.method.as_str(), "{event:#}");
         assert_eq!(event["route"], call.path.as_str(), "{event:#}");
-        let outcome = if answer.status < 400 {
+        let outcome = if response.status < 400 {
             "success"
         } else {
             "denied"
         };
-        assert_eq!(event["outcome"], outcome, "{answer:#?} {event:#}");
+        assert_eq!(event["outcome"], outcome, "{response:#?} {event:#}");
     }
 }

@@ -16,7 +16,7 @@ on_both_engines![
     a_slug_is_one_orgs_even_when_many_ask_at_once,
 ];
 
-fn act(server: &Server, org: &str, verb: &str) -> crate::kit::Answer {
+fn act(server: &Server, org: &str, verb: &str) -> crate::kit::Response {
     server
         .admin()
         .post(&format!("/cp/admin/orgs/{org}/{verb}"), Value::Null)
@@ -29,9 +29,9 @@ fn conflicts(server: &Server, org: &str, verbs: &[&str]) {
         .get(&format!("/cp/admin/orgs/{org}"))
         .expect(200);
     for verb in verbs {
-        let answer = act(server, org, verb);
-        answer.problem(409, "org-state-conflict");
-        answer.event();
+        let response = act(server, org, verb);
+        response.problem(409, "org-state-conflict");
+        response.event();
     }
     let after = server
         .admin()
@@ -85,8 +85,8 @@ fn a_deleted_org_is_read_and_polled_and_not_listed(store: Store) {
     assert!([202, 204].contains(&again.status), "{again:#?}");
     key.wait(id, "deleted");
     for _ in 0..2 {
-        let answer = key.delete(&path);
-        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        let response = key.delete(&path);
+        assert_eq!((response.status, response.body.as_str()), (204, ""));
     }
     let read = key.get(&path).expect(200);
     assert_eq!(read["status"], "deleted");
@@ -153,20 +153,23 @@ fn the_operator_sets_the_subscription(store: Store) {
         "status": "past_due", "current_period_start": "2030-01-01T00:00:00Z",
         "current_period_end": "2030-02-01T00:00:00Z", "cancel_at": "2030-01-15T00:00:00Z",
     });
-    let told = admin.put(&path, whole.clone()).expect(200);
+    let actual = admin.put(&path, whole.clone()).expect(200);
     assert_eq!(
-        told,
+        actual,
         json!({"org_id": id, "plan": "standard", "subscription": whole})
     );
-    assert_eq!(key.get(&format!("/cp/orgs/{id}/billing")).expect(200), told);
+    assert_eq!(
+        key.get(&format!("/cp/orgs/{id}/billing")).expect(200),
+        actual
+    );
     let mut other = whole.clone();
     other["plan"] = json!("enterprise");
     other["status"] = json!("trialing");
     other["cancel_at"] = Value::Null;
-    let told = admin.put(&path, other).expect(200);
-    assert_eq!(told["plan"], "enterprise");
-    assert_eq!(told["subscription"]["status"], "trialing");
-    assert_eq!(told["subscription"]["cancel_at"], Value::Null);
+    let actual = admin.put(&path, other).expect(200);
+    assert_eq!(actual["plan"], "enterprise");
+    assert_eq!(actual["subscription"]["status"], "trialing");
+    assert_eq!(actual["subscription"]["cancel_at"], Value::Null);
     assert_eq!(
         key.get(&format!("/cp/orgs/{id}")).expect(200)["plan"],
         "enterprise"
@@ -181,7 +184,10 @@ fn the_operator_sets_the_subscription(store: Store) {
         wrong[member] = value;
         assert_eq!(admin.put(&path, wrong).pointers(), [format!("/{member}")]);
     }
-    assert_eq!(key.get(&format!("/cp/orgs/{id}/billing")).expect(200), told);
+    assert_eq!(
+        key.get(&format!("/cp/orgs/{id}/billing")).expect(200),
+        actual
+    );
 }
 
 fn a_wrong_period_is_told_at_what_was_sent(store: Store) {
@@ -210,8 +216,8 @@ fn a_wrong_period_is_told_at_what_was_sent(store: Store) {
         }
         let wrapped = json!({"subscription": flat});
         for (body, at) in [(flat, ""), (wrapped, "/subscription")] {
-            let told = admin.put(&path, body.clone());
-            assert_eq!(told.pointers(), [format!("{at}/{member}")], "{body}");
+            let actual = admin.put(&path, body.clone());
+            assert_eq!(actual.pointers(), [format!("{at}/{member}")], "{body}");
         }
     }
 }
@@ -277,7 +283,7 @@ fn a_slug_is_one_orgs_even_when_many_ask_at_once(store: Store) {
             .collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
-    let count = |status| statuses.iter().filter(|&&told| told == status).count();
+    let count = |status| statuses.iter().filter(|&&actual| actual == status).count();
     assert_eq!((count(201), count(409)), (1, 9), "{statuses:?}");
     assert_eq!(server.admin().all("/cp/admin/orgs").len(), 1);
 }

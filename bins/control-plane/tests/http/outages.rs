@@ -6,16 +6,14 @@ use std::{
         fs::{MetadataExt as _, PermissionsExt, chown},
         process::CommandExt as _,
     },
-    path::Path,
     process::Output,
     thread,
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use testkit::postgres::Server as Postgres;
 
-use crate::kit::{ALL_SCOPES, Caller, Server, Store, within};
+use crate::kit::{ALL_SCOPES, Caller, Server, Store, tls, within};
 
 /// How long a caller may be kept waiting, and how long an outage may outlast its cause.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -200,27 +198,21 @@ fn no_more_connections_are_made_than_are_chosen() {
 
 /// Has a server speak TLS, with the certificate that the webhooks' tests have.
 fn with_tls(postgres: &Postgres) -> std::path::PathBuf {
-    let certificates = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/webhooks/sender/certificates"
-    );
     let data = postgres.folder().join("data");
     let owner = data.metadata().unwrap();
-    let pem = |from: &str, label: &str, to: &str| {
-        let der = fs::read(Path::new(certificates).join(from)).unwrap();
-        let text = STANDARD.encode(der);
-        let file = data.join(to);
-        let pem = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
+    let write = |name: &str, pem: String| {
+        let file = data.join(name);
         fs::write(&file, pem).unwrap();
         fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
         file
     };
-    pem("localhost.der", "CERTIFICATE", "server.crt");
-    pem("localhost.key.der", "PRIVATE KEY", "server.key");
+    let (certificate, key) = tls::localhost_pem();
+    write("server.crt", certificate);
+    write("server.key", key);
     postgres.sql("ALTER SYSTEM SET ssl = on");
     postgres.sql("SELECT pg_reload_conf()");
-    pem("authority.der", "CERTIFICATE", "authority.crt")
+    write("authority.crt", tls::authority_pem())
 }
 
 /// A process that ends while one of its threads still connects must not crash, which it would do now and

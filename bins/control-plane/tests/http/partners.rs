@@ -68,18 +68,18 @@ fn keys_are_for_the_plans_that_include_them(store: Store) {
     for plan in ["free", "standard", "partner", "enterprise"] {
         let id = server.partner(json!({"plan": plan}));
         let request = json!({"name": "a", "scopes": ["orgs:list"], "partner_id": id});
-        let answer = server.admin().post("/cp/admin/partner-keys", request);
+        let response = server.admin().post("/cp/admin/partner-keys", request);
         if ["partner", "enterprise"].contains(&plan) {
-            answer.expect(201);
+            response.expect(201);
         } else {
-            answer.problem(403, "partner-plan-required");
+            response.problem(403, "partner-plan-required");
         }
     }
     assert_eq!(server.admin().all("/cp/admin/partner-keys").len(), 2);
     let missing = "ptn_01HXKM4000000000000000000A";
     let request = json!({"name": "a", "scopes": ["orgs:list"], "partner_id": missing});
-    let answer = server.admin().post("/cp/admin/partner-keys", request);
-    assert_eq!(answer.pointers(), ["/partner_id"]);
+    let response = server.admin().post("/cp/admin/partner-keys", request);
+    assert_eq!(response.pointers(), ["/partner_id"]);
 }
 
 fn a_partner_that_loses_its_plan_can_still_end_its_keys(store: Store) {
@@ -104,9 +104,9 @@ fn a_partner_that_loses_its_plan_can_still_end_its_keys(store: Store) {
         ("DELETE", &sister.path()),
         ("GET", "/cp/audit-events"),
     ] {
-        let answer = key.call(method, path, Value::Null);
-        answer.problem(403, "partner-plan-required");
-        answer.event();
+        let response = key.call(method, path, Value::Null);
+        response.problem(403, "partner-plan-required");
+        response.event();
     }
     assert_eq!(key.delete(&key.path()).status, 204);
     key.get("/cp/whoami").problem(401, "key-revoked");
@@ -118,7 +118,7 @@ fn a_partner_that_loses_its_plan_can_still_end_its_keys(store: Store) {
     sister.get(&one).expect(200);
 }
 
-fn ask(key: &Caller, slug: &str) -> crate::kit::Answer {
+fn ask(key: &Caller, slug: &str) -> crate::kit::Response {
     key.post(
         "/cp/orgs",
         json!({"name": slug, "slug": slug, "plan": "free"}),
@@ -169,7 +169,7 @@ fn max_orgs_holds_against_calls_at_the_same_time(store: Store) {
             .collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
-    let count = |status| statuses.iter().filter(|&&told| told == status).count();
+    let count = |status| statuses.iter().filter(|&&actual| actual == status).count();
     assert_eq!((count(201), count(409)), (5, 7), "{statuses:?}");
     assert_eq!(key.all("/cp/orgs").len(), 5);
 }

@@ -101,7 +101,7 @@ fn webhook_secrets_are_counted_until_they_are_rotated(store: Store) {
     let server = store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
     let key = server.key(&["webhooks:manage"]);
     let endpoint = json!({"url": "https://hooks.invalid/", "events": ["org.ready"]});
-    let made = key.post("/cp/webhook-endpoints", endpoint).expect(201);
+    let created = key.post("/cp/webhook-endpoints", endpoint).expect(201);
     drop(server);
     let server = store.start_with(&BOTH);
     let key = server.with_token(key.token());
@@ -111,7 +111,7 @@ fn webhook_secrets_are_counted_until_they_are_rotated(store: Store) {
         needed.rsplit_once("  ").unwrap().1.to_owned()
     };
     assert_eq!(counted("retired"), "1 webhook secrets");
-    let path = format!("/cp/webhook-endpoints/{}", made["id"].as_str().unwrap());
+    let path = format!("/cp/webhook-endpoints/{}", created["id"].as_str().unwrap());
     key.post(&format!("{path}/rotate-secret"), json!({}))
         .expect(200);
     // The one before signs for a day.

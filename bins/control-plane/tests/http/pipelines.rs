@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Server, Store};
+use crate::kit::{ALL_SCOPES, Caller, Response, Server, Store};
 
 on_both_engines![
     pipelines_go_on_beside_every_other_change,
@@ -27,7 +27,7 @@ struct Fixture {
     partner: String,
     end: Instant,
     /// Makes slugs of their own.
-    made: AtomicUsize,
+    created: AtomicUsize,
     /// How many orgs became ready.
     ready: AtomicUsize,
 }
@@ -45,7 +45,7 @@ impl Fixture {
             server,
             partner,
             end: Instant::now() + DURATION,
-            made: AtomicUsize::new(0),
+            created: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
         }
     }
@@ -67,7 +67,7 @@ impl Fixture {
     }
 
     fn org(&self, more: Value) -> Value {
-        let n = self.made.fetch_add(1, Ordering::Relaxed);
+        let n = self.created.fetch_add(1, Ordering::Relaxed);
         let mut request = json!({"name": "a job", "slug": format!("job-{n}"), "plan": "free"});
         for (name, value) in more.as_object().into_iter().flatten() {
             request[name] = value.clone();
@@ -76,15 +76,15 @@ impl Fixture {
     }
 }
 
-/// An answer that is not the server's fault.
+/// A response that is not the server's fault.
 #[track_caller]
-fn fine(answer: Answer) -> Answer {
-    assert!(answer.status < 429, "{answer:#?}");
-    answer
+fn fine(response: Response) -> Response {
+    assert!(response.status < 429, "{response:#?}");
+    response
 }
 
-fn id(answer: &Answer) -> Option<String> {
-    (answer.status == 201).then(|| answer.json()["id"].as_str().unwrap().to_owned())
+fn id(response: &Response) -> Option<String> {
+    (response.status == 201).then(|| response.json()["id"].as_str().unwrap().to_owned())
 }
 
 /// Creates, waits and deletes.
@@ -93,7 +93,7 @@ fn job(fixture: &Fixture, key: &Caller, more: Value, headers: &[(&str, &str)]) {
     while fixture.goes_on() {
         n += 1;
         let body = fixture.org(more.clone()).to_string();
-        let call = format!("{}-{n}", fixture.made.load(Ordering::Relaxed));
+        let call = format!("{}-{n}", fixture.created.load(Ordering::Relaxed));
         let mut all = headers.to_vec();
         for (name, value) in &mut all {
             if *name == "Idempotency-Key" {
@@ -177,8 +177,8 @@ fn keys(fixture: &Fixture) {
 fn webhooks(fixture: &Fixture, key: &Caller) {
     let nobody = json!({"url": "http://127.0.0.1:9/", "events": ["org.ready", "org.deleted"]});
     while fixture.goes_on() {
-        let made = fine(key.post("/cp/webhook-endpoints", nobody.clone()));
-        let Some(id) = id(&made) else { continue };
+        let created = fine(key.post("/cp/webhook-endpoints", nobody.clone()));
+        let Some(id) = id(&created) else { continue };
         let path = format!("/cp/webhook-endpoints/{id}");
         fine(key.post(&format!("{path}/test"), json!({})));
         fine(key.post(&format!("{path}/rotate-secret"), json!({})));
@@ -224,17 +224,17 @@ fn a_key_is_revoked_at_once_while_eight_jobs_create_with_it(store: Store) {
             for _ in 0..8 {
                 scope.spawn(|| {
                     while revoked.load(Ordering::Relaxed) == 0 {
-                        let answer = key.post("/cp/orgs", fixture.org(json!({})));
-                        assert!([201, 401, 409].contains(&answer.status), "{answer:#?}");
+                        let response = key.post("/cp/orgs", fixture.org(json!({})));
+                        assert!([201, 401, 409].contains(&response.status), "{response:#?}");
                     }
                 });
             }
             thread::sleep(Duration::from_millis(100));
             let began = Instant::now();
-            let answer = fixture.admin.delete(&key.path());
+            let response = fixture.admin.delete(&key.path());
             let took = began.elapsed();
             revoked.store(1, Ordering::Relaxed);
-            assert_eq!(answer.status, 204, "{answer:#?}");
+            assert_eq!(response.status, 204, "{response:#?}");
             // A machine that is busy with other tests takes its time; whoever starves waits for seconds.
             assert!(took < Duration::from_secs(2), "{took:?}");
         });

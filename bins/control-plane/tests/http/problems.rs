@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store};
 
 on_both_engines![
     bodies_that_can_not_be_read_are_refused,
@@ -26,9 +26,9 @@ fn bodies_that_can_not_be_read_are_refused(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let send = |headers: &[(&str, &str)], body: &[u8]| {
-        let answer = key.send("POST", "/cp/orgs", headers, body);
-        answer.event();
-        answer
+        let response = key.send("POST", "/cp/orgs", headers, body);
+        response.event();
+        response
     };
     let whole = org().to_string();
     for body in [
@@ -58,8 +58,8 @@ fn bodies_that_can_not_be_read_are_refused(store: Store) {
         "nonsense",
         "multipart/form-data",
     ] {
-        let answer = send(&[("content-type", kind)], whole.as_bytes());
-        answer.problem(415, "unsupported-media-type");
+        let response = send(&[("content-type", kind)], whole.as_bytes());
+        response.problem(415, "unsupported-media-type");
     }
     let zipped = [JSON, ("content-encoding", "gzip")];
     send(&zipped, whole.as_bytes()).problem(415, "unsupported-media-type");
@@ -92,20 +92,20 @@ fn another_method_is_answered_with_those_there_are(store: Store) {
         ("/cp/admin/partners", "GET POST"),
     ] {
         for method in ["PUT", "OPTIONS", "TRACE", "BREW"] {
-            let answer = key.send(method, path, &[], b"");
-            answer.problem(405, "method-not-allowed");
-            let told: Vec<_> = answer.header("allow").split(", ").collect();
+            let response = key.send(method, path, &[], b"");
+            response.problem(405, "method-not-allowed");
+            let actual: Vec<_> = response.header("allow").split(", ").collect();
             for method in allowed.split(' ') {
-                assert!(told.contains(&method), "{answer:#?}");
+                assert!(actual.contains(&method), "{response:#?}");
             }
-            assert!(!told.contains(&method), "{answer:#?}");
-            answer.event();
+            assert!(!actual.contains(&method), "{response:#?}");
+            response.event();
         }
     }
     for path in ["/healthz", "/readyz", "/metrics"] {
-        let answer = server.anon().send("POST", path, &[], b"");
-        answer.problem(405, "method-not-allowed");
-        assert!(answer.header("allow").contains("GET"));
+        let response = server.anon().send("POST", path, &[], b"");
+        response.problem(405, "method-not-allowed");
+        assert!(response.header("allow").contains("GET"));
     }
 }
 
@@ -140,15 +140,15 @@ fn refusals_come_in_the_order_of_the_contract(store: Store) {
 }
 
 #[track_caller]
-fn is_problem(answer: &str, statuses: &[&str]) {
-    let status = answer.split(' ').nth(1).unwrap_or_default();
-    assert!(statuses.contains(&status), "{answer}");
-    let lower = answer.to_ascii_lowercase();
+fn is_problem(response: &str, statuses: &[&str]) {
+    let status = response.split(' ').nth(1).unwrap_or_default();
+    assert!(statuses.contains(&status), "{response}");
+    let lower = response.to_ascii_lowercase();
     assert!(
         lower.contains("content-type: application/problem+json"),
-        "{answer}"
+        "{response}"
     );
-    assert!(lower.contains("x-request-id: "), "{answer}");
+    assert!(lower.contains("x-request-id: "), "{response}");
 }
 
 fn requests_of_odd_form_get_problem_documents(store: Store) {
@@ -180,15 +180,15 @@ fn requests_of_odd_form_get_problem_documents(store: Store) {
     is_problem(&raw("POST /cp/orgs", &chunked), &["413"]);
     let broken = "Transfer-Encoding: chunked\r\n\r\nnonsense\r\n";
     // This one is no HTTP any more; the connection may just end.
-    let answer = raw("POST /cp/orgs", broken);
+    let response = raw("POST /cp/orgs", broken);
     assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
+        response.is_empty() || response.starts_with("HTTP/1.1 400"),
+        "{response}"
     );
-    let answer = raw("GET /cp/whoami", "\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = raw("GET /cp/whoami", "\r\n");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert_eq!(key.all("/cp/orgs"), [Value::Null; 0]);
-    // Nothing of the answer to one caller is kept for another.
-    let answer: Answer = key.get("/cp/whoami");
-    assert_eq!(answer.header_if_any("cache-control"), Some("no-store"));
+    // Nothing of the response to one caller is kept for another.
+    let response: Response = key.get("/cp/whoami");
+    assert_eq!(response.header_if_any("cache-control"), Some("no-store"));
 }

@@ -25,7 +25,7 @@ on_both_engines![
 const QUICKLY: Duration = Duration::from_secs(10);
 
 #[track_caller]
-fn succeeded(output: &Output) -> String {
+pub fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{output:#?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -39,7 +39,7 @@ fn migrate_makes_the_database_and_can_be_repeated(store: Store) {
     key.get("/cp/orgs").expect(200);
 }
 
-fn word(text: &str, prefix: &str) -> String {
+pub fn word(text: &str, prefix: &str) -> String {
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let found = words.find(|word| word.starts_with(prefix));
     found
@@ -67,9 +67,9 @@ fn admin_keys_are_made_listed_and_revoked_beside_a_server(store: Store) {
     // The command line is another process, and its doing holds within two seconds.
     let deadline = Instant::now() + Duration::from_secs(2);
     let refused = loop {
-        let answer = second.get("/cp/whoami");
-        if answer.status != 200 || Instant::now() > deadline {
-            break answer;
+        let response = second.get("/cp/whoami");
+        if response.status != 200 || Instant::now() > deadline {
+            break response;
         }
     };
     refused.problem(401, "key-revoked");
@@ -80,9 +80,9 @@ fn admin_keys_are_made_listed_and_revoked_beside_a_server(store: Store) {
         &[],
     );
     assert!(!unknown.status.success(), "{unknown:#?}");
-    let told: Vec<_> = server.events("action=admin_key.revoke");
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["target"]["id"], *id);
+    let actual: Vec<_> = server.events("action=admin_key.revoke");
+    assert_eq!(actual.len(), 1);
+    assert_eq!(actual[0]["target"]["id"], *id);
 }
 
 fn data_outlives_the_server(store: Store) {
@@ -103,11 +103,11 @@ fn a_signal_ends_the_server_in_good_order(store: Store) {
     let mut kept = TcpStream::connect(server.address()).unwrap();
     kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: cp\r\n\r\n")
         .unwrap();
-    let mut answer = [0; 512];
-    let read = kept.read(&mut answer).unwrap();
-    assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+    let mut response = [0; 512];
+    let read = kept.read(&mut response).unwrap();
+    assert!(response[..read].starts_with(b"HTTP/1.1 200"));
     let opened = TcpStream::connect(server.address()).unwrap();
-    // Refusals that are only counted so far must be on record at the end.
+    // Refusals that are only counted so far must be recorded at the end.
     let limit = serde_json::json!({"limit": 1, "window_seconds": 86_400});
     let key = server.issue(serde_json::json!({"scopes": ["orgs:list"], "rate_limit": limit}));
     key.get("/cp/orgs").expect(200);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Barrier, thread};
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Server, Store};
+use crate::kit::{ALL_SCOPES, Response, Server, Store};
 
 on_both_engines![
     racing_does_not_pass_the_quota,
@@ -18,7 +18,12 @@ fn org(slug: &str) -> Value {
 }
 
 /// What all get who ask at the same moment, by turns with two keys of one partner.
-fn race(server: &Server, partner: &str, threads: usize, slug: fn(usize) -> String) -> Vec<Answer> {
+fn race(
+    server: &Server,
+    partner: &str,
+    threads: usize,
+    slug: fn(usize) -> String,
+) -> Vec<Response> {
     let keys = [(); 2].map(|()| server.key_of(partner, ALL_SCOPES));
     let start = Barrier::new(threads);
     let (keys, start) = (&keys, &start);
@@ -34,10 +39,10 @@ fn race(server: &Server, partner: &str, threads: usize, slug: fn(usize) -> Strin
     })
 }
 
-fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
+fn statuses(responses: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
-    for answer in answers {
-        *counts.entry(answer.status).or_default() += 1;
+    for response in responses {
+        *counts.entry(response.status).or_default() += 1;
     }
     counts
 }
@@ -45,11 +50,11 @@ fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
 fn racing_does_not_pass_the_quota(store: Store) {
     let server = store.start();
     let partner = server.partner(json!({"max_orgs": 5}));
-    let answers = race(&server, &partner, 32, |n| format!("race-{n}"));
-    assert_eq!(statuses(&answers), BTreeMap::from([(201, 5), (409, 27)]));
-    for answer in answers.iter().filter(|answer| answer.status == 409) {
-        answer.problem(409, "org-quota-exceeded");
-        answer.event();
+    let responses = race(&server, &partner, 32, |n| format!("race-{n}"));
+    assert_eq!(statuses(&responses), BTreeMap::from([(201, 5), (409, 27)]));
+    for response in responses.iter().filter(|response| response.status == 409) {
+        response.problem(409, "org-quota-exceeded");
+        response.event();
     }
     let path = format!("/cp/admin/orgs?partner_id={partner}");
     assert_eq!(server.admin().all(&path).len(), 5);
@@ -60,10 +65,10 @@ fn racing_does_not_pass_the_quota(store: Store) {
 fn racing_for_one_slug_makes_one_org(store: Store) {
     let server = store.start();
     let partner = server.partner(json!({}));
-    let answers = race(&server, &partner, 16, |_| "acme-corp".to_owned());
-    assert_eq!(statuses(&answers), BTreeMap::from([(201, 1), (409, 15)]));
-    for answer in answers.iter().filter(|answer| answer.status == 409) {
-        answer.problem(409, "slug-taken");
+    let responses = race(&server, &partner, 16, |_| "acme-corp".to_owned());
+    assert_eq!(statuses(&responses), BTreeMap::from([(201, 1), (409, 15)]));
+    for response in responses.iter().filter(|response| response.status == 409) {
+        response.problem(409, "slug-taken");
     }
 }
 
@@ -74,8 +79,8 @@ fn a_deleted_org_frees_its_place(store: Store) {
     let sister = server.key_of(&partner, ALL_SCOPES);
     let first = key.org("acme-one");
     for caller in [&key, &sister] {
-        let answer = caller.post("/cp/orgs", org("acme-two"));
-        answer.problem(409, "org-quota-exceeded");
+        let response = caller.post("/cp/orgs", org("acme-two"));
+        response.problem(409, "org-quota-exceeded");
     }
     let id = first["id"].as_str().unwrap();
     assert_eq!(key.delete(&format!("/cp/orgs/{id}")).status, 202);
@@ -96,22 +101,25 @@ fn the_rate_limit_of_a_partner_holds_its_keys_together(store: Store) {
     let limit = json!({"limit": 6, "window_seconds": 3600});
     let partner = server.partner(json!({"rate_limit": limit}));
     let keys = [(); 2].map(|()| server.key_of(&partner, ALL_SCOPES));
-    let stranger = server.key(ALL_SCOPES);
+    let unrelated = server.key(ALL_SCOPES);
     for n in 0..6 {
-        let answer = keys[n % 2].get("/cp/orgs");
-        answer.expect(200);
-        let policy = answer.header("ratelimit-policy");
+        let response = keys[n % 2].get("/cp/orgs");
+        response.expect(200);
+        let policy = response.header("ratelimit-policy");
         assert_eq!(policy, "\"key\";q=600;w=60, \"partner\";q=6;w=3600");
         let left = format!("\"partner\";r={};", 5 - n);
-        assert!(answer.header("ratelimit").contains(&left), "{answer:#?}");
+        assert!(
+            response.header("ratelimit").contains(&left),
+            "{response:#?}"
+        );
     }
     for key in &keys {
-        let answer = key.get("/cp/orgs");
-        let problem = answer.problem(429, "rate-limited");
+        let response = key.get("/cp/orgs");
+        let problem = response.problem(429, "rate-limited");
         assert_eq!(problem["violated-policies"], json!(["partner"]));
-        assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
+        assert!(response.header("retry-after").parse::<u64>().unwrap() > 60);
     }
-    stranger.get("/cp/orgs").expect(200);
+    unrelated.get("/cp/orgs").expect(200);
     // The budget is the partner's: a new key of it has none, and a key can still end itself.
     let third = server.key_of(&partner, ALL_SCOPES);
     third.get("/cp/orgs").problem(429, "rate-limited");

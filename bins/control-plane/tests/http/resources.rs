@@ -78,14 +78,14 @@ fn a_partner_has_exactly_these_members(store: Store) {
         "name": "Acme", "plan": "enterprise", "labels": {"a": "b"}, "max_orgs": 7,
         "rate_limit": {"limit": 9, "window_seconds": 10},
     });
-    let made = admin.post("/cp/admin/partners", full.clone()).expect(201);
-    has_exactly(&made, members);
+    let created = admin.post("/cp/admin/partners", full.clone()).expect(201);
+    has_exactly(&created, members);
     for (name, value) in full.as_object().unwrap() {
-        assert_eq!(&made[name], value);
+        assert_eq!(&created[name], value);
     }
-    let path = format!("/cp/admin/partners/{}", made["id"].as_str().unwrap());
-    assert_eq!(admin.get(&path).expect(200), made);
-    assert_eq!(admin.all("/cp/admin/partners"), [made, bare]);
+    let path = format!("/cp/admin/partners/{}", created["id"].as_str().unwrap());
+    assert_eq!(admin.get(&path).expect(200), created);
+    assert_eq!(admin.all("/cp/admin/partners"), [created, bare]);
 }
 
 fn a_key_has_exactly_these_members(store: Store) {
@@ -94,14 +94,14 @@ fn a_key_has_exactly_these_members(store: Store) {
                    max_live_orgs on_revoke labels key_prefix disabled status created_at created_by \
                    last_used_at revoked_at";
     let key = server.key(&["orgs:list", "orgs:create"]);
-    let made = key.resource();
-    has_exactly(made, &format!("{members} key"));
-    is_id(&made["id"], "pak_");
-    is_id(&made["partner_id"], "ptn_");
-    is_id(&made["created_by"], "adm_");
-    is_time(&made["created_at"]);
+    let created = key.resource();
+    has_exactly(created, &format!("{members} key"));
+    is_id(&created["id"], "pak_");
+    is_id(&created["partner_id"], "ptn_");
+    is_id(&created["created_by"], "adm_");
+    is_time(&created["created_at"]);
     is_null(
-        made,
+        created,
         &[
             "org_id",
             "org_plans",
@@ -112,17 +112,17 @@ fn a_key_has_exactly_these_members(store: Store) {
             "revoked_at",
         ],
     );
-    assert_eq!(made["key_prefix"], key.token()[..12]);
+    assert_eq!(created["key_prefix"], key.token()[..12]);
     assert_eq!(
-        made["rate_limit"],
+        created["rate_limit"],
         json!({"limit": 600, "window_seconds": 60})
     );
     assert_eq!(
-        (&made["disabled"], &made["status"]),
+        (&created["disabled"], &created["status"]),
         (&json!(false), &json!("active"))
     );
     assert_eq!(
-        (&made["on_revoke"], &made["labels"]),
+        (&created["on_revoke"], &created["labels"]),
         (&json!("keep"), &json!({}))
     );
 
@@ -153,7 +153,7 @@ fn a_key_has_exactly_these_members(store: Store) {
     let partner = admin.get(&path).expect(200);
     assert_eq!(
         (&partner["name"], &partner["plan"]),
-        (&made["name"], &json!("partner"))
+        (&created["name"], &json!("partner"))
     );
 }
 
@@ -166,21 +166,24 @@ fn an_org_has_exactly_these_members(store: Store) {
         "name": "Acme Corp", "slug": "acme-corp", "plan": "enterprise", "external_id": "crm/7",
         "labels": {"run_id": "1:2"},
     });
-    let made = key.post("/cp/orgs", request.clone()).expect(201);
-    has_exactly(&made, members);
+    let created = key.post("/cp/orgs", request.clone()).expect(201);
+    has_exactly(&created, members);
     for (name, value) in request.as_object().unwrap() {
-        assert_eq!(&made[name], value);
+        assert_eq!(&created[name], value);
     }
-    is_id(&made["id"], "org_");
-    assert_eq!(made["partner_id"], key.partner_id());
-    assert_eq!(made["created_by_key_id"], key.id());
+    is_id(&created["id"], "org_");
+    assert_eq!(created["partner_id"], key.partner_id());
+    assert_eq!(created["created_by_key_id"], key.id());
     assert_eq!(
-        made["login_url"],
+        created["login_url"],
         "https://app.moleculesai.app/login?org=acme-corp"
     );
-    is_time(&made["created_at"]);
-    is_null(&made, &["ready_at", "expires_at", "deleted_at", "failure"]);
-    let id = made["id"].as_str().unwrap();
+    is_time(&created["created_at"]);
+    is_null(
+        &created,
+        &["ready_at", "expires_at", "deleted_at", "failure"],
+    );
+    let id = created["id"].as_str().unwrap();
     key.wait(id, "ready");
     let mut ready = key.get(&format!("/cp/orgs/{id}")).expect(200);
     has_exactly(&ready, members);
@@ -193,7 +196,7 @@ fn an_org_has_exactly_these_members(store: Store) {
     assert_eq!(key.all("/cp/orgs"), [ready.clone()]);
     ready["ready_at"] = Value::Null;
     ready["status"] = json!("provisioning");
-    assert_eq!(ready, made);
+    assert_eq!(ready, created);
     let going = key.delete(&format!("/cp/orgs/{id}")).expect(202);
     has_exactly(&going, members);
     assert_eq!(going["status"], "deprovisioning");
@@ -205,8 +208,8 @@ fn an_orgs_status_has_exactly_these_members(store: Store) {
     let server = store.start();
     let key = server.key(&["orgs:create"]);
     let org = key.org("acme-corp");
-    let answer = key.get(&format!("/cp/orgs/{}/status", org["id"].as_str().unwrap()));
-    let status = answer.expect(200);
+    let response = key.get(&format!("/cp/orgs/{}/status", org["id"].as_str().unwrap()));
+    let status = response.expect(200);
     has_exactly(
         &status,
         "id slug status created_at updated_at login_url steps failure",
@@ -224,7 +227,7 @@ fn an_orgs_status_has_exactly_these_members(store: Store) {
         is_time(&step["started_at"]);
         is_time(&step["finished_at"]);
     }
-    assert_eq!(answer.header_if_any("retry-after"), None);
+    assert_eq!(response.header_if_any("retry-after"), None);
 }
 
 fn a_workspace_has_exactly_these_members(store: Store) {
@@ -236,15 +239,15 @@ fn a_workspace_has_exactly_these_members(store: Store) {
     has_exactly(&first, "data has_more next_cursor");
     assert_eq!(first["data"].as_array().unwrap().len(), 1);
     assert_eq!(first["data"][0]["slug"], "default");
-    let made = key
+    let created = key
         .post(&path, json!({"name": "QA", "slug": "qa-lab"}))
         .expect(201);
     assert_eq!(
-        (&made["name"], &made["slug"]),
+        (&created["name"], &created["slug"]),
         (&json!("QA"), &json!("qa-lab"))
     );
     let listed = key.all(&path);
-    assert_eq!(listed[0], made);
+    assert_eq!(listed[0], created);
     for workspace in &listed {
         has_exactly(workspace, "id org_id name slug created_at");
         is_id(&workspace["id"], "ws_");

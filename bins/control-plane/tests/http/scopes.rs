@@ -81,35 +81,35 @@ fn check(key: &Caller, scope: &str, operation: &Operation) {
         body,
         scopes,
     } = operation;
-    let answer = key.call(method, path, body.clone());
+    let response = key.call(method, path, body.clone());
     if scopes.contains(&scope) {
         assert_ne!(
-            answer.status, 403,
-            "{scope} allows {method} {path}: {answer:#?}"
+            response.status, 403,
+            "{scope} allows {method} {path}: {response:#?}"
         );
         return;
     }
-    answer.problem(403, "insufficient-scope");
-    let challenge = answer.header("www-authenticate");
+    response.problem(403, "insufficient-scope");
+    let challenge = response.header("www-authenticate");
     let start = r#"Bearer realm="cp", error="insufficient_scope", scope=""#;
     let named = challenge
         .strip_prefix(start)
         .and_then(|rest| rest.strip_suffix('"'));
-    let named = named.unwrap_or_else(|| panic!("{answer:#?}"));
+    let named = named.unwrap_or_else(|| panic!("{response:#?}"));
     assert!(
         named.split(' ').all(|scope| scopes.contains(&scope)),
-        "{answer:#?}"
+        "{response:#?}"
     );
-    answer.event();
+    response.event();
 }
 
 fn each_operation_needs_its_scope(store: Store) {
     let server = store.start();
-    let maker = server.key(ALL_SCOPES);
-    let org = maker.org("acme-corp");
+    let creator = server.key(ALL_SCOPES);
+    let org = creator.org("acme-corp");
     let operations = operations(org["id"].as_str().unwrap());
     for scope in ALL_SCOPES {
-        let key = server.key_of(maker.partner_id(), &[scope]);
+        let key = server.key_of(creator.partner_id(), &[scope]);
         for operation in &operations {
             check(&key, scope, operation);
         }
@@ -154,7 +154,7 @@ fn a_key_with_org_plans_creates_orgs_of_those_alone(store: Store) {
         (json!(["free", "platinum"]), "/org_plans/1"),
     ] {
         let request = json!({"name": "a", "scopes": ["orgs:create"], "org_plans": plans});
-        let answer = server.admin().post("/cp/admin/partner-keys", request);
-        assert_eq!(answer.pointers(), [pointer]);
+        let response = server.admin().post("/cp/admin/partner-keys", request);
+        assert_eq!(response.pointers(), [pointer]);
     }
 }

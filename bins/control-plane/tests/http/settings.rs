@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -13,6 +13,7 @@ on_both_engines![
     every_secret_may_stand_in_a_file,
     a_newline_at_the_end_of_a_pepper_does_not_count,
     what_is_made_in_the_data_folder_is_its_owners_alone,
+    files_of_earlier_versions_become_their_owners_alone,
     a_data_folder_that_can_not_be_used_is_told_with_its_path,
     an_admin_key_may_be_made_before_the_first_start,
 ];
@@ -137,6 +138,35 @@ fn what_is_made_in_the_data_folder_is_its_owners_alone(store: Store) {
     assert!(!kept.exists(), "the key is made once");
 }
 
+fn files_of_earlier_versions_become_their_owners_alone(store: Store) {
+    let generated = [("MOLECULE_CP_ADMIN_KEY", "")];
+    let mut first = store.start_with(&generated);
+    eventually("the first key is written", || {
+        store.folder().join("admin-key").exists().then_some(())
+    });
+    first.kill();
+    let files = || {
+        fs::read_dir(store.folder())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
+    let names: Vec<_> = files().collect();
+    for path in &names {
+        fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let server = store.start_with(&generated);
+    for path in &names {
+        let log = server.log();
+        let actual = log.lines().any(|line| {
+            line.contains(path.to_str().unwrap()) && line.contains("its mode is now 0600")
+        });
+        assert!(actual, "{}: {log}", path.display());
+    }
+    for path in files() {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
 fn a_data_folder_that_can_not_be_used_is_told_with_its_path(store: Store) {
     let in_the_way = file(&store, "in-the-way", "a file");
     for folder in [in_the_way.clone(), in_the_way.join("below")] {
@@ -149,9 +179,9 @@ fn a_data_folder_that_can_not_be_used_is_told_with_its_path(store: Store) {
 
 fn an_admin_key_may_be_made_before_the_first_start(store: Store) {
     let none = [("MOLECULE_CP_ADMIN_KEY", "")];
-    let made = store.run(&["admin-key", "create", "--name", "first"], &none);
-    assert!(made.status.success(), "{made:#?}");
-    let shown = String::from_utf8(made.stdout).unwrap();
+    let created = store.run(&["admin-key", "create", "--name", "first"], &none);
+    assert!(created.status.success(), "{created:#?}");
+    let shown = String::from_utf8(created.stdout).unwrap();
     let at = shown.find("mol_ak_").unwrap();
     let secret = &shown[at..at + 57];
     let server = store.start_with(&none);

@@ -49,16 +49,16 @@ fn a_key_changes_and_deletes_orgs_of_its_plans_alone(store: Store) {
             "{detail}"
         );
         refused.event();
-        let answer = tier.call(method, &format!("/cp/orgs/{own}{path}"), body);
-        assert!((200..300).contains(&answer.status), "{answer:#?}");
+        let response = tier.call(method, &format!("/cp/orgs/{own}{path}"), body);
+        assert!((200..300).contains(&response.status), "{response:#?}");
     }
     assert_eq!(
         all.get(&format!("/cp/orgs/{other}")).expect(200)["status"],
         "ready"
     );
     // What is not there is not there, whatever the plan.
-    let stranger = server.key(ALL_SCOPES);
-    let foreign = create(&stranger, "acme-foreign", "standard");
+    let unrelated = server.key(ALL_SCOPES);
+    let foreign = create(&unrelated, "acme-foreign", "standard");
     tier.delete(&format!("/cp/orgs/{foreign}"))
         .problem(404, "not-found");
 }

@@ -121,12 +121,12 @@ fn values_of_an_org_are_checked_one_by_one(store: Store) {
         let pointer = format!("/{}", member.replace('~', "~0").replace('/', "~1"));
         wrong(member, json!("x"), &pointer);
     }
-    let answer = key.post(
+    let response = key.post(
         "/cp/orgs",
         json!({"name": "a", "slug": "acme", "plan": "platinum"}),
     );
-    assert_eq!(answer.pointers(), ["/plan"]);
-    let detail = &answer.json()["errors"][0]["detail"];
+    assert_eq!(response.pointers(), ["/plan"]);
+    let detail = &response.json()["errors"][0]["detail"];
     for plan in ["free", "standard", "enterprise"] {
         assert!(detail.as_str().unwrap().contains(plan), "{detail}");
     }
@@ -228,10 +228,10 @@ fn values_at_the_edge_are_taken(store: Store) {
     {
         let mut request = json!({"name": "a", "slug": format!("a-{n}"), "plan": "free"});
         request[member] = value.clone();
-        let made = key.post("/cp/orgs", request).expect(201);
-        let id = made["id"].as_str().unwrap();
+        let created = key.post("/cp/orgs", request).expect(201);
+        let id = created["id"].as_str().unwrap();
         let read = key.get(&format!("/cp/orgs/{id}")).expect(200);
-        assert_eq!(read[member], made[member]);
+        assert_eq!(read[member], created[member]);
         assert!(value.is_null() || read[member] == value, "{read:#}");
     }
     for slug in ["abc", "a1b", "a-b", &"a".repeat(32), "status1"] {

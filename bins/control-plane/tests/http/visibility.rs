@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Answer, Store};
+use crate::kit::{ALL_SCOPES, Response, Store};
 
 on_both_engines![
     what_is_foreign_and_what_is_missing_can_not_be_told_apart,
@@ -13,12 +13,16 @@ on_both_engines![
 
 const MISSING: &str = "01HXKM4000000000000000000A";
 
-/// The answer without what differs from call to call.
+/// The response without what differs from call to call.
 #[track_caller]
-fn bare(answer: &Answer) -> (u16, String, Vec<String>) {
-    let id = answer.header("x-request-id");
-    let names = answer.headers.iter().map(|header| header.0.clone());
-    (answer.status, answer.body.replace(id, "-"), names.collect())
+fn bare(response: &Response) -> (u16, String, Vec<String>) {
+    let id = response.header("x-request-id");
+    let names = response.headers.iter().map(|header| header.0.clone());
+    (
+        response.status,
+        response.body.replace(id, "-"),
+        names.collect(),
+    )
 }
 
 fn what_is_foreign_and_what_is_missing_can_not_be_told_apart(store: Store) {
@@ -73,34 +77,34 @@ fn what_is_foreign_and_what_is_missing_can_not_be_told_apart(store: Store) {
 
 fn a_partners_keys_share_its_orgs(store: Store) {
     let server = store.start();
-    let maker = server.key(&["orgs:create"]);
-    let org = maker.org("acme-corp");
+    let creator = server.key(&["orgs:create"]);
+    let org = creator.org("acme-corp");
     let id = org["id"].as_str().unwrap();
-    let reader = server.key_of(maker.partner_id(), &["orgs:list"]);
+    let reader = server.key_of(creator.partner_id(), &["orgs:list"]);
     assert_eq!(reader.all("/cp/orgs"), std::slice::from_ref(&org));
     assert_eq!(reader.get(&format!("/cp/orgs/{id}")).expect(200), org);
     reader.get(&format!("/cp/orgs/{id}/workspaces")).expect(200);
-    let biller = server.key_of(maker.partner_id(), &["billing:read"]);
+    let biller = server.key_of(creator.partner_id(), &["billing:read"]);
     biller.get(&format!("/cp/orgs/{id}/billing")).expect(200);
-    let builder = server.key_of(maker.partner_id(), &["workspaces:create"]);
+    let builder = server.key_of(creator.partner_id(), &["workspaces:create"]);
     let workspaces = format!("/cp/orgs/{id}/workspaces");
     builder.post(&workspaces, json!({"name": "QA"})).expect(201);
-    let deleter = server.key_of(maker.partner_id(), &["orgs:delete"]);
+    let deleter = server.key_of(creator.partner_id(), &["orgs:delete"]);
     deleter.delete(&format!("/cp/orgs/{id}")).expect(202);
 }
 
 fn without_orgs_list_a_key_sees_the_orgs_that_it_made(store: Store) {
     let server = store.start();
-    let maker = server.key(&["orgs:create"]);
-    let sister = server.key_of(maker.partner_id(), &["orgs:create"]);
-    let org = maker.org("acme-corp");
+    let creator = server.key(&["orgs:create"]);
+    let sister = server.key_of(creator.partner_id(), &["orgs:create"]);
+    let org = creator.org("acme-corp");
     let id = org["id"].as_str().unwrap();
     for rest in ["", "/status"] {
         let path = format!("/cp/orgs/{id}{rest}");
-        maker.get(&path).expect(200);
+        creator.get(&path).expect(200);
         sister.get(&path).problem(404, "not-found");
     }
-    maker.get("/cp/orgs").problem(403, "insufficient-scope");
+    creator.get("/cp/orgs").problem(403, "insufficient-scope");
     // With the list it sees them all, at once.
     let wider = json!({"scopes": ["orgs:create", "orgs:list"]});
     server.admin().patch(&sister.path(), wider).expect(200);

@@ -72,10 +72,10 @@ fn a_partner_is_told_of_its_orgs_and_keys(store: Store) {
         ("ALL_PROXY", &address),
     ]);
     let server = store.start_with(&settings);
-    let (key, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
-    let made = endpoint(&key, &receiver.url(), EVERYTHING);
-    let secret = made["secret"].as_str().unwrap();
-    stranger.org("acme-foreign");
+    let (key, unrelated) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+    let created = endpoint(&key, &receiver.url(), EVERYTHING);
+    let secret = created["secret"].as_str().unwrap();
+    unrelated.org("acme-foreign");
 
     let org = key.org("acme-corp");
     let id = org["id"].as_str().unwrap();
@@ -131,16 +131,16 @@ fn a_partner_is_told_of_its_orgs_and_keys(store: Store) {
         .find(|message| message.kind() == "org.ready")
         .unwrap();
     assert_eq!(ready.json()["data"], org, "the resource as it was then");
-    eventually("all are on record as delivered", || {
-        let told = deliveries(&key, &made);
-        (told.len() == 5 && told.iter().all(|it| it["status"] == "delivered")).then_some(())
+    eventually("all are recorded as delivered", || {
+        let actual = deliveries(&key, &created);
+        (actual.len() == 5 && actual.iter().all(|it| it["status"] == "delivered")).then_some(())
     });
-    let told = settled(&key, &made, "delivered");
-    assert_eq!(told["attempts"], 1);
-    assert_eq!(told["last_answer"]["status_code"], 200);
-    assert_eq!(told["last_answer"]["excerpt"], "so be it");
-    assert_eq!(told["last_answer"]["error"], Value::Null);
-    assert_eq!(told["next_attempt_at"], Value::Null);
+    let actual = settled(&key, &created, "delivered");
+    assert_eq!(actual["attempts"], 1);
+    assert_eq!(actual["last_answer"]["status_code"], 200);
+    assert_eq!(actual["last_answer"]["excerpt"], "so be it");
+    assert_eq!(actual["last_answer"]["error"], Value::Null);
+    assert_eq!(actual["next_attempt_at"], Value::Null);
     assert_eq!(receiver.got().len(), 5, "each is sent once");
     assert_eq!(proxy.got().len(), 0, "no proxy of the environment is used");
 }
@@ -149,9 +149,9 @@ fn a_refused_message_is_sent_again_with_the_same_id(store: Store) {
     let receiver = Receiver::reacting(|n| Reaction::Status(if n == 0 { 500 } else { 204 }));
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &receiver.url(), &["org.ready"]);
+    let created = endpoint(&key, &receiver.url(), &["org.ready"]);
     key.org("acme-corp");
-    let put_off = settled(&key, &made, "pending");
+    let put_off = settled(&key, &created, "pending");
     assert_eq!(put_off["last_answer"]["status_code"], 500);
     let error = put_off["last_answer"]["error"].as_str().unwrap();
     assert!(error.contains("500"), "{error}");
@@ -164,21 +164,21 @@ fn a_refused_message_is_sent_again_with_the_same_id(store: Store) {
     assert_eq!(first.body, second.body);
     let at = |n: usize| got[n].header("webhook-timestamp").parse::<u64>().unwrap();
     assert!((5..=9).contains(&(at(1) - at(0))), "{} {}", at(0), at(1));
-    assert!(second.is_signed_with(made["secret"].as_str().unwrap()));
-    let told = settled(&key, &made, "delivered");
-    assert_eq!(told["attempts"], 2);
-    assert_eq!(told["id"], first.header("webhook-id"));
+    assert!(second.is_signed_with(created["secret"].as_str().unwrap()));
+    let actual = settled(&key, &created, "delivered");
+    assert_eq!(actual["attempts"], 2);
+    assert_eq!(actual["id"], first.header("webhook-id"));
 }
 
 fn a_receiver_that_is_gone_ends_its_endpoint(store: Store) {
     let receiver = Receiver::reacting(|n| Reaction::Status(if n == 0 { 410 } else { 200 }));
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &receiver.url(), &["org.ready"]);
+    let created = endpoint(&key, &receiver.url(), &["org.ready"]);
     key.org("acme-one");
-    let told = settled(&key, &made, "failed");
-    assert_eq!(told["last_answer"]["status_code"], 410);
-    let now = key.get(&path(&made)).expect(200);
+    let actual = settled(&key, &created, "failed");
+    assert_eq!(actual["last_answer"]["status_code"], 410);
+    let now = key.get(&path(&created)).expect(200);
     assert_eq!(now["status"], "disabled");
     assert_ne!(now["disabled_at"], Value::Null);
     key.org("acme-two");
@@ -186,18 +186,18 @@ fn a_receiver_that_is_gone_ends_its_endpoint(store: Store) {
     assert_eq!(receiver.got().len(), 1, "nothing more is sent");
 
     let test = key
-        .post(&format!("{}/test", path(&made)), Value::Null)
+        .post(&format!("{}/test", path(&created)), Value::Null)
         .expect(200);
     assert_eq!(test["type"], "webhook.test");
-    settled(&key, &made, "delivered");
+    settled(&key, &created, "delivered");
     assert_eq!(receiver.wait(2)[1].kind(), "webhook.test");
-    assert_eq!(key.get(&path(&made)).expect(200)["status"], "active");
+    assert_eq!(key.get(&path(&created)).expect(200)["status"], "active");
     let actions: Vec<Value> = server
         .events("")
         .into_iter()
         .filter(|event| event["target"]["type"] == "webhook_endpoint")
         .map(|event| json!([event["actor"]["type"], event["action"]]))
-        .filter(|told| told[0] == "system")
+        .filter(|actual| actual[0] == "system")
         .collect();
     let expect = [
         json!(["system", "webhook.disabled"]),
@@ -293,22 +293,22 @@ fn a_message_is_sent_again_when_it_is_asked_for(store: Store) {
     let receiver = Receiver::start();
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &receiver.url(), &["org.ready"]);
+    let created = endpoint(&key, &receiver.url(), &["org.ready"]);
     key.org("acme-corp");
-    let first = settled(&key, &made, "delivered");
+    let first = settled(&key, &created, "delivered");
     let id = first["id"].as_str().unwrap();
-    let again = format!("{}/deliveries/{id}/redeliver", path(&made));
-    let told = key.post(&again, Value::Null).expect(200);
+    let again = format!("{}/deliveries/{id}/redeliver", path(&created));
+    let actual = key.post(&again, Value::Null).expect(200);
     assert_eq!(
-        (&told["id"], &told["status"]),
+        (&actual["id"], &actual["status"]),
         (&json!(id), &json!("pending"))
     );
     let got = receiver.wait(2);
     assert_eq!(got[1].header("webhook-id"), id);
     assert_eq!(got[1].body, got[0].body);
     eventually("it is delivered again", || {
-        let told = settled(&key, &made, "delivered");
-        (told["attempts"] == 2).then_some(())
+        let actual = settled(&key, &created, "delivered");
+        (actual["attempts"] == 2).then_some(())
     });
     let missing = again.replace(id, "whd_01HXKM4000000000000000000A");
     key.post(&missing, Value::Null).problem(404, "not-found");

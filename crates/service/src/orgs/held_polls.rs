@@ -13,8 +13,8 @@ use crate::{
     runtime::fair_share::{FairShare, Permit},
 };
 
-/// How many polls one process holds: 20 000 take less than 300 MiB.
-const CAPACITY: usize = 20_000;
+/// The most polls that one process holds: 20 000 take less than 300 MiB.
+const MAX_HELD: usize = 20_000;
 
 /// The limiters of one process.
 #[derive(Debug)]
@@ -46,19 +46,20 @@ pub(crate) struct HeldPoll<'a> {
     _of_address: Permit<'a, Subject>,
 }
 
-impl Default for HeldPolls {
-    fn default() -> Self {
+impl HeldPolls {
+    /// For a process that can have so many calls at once. A held poll is one of them, so no key can hold
+    /// all that the process has.
+    pub(crate) fn new(max_calls: usize) -> Self {
+        let capacity = max_calls.min(MAX_HELD);
         Self {
-            by_key: FairShare::new(CAPACITY),
-            by_address: FairShare::new(CAPACITY),
+            by_key: FairShare::new(capacity),
+            by_address: FairShare::new(capacity),
             held: AtomicU64::new(0),
             over_key: AtomicU64::new(0),
             over_address: AtomicU64::new(0),
         }
     }
-}
 
-impl HeldPolls {
     /// Holds a poll; `None` when a share is used up.
     pub(crate) fn acquire(&self, context: &Context) -> Option<HeldPoll<'_>> {
         let address = Subject::address(context.request.client.limited_by());

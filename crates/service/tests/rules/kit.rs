@@ -62,6 +62,8 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
         reserved_slugs: ReservedSlugs::default(),
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
+        idempotency_limit: RateLimit::literal(50_000, 86_400),
+        max_calls: usize::MAX,
         login_url: "https://app.example/login".to_owned(),
         webhook_address_policy: AddressPolicy::Public,
     };

@@ -1,31 +1,27 @@
-//! Where the body of a request ends.
+//! Finds the end of a request's body.
 
-/// How many bytes the extensions and trailers of a chunked body may have.
+/// In bytes, extensions and trailers of a chunked body together.
 const MAX_EXTRAS: u64 = 16 * 1024;
 
-/// How a request says where its body ends.
+/// How a request delimits its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
-    /// There is none.
     Empty,
-    /// It has so many bytes, one at least.
+    /// The number of bytes, at least one.
     Length(u64),
-    /// It comes in chunks.
     Chunked,
     /// It ends with the connection, as after `Upgrade: websocket`; it is not read.
     UntilEnd,
 }
 
-/// Follows a body to its end. It changes nothing of it: the framework reads it again.
+/// Tracks a body to its end. The framework parses it again.
 #[derive(Debug)]
 pub enum BodyMeter {
-    /// So many bytes are left.
+    /// The number of bytes that are left.
     Length(u64),
-    /// It comes in chunks.
     Chunked(Chunks),
 }
 
-/// How far a chunked body has come.
 #[derive(Debug)]
 pub struct Chunks {
     at: At,
@@ -33,7 +29,7 @@ pub struct Chunks {
     extras: u64,
 }
 
-/// Where in a chunked body a byte stands, RFC 9112, section 7.1.
+/// The part of a chunked body that a byte belongs to (RFC 9112, section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     SizeFirst,
@@ -51,19 +47,18 @@ enum At {
     End,
 }
 
-/// What a piece is to a body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Metered {
-    /// All of it belongs to the body, and more is to come.
+    /// The whole piece belongs to the body, which goes on.
     More,
-    /// The body ends after so many bytes of it.
+    /// The body ends after this many bytes of the piece.
     Ends(usize),
-    /// It is not framed as it must be.
+    /// The framing is invalid.
     Broken,
 }
 
 impl BodyMeter {
-    /// A meter for a body that is read; none for one that is empty or not read.
+    /// `None` for a body that is empty or not read.
     pub const fn new(kind: BodyKind) -> Option<Self> {
         match kind {
             BodyKind::Length(length) => Some(Self::Length(length)),
@@ -76,7 +71,6 @@ impl BodyMeter {
         }
     }
 
-    /// Takes the next piece.
     pub fn take(&mut self, piece: &[u8]) -> Metered {
         match self {
             Self::Length(left) => {
@@ -116,7 +110,7 @@ impl Chunks {
         Metered::More
     }
 
-    /// Where the next byte stands; none when this one can't stand here.
+    /// The part of the next byte; `None` when this byte is invalid here.
     fn step(&mut self, byte: u8) -> Option<At> {
         match (self.at, byte) {
             (At::SizeFirst | At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -156,7 +150,6 @@ impl Chunks {
 mod tests {
     use super::*;
 
-    /// How many bytes belong to the body, or that it is broken.
     fn measure(kind: BodyKind, bytes: &[u8], size: usize) -> Result<Option<usize>, ()> {
         let mut meter = BodyMeter::new(kind).unwrap();
         let mut before = 0;

@@ -1,4 +1,4 @@
-//! What a connection and the call that it carries tell one another.
+//! State that a connection and its call share.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,19 +8,17 @@ use std::{
 
 use super::body_meter::BodyKind;
 
-/// How far the call of a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// There is none.
+    /// No call.
     #[default]
     Idle,
-    /// It is being worked on.
     Running,
-    /// Its answer is being written.
-    Answered,
+    /// The response is being written.
+    Responded,
 }
 
-/// What a connection and its call share. They run in the same task, so no lock is needed.
+/// Connection and call run in the same task, so no lock is needed.
 #[derive(Debug, Default)]
 pub struct Exchange {
     phase: Cell<Phase>,
@@ -41,25 +39,25 @@ impl Exchange {
         self.body_wanted.set(false);
     }
 
-    /// The call asks for its body; before that, nothing of it is read.
+    /// The call asks for its body. Nothing of it is read before.
     pub fn want_body(&self) {
         self.body_wanted.set(true);
         self.wake();
     }
 
-    /// The call is answered; what is written from now on is its answer.
-    pub fn answer(&self) {
-        self.phase.set(Phase::Answered);
+    /// The call has its response; what is written from now on is that.
+    pub fn respond(&self) {
+        self.phase.set(Phase::Responded);
     }
 
-    /// Whether the connection ends with this answer: the server stops, or nobody knows where the next
-    /// request begins.
-    pub fn ends_with_answer(&self) -> bool {
+    /// Whether the connection is closed after this response: the server stops, or it is unknown where the
+    /// next request begins.
+    pub fn closes_after_response(&self) -> bool {
         self.closing.get() || self.body_left.get()
     }
 
-    /// Waits until the client has closed its side. Whether it is gone or waits for its answer nobody can
-    /// tell before something is written.
+    /// Waits until the client has closed its side. Whether it is gone, or waits for its response, shows only
+    /// when something is written.
     pub async fn input_end(&self) {
         // The connection is polled before its call, by the same task.
         poll_fn(|_| {
@@ -72,12 +70,11 @@ impl Exchange {
         .await;
     }
 
-    /// How far the call is.
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
-    /// The body of a call that has begun since this was asked last.
+    /// The body of a call that has begun since this was called last.
     pub(super) fn take_begun(&self) -> Option<BodyKind> {
         self.begun.take()
     }
@@ -102,12 +99,12 @@ impl Exchange {
         self.closing.set(true);
     }
 
-    /// The answer is written.
+    /// The response is written.
     pub(super) fn finish(&self) {
         self.phase.set(Phase::Idle);
     }
 
-    /// Notes the task to wake, and whether it is another than before.
+    /// Registers the task to wake; true when it is another than before.
     pub(super) fn register(&self, waker: &Waker) -> bool {
         let mut task = self.task.borrow_mut();
         if task.as_ref().is_some_and(|known| known.will_wake(waker)) {

@@ -1,14 +1,14 @@
-//! Where the head of a request ends.
+//! Finds the end of a request's head.
 
 use memchr::memchr_iter;
 
-/// The largest head that is taken, in bytes.
+/// In bytes.
 pub const MAX_HEAD: usize = 32 * 1024;
 
-/// Looks for the empty line that ends a head, over as many pieces as it comes in.
+/// Searches for the empty line that ends a head, in as many pieces as it comes in.
 ///
-/// It reads what the framework's parser reads: a line ends with LF, with or without CR before it, and
-/// empty lines before the request line don't count.
+/// As in the framework's parser, a line ends with LF, with or without CR before it, and empty lines before
+/// the request line are skipped.
 #[derive(Debug, Default)]
 pub struct HeadScan {
     seen: usize,
@@ -17,7 +17,7 @@ pub struct HeadScan {
     line: Line,
 }
 
-/// What the last piece has of the line that it ends in.
+/// What the last piece has of its last line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Line {
     #[default]
@@ -28,12 +28,12 @@ enum Line {
 }
 
 impl HeadScan {
-    /// How many bytes of the head have been seen.
+    /// The number of bytes so far.
     pub const fn seen(&self) -> usize {
         self.seen
     }
 
-    /// Takes the next piece. Tells how much of it belongs to the head once the head ends in it.
+    /// Scans the next piece. When the head ends in it, returns how much of it belongs to the head.
     pub fn find_end(&mut self, piece: &[u8]) -> Option<usize> {
         let mut rest = piece;
         if !self.begun {

@@ -1,4 +1,4 @@
-//! What the framework is given of what the client sends.
+//! Which bytes of the client the framework is given.
 
 use std::{
     mem::{self, MaybeUninit},
@@ -14,12 +14,12 @@ use super::{
     body_meter::{BodyMeter, Metered},
     exchange::Phase,
     head::{HeadScan, MAX_HEAD},
+    head_error::HeadError,
     limiter::Notice,
-    refusal::HeadRefusal,
 };
 
 impl Connection {
-    /// Sees whether the framework has called for an answer to the head that it was given.
+    /// Checks whether the framework has called the handler for the head that it was given.
     pub(super) fn follow_call(&mut self) {
         let Some(kind) = self.exchange.take_begun() else {
             return;
@@ -35,7 +35,7 @@ impl Connection {
         };
     }
 
-    /// From now on the client is waited for, when it owes a body.
+    /// Starts the body timeout where the body is not complete.
     pub(super) fn await_body(&mut self) {
         if let Stage::Body { awaited, .. } = &mut self.stage
             && !*awaited
@@ -46,7 +46,7 @@ impl Connection {
         }
     }
 
-    /// Whether the framework is to look at a piece of a body first: it would take all that is there into
+    /// Whether the framework must parse a piece of a body first. Given more, it would take all of that into
     /// its buffer, and keep a buffer of that size.
     pub(super) fn pauses(&mut self) -> bool {
         match &mut self.stage {
@@ -64,7 +64,7 @@ impl Connection {
         }
     }
 
-    /// Reads a little of what comes next, to find out whether the client has closed its side.
+    /// Reads ahead a little, to find out whether the client has closed its side.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
         let Some(socket) = &mut self.socket else {
             return;
@@ -82,14 +82,14 @@ impl Connection {
         }
     }
 
-    /// Puts into the buffer what there is; nothing where the input has ended.
+    /// Reads what is available into the buffer.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<()> {
         if !self.ahead.is_empty() {
             let length = self.ahead.len().min(buf.remaining());
             buf.put_slice(self.ahead.get(..length).unwrap_or_default());
             self.ahead.advance(length);
             if self.ahead.is_empty() {
-                // It may have been large, and there are many connections.
+                // Frees a buffer that may have been large: there are many connections.
                 self.ahead = BytesMut::new();
             }
             return Poll::Ready(());
@@ -101,7 +101,7 @@ impl Connection {
             return Poll::Ready(());
         };
         let before = buf.filled().len();
-        // A connection that broke is like one that ended: its call goes on.
+        // A broken connection is treated like one that ended: its call goes on.
         let broken = ready!(Pin::new(&mut socket.tcp).poll_read(cx, buf)).is_err();
         if broken || buf.filled().len() == before {
             self.exchange.end_input();
@@ -109,7 +109,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// Gives the framework what belongs to this stage; the rest is kept for later.
+    /// Gives the framework what belongs to this stage, and keeps the rest.
     pub(super) fn hand_over(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         let piece = buf.filled().get(before..).unwrap_or_default();
         let taken = match &self.stage {
@@ -119,7 +119,7 @@ impl Connection {
         };
         let taken = taken.unwrap_or(0);
         let rest = piece.get(taken..).unwrap_or_default();
-        // After the end of all input nobody asks for the rest.
+        // After the end of input the rest is never needed.
         if !rest.is_empty() && !self.over {
             let mut ahead = BytesMut::from(rest);
             ahead.unsplit(mem::take(&mut self.ahead));
@@ -136,7 +136,7 @@ impl Connection {
         let first = scan.seen() == 0;
         let end = scan.find_end(piece);
         if scan.seen() > MAX_HEAD {
-            self.reject(HeadRefusal::TooLarge);
+            self.reject(HeadError::TooLarge);
             return None;
         }
         if end.is_some() {
@@ -177,13 +177,13 @@ impl Connection {
         if let Stage::Head(scan) = &self.stage
             && scan.seen() > 0
         {
-            self.reject(HeadRefusal::BrokenOff);
+            self.reject(HeadError::BrokenOff);
         } else {
             self.end();
         }
     }
 
-    /// Whether the connection ends because its client was waited for too long, or because of a notice.
+    /// Whether the connection is closed because of a timeout or a notice.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
         let in_body = matches!(self.stage, Stage::Body { .. });
         match self.notice() {
@@ -200,7 +200,7 @@ impl Connection {
         match &self.stage {
             Stage::Head(scan) if scan.seen() > 0 => {
                 self.count_close("head_timeout");
-                self.reject(HeadRefusal::Timeout);
+                self.reject(HeadError::Timeout);
             }
             Stage::Body { .. } => {
                 self.count_close("body_timeout");

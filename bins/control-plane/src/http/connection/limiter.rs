@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and for one client address.
+//! Bounds on connections, in all and for one client address.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,13 +21,13 @@ use crate::metrics::ConnectionMetrics;
 const MAX_CONNECTIONS: u64 = 16_384;
 /// The fewest descriptors that are kept for the database, files, webhooks and programs.
 const MIN_RESERVE: u64 = 64;
-/// How many connections are looked at for one that can be closed in favour of a new one.
+/// How many connections are examined to find an idle one to close for a new one.
 const MAX_PROBES: usize = 16;
-/// How often the log tells of refused connections.
+/// Between two warnings about too many connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Bounds connections. A new one at a bound takes the place of the oldest that only waits for its client,
-/// of its own address before those of others; where there is none, it is refused.
+/// At a bound, a new connection evicts the oldest idle one, of its own address before those of others. Without
+/// an idle one it is refused.
 pub struct ConnectionLimiter {
     max: usize,
     max_per_address: usize,
@@ -53,15 +53,14 @@ struct Entry {
     slot: Arc<Slot>,
 }
 
-/// Whom a share belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
-    /// An IPv4 address, or the /64 network of an IPv6 address: whoever has one has all of it.
+    /// An IPv4 address, or the /64 network of an IPv6 address: a client that has one address has all of it.
     Client(IpAddr),
     Proxy(IpAddr),
 }
 
-/// What the limiter and one connection tell one another.
+/// State that the limiter and one connection share.
 #[derive(Debug, Default)]
 struct Slot {
     id: AtomicU64,
@@ -70,10 +69,9 @@ struct Slot {
     task: AtomicWaker,
 }
 
-/// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Another connection needs its place.
+    /// A new connection needs the slot.
     Evict,
     /// The server stops.
     Drain,
@@ -82,14 +80,14 @@ pub enum Notice {
 const EVICT: u8 = 1;
 const DRAIN: u8 = 2;
 
-/// The place of one connection, free again when dropped.
+/// The permit of one connection, released on drop.
 pub struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     slot: Arc<Slot>,
 }
 
 impl ConnectionLimiter {
-    /// A limiter for a process that may have so many descriptors.
+    /// For a process with this descriptor limit.
     pub fn new(
         descriptors: u64,
         trusted_proxies: Vec<IpNet>,
@@ -108,20 +106,20 @@ impl ConnectionLimiter {
         })
     }
 
-    /// The most connections in all, and of one client address.
+    /// In all, and of one client address.
     pub const fn bounds(&self) -> (usize, usize) {
         (self.max, self.max_per_address)
     }
 
-    /// A place for a connection of this peer; none when it is refused.
+    /// A permit for a connection of this peer; `None` when it is refused.
     pub fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let origin = self.origin(peer);
         let mut connections = self.connections.lock();
         if connections.draining {
             return None;
         }
-        let held = connections.by_origin.get(&origin).map_or(0, BTreeSet::len);
-        let bound = if matches!(origin, Origin::Client(_)) && held >= self.max_per_address {
+        let permits = connections.by_origin.get(&origin).map_or(0, BTreeSet::len);
+        let bound = if matches!(origin, Origin::Client(_)) && permits >= self.max_per_address {
             Some("address")
         } else {
             (connections.all.len() >= self.max).then_some("total")
@@ -153,12 +151,12 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Tells all connections that the server stops; new ones are refused from now on.
+    /// Notifies all connections that the server stops, and refuses new ones.
     pub fn drain(&self) {
         let mut connections = self.connections.lock();
         connections.draining = true;
         for entry in connections.all.values() {
-            entry.slot.tell(DRAIN);
+            entry.slot.notify(DRAIN);
         }
     }
 
@@ -183,8 +181,8 @@ impl ConnectionLimiter {
         connections.all.insert(id, entry);
     }
 
-    /// Closes the oldest connection, of this origin or of all, that waits for its client. Those that are
-    /// looked at in vain go to the end of the line, so the next search looks at others.
+    /// Closes the oldest idle connection, of this origin or of all. Busy ones that were examined become the
+    /// newest, so the next search examines others.
     fn evict(&self, connections: &mut Connections, origin: Option<Origin>) -> bool {
         for _ in 0..MAX_PROBES {
             let oldest = match origin {
@@ -199,7 +197,7 @@ impl ConnectionLimiter {
                 return false;
             };
             if entry.slot.waits_for_client.load(Ordering::Relaxed) {
-                entry.slot.tell(EVICT);
+                entry.slot.notify(EVICT);
                 return true;
             }
             self.insert(connections, entry);
@@ -240,14 +238,13 @@ impl Connections {
 }
 
 impl Slot {
-    fn tell(&self, notice: u8) {
+    fn notify(&self, notice: u8) {
         self.notice.store(notice, Ordering::Release);
         self.task.wake();
     }
 }
 
 impl ConnectionPermit {
-    /// What the connection was told.
     pub fn notice(&self) -> Option<Notice> {
         match self.slot.notice.load(Ordering::Acquire) {
             EVICT => Some(Notice::Evict),
@@ -256,7 +253,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// Whether the connection waits for its client, and can be closed in favour of another.
+    /// Whether the connection is idle, so that it can be closed for another.
     pub fn set_waits_for_client(&self, waits: bool) {
         self.slot.waits_for_client.store(waits, Ordering::Relaxed);
     }
@@ -266,7 +263,6 @@ impl ConnectionPermit {
         self.slot.task.register(waker);
     }
 
-    /// Where ends of connections are counted.
     pub fn metrics(&self) -> &ConnectionMetrics {
         &self.limiter.metrics
     }
@@ -276,7 +272,7 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut connections = self.limiter.connections.lock();
         let id = self.slot.id.load(Ordering::Relaxed);
-        // One that was evicted has left already; numbers are never given twice.
+        // An evicted one is removed already. Ids are never used twice.
         connections.remove(id);
         let open = gauge(connections.all.len());
         self.limiter.metrics.open.set(open);
@@ -336,43 +332,43 @@ mod tests {
     #[test]
     fn an_address_whose_connections_all_work_gets_no_more_and_others_do() {
         let limiter = limiter(72);
-        let mut held: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
+        let mut permits: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
         assert!(acquire(&limiter, "1.1.1.1").is_none());
-        held.push(busy(&limiter, "1.1.1.2"));
+        permits.push(busy(&limiter, "1.1.1.2"));
         // A network of IPv6 has one share, and an IPv4 address in either form as well.
-        held.extend((0..3).map(|_| busy(&limiter, "2001:db8::1")));
+        permits.extend((0..3).map(|_| busy(&limiter, "2001:db8::1")));
         assert!(acquire(&limiter, "::ffff:1.1.1.1").is_none());
-        held.remove(0);
+        permits.remove(0);
         assert!(acquire(&limiter, "1.1.1.1").is_some());
     }
 
     #[test]
-    fn at_the_total_somebody_elses_oldest_idle_connection_goes() {
+    fn at_the_total_the_oldest_idle_connection_of_any_address_is_evicted() {
         let limiter = limiter(72);
         let idle: Vec<_> = (0..4).map(|_| acquire(&limiter, "2001:db8::1")).collect();
         let _busy: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
         assert!(acquire(&limiter, "1.1.1.2").is_some());
-        let told = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();
-        assert_eq!(told(&idle[0]), Some(Notice::Evict));
-        assert_eq!(told(&idle[1]), None);
+        let notice = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();
+        assert_eq!(notice(&idle[0]), Some(Notice::Evict));
+        assert_eq!(notice(&idle[1]), None);
     }
 
     #[test]
-    fn a_trusted_proxy_may_have_them_all() {
+    fn a_trusted_proxy_has_no_share_of_its_own() {
         let limiter = limiter(72);
-        let held: Vec<_> = (0..8).map(|_| busy(&limiter, "10.1.2.3")).collect();
+        let permits: Vec<_> = (0..8).map(|_| busy(&limiter, "10.1.2.3")).collect();
         assert!(acquire(&limiter, "10.1.2.3").is_none());
-        drop(held);
+        drop(permits);
         assert!(limiter.connections.lock().by_origin.is_empty());
         assert!(limiter.connections.lock().all.is_empty());
     }
 
     #[test]
-    fn a_server_that_stops_tells_all_and_takes_no_more() {
+    fn a_server_that_stops_notifies_all_and_accepts_no_more() {
         let limiter = limiter(72);
-        let held = busy(&limiter, "1.1.1.1");
+        let permits = busy(&limiter, "1.1.1.1");
         limiter.drain();
-        assert_eq!(held.notice(), Some(Notice::Drain));
+        assert_eq!(permits.notice(), Some(Notice::Drain));
         assert!(acquire(&limiter, "1.1.1.2").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a connection whose client still sends.
+//! Lingering close, for a client that still sends.
 
 use std::{io, time::Duration};
 
@@ -11,29 +11,27 @@ use tokio::{
 
 use super::limiter::ConnectionPermit;
 
-/// How long a client may still send after the last answer.
+/// How long a client may still send after the last response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A socket and its place among the connections.
 pub struct Socket {
     pub tcp: TcpStream,
     pub permit: ConnectionPermit,
 }
 
-/// Closes a socket. Closing one with input that was not read resets the connection, and what the client
-/// has not read yet of its answer is lost; so the input is read for a while and thrown away.
+/// Closes a socket. With unread input, closing resets the connection, and the client loses what it has not
+/// read of the response. So input is read and thrown away for a while.
 pub fn close(socket: Socket) {
     let mut byte = [0];
     let unread = matches!(socket.tcp.try_read(&mut byte), Ok(1..));
     if let (true, Ok(runtime)) = (unread, Handle::try_current()) {
-        // It can't be closed at once in favour of another.
+        // It can't be evicted.
         socket.permit.set_waits_for_client(false);
         runtime.spawn(linger(socket));
     }
 }
 
 async fn linger(mut socket: Socket) {
-    // Whatever fails, the connection ends.
     let _ = timeout(LINGER_TIMEOUT, drain(&mut socket.tcp)).await;
 }
 

@@ -1,23 +1,21 @@
 //! Connections of clients, between the socket and the framework.
 //!
-//! The framework parses requests and writes answers; this decides when it gets to see which bytes. It is
-//! given one request at a time, and the next one only once the answer is written. So at most one call and
-//! one answer of a connection are in memory, whatever follows a request can't spoil its answer, and a
-//! client that has closed its side is answered all the same: the framework drops a call whose input ends
-//! or fails, with whatever it was about to record, so it is not told of that before the answer is written.
-//! Not a byte of a request is changed, and the framework alone says what it means.
+//! The framework parses requests and writes responses. This module decides when it sees which bytes: one
+//! request at a time, and the next once the response is written. So at most one call and one response of a
+//! connection are in memory, and what follows a request can't break its response. The framework drops a
+//! call whose input ends or fails, with the audit event that it was about to write; so it learns of that
+//! only after the response. No byte of a request is changed: the framework alone parses them.
 //!
-//! Whatever a connection waits for its client for is bounded in time, and connections are bounded in number
-//! (`limiter.rs`).
+//! Every wait for a client has a timeout, and connections are bounded in number (`limiter.rs`).
 
 mod body_meter;
 mod exchange;
 mod head;
+mod head_error;
 mod input;
 mod limiter;
 mod linger;
 mod output;
-mod refusal;
 mod stream;
 mod timer;
 
@@ -30,63 +28,61 @@ pub use self::{body_meter::BodyKind, exchange::Exchange, limiter::ConnectionLimi
 use self::{
     body_meter::BodyMeter,
     head::HeadScan,
+    head_error::HeadError,
     limiter::{ConnectionPermit, Notice},
     linger::Socket,
-    refusal::HeadRefusal,
     timer::Timer,
 };
 use super::App;
 
-/// How long a connection without a request is kept. Balancers keep theirs for 60 s, and whoever closes
-/// first must not be the server.
+/// For a connection without a request. Balancers keep theirs for 60 s, and must close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long the head of a request may take from its first byte on.
+/// For the head of a request, from its first byte on.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long an answer may take to be read, from the moment when the system takes no more of it.
+/// For the client to read the response, from the moment when the socket buffer is full.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a body or an answer may still take when the server stops.
+/// For a body or a response when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of the next requests is read ahead, in bytes; more is left to the system.
+/// How much of the next requests is read ahead, in bytes.
 const MAX_AHEAD: usize = 4096;
 
 /// A connection as the framework sees it.
 pub struct Connection {
-    /// There until the end.
+    /// `None` only while it is dropped.
     socket: Option<Socket>,
     app: Arc<App>,
     exchange: Rc<Exchange>,
     stage: Stage,
-    /// Bytes behind what the framework was given.
+    /// Bytes that the framework has not been given yet.
     ahead: BytesMut,
     timer: Timer,
-    /// Whether the system takes no more of an answer.
+    /// Whether the socket buffer is full.
     blocked: bool,
-    /// Whether nothing more is given to the framework.
+    /// Whether the framework gets nothing more.
     over: bool,
-    /// An answer to what is no request.
-    refusal: Option<BytesMut>,
+    /// The response to what is no request.
+    head_error: Option<BytesMut>,
 }
 
 /// What the framework is given next.
 enum Stage {
     /// The head of a request.
     Head(HeadScan),
-    /// Nothing: it has a whole head, and is about to call for an answer.
+    /// Nothing: it has a whole head, and is about to call the handler.
     Called,
     /// The body of a request.
     Body {
         meter: BodyMeter,
-        /// Whether the client is waited for.
+        /// Whether the body timeout runs.
         awaited: bool,
-        /// Whether the framework has got a piece that it may not have looked at yet.
+        /// Whether the framework has a piece that it may not have parsed yet.
         given: bool,
     },
 }
 
 impl Connection {
-    /// A connection that was just accepted; none when there are too many.
+    /// `None` when there are too many connections.
     pub fn new(tcp: TcpStream, peer: SocketAddr, app: &Arc<App>) -> Option<Self> {
         let permit = app.connections.acquire(peer.ip())?;
         let mut timer = Timer::default();
@@ -100,11 +96,10 @@ impl Connection {
             timer,
             blocked: false,
             over: false,
-            refusal: None,
+            head_error: None,
         })
     }
 
-    /// What it shares with its calls.
     pub const fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
     }
@@ -137,18 +132,18 @@ impl Connection {
         }
     }
 
-    /// The framework gets nothing more: it answers the call that it has, and ends the connection.
+    /// The framework gets nothing more. It finishes the call that it has, and closes the connection.
     fn end(&mut self) {
         self.over = true;
         self.timer.clear();
         self.exchange.close();
     }
 
-    /// Answers what is no request, and ends the connection.
-    fn reject(&mut self, refusal: HeadRefusal) {
+    /// Responds to what is no request, and closes the connection.
+    fn reject(&mut self, head_error: HeadError) {
         self.end();
-        let answer = refusal.answer(&self.app);
-        self.refusal = Some(BytesMut::from(answer.as_slice()));
+        let answer = head_error.response(&self.app);
+        self.head_error = Some(BytesMut::from(answer.as_slice()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is written to the client, and what comes after an answer.
+//! Writing to the client, and what follows a response.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite as _;
 use super::{Connection, DRAIN_TIMEOUT, IDLE_TIMEOUT, Stage, WRITE_TIMEOUT, limiter::Notice};
 
 impl Connection {
-    /// The answer to a call is written: the next one may come.
+    /// The response is written: the next call may come.
     pub(super) fn finish_call(&mut self, cx: &mut Context<'_>) {
         self.exchange.finish();
         self.blocked = false;
@@ -24,7 +24,7 @@ impl Connection {
         } else {
             self.timer.set(IDLE_TIMEOUT);
             self.set_waits_for_client(true);
-            // It has not passed; the task is to be woken when it has.
+            // It has not passed. This registers the task to be woken when it has.
             self.timer.poll_expired(cx);
             if self.ahead.is_empty() && !self.exchange.has_input_ended() {
                 // The socket wakes the task.
@@ -34,7 +34,7 @@ impl Connection {
         cx.waker().wake_by_ref();
     }
 
-    /// Whether an answer that the system takes no more of has been waited for too long.
+    /// Whether the client took too long to read the response.
     pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.blocked {
             self.blocked = true;
@@ -69,16 +69,16 @@ impl Connection {
     }
 
     pub(super) fn poll_send_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(mut left) = self.refusal.take() {
+        while let Some(mut left) = self.head_error.take() {
             if left.is_empty() {
-                self.refusal = Some(left);
+                self.head_error = Some(left);
                 break;
             }
             let sent = self.poll_send(cx, &left);
             if let Poll::Ready(Ok(length)) = sent {
                 left.advance(length);
             }
-            self.refusal = Some(left);
+            self.head_error = Some(left);
             ready!(sent)?;
         }
         Poll::Ready(Ok(()))

@@ -9,8 +9,8 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    Connection, HEAD_TIMEOUT, Stage, exchange::Phase, head::HeadScan, limiter::Notice,
-    refusal::HeadRefusal,
+    Connection, HEAD_TIMEOUT, Stage, exchange::Phase, head::HeadScan, head_error::HeadError,
+    limiter::Notice,
 };
 
 impl AsyncRead for Connection {
@@ -55,15 +55,15 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.refusal.is_some() {
-            // The framework's own answer to the same.
+        if this.head_error.is_some() {
+            // The framework's own response to the same.
             return Poll::Ready(Ok(bytes.len()));
         }
         this.follow_call();
         if this.exchange.phase() == Phase::Idle
-            && let Some(refusal) = HeadRefusal::of_framework(bytes)
+            && let Some(head_error) = HeadError::of_framework(bytes)
         {
-            this.reject(refusal);
+            this.reject(head_error);
             return Poll::Ready(Ok(bytes.len()));
         }
         let sent = this.poll_send(cx, bytes);
@@ -79,14 +79,14 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.refusal.is_some() {
+        if this.head_error.is_some() {
             return this.poll_send_refusal(cx);
         }
         this.follow_call();
         match (this.exchange.phase(), &this.stage) {
-            (Phase::Answered, _) => this.finish_call(cx),
+            (Phase::Responded, _) => this.finish_call(cx),
             (Phase::Idle, Stage::Called) => {
-                // The framework sees no end of the head where we saw one.
+                // The framework sees no end of the head where `HeadScan` saw one.
                 this.stage = Stage::Head(HeadScan::default());
                 this.timer.shorten(HEAD_TIMEOUT);
                 cx.waker().wake_by_ref();

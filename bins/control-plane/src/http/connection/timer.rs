@@ -1,4 +1,4 @@
-//! One timer for all that a connection waits for.
+//! One timer for all timeouts of a connection.
 
 use std::{
     future::Future as _,
@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A deadline that is moved with each call and reached by hardly any: the runtime's timer is set anew
-/// only when it is too late, or has fired too early.
+/// Each call moves the deadline and few reach it. So the runtime's timer is reset only when it is too late,
+/// or has fired too early.
 #[derive(Debug, Default)]
 pub struct Timer {
     deadline: Option<Instant>,
@@ -18,7 +18,6 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Sets the deadline.
     pub fn set(&mut self, after: Duration) {
         self.set_at(Instant::now() + after);
     }
@@ -31,12 +30,11 @@ impl Timer {
         }
     }
 
-    /// There is no deadline any more.
     pub const fn clear(&mut self) {
         self.deadline = None;
     }
 
-    /// Whether the deadline has passed; if not, the task is woken when it has.
+    /// Whether the deadline has passed. If not, the task is woken when it has.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline else {
             return false;

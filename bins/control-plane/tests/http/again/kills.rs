@@ -10,16 +10,16 @@ use std::{
 use serde_json::json;
 
 use super::org;
-use crate::kit::{ALL_SCOPES, Answer, Caller, Store, eventually, tokens::chance};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store, eventually, tokens::chance};
 
 on_both_engines![after_a_kill_a_call_that_is_sent_again_has_one_effect,];
 
 const KILLS: usize = 5;
 const THREADS: usize = 4;
-/// How many answers there are before a kill.
+/// How many responses there are before a kill.
 const ENOUGH: usize = 8;
 
-fn send(key: &Caller, slug: &str) -> Option<Answer> {
+fn send(key: &Caller, slug: &str) -> Option<Response> {
     let headers = [("idempotency-key", slug)];
     let body = org(slug).to_string();
     key.try_send("POST", "/cp/orgs", &headers, body.as_bytes())
@@ -27,17 +27,17 @@ fn send(key: &Caller, slug: &str) -> Option<Answer> {
 }
 
 /// Sends each call, over and over the same ones as the others do, until the server is gone.
-fn work(key: &Caller, name: &str, answered: &AtomicUsize) -> Vec<(String, Answer)> {
+fn work(key: &Caller, name: &str, answered: &AtomicUsize) -> Vec<(String, Response)> {
     let mut said = Vec::new();
     for n in 0.. {
         let slug = format!("{name}-{n}");
         for _ in 0..2 {
             match send(key, &slug) {
-                Some(answer) if answer.status == 201 => {
-                    said.push((slug.clone(), answer));
+                Some(response) if response.status == 201 => {
+                    said.push((slug.clone(), response));
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
-                Some(answer) => drop(answer.problem(409, "idempotency-in-progress")),
+                Some(response) => drop(response.problem(409, "idempotency-in-progress")),
                 None => return said,
             }
         }
@@ -74,7 +74,7 @@ fn after_a_kill_a_call_that_is_sent_again_has_one_effect(store: Store) {
             assert_eq!(again.status, 201, "{again:#?}");
             assert_eq!(again.body, before.body, "{slug}");
         }
-        // Those whose answers were lost were made before or are made now, and never twice. A thread is
+        // Those whose responses were lost were made before or are made now, and never twice. A thread is
         // at most a few calls ahead of what was acknowledged.
         let known: BTreeSet<_> = said.iter().map(|(slug, _)| slug).collect();
         for n in 0..known.len() + 2 * THREADS {
@@ -84,12 +84,12 @@ fn after_a_kill_a_call_that_is_sent_again_has_one_effect(store: Store) {
         }
     }
     let orgs = server.with_token(key.token()).all("/cp/orgs");
-    let made: BTreeSet<_> = orgs
+    let created: BTreeSet<_> = orgs
         .iter()
         .map(|org| org["slug"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(made.len(), orgs.len());
-    assert_eq!(made, slugs);
+    assert_eq!(created.len(), orgs.len());
+    assert_eq!(created, slugs);
     let events = format!("key_id={}&action=org.create&outcome=success", key.id());
     let targets: BTreeSet<_> = server
         .events(&events)

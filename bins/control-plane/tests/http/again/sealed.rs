@@ -1,11 +1,11 @@
-//! The secret that an answer kept for a replay shows.
+//! The secret that a response kept for a replay shows.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use super::{is_replay, post};
-use crate::kit::{ADMIN_KEY, Answer, Server, Store};
+use crate::kit::{ADMIN_KEY, Response, Server, Store};
 
 on_both_engines![
     a_revoked_keys_creation_is_not_replayed,
@@ -18,7 +18,7 @@ fn request() -> Value {
     json!({"name": "k", "scopes": ["orgs:list"]})
 }
 
-fn create(server: &Server, key: &str) -> Answer {
+fn create(server: &Server, key: &str) -> Response {
     post(&server.admin(), PATH, key, &request())
 }
 
@@ -26,8 +26,8 @@ fn a_revoked_keys_creation_is_not_replayed(store: Store) {
     let server = store.start();
     let (by_admin, by_itself) = (create(&server, "one"), create(&server, "two"));
     let stays = create(&server, "three");
-    for (made, admin) in [(&by_admin, true), (&by_itself, false)] {
-        let key = made.expect(201);
+    for (created, admin) in [(&by_admin, true), (&by_itself, false)] {
+        let key = created.expect(201);
         let token = if admin {
             ADMIN_KEY
         } else {
@@ -38,14 +38,14 @@ fn a_revoked_keys_creation_is_not_replayed(store: Store) {
     }
     for key in ["one", "two"] {
         for _ in 0..2 {
-            let answer = create(&server, key);
-            answer.problem(409, "key-state-conflict");
-            answer.event();
+            let response = create(&server, key);
+            response.problem(409, "key-state-conflict");
+            response.event();
         }
         // Which body it was is still known.
         let other = json!({"name": "other", "scopes": ["orgs:list"]});
-        let answer = post(&server.admin(), PATH, key, &other);
-        assert_eq!(answer.json()["code"], "idempotency-key-reused");
+        let response = post(&server.admin(), PATH, key, &other);
+        assert_eq!(response.json()["code"], "idempotency-key-reused");
     }
     is_replay(&stays, &create(&server, "three"));
     assert_eq!(server.admin().all(PATH).len(), 3);

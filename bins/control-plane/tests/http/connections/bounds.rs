@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Starts a server that may have this many descriptors.
-fn start_with_descriptors(
+pub fn start_with_descriptors(
     store: &Store,
     (soft, hard): (u32, u32),
     settings: &[(&str, &str)],
@@ -110,9 +110,9 @@ fn calls_that_are_pipelined_are_answered_one_after_the_other() {
         .collect();
     wire.send(calls);
     for n in 0..500 {
-        let answer = wire.answer();
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("x-request-id"), Some(&*format!("n{n}")));
+        let response = wire.response();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("x-request-id"), Some(&*format!("n{n}")));
     }
     assert_eq!(events_of(&server, &key).len(), 500);
 }
@@ -162,7 +162,7 @@ fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
     let asked = "GET /cp/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2000);
     for wire in &mut held[..50] {
         wire.send("x".repeat(5000));
-        wire.answer().problem(401, "missing-credentials");
+        wire.response().problem(401, "missing-credentials");
         wire.send_some(asked.as_bytes());
     }
     thread::sleep(Duration::from_secs(2));
@@ -189,15 +189,15 @@ fn nothing_unfinished_keeps_a_server_from_stopping() {
     assert_eq!(
         later_head
             .send(head(&key, "GET /cp/whoami") + "\r\n")
-            .answer()
+            .response()
             .status,
         200
     );
     later_head.send("GET /cp/");
     let mut half_body = Wire::new(&server);
     half_body.send(head(&key, "POST /cp/orgs") + "Content-Length: 10\r\n\r\n{");
-    let mut stranger = Wire::new(&server);
-    stranger.send("POST /cp/orgs HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{");
+    let mut unrelated = Wire::new(&server);
+    unrelated.send("POST /cp/orgs HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{");
     let mut unread = Wire::new(&server);
     let asked = "GET /cp/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
     unread.send_some(asked.as_bytes());
@@ -206,6 +206,6 @@ fn nothing_unfinished_keeps_a_server_from_stopping() {
     let (status, log) = server.terminate(Duration::from_secs(28));
     assert!(status.success(), "{log}");
     assert!(began.elapsed() < Duration::from_secs(28));
-    half_body.answer().problem(400, "invalid-request");
-    stranger.answer().problem(401, "missing-credentials");
+    half_body.response().problem(400, "invalid-request");
+    unrelated.response().problem(401, "missing-credentials");
 }

@@ -8,7 +8,7 @@ use ureq::{
     http::{self, request},
 };
 
-use super::{Answer, eventually};
+use super::{Response, eventually};
 
 /// Every scope there is in this version.
 pub const ALL_SCOPES: &[&str] = &[
@@ -91,33 +91,33 @@ impl Caller {
     }
 
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.send("GET", path, &[], b"")
     }
 
     #[track_caller]
-    pub fn delete(&self, path: &str) -> Answer {
+    pub fn delete(&self, path: &str) -> Response {
         self.send("DELETE", path, &[], b"")
     }
 
     #[track_caller]
-    pub fn post(&self, path: &str, body: Value) -> Answer {
+    pub fn post(&self, path: &str, body: Value) -> Response {
         self.call("POST", path, body)
     }
 
     #[track_caller]
-    pub fn patch(&self, path: &str, body: Value) -> Answer {
+    pub fn patch(&self, path: &str, body: Value) -> Response {
         self.call("PATCH", path, body)
     }
 
     #[track_caller]
-    pub fn put(&self, path: &str, body: Value) -> Answer {
+    pub fn put(&self, path: &str, body: Value) -> Response {
         self.call("PUT", path, body)
     }
 
     /// A call with a JSON body, or without one where it is `null`.
     #[track_caller]
-    pub fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub fn call(&self, method: &str, path: &str, body: Value) -> Response {
         if body.is_null() {
             return self.send(method, path, &[], b"");
         }
@@ -127,7 +127,13 @@ impl Caller {
 
     /// A call with these headers beside the credential, and this body.
     #[track_caller]
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
         self.try_send(method, path, headers, body).unwrap()
     }
 
@@ -138,7 +144,7 @@ impl Caller {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<Response, ureq::Error> {
         let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
@@ -148,16 +154,16 @@ impl Caller {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut answer = self.run(request, body)?;
-        let headers = answer.headers().iter().map(|(name, value)| {
+        let mut response = self.run(request, body)?;
+        let headers = response.headers().iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.to_string(), value.into_owned())
         });
-        Ok(Answer {
-            status: answer.status().as_u16(),
+        Ok(Response {
+            status: response.status().as_u16(),
             headers: headers.collect(),
             asked: format!("{method} {path}"),
-            body: answer.body_mut().read_to_string()?,
+            body: response.body_mut().read_to_string()?,
         })
     }
 

@@ -1,24 +1,25 @@
 //! A server to test: the real program on a database of its own, and callers that speak to it.
 
-mod answer;
 mod caller;
 mod receiver;
+mod response;
 mod script;
 mod server;
 mod store;
+pub mod tls;
 pub mod tokens;
 mod waiting;
 mod wire;
 
 pub use self::{
-    answer::Answer,
     caller::{ALL_SCOPES, Caller, ORG_SCOPES},
     receiver::{Message, Reaction, Receiver},
+    response::Response,
     script::{Script, lives},
     server::Server,
     store::{ADMIN_KEY, Store},
     waiting::{eventually, within},
-    wire::{RawAnswer, Wire},
+    wire::{RawResponse, Wire},
 };
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL where that is installed.

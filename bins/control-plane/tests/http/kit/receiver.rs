@@ -127,10 +127,10 @@ impl Receiver {
             got.push(message);
             got.len() - 1
         };
-        self.answer(stream, react(count))
+        self.response(stream, react(count))
     }
 
-    fn answer(&self, mut stream: TcpStream, reaction: Reaction) -> Option<()> {
+    fn response(&self, mut stream: TcpStream, reaction: Reaction) -> Option<()> {
         let (status, more) = match reaction {
             Reaction::Status(status) => (status, String::new()),
             Reaction::Redirect(to) => (302, format!("location: {to}\r\n")),

@@ -147,40 +147,40 @@ impl Server {
         events
     }
 
-    /// Sends bytes as they are and gives the whole answer; the connection is closed after it.
+    /// Sends bytes as they are and gives the whole response; the connection is closed after it.
     pub fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
         stream.write_all(request.as_ref()).unwrap();
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // A server that has answered may close with bytes unread, which resets the connection.
-        let _ = stream.read_to_end(&mut answer);
+        let _ = stream.read_to_end(&mut response);
         let _ = stream.shutdown(Shutdown::Both);
-        String::from_utf8_lossy(&answer).into_owned()
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     /// Asks the server to end; tells how it did, and what it has logged.
     #[track_caller]
-    pub fn terminate(mut self, patience: Duration) -> (ExitStatus, String) {
-        let status = self.end(patience);
+    pub fn terminate(mut self, timeout: Duration) -> (ExitStatus, String) {
+        let status = self.end(timeout);
         (status, self.log())
     }
 
     /// As [`Server::terminate`], with what it has written to standard output.
     #[track_caller]
-    pub fn terminate_with_output(mut self, patience: Duration) -> (ExitStatus, String) {
-        let status = self.end(patience);
+    pub fn terminate_with_output(mut self, timeout: Duration) -> (ExitStatus, String) {
+        let status = self.end(timeout);
         (status, self.output())
     }
 
     #[track_caller]
-    fn end(&mut self, patience: Duration) -> ExitStatus {
+    fn end(&mut self, timeout: Duration) -> ExitStatus {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(sent.success());
-        let status = within(patience, "the server ends", || {
+        let status = within(timeout, "the server ends", || {
             self.child.try_wait().unwrap()
         });
         for reader in self.readers.drain(..) {

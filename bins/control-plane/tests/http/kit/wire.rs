@@ -13,13 +13,13 @@ use super::Server;
 /// A connection on which bytes are sent as they are.
 pub struct Wire {
     stream: TcpStream,
-    /// What was read behind the last answer.
+    /// What was read behind the last response.
     rest: Vec<u8>,
 }
 
-/// One answer as it was read.
+/// One response as it was read.
 #[derive(Debug)]
-pub struct RawAnswer {
+pub struct RawResponse {
     pub status: u16,
     /// The lines of the head, in lower case.
     pub head: String,
@@ -61,14 +61,14 @@ impl Wire {
 
     /// The next answer, to a request that was no HEAD.
     #[track_caller]
-    pub fn answer(&mut self) -> RawAnswer {
-        self.read_answer(true)
+    pub fn response(&mut self) -> RawResponse {
+        self.read_response(true)
     }
 
     /// The next answer, to a HEAD.
     #[track_caller]
-    pub fn answer_to_head(&mut self) -> RawAnswer {
-        self.read_answer(false)
+    pub fn response_to_head(&mut self) -> RawResponse {
+        self.read_response(false)
     }
 
     /// Sees that the server has closed its side and sent nothing more.
@@ -80,7 +80,7 @@ impl Wire {
     }
 
     #[track_caller]
-    fn read_answer(&mut self, with_body: bool) -> RawAnswer {
+    fn read_response(&mut self, with_body: bool) -> RawResponse {
         let end = loop {
             if let Some(at) = self.rest.windows(4).position(|part| part == b"\r\n\r\n") {
                 break at + 4;
@@ -96,7 +96,7 @@ impl Wire {
             assert!(self.read_more(), "the body ended: {head}{}", self.shown());
         }
         let body = self.rest.drain(..length).collect();
-        RawAnswer { status, head, body }
+        RawResponse { status, head, body }
     }
 
     fn read_more(&mut self) -> bool {
@@ -111,7 +111,7 @@ impl Wire {
     }
 }
 
-impl RawAnswer {
+impl RawResponse {
     /// A header's value, in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)

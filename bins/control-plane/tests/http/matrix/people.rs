@@ -78,8 +78,8 @@ impl Cell {
 /// Keys in every state, and two partners with orgs.
 pub struct People<'a> {
     server: &'a Server,
-    maker: Caller,
-    stranger: Caller,
+    creator: Caller,
+    unrelated: Caller,
     own_org: String,
     other_org: String,
     foreign_org: String,
@@ -110,12 +110,12 @@ impl<'a> People<'a> {
             .format(&Rfc3339)
             .unwrap();
         let expired = server.issue(json!({"scopes": ALL_SCOPES, "expires_at": soon}));
-        let (maker, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
-        let (own, other) = (maker.org("acme-own"), maker.org("acme-other"));
-        let foreign = stranger.org("acme-foreign");
-        let revoked = server.key_of(maker.partner_id(), ALL_SCOPES);
+        let (creator, unrelated) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+        let (own, other) = (creator.org("acme-own"), creator.org("acme-other"));
+        let foreign = unrelated.org("acme-foreign");
+        let revoked = server.key_of(creator.partner_id(), ALL_SCOPES);
         assert_eq!(admin.delete(&revoked.path()).status, 204);
-        let disabled = server.key_of(maker.partner_id(), ALL_SCOPES);
+        let disabled = server.key_of(creator.partner_id(), ALL_SCOPES);
         admin
             .patch(&disabled.path(), json!({"disabled": true}))
             .expect(200);
@@ -125,7 +125,7 @@ impl<'a> People<'a> {
             .patch(&partner, json!({"plan": "standard"}))
             .expect(200);
         let away = server.issue(json!({
-            "scopes": ALL_SCOPES, "partner_id": maker.partner_id(),
+            "scopes": ALL_SCOPES, "partner_id": creator.partner_id(),
             "allowed_cidrs": ["10.0.0.0/8", "2001:db8::/32"],
         }));
         let bound = server.issue(json!({"scopes": ORG_SCOPES, "org_id": id(&own)}));
@@ -133,9 +133,9 @@ impl<'a> People<'a> {
             let request = json!({"url": "https://hooks.invalid/", "events": ["org.failed"]});
             id(&caller.post("/cp/webhook-endpoints", request).expect(201))
         };
-        let (own_endpoint, foreign_endpoint) = (endpoint(&maker), endpoint(&stranger));
+        let (own_endpoint, foreign_endpoint) = (endpoint(&creator), endpoint(&unrelated));
         let test = format!("/cp/webhook-endpoints/{own_endpoint}/test");
-        let delivery = id(&maker.post(&test, Value::Null).expect(200));
+        let delivery = id(&creator.post(&test, Value::Null).expect(200));
         eventually("the key has expired", || {
             thread::sleep(Duration::from_millis(100));
             (admin.get(&expired.path()).expect(200)["status"] == "expired").then_some(())
@@ -144,8 +144,8 @@ impl<'a> People<'a> {
             let path = format!("/cp/audit-events?action=org.create&org_id={}", id(org));
             id(&caller.all(&path)[0])
         };
-        let (own_event, other_event) = (event(&maker, &own), event(&maker, &other));
-        let foreign_event = event(&stranger, &foreign);
+        let (own_event, other_event) = (event(&creator, &own), event(&creator, &other));
+        let foreign_event = event(&unrelated, &foreign);
         let admin_id = admin.get("/cp/whoami").expect(200)["credential"]["id"].clone();
         Self {
             server,
@@ -158,8 +158,8 @@ impl<'a> People<'a> {
             own_event,
             other_event,
             foreign_event,
-            maker,
-            stranger,
+            creator,
+            unrelated,
             revoked,
             expired,
             disabled,
@@ -176,7 +176,7 @@ impl<'a> People<'a> {
         &self.delivery
     }
 
-    /// Who calls, and the id by which the credential is on record.
+    /// Who calls, and the id by which the credential is recorded.
     pub fn caller(&self, row: &Row, cell: Cell) -> (Caller, Option<String>) {
         let known = |caller: Caller| {
             let id = caller.id().to_owned();
@@ -186,7 +186,7 @@ impl<'a> People<'a> {
         match cell {
             Cell::NoCredential => (self.server.anon(), None),
             Cell::Garbage => unknown("nonsense"),
-            Cell::WrongChecksum => unknown(&tokens::mistyped(self.maker.token())),
+            Cell::WrongChecksum => unknown(&tokens::mistyped(self.creator.token())),
             Cell::Unknown => unknown(&tokens::well_formed("mol_pk_")),
             Cell::Revoked => known(self.revoked.clone()),
             Cell::Expired => known(self.expired.clone()),
@@ -201,7 +201,7 @@ impl<'a> People<'a> {
     }
 
     fn holder(&self, scopes: &[&str]) -> Caller {
-        self.server.key_of(self.maker.partner_id(), scopes)
+        self.server.key_of(self.creator.partner_id(), scopes)
     }
 
     /// The id that stands in the path.
@@ -211,11 +211,11 @@ impl<'a> People<'a> {
             (Of::Nothing, _) => String::new(),
             (Of::Problem, _) => "not-found".to_owned(),
             (Of::Partner, Cell::Missing | Cell::AdminMissing) => missing("ptn"),
-            (Of::Partner, Cell::Foreign) => self.stranger.partner_id().to_owned(),
-            (Of::Partner, _) => self.maker.partner_id().to_owned(),
+            (Of::Partner, Cell::Foreign) => self.unrelated.partner_id().to_owned(),
+            (Of::Partner, _) => self.creator.partner_id().to_owned(),
             (Of::Key, Cell::Missing | Cell::AdminMissing) => missing("pak"),
-            (Of::Key, Cell::Foreign | Cell::BoundElsewhere) => self.stranger.id().to_owned(),
-            (Of::Key, _) if !cell.is_known() => self.maker.id().to_owned(),
+            (Of::Key, Cell::Foreign | Cell::BoundElsewhere) => self.unrelated.id().to_owned(),
+            (Of::Key, _) if !cell.is_known() => self.creator.id().to_owned(),
             (Of::Key, Cell::Admin) => self.holder(&["orgs:list"]).id().to_owned(),
             (Of::Key, _) => caller.id().to_owned(),
             (Of::Org, Cell::Missing | Cell::AdminMissing) => missing("org"),

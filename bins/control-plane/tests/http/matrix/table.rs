@@ -14,7 +14,7 @@ pub enum Who {
     Scopes(&'static [&'static str]),
     /// Every credential.
     Any,
-    /// Everybody, without a credential and unrecorded; the answer is of this content type.
+    /// Everybody, without a credential and unrecorded; the response is of this content type.
     Open(&'static str),
 }
 
@@ -41,9 +41,9 @@ pub struct Row {
     pub id: &'static str,
     pub who: Who,
     pub of: Of,
-    /// The action on record; none where nothing is recorded.
+    /// The action recorded; none where nothing is recorded.
     pub action: &'static str,
-    /// The answer to whoever may call it.
+    /// The response to whoever may call it.
     pub success: u16,
     /// A valid request body.
     pub body: fn() -> Value,

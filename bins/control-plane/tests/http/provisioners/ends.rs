@@ -27,8 +27,8 @@ const STAYS: &str = "echo $$ >> running
     while :; do sleep 1; done";
 
 #[track_caller]
-fn all_gone(processes: &[u32], patience: Duration) {
-    within(patience, &format!("{processes:?} are gone"), || {
+fn all_gone(processes: &[u32], timeout: Duration) {
+    within(timeout, &format!("{processes:?} are gone"), || {
         processes.iter().all(|&one| !lives(one)).then_some(())
     });
 }

@@ -74,12 +74,12 @@ impl Example {
 
     /// The schemas and then the roles that there are of orgs.
     fn found(&self) -> Vec<String> {
-        let told = self.postgres.ask(
+        let actual = self.postgres.ask(
             &self.url,
             r"select nspname from pg_namespace where nspname like 'org\_%' order by 1;
               select rolname from pg_roles where rolname like 'org\_%' order by 1;",
         );
-        told.lines().map(str::to_owned).collect()
+        actual.lines().map(str::to_owned).collect()
     }
 }
 
@@ -97,9 +97,9 @@ fn each_org_has_a_schema_and_a_role_of_its_own_as_long_as_it_lives() {
     assert_eq!(example.found(), [&*one, &*two, &*one, &*two]);
 
     let as_app = example.url.replace("postgres@", "app@");
-    let made =
+    let created =
         format!("set role {one}; create table {one}.t (n int); insert into {one}.t values (7)");
-    example.postgres.ask(&as_app, &made);
+    example.postgres.ask(&as_app, &created);
     let seen = |role: &str| {
         let right = format!("select has_schema_privilege('{role}', '{one}', 'usage')");
         example.postgres.ask(&example.url, &right)

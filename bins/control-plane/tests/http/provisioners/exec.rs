@@ -32,12 +32,12 @@ fn a_program_makes_an_org_and_takes_it_away(store: Store) {
     let key = server.key(ALL_SCOPES);
     let org = key.org("acme-corp");
     let id = org["id"].as_str().unwrap();
-    let mut told: Value = serde_json::from_str(&script.read("provision.json")).unwrap();
-    assert_eq!(told["status"], "provisioning");
+    let mut actual: Value = serde_json::from_str(&script.read("provision.json")).unwrap();
+    assert_eq!(actual["status"], "provisioning");
     for member in ["status", "ready_at"] {
-        told[member] = org[member].clone();
+        actual[member] = org[member].clone();
     }
-    assert_eq!(told, org, "it is the org's resource");
+    assert_eq!(actual, org, "it is the org's resource");
     let environment = script.read("provision.env");
     let has = |line: &str| environment.lines().any(|other| other == line);
     for line in [
@@ -56,9 +56,9 @@ fn a_program_makes_an_org_and_takes_it_away(store: Store) {
     }
     key.delete(&format!("/cp/orgs/{id}")).expect(202);
     key.wait(id, "deleted");
-    let told: Value = serde_json::from_str(&script.read("deprovision.json")).unwrap();
+    let actual: Value = serde_json::from_str(&script.read("deprovision.json")).unwrap();
     assert_eq!(
-        (&told["id"], &told["status"]),
+        (&actual["id"], &actual["status"]),
         (&json!(id), &json!("deprovisioning"))
     );
 }
@@ -98,9 +98,9 @@ fn the_last_line_on_standard_error_is_the_reason(store: Store) {
     let key = server.key(ALL_SCOPES);
     let id = create(&key, "acme-corp");
     key.wait(&id, "failed");
-    let told = read(&key, &id);
+    let actual = read(&key, &id);
     let expect = json!({"code": "provisioner-failed", "message": "the region  is  [1mfull"});
-    assert_eq!(told["failure"], expect);
+    assert_eq!(actual["failure"], expect);
     assert_eq!(step(&key, &id, "provision")["status"], "failed");
     let status = key.get(&format!("/cp/orgs/{id}/status")).expect(200);
     assert_eq!(status["failure"], expect);

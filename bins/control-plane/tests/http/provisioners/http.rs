@@ -1,7 +1,8 @@
 //! Orgs that are made by a service of the operator's.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    fs,
+    io::{BufRead as _, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -13,10 +14,11 @@ use std::{
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use webhooks::{Received, WebhookSecret};
 
 use super::{create, failure, read, step};
-use crate::kit::{ALL_SCOPES, Server, Store, eventually};
+use crate::kit::{ALL_SCOPES, Server, Store, eventually, tls};
 
 on_both_engines![
     a_service_is_asked_by_a_signed_message,
@@ -41,6 +43,21 @@ struct Service {
 
 impl Service {
     fn start(status: u16) -> Self {
+        Self::accepting(status, |stream| stream)
+    }
+
+    /// A service that speaks TLS.
+    fn start_with_tls(status: u16, config: Arc<ServerConfig>) -> Self {
+        Self::accepting(status, move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            StreamOwned::new(connection, stream)
+        })
+    }
+
+    fn accepting<S: Read + Write>(
+        status: u16,
+        accept: impl Fn(TcpStream) -> S + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let service = Self {
             address: listener.local_addr().unwrap().to_string(),
@@ -51,7 +68,8 @@ impl Service {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (status, asked) = (Arc::clone(&status), Arc::clone(&asked));
-                thread::spawn(move || answer(stream.unwrap(), &status, &asked));
+                let accept = accept.clone();
+                thread::spawn(move || response(accept(stream.unwrap()), &status, &asked));
             }
         });
         service
@@ -87,13 +105,14 @@ impl Service {
     }
 }
 
-/// Takes one message, and panics, which is an answer to nobody, when it is not what it must be.
-fn answer(stream: TcpStream, status: &AtomicU16, asked: &Mutex<Vec<Asked>>) {
+/// Takes one message, and panics, which is a response to nobody, when it is not what it must be.
+fn response(stream: impl Read + Write, status: &AtomicU16, asked: &Mutex<Vec<Asked>>) {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).unwrap() == 0 {
+        // Whoever does not trust this service ends the handshake.
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
         if line == "\r\n" {
@@ -157,12 +176,12 @@ fn a_service_is_asked_by_a_signed_message(store: Store) {
         assert!(body["timestamp"].as_str().unwrap().ends_with('Z'), "{body}");
         assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
     }
-    let mut told = asked[0].1["data"].clone();
-    assert_eq!(told["status"], "provisioning");
+    let mut actual = asked[0].1["data"].clone();
+    assert_eq!(actual["status"], "provisioning");
     for member in ["status", "ready_at"] {
-        told[member] = org[member].clone();
+        actual[member] = org[member].clone();
     }
-    assert_eq!(told, org, "it is the org's resource");
+    assert_eq!(actual, org, "it is the org's resource");
 }
 
 fn a_service_that_is_busy_is_asked_again(store: Store) {
@@ -236,6 +255,38 @@ fn a_service_that_hangs_or_is_not_there_is_asked_again() {
     let id = create(&key, "acme-two");
     let message = failure(&key, &id, "provisioner-unreachable");
     assert!(message.contains("can't be reached"), "{message}");
+}
+
+#[test]
+fn a_service_with_tls_is_trusted_by_the_file_or_by_the_system() {
+    let service = Service::start_with_tls(200, tls::localhost());
+    let (_, port) = service.address.rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}/orgs?by=cp");
+    let store = Store::sqlite();
+    let file = store.folder().join("authority.pem");
+    fs::write(&file, tls::authority_pem()).unwrap();
+    let (file, none) = (file.to_str().unwrap(), "/dev/null");
+    // `SSL_CERT_FILE` is where the system's certificates are, for the program as for OpenSSL.
+    let start = |system: &str, ca_file: &str| {
+        let settings = [
+            ("MOLECULE_CP_PROVISIONER_URL", &*url),
+            ("MOLECULE_CP_PROVISIONER_CA_FILE", ca_file),
+            ("SSL_CERT_FILE", system),
+            ("SSL_CERT_DIR", none),
+        ];
+        service.server(&store, &settings)
+    };
+    let server = start(none, "");
+    let key = server.key(ALL_SCOPES);
+    let id = create(&key, "acme-unknown");
+    let message = failure(&key, &id, "provisioner-unreachable");
+    assert!(message.contains("certificate"), "{message}");
+    assert!(service.asked().is_empty(), "it was sent a message");
+    drop(server);
+    for (system, ca_file, slug) in [(none, file, "acme-file"), (file, "", "acme-system")] {
+        let server = start(system, ca_file);
+        server.with_token(key.token()).org(slug);
+    }
 }
 
 #[test]

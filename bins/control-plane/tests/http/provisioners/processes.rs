@@ -83,10 +83,10 @@ fn the_first_process_of_a_container_leaves_no_zombies_and_ends_in_good_order() {
         let left = children(first);
         (left.len() == 1 && left[0].1 != 'Z').then_some(())
     });
-    let told = Command::new("kill")
+    let actual = Command::new("kill")
         .args(["-TERM", &first.to_string()])
         .status();
-    assert!(told.unwrap().success());
+    assert!(actual.unwrap().success());
     eventually("the server ends", || {
         (!lives(server.process())).then_some(())
     });

@@ -19,31 +19,31 @@ fn an_endpoint_is_made_read_listed_and_deleted(store: Store) {
     let server = store.start();
     let key = server.key(&["webhooks:manage"]);
     let request = json!({"url": URL, "events": ["key.revoked", "org.ready", "org.ready"]});
-    let answer = key.post("/cp/webhook-endpoints", request);
-    let mut made = answer.expect(201);
-    assert_eq!(answer.header("location"), path(&made));
-    assert!(made["id"].as_str().unwrap().starts_with("whe_"));
-    let secret = made.as_object_mut().unwrap().remove("secret").unwrap();
+    let response = key.post("/cp/webhook-endpoints", request);
+    let mut created = response.expect(201);
+    assert_eq!(response.header("location"), path(&created));
+    assert!(created["id"].as_str().unwrap().starts_with("whe_"));
+    let secret = created.as_object_mut().unwrap().remove("secret").unwrap();
     assert!(secret.as_str().unwrap().starts_with("whsec_"));
     let expect = json!({
-        "id": made["id"], "partner_id": key.partner_id(), "url": URL,
+        "id": created["id"], "partner_id": key.partner_id(), "url": URL,
         "events": ["org.ready", "key.revoked"], "status": "active",
-        "created_at": made["created_at"], "disabled_at": null, "old_secret_expires_at": null,
+        "created_at": created["created_at"], "disabled_at": null, "old_secret_expires_at": null,
     });
-    assert_eq!(made, expect);
-    assert_eq!(key.get(&path(&made)).expect(200), made);
+    assert_eq!(created, expect);
+    assert_eq!(key.get(&path(&created)).expect(200), created);
     let second = endpoint(&key, URL, EVERYTHING);
     let listed = key.all("/cp/webhook-endpoints");
     assert_eq!(listed.len(), 2);
     assert_eq!(listed[0]["id"], second["id"], "the newest first");
-    assert_eq!(listed[1], made);
+    assert_eq!(listed[1], created);
     let first_page = key.get("/cp/webhook-endpoints?limit=1").expect(200);
     let cursor = first_page["next_cursor"].as_str().unwrap();
     let next = key.get(&format!("/cp/webhook-endpoints?limit=1&cursor={cursor}"));
-    assert_eq!(next.expect(200)["data"], json!([made]));
-    assert_eq!(deliveries(&key, &made), [Value::Null; 0]);
+    assert_eq!(next.expect(200)["data"], json!([created]));
+    assert_eq!(deliveries(&key, &created), [Value::Null; 0]);
 
-    assert_eq!(key.delete(&path(&made)).status, 204);
+    assert_eq!(key.delete(&path(&created)).status, 204);
     for (method, rest) in [
         ("GET", ""),
         ("DELETE", ""),
@@ -51,7 +51,7 @@ fn an_endpoint_is_made_read_listed_and_deleted(store: Store) {
         ("POST", "/test"),
         ("GET", "/deliveries"),
     ] {
-        let asked = key.call(method, &format!("{}{rest}", path(&made)), Value::Null);
+        let asked = key.call(method, &format!("{}{rest}", path(&created)), Value::Null);
         asked.problem(404, "not-found");
     }
     assert_eq!(key.all("/cp/webhook-endpoints").len(), 1);
@@ -59,10 +59,10 @@ fn an_endpoint_is_made_read_listed_and_deleted(store: Store) {
 
 fn an_endpoint_is_its_partners_alone(store: Store) {
     let server = store.start();
-    let (key, stranger) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
-    let made = endpoint(&key, URL, EVERYTHING);
+    let (key, unrelated) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
+    let created = endpoint(&key, URL, EVERYTHING);
     let test = key
-        .post(&format!("{}/test", path(&made)), Value::Null)
+        .post(&format!("{}/test", path(&created)), Value::Null)
         .expect(200);
     let again = format!("/deliveries/{}/redeliver", test["id"].as_str().unwrap());
     let missing = path(&json!({"id": "whe_01HXKM4000000000000000000A"}));
@@ -75,14 +75,14 @@ fn an_endpoint_is_its_partners_alone(store: Store) {
         ("POST", &again),
     ] {
         let ask = |path: &str| {
-            let answer = stranger.call(method, &format!("{path}{rest}"), Value::Null);
-            let mut problem = answer.problem(404, "not-found");
+            let response = unrelated.call(method, &format!("{path}{rest}"), Value::Null);
+            let mut problem = response.problem(404, "not-found");
             problem.as_object_mut().unwrap().remove("request_id");
             problem
         };
-        assert_eq!(ask(&path(&made)), ask(&missing), "{method} {rest}");
+        assert_eq!(ask(&path(&created)), ask(&missing), "{method} {rest}");
     }
-    assert_eq!(stranger.all("/cp/webhook-endpoints"), [Value::Null; 0]);
+    assert_eq!(unrelated.all("/cp/webhook-endpoints"), [Value::Null; 0]);
     // Another key of the same partner sees it.
     let colleague = server.key_of(key.partner_id(), &["webhooks:manage"]);
     assert_eq!(colleague.all("/cp/webhook-endpoints").len(), 1);
@@ -130,12 +130,12 @@ fn what_is_wrong_with_an_endpoint_is_told_at_its_place(store: Store) {
 fn a_partner_has_sixteen_endpoints_at_the_most(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let made: Vec<Value> = (0..16).map(|_| endpoint(&key, URL, EVERYTHING)).collect();
+    let created: Vec<Value> = (0..16).map(|_| endpoint(&key, URL, EVERYTHING)).collect();
     let request = json!({"url": URL, "events": ["org.ready"]});
     let refused = key.post("/cp/webhook-endpoints", request);
     assert_eq!(refused.pointers(), [""]);
     assert!(refused.body.contains("delete one"), "{refused:#?}");
-    assert_eq!(key.delete(&path(&made[3])).status, 204);
+    assert_eq!(key.delete(&path(&created[3])).status, 204);
     endpoint(&key, URL, EVERYTHING);
     endpoint(&server.key(ALL_SCOPES), URL, EVERYTHING);
 }

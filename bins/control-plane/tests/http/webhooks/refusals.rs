@@ -26,20 +26,20 @@ fn an_address_that_is_not_public_is_not_called(store: Store) {
     let server = store.start();
     let key = server.with_token(&token);
     key.org("acme-corp");
-    for (made, words) in [
+    for (created, words) in [
         (&by_name, "the public internet"),
         (&by_address, "a loopback address"),
         (&plain, "https://"),
     ] {
-        let told = settled(&key, made, "pending");
-        let answer = &told["last_answer"];
-        assert_eq!(answer["status_code"], Value::Null, "{told:#}");
-        let error = answer["error"].as_str().unwrap();
+        let actual = settled(&key, created, "pending");
+        let response = &actual["last_answer"];
+        assert_eq!(response["status_code"], Value::Null, "{actual:#}");
+        let error = response["error"].as_str().unwrap();
         assert!(error.contains(words), "{error}");
-        let test = key.post(&format!("{}/test", path(made)), Value::Null);
+        let test = key.post(&format!("{}/test", path(created)), Value::Null);
         test.expect(200);
-        let told = settled(&key, made, "failed");
-        assert_eq!(told["type"], "webhook.test", "{told:#}");
+        let actual = settled(&key, created, "failed");
+        assert_eq!(actual["type"], "webhook.test", "{actual:#}");
     }
     assert_eq!(receiver.got().len(), 0);
 }
@@ -50,12 +50,12 @@ fn a_redirect_is_not_followed(store: Store) {
     let outer = Receiver::reacting(move |_| Reaction::Redirect(to.clone()));
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &outer.url(), &["org.ready"]);
-    key.post(&format!("{}/test", path(&made)), Value::Null)
+    let created = endpoint(&key, &outer.url(), &["org.ready"]);
+    key.post(&format!("{}/test", path(&created)), Value::Null)
         .expect(200);
-    let told = settled(&key, &made, "failed");
-    assert_eq!(told["last_answer"]["status_code"], 302);
-    let error = told["last_answer"]["error"].as_str().unwrap();
+    let actual = settled(&key, &created, "failed");
+    assert_eq!(actual["last_answer"]["status_code"], 302);
+    let error = actual["last_answer"]["error"].as_str().unwrap();
     assert!(error.contains("redirects are not followed"), "{error}");
     assert_eq!(outer.got().len(), 1);
     assert_eq!(inner.got().len(), 0);
@@ -71,15 +71,15 @@ fn what_can_not_be_reached_is_told_in_words(store: Store) {
         ("http://no-such-host.invalid/".to_owned(), "address"),
         (format!("https://127.0.0.1:{port}/"), "TLS"),
     ] {
-        let made = endpoint(&key, &url, &["org.ready"]);
-        key.post(&format!("{}/test", path(&made)), Value::Null)
+        let created = endpoint(&key, &url, &["org.ready"]);
+        key.post(&format!("{}/test", path(&created)), Value::Null)
             .expect(200);
-        let told = eventually("the test has failed", || {
-            let told = settled(&key, &made, "failed");
-            (told["attempts"] == 1).then_some(told)
+        let actual = eventually("the test has failed", || {
+            let actual = settled(&key, &created, "failed");
+            (actual["attempts"] == 1).then_some(actual)
         });
-        let error = told["last_answer"]["error"].as_str().unwrap();
+        let error = actual["last_answer"]["error"].as_str().unwrap();
         assert!(error.contains(words), "{url}: {error}");
-        assert_eq!(told["last_answer"]["excerpt"], json!(null));
+        assert_eq!(actual["last_answer"]["excerpt"], json!(null));
     }
 }

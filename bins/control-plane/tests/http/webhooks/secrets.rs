@@ -17,18 +17,18 @@ fn while_secrets_rotate_all_that_overlap_sign(store: Store) {
     let receiver = Receiver::start();
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &receiver.url(), EVERYTHING);
-    let rotated = key.post(&format!("{}/rotate-secret", path(&made)), json!({}));
+    let created = endpoint(&key, &receiver.url(), EVERYTHING);
+    let rotated = key.post(&format!("{}/rotate-secret", path(&created)), json!({}));
     let rotated = rotated.expect(200);
-    assert_eq!(rotated["id"], made["id"]);
-    assert_ne!(rotated["secret"], made["secret"]);
+    assert_eq!(rotated["id"], created["id"]);
+    assert_ne!(rotated["secret"], created["secret"]);
     assert_ne!(rotated["old_secret_expires_at"], Value::Null);
-    let again = key.post(&format!("{}/rotate-secret", path(&made)), json!({}));
+    let again = key.post(&format!("{}/rotate-secret", path(&created)), json!({}));
     let again = again.expect(200);
-    key.post(&format!("{}/test", path(&made)), Value::Null)
+    key.post(&format!("{}/test", path(&created)), Value::Null)
         .expect(200);
     let message = receiver.wait(1).remove(0);
-    for shown in [&made, &rotated, &again] {
+    for shown in [&created, &rotated, &again] {
         assert!(message.is_signed_with(shown["secret"].as_str().unwrap()));
     }
     assert_eq!(message.header("webhook-signature").split(' ').count(), 3);
@@ -45,14 +45,14 @@ fn an_endpoint_that_is_asked_for_twice_is_made_once(store: Store) {
     };
     let first = send("/cp/webhook-endpoints", &body);
     let again = send("/cp/webhook-endpoints", &body);
-    let made = first.expect(201);
+    let created = first.expect(201);
     assert_eq!(again.body, first.body, "the secret too, byte for byte");
     assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!(key.all("/cp/webhook-endpoints").len(), 1);
-    let rotate = format!("{}/rotate-secret", path(&made));
+    let rotate = format!("{}/rotate-secret", path(&created));
     let (first, again) = (send(&rotate, ""), send(&rotate, ""));
-    assert_ne!(first.expect(200)["secret"], made["secret"]);
+    assert_ne!(first.expect(200)["secret"], created["secret"]);
     assert_eq!(again.body, first.body);
 }
 
@@ -62,14 +62,14 @@ fn a_webhook_secret_is_never_logged_and_never_shown_again(store: Store) {
     settings.push(("RUST_LOG", "trace"));
     let server = store.start_with(&settings);
     let key = server.key(ALL_SCOPES);
-    let made = endpoint(&key, &receiver.url(), EVERYTHING);
-    let rotated = key.post(&format!("{}/rotate-secret", path(&made)), json!({}));
+    let created = endpoint(&key, &receiver.url(), EVERYTHING);
+    let rotated = key.post(&format!("{}/rotate-secret", path(&created)), json!({}));
     let rotated = rotated.expect(200);
-    key.post(&format!("{}/test", path(&made)), Value::Null)
+    key.post(&format!("{}/test", path(&created)), Value::Null)
         .expect(200);
-    settled(&key, &made, "delivered");
+    settled(&key, &created, "delivered");
     // Neither the text nor the base64 alone.
-    let secrets: Vec<&str> = [&made, &rotated]
+    let secrets: Vec<&str> = [&created, &rotated]
         .iter()
         .map(|shown| {
             shown["secret"]
@@ -78,8 +78,8 @@ fn a_webhook_secret_is_never_logged_and_never_shown_again(store: Store) {
                 .trim_start_matches("whsec_")
         })
         .collect();
-    let of = path(&made);
-    for answer in [
+    let of = path(&created);
+    for response in [
         key.get("/cp/webhook-endpoints"),
         key.get(&of),
         key.get(&format!("{of}/deliveries")),
@@ -87,7 +87,7 @@ fn a_webhook_secret_is_never_logged_and_never_shown_again(store: Store) {
         server.admin().get("/cp/admin/audit-events?limit=100"),
     ] {
         for secret in &secrets {
-            assert!(!answer.body.contains(secret), "{answer:#?}");
+            assert!(!response.body.contains(secret), "{response:#?}");
         }
     }
     let (status, log) = server.terminate(Duration::from_secs(20));

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -12,7 +12,7 @@ pub struct Answer {
     pub asked: String,
 }
 
-impl Answer {
+impl Response {
     /// The value of a header that stands once.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
@@ -39,7 +39,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error} in the body of {self:#?}"))
     }
 
-    /// The body of an answer of this status; `null` where there is none.
+    /// The body of a response of this status; `null` where there is none.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:#?}");
@@ -50,7 +50,7 @@ impl Answer {
         self.json()
     }
 
-    /// The problem document of an answer, which must be whole, with this status and code.
+    /// The problem document of a response, which must be whole, with this status and code.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{self:#?}");

@@ -1,4 +1,4 @@
-//! Answers to what is no request, which no handler ever sees.
+//! Responses to what is not HTTP, which no handler sees.
 
 use std::time::SystemTime;
 
@@ -7,14 +7,13 @@ use api::{ErrorCode, Problem};
 use ids::{RequestId, TypedId as _};
 
 use crate::{
-    http::{App, problem::PROBLEM_JSON},
-    metrics::{Answered, LastAnswer},
+    http::{App, problem_response::PROBLEM_JSON},
+    metrics::{LastResponse, ResponseLabels},
 };
 
-/// Why there is no request to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadRefusal {
-    /// The framework can't read it.
+pub enum HeadError {
+    /// The framework can't parse it.
     Unreadable,
     /// The client closed its side within the head.
     BrokenOff,
@@ -24,8 +23,8 @@ pub enum HeadRefusal {
     TooLarge,
 }
 
-impl HeadRefusal {
-    /// What the framework's own answer means; none when it is not a refusal of a head.
+impl HeadError {
+    /// From the framework's own response; `None` when that refuses no head.
     pub fn of_framework(answer: &[u8]) -> Option<Self> {
         match answer.get(9..12)? {
             b"400" => Some(Self::Unreadable),
@@ -45,18 +44,22 @@ impl HeadRefusal {
     const fn detail(self) -> &'static str {
         match self {
             Self::Unreadable => {
-                "this is not a request in HTTP/1.1: see that Host is there once, that Content-Length \
-                 counts bytes, and that an HTTP/1.0 POST has a Content-Length (with nginx in between, \
-                 set proxy_http_version 1.1)"
+                "This is not a valid HTTP/1.1 request. Send Host once, a Content-Length that counts \
+                 bytes, and Content-Length with each HTTP/1.0 POST (behind nginx, set \
+                 proxy_http_version 1.1)."
             }
-            Self::BrokenOff => "the request broke off within its head; send it again",
-            Self::Timeout => "the head of the request did not come in time; send the request again",
-            Self::TooLarge => "the head of a request has at most 32 KiB and 96 lines; send less",
+            Self::BrokenOff => "The request ended within its head. Send it again.",
+            Self::Timeout => {
+                "Timeout: the head of the request took longer than 10 seconds. Send the request again."
+            }
+            Self::TooLarge => {
+                "The head of the request is larger than 32 KiB or 96 lines. Send fewer or shorter headers."
+            }
         }
     }
 
-    /// The whole answer, after which the connection ends.
-    pub fn answer(self, app: &App) -> Vec<u8> {
+    /// The whole response, after which the connection is closed.
+    pub fn response(self, app: &App) -> Vec<u8> {
         let (status, reason) = self.status();
         let id = app.service.env().id::<RequestId>().text();
         let code = ErrorCode::InvalidRequest;
@@ -66,14 +69,14 @@ impl HeadRefusal {
         };
         // A problem has nothing that JSON can't say.
         let body = serde_json::to_string(&problem).unwrap_or_default();
-        tracing::debug!(request_id = id, status, "refused what is no request");
-        let answered = Answered {
+        tracing::debug!(request_id = id, status, "refused a malformed request head");
+        let labels = ResponseLabels {
             method: "OTHER",
             route: "unrouted",
             status,
         };
         app.metrics
-            .answered(&LastAnswer::default(), answered, std::time::Duration::ZERO);
+            .count_response(&LastResponse::default(), labels, std::time::Duration::ZERO);
         format!(
             "HTTP/1.1 {status} {reason}\r\ncontent-type: {PROBLEM_JSON}\r\nx-request-id: {id}\r\n\
              content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n{body}",

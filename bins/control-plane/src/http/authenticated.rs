@@ -1,0 +1,252 @@
+//! The only way to an authenticated call: an extractor that handlers name.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix_web::{
+    FromRequest, HttpMessage as _, HttpRequest,
+    dev::Payload,
+    error::ErrorInternalServerError,
+    http::{Method, Uri, header::HeaderMap},
+    web::Bytes,
+};
+use api::{BodyError, EmptyBody, ErrorCode, Query, Request as _};
+use futures_util::future::LocalBoxFuture;
+use ids::{KeyId, OrgId, TypedId};
+use service::{Context, Credentials, Error, IdempotencyKey, Operation, RequestInfo, operations};
+
+use super::{
+    App, ControlPlane,
+    address::client_address,
+    body::{self, Body},
+    connection::Exchange,
+    credentials::{NoCredential, bearer},
+    headers::{idempotency, preferred_wait, user_agent},
+    labels::{is_an_id, method_name, route},
+    problem_details::{HandlerError, ProblemDetails},
+    problem_response::ProblemResponse,
+    request::{Request, RequestPath},
+};
+
+/// A call by a known credential, within its limits, that may ask for its operation. The body was read.
+pub struct AuthenticatedRequest {
+    /// The caller, and what is recorded of the call.
+    pub context: Arc<Context>,
+    app: Arc<App>,
+    uri: Uri,
+    wait: Option<Duration>,
+    path: RequestPath,
+    body: Bytes,
+    exchange: Rc<Exchange>,
+}
+
+impl AuthenticatedRequest {
+    pub fn service(&self) -> &ControlPlane {
+        &self.app.service
+    }
+
+    /// The page that customers log in on.
+    pub fn login_url(&self) -> &str {
+        &self.app.login_url
+    }
+
+    /// The `{id}` of the path.
+    pub fn id<I: TypedId>(&self) -> Result<I, HandlerError> {
+        self.named_id("id")
+    }
+
+    /// Another id of the path.
+    pub fn named_id<I: TypedId>(&self, name: &str) -> Result<I, HandlerError> {
+        let id = self.path.id(name);
+        id.ok_or_else(|| ProblemDetails::not_found().into())
+    }
+
+    /// `Prefer: wait`.
+    pub const fn preferred_wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// Waits until the client has closed its side: it is gone, or sends nothing more and waits.
+    pub async fn client_end(&self) {
+        self.exchange.input_end().await;
+    }
+
+    /// Parses the body.
+    pub fn json<T>(
+        &self,
+        parse: impl FnOnce(&[u8]) -> Result<T, BodyError>,
+    ) -> Result<T, HandlerError> {
+        self.no_query()?;
+        Ok(parse(&self.body)?)
+    }
+
+    /// Refuses a query, and a body other than none or an empty object.
+    pub fn no_body(&self) -> Result<(), HandlerError> {
+        self.no_query()?;
+        if self.body.is_empty() {
+            return Ok(());
+        }
+        EmptyBody::from_body(&self.body, &())?;
+        Ok(())
+    }
+
+    pub fn query(&self) -> Result<Query, HandlerError> {
+        Ok(Query::parse(self.uri.query().unwrap_or_default())?)
+    }
+
+    /// Refuses a query.
+    pub fn no_query(&self) -> Result<(), HandlerError> {
+        Ok(self.query()?.finish()?)
+    }
+}
+
+/// What the routing leaves in a request's extensions for the extractor.
+pub(super) struct Unauthenticated {
+    pub request: Request,
+    pub operation: Operation,
+}
+
+impl FromRequest for AuthenticatedRequest {
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, Result<Self, actix_web::Error>>;
+
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let unauthenticated = http.extensions_mut().remove::<Unauthenticated>();
+        Box::pin(async move {
+            // A handler that is not in the routing table has no operation that a caller could be allowed.
+            let Unauthenticated { request, operation } = unauthenticated
+                .ok_or_else(|| ErrorInternalServerError("this path has no operation"))?;
+            Ok(extract(request, operation).await?)
+        })
+    }
+}
+
+/// From a request to a call that may be carried out, or to the response that refuses it. The order of
+/// these steps is the order of refusals that clients rely on.
+async fn extract(
+    request: Request,
+    operation: Operation,
+) -> Result<AuthenticatedRequest, ProblemResponse> {
+    let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
+    let key = match bearer(&request.headers, request.uri.query().unwrap_or_default()) {
+        Ok(key) => key,
+        Err(error) => {
+            app.metrics.unknown_credentials.inc();
+            request.discard().await;
+            return Err(match error {
+                NoCredential::Malformed => ProblemResponse::malformed_key(&app, &id),
+                NoCredential::Missing | NoCredential::Misplaced(_) => {
+                    ProblemResponse::unaudited(&app, &id, ProblemDetails::no_credential(error))
+                }
+            });
+        }
+    };
+    // A query makes it malformed, and malformed calls are limited.
+    let is_plain = request.uri.query().unwrap_or_default().is_empty();
+    let revokes = (operation == operations::KEY_REVOKE && is_plain)
+        .then(|| request.path.id::<KeyId>("id"))
+        .flatten();
+    let info = request_info(&request, operation);
+    let authenticating = app.service.authenticate(info, Credentials { key, revokes });
+    let mut context = match Box::pin(authenticating).await {
+        Ok(context) => context,
+        Err(rejection) => {
+            request.discard().await;
+            if let Error::InvalidKey = rejection.error {
+                app.metrics.unknown_credentials.inc();
+            }
+            return Err(ProblemResponse::rejected(&app, &id, rejection));
+        }
+    };
+    let Request {
+        method,
+        uri,
+        headers,
+        path,
+        body,
+        ..
+    } = request;
+    let exchange = Rc::clone(body.exchange());
+    let body = body.read().await;
+    if !matches!(body, Body::Whole(_))
+        && let Err(rejection) = app.service.charge_limits(&mut context).await
+    {
+        return Err(ProblemResponse::rejected(&app, &id, rejection));
+    }
+    let authorizing = authorize(&app, (&method, &uri, &headers), &mut context, body);
+    let body = match Box::pin(authorizing).await {
+        Ok(body) => body,
+        Err(error) => return Err(Box::pin(ProblemResponse::audit(&app, &context, error)).await),
+    };
+    Ok(AuthenticatedRequest {
+        context: Arc::new(context),
+        app,
+        uri,
+        wait: preferred_wait(&headers),
+        path,
+        body,
+        exchange,
+    })
+}
+
+/// What audit events tell of a request.
+fn request_info(request: &Request, operation: Operation) -> RequestInfo {
+    let Request {
+        app, headers, path, ..
+    } = request;
+    RequestInfo {
+        at: app.service.env().now(),
+        request_id: Arc::clone(&request.id),
+        method: method_name(&request.method),
+        route: route(path),
+        operation,
+        subject: path.param("id").filter(|id| is_an_id(id)).map(Arc::from),
+        org_id: path.id::<OrgId>("id"),
+        client: client_address(request.peer, headers, &app.trusted_proxies),
+        user_agent: user_agent(headers),
+    }
+}
+
+/// Checks that the caller may ask for the operation and that its body is acceptable, which is returned.
+async fn authorize(
+    app: &App,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    context: &mut Context,
+    body: Body,
+) -> Result<Bytes, HandlerError> {
+    // An unknown path is 404 whatever the caller may do and whatever the body is.
+    if context.request.operation == operations::UNROUTED {
+        return Ok(Bytes::new());
+    }
+    app.service.authorize(context).await?;
+    let body = acceptable(method, headers, body)?;
+    if *method == Method::POST {
+        let key = idempotency(headers)
+            .map_err(|error| ProblemDetails::new(ErrorCode::InvalidRequest, error.to_string()))?;
+        context.idempotency_key =
+            key.map(|key| IdempotencyKey::new(method.as_str(), uri.path(), &key, &body));
+    }
+    Ok(body)
+}
+
+fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, ProblemDetails> {
+    let refuse = |code, detail: &str| Err(ProblemDetails::new(code, detail));
+    if let Err(code) = body::check_type(method, headers) {
+        return refuse(
+            code,
+            "The body must be JSON. Send Content-Type: application/json, or no Content-Type at all \
+             (curl -d adds one of its own; use --json).",
+        );
+    }
+    match body {
+        Body::Whole(bytes) => Ok(bytes),
+        Body::TooLarge => refuse(
+            ErrorCode::PayloadTooLarge,
+            "The body is larger than 64 KiB. Send less.",
+        ),
+        Body::Broken => refuse(
+            ErrorCode::InvalidRequest,
+            "The body ended early, is not framed as its headers say, or took longer than 15 seconds. \
+             Send the request again.",
+        ),
+    }
+}

@@ -1,0 +1,164 @@
+//! Endpoints: handlers with what the routing table knows of them.
+
+use std::{
+    future::{Future, Ready, ready},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use actix_web::{
+    FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder,
+    ResponseError as _, dev::Payload, error::ErrorInternalServerError,
+};
+use api::ErrorCode;
+use service::{Operation, operations};
+
+use super::{
+    App,
+    audited_response::AuditedResponse,
+    authenticated::{AuthenticatedRequest, Unauthenticated},
+    headers::{X_REQUEST_ID, set},
+    labels::{method_name, route},
+    problem_details::{HandlerError, ProblemDetails},
+    problem_response::ProblemResponse,
+    request::Request,
+    router::Endpoint,
+};
+use crate::metrics::{LastResponse, ResponseLabels};
+
+/// The endpoint of an operation. Its handler names the [`AuthenticatedRequest`], or this does not compile.
+pub fn authenticated<H, F>(operation: Operation, handler: H) -> Endpoint
+where
+    H: Handler<(AuthenticatedRequest,), Output = Result<AuditedResponse, HandlerError>, Future = F>,
+    F: Future<Output = Result<AuditedResponse, HandlerError>> + 'static,
+{
+    let last = Rc::new(LastResponse::default());
+    Endpoint::new(move |http: HttpRequest, request: Request| {
+        let began = Instant::now();
+        let app = Arc::clone(&request.app);
+        let id = Arc::clone(&request.id);
+        let last = Rc::clone(&last);
+        let (method, route) = (method_name(&request.method), route(&request.path));
+        let handler = handler.clone();
+        http.extensions_mut()
+            .insert(Unauthenticated { request, operation });
+        async move {
+            let extracted = AuthenticatedRequest::from_request(&http, &mut Payload::None).await;
+            let response = match extracted {
+                Ok(request) => {
+                    let context = Arc::clone(&request.context);
+                    http.extensions_mut().insert(Arc::clone(&context));
+                    // In boxes of their own, the steps take memory only while they last: a call that is
+                    // held keeps what its response needs, and nothing of the steps before.
+                    match Box::pin(handler.call((request,))).await {
+                        Ok(response) => response.respond_to(&http),
+                        Err(error) => Box::pin(ProblemResponse::audit(&app, &context, error))
+                            .await
+                            .error_response(),
+                    }
+                }
+                Err(problem) => problem.error_response(),
+            };
+            let status = response.status().as_u16();
+            let labels = ResponseLabels {
+                method,
+                route,
+                status,
+            };
+            app.metrics.count_response(&last, labels, began.elapsed());
+            tracing::debug!(
+                request_id = &*id,
+                method,
+                route,
+                status,
+                took_us = began.elapsed().as_micros(),
+                "answered"
+            );
+            response
+        }
+    })
+}
+
+/// A request of a path that needs no credential.
+#[derive(Clone)]
+pub struct PublicRequest {
+    pub app: Arc<App>,
+    /// The request's id.
+    pub id: Arc<str>,
+}
+
+impl FromRequest for PublicRequest {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, actix_web::Error>>;
+
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let public = http.extensions().get::<Self>().cloned();
+        ready(public.ok_or_else(|| ErrorInternalServerError("this path needs a credential")))
+    }
+}
+
+/// The endpoint of a path that needs no credential and has no audit event.
+pub fn public<H, Args>(handler: H) -> Endpoint
+where
+    H: Handler<Args>,
+    Args: FromRequest,
+    H::Output: Responder,
+{
+    Endpoint::new(move |http: HttpRequest, request: Request| {
+        let handler = handler.clone();
+        let Request { app, id, .. } = request;
+        let public = PublicRequest {
+            app,
+            id: Arc::clone(&id),
+        };
+        http.extensions_mut().insert(public);
+        async move {
+            let mut response = match Args::from_request(&http, &mut Payload::None).await {
+                Ok(args) => handler
+                    .call(args)
+                    .await
+                    .respond_to(&http)
+                    .map_into_boxed_body(),
+                Err(error) => HttpResponse::from_error(error),
+            };
+            set(response.headers_mut(), X_REQUEST_ID, &*id);
+            response
+        }
+    })
+}
+
+/// The endpoint of unknown paths below `/cp`, or of methods that a path does not have: 401 without a
+/// credential, then 404 or 405.
+pub fn not_found(allowed: Vec<&'static str>) -> Endpoint {
+    let allowed: Rc<[_]> = allowed.into();
+    authenticated(operations::UNROUTED, move |_: AuthenticatedRequest| {
+        let allowed = Rc::clone(&allowed);
+        async move {
+            Err(HandlerError::from(match &*allowed {
+                [] => ProblemDetails::not_found(),
+                allowed => ProblemDetails::method_not_allowed(allowed),
+            }))
+        }
+    })
+}
+
+/// The endpoint of unknown paths and methods outside of the API, which need no credential.
+pub fn fallback(allowed: Vec<&'static str>) -> Endpoint {
+    let allowed: Rc<[_]> = allowed.into();
+    Endpoint::new(move |_, request: Request| {
+        let allowed = Rc::clone(&allowed);
+        async move {
+            let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
+            request.discard().await;
+            let details = match &*allowed {
+                [] => ProblemDetails::new(
+                    ErrorCode::NotFound,
+                    "No such page. The API is under /cp, its description at /cp/docs.",
+                ),
+                allowed => ProblemDetails::method_not_allowed(allowed),
+            };
+            ProblemResponse::unaudited(&app, &id, details).error_response()
+        }
+    })
+}

@@ -1,0 +1,166 @@
+//! An error as it is sent: a problem document (RFC 9457) with its headers.
+
+use std::{fmt, sync::Arc};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    body::BoxBody,
+    http::{
+        StatusCode,
+        header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
+    },
+};
+use api::Problem;
+use ids::{EventId, TypedId as _};
+use ratelimit::Decision;
+use service::{Context, Error, LimitName, Rejection};
+
+use super::{
+    App,
+    headers::{AUDIT_EVENT_ID, X_REQUEST_ID, set, set_limits, set_retry_after},
+    problem_details::{HandlerError, ProblemDetails},
+};
+
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// An error response. It can be sent once the audit event that it names is durable.
+pub struct ProblemResponse {
+    app: Arc<App>,
+    request_id: Arc<str>,
+    details: Details,
+}
+
+enum Details {
+    /// [`App::malformed_key`].
+    MalformedKey,
+    Of {
+        details: ProblemDetails,
+        event: Option<EventId>,
+        limits: Vec<(LimitName, Decision)>,
+    },
+}
+
+impl ProblemResponse {
+    /// The response to a request that has no audit event.
+    pub fn unaudited(app: &Arc<App>, request_id: &Arc<str>, details: ProblemDetails) -> Self {
+        Self::new(app, request_id, (details, None, Vec::new()))
+    }
+
+    /// The response to a key that was cut short or mistyped.
+    pub fn malformed_key(app: &Arc<App>, request_id: &Arc<str>) -> Self {
+        Self {
+            app: Arc::clone(app),
+            request_id: Arc::clone(request_id),
+            details: Details::MalformedKey,
+        }
+    }
+
+    /// The response to a call that a use case has refused.
+    pub fn rejected(app: &Arc<App>, request_id: &Arc<str>, rejection: Rejection) -> Self {
+        if let Error::RateLimited { limits, .. } = &rejection.error {
+            for limit in limits {
+                app.metrics.rate_limited(limit.as_str());
+            }
+        }
+        let details = ProblemDetails::of_error(&rejection.error);
+        Self::new(
+            app,
+            request_id,
+            (details, rejection.event, rejection.limits),
+        )
+    }
+
+    /// The response to an authenticated call that failed; its audit event is written unless it has one.
+    pub async fn audit(app: &Arc<App>, context: &Context, error: HandlerError) -> Self {
+        let id = &context.request.request_id;
+        let details = match error {
+            HandlerError::Rejected(rejection) => return Self::rejected(app, id, *rejection),
+            HandlerError::Malformed(details) => *details,
+        };
+        let limits = context.limits.clone();
+        match app.service.reject_as(context, details.code).await {
+            Ok(event) => Self::new(app, id, (details, Some(event), limits)),
+            Err(fault) => {
+                let details = ProblemDetails::of_error(&Error::Store(fault));
+                Self::new(app, id, (details, None, limits))
+            }
+        }
+    }
+
+    fn new(
+        app: &Arc<App>,
+        request_id: &Arc<str>,
+        (details, event, limits): (ProblemDetails, Option<EventId>, Vec<(LimitName, Decision)>),
+    ) -> Self {
+        Self {
+            app: Arc::clone(app),
+            request_id: Arc::clone(request_id),
+            details: Details::Of {
+                details,
+                event,
+                limits,
+            },
+        }
+    }
+}
+
+impl ResponseError for ProblemResponse {
+    fn status_code(&self) -> StatusCode {
+        match &self.details {
+            Details::MalformedKey => self.app.malformed_key.status(),
+            Details::Of { details, .. } => StatusCode::from_u16(details.code.status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let Details::Of {
+            details,
+            event,
+            limits,
+        } = &self.details
+        else {
+            return self.app.malformed_key.response(&self.request_id);
+        };
+        let mut response = HttpResponse::new(self.status_code());
+        let headers = response.headers_mut();
+        set(headers, X_REQUEST_ID, &*self.request_id);
+        if let Some(challenge) = &details.challenge {
+            set(headers, WWW_AUTHENTICATE, challenge.as_str());
+        }
+        if let Some(allow) = &details.allow {
+            set(headers, ALLOW, allow.as_str());
+        }
+        if let Some(wait) = details.retry_after {
+            set_retry_after(headers, wait);
+        }
+        if let Some(event) = event {
+            set(headers, AUDIT_EVENT_ID, event.text());
+        }
+        set_limits(headers, limits);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        let problem = document(details, &self.app.public_url, &self.request_id);
+        response.set_body(BoxBody::new(problem.to_json()))
+    }
+}
+
+/// The body of the response.
+pub(super) fn document(details: &ProblemDetails, public_url: &str, request_id: &str) -> Problem {
+    let detail = details.detail.clone();
+    let mut problem = Problem::new(public_url, details.code, detail, request_id.to_owned());
+    problem.errors.clone_from(&details.errors);
+    problem.violated_policies.clone_from(&details.violated);
+    problem
+}
+
+impl fmt::Display for ProblemResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status_code())
+    }
+}
+
+impl fmt::Debug for ProblemResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
