@@ -228,8 +228,8 @@ async fn authorize(
     Ok(body)
 }
 
-fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, ProblemDetails> {
-    let refuse = |code, detail: &str| Err(ProblemDetails::new(code, detail));
+fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, HandlerError> {
+    let refuse = |code, detail: &str| Err(ProblemDetails::new(code, detail).into());
     if let Err(code) = body::check_type(method, headers) {
         return refuse(
             code,
