@@ -147,12 +147,26 @@ fn refused(source: &Source) -> Vec<(String, Word)> {
         .into_iter()
         .collect();
     for (number, line) in (1..).zip(source.text.lines()) {
-        let phrases = PHRASES.iter().filter(|(phrase, _)| line.contains(phrase));
+        let phrases = PHRASES.iter().filter(|(phrase, _)| says(line, phrase));
         let name = given_up(line).filter(|_| is_rust);
         let place = || format!("{}:{number}", source.path);
         found.extend(phrases.chain(name).map(|word| (place(), word)));
     }
     found
+}
+
+/// Whether a line has a phrase that is no part of longer words.
+fn says(line: &str, phrase: &str) -> bool {
+    line.match_indices(phrase).any(|(at, _)| {
+        let before = line.get(..at).and_then(|text| text.chars().next_back());
+        let after = line
+            .get(at + phrase.len()..)
+            .and_then(|text| text.chars().next());
+        ![before, after]
+            .into_iter()
+            .flatten()
+            .any(char::is_alphanumeric)
+    })
 }
 
 /// Whether a file or one of its folders has this name.
@@ -222,6 +236,7 @@ mod tests {
         );
         check_file("docs/a.md", &text, &[&found]);
         check_file("migrations/sqlite/1/up.sql", &text, &[]);
+        check_file("docs/a.md", &format!("The acti{phrase}ed is this."), &[]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Row {
     pub id: &'static str,
     pub who: Who,
     pub of: Of,
-    /// The actirecordeded; none where nothing is recorded.
+    /// The recorded action; none where nothing is recorded.
     pub action: &'static str,
     /// The response to whoever may call it.
     pub success: u16,
