@@ -130,7 +130,7 @@ fn a_deadlock_in_the_shared_server_fails_the_test_program() {
     assert!(!output.status.success(), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
-        told.contains("a test has made PostgreSQL detect a deadlock"),
+        told.contains("a test has caused a deadlock in PostgreSQL"),
         "{told}"
     );
 }

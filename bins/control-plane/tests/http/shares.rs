@@ -172,8 +172,14 @@ fn a_key_has_its_share_of_running_calls_with_an_idempotency_key(store: Store) {
             .map(|number| renewal(&greedy, &of_greedy, number))
             .collect();
         let others = renewal(&other, &of_other, 0);
-        // All of them have come by then, and storage waits seven seconds for a lock.
-        thread::sleep(Duration::from_secs(3));
+        // Storage waits seven seconds for a lock, so the org is free again as soon as the last have been refused.
+        let over = u64::try_from(CALLS - SHARE).unwrap();
+        eventually("those beyond the share are refused", || {
+            let metrics = server.anon().get("/metrics").body;
+            let name = "molecule_rate_limited_total{limit=\"idempotency\"} ";
+            let refused = metrics.lines().find_map(|line| line.strip_prefix(name));
+            (refused?.parse::<u64>().unwrap() >= over).then_some(())
+        });
         released.store(true, Ordering::SeqCst);
         (calls, others)
     });

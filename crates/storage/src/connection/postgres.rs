@@ -14,9 +14,11 @@ use diesel::{
     ConnectionError, ConnectionResult, QueryResult,
     connection::{
         AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, Instrumentation,
-        LoadConnection, MultiConnectionHelper, SimpleConnection, TransactionManager,
+        InstrumentationEvent, LoadConnection, MultiConnectionHelper, SimpleConnection,
+        TransactionManager, get_default_instrumentation,
         statement_cache::{PrepareForCache, StatementCache},
     },
+    debug_query,
     expression::QueryMetadata,
     migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection},
     pg::{
@@ -153,6 +155,10 @@ impl PgConnection {
     where
         T: QueryFragment<Pg> + QueryId,
     {
+        self.instrumentation
+            .on_connection_event(InstrumentationEvent::start_query(&debug_query::<Pg, T>(
+                source,
+            )));
         let mut binds = RawBytesBindCollector::<Pg>::new();
         source.collect_binds(&mut binds, self, &Pg)?;
         let values = binds.binds.into_iter().map(Encoded);
@@ -173,6 +179,11 @@ impl PgConnection {
             self.server
                 .query_once(&sql.finish(), values.zip(types).collect())
         };
+        self.instrumentation
+            .on_connection_event(InstrumentationEvent::finish_query(
+                &debug_query::<Pg, T>(source),
+                answer.as_ref().err(),
+            ));
         self.follow(answer)
     }
 
@@ -236,7 +247,7 @@ impl Connection for PgConnection {
             statements: StatementCache::new(),
             types: PgMetadataCache::new(),
             transaction: AnsiTransactionManager::default(),
-            instrumentation: None,
+            instrumentation: get_default_instrumentation(),
         })
     }
 

@@ -48,7 +48,7 @@ fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way()
     assert!(log.contains(bounds), "{log}");
     // More connections than an address may have, most of them with half a head.
     let address: SocketAddr = server.address().parse().unwrap();
-    let mut held: Vec<_> = (0..150)
+    let held: Vec<_> = (0..150)
         .map(|_| {
             let mut wire = Wire::new(&server);
             wire.send("GET / HTT");
@@ -58,7 +58,6 @@ fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way()
     // The same address and another are answered all the same.
     server.anon().get("/healthz").expect(200);
     server.admin().get("/cp/whoami").expect(200);
-    held[0].expect_end();
     let open = |metrics: &str| -> u32 {
         let line = metrics
             .lines()
@@ -67,8 +66,16 @@ fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way()
     };
     let metrics = server.anon().get("/metrics").body;
     assert!(open(&metrics) <= 96, "{metrics}");
-    let evicted = r#"molecule_http_connections_closed_total{reason="evicted"}"#;
-    assert!(metrics.contains(evicted), "{metrics}");
+    // Two workers take them, each in its own time, so which of the 150 are the oldest nobody can tell from here.
+    let evicted = r#"molecule_http_connections_closed_total{reason="evicted"} "#;
+    let evicted = |metrics: &str| -> Option<u32> {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(evicted));
+        value?.parse().ok()
+    };
+    eventually("as many are closed as there are too many", || {
+        let metrics = server.anon().get("/metrics").body;
+        evicted(&metrics).filter(|count| *count >= 150 - 96)
+    });
     assert!(server.log().contains("too many connections"));
     drop(held);
     eventually("their places are free again", || {
