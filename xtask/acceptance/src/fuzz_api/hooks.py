@@ -143,7 +143,7 @@ def excused_query(query, problem):
     if problem["code"] == "invalid-cursor":
         return "cursor" in query
     if CALLER == "partner" and "partner_id" in query:
-        return problem["detail"].startswith('the parameter "partner_id" is unknown')
+        return problem["detail"].startswith('The parameter "partner_id" is unknown')
     return any(name in query and moment(query[name]) is None for name in ("since", "until"))
 
 
