@@ -14,7 +14,7 @@ use crate::{
     values,
 };
 
-/// A page of orgs. Where a filter picks few, they are found by its index; otherwise the orgs in visibility are
+/// A page of orgs. Where a filter picks few, they are found by its index; otherwise the visible orgs are
 /// walked, newest first.
 pub(crate) fn list<M>(
     session: &mut Session<M>,

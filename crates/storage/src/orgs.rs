@@ -119,7 +119,7 @@ pub(crate) fn is_deleted() -> SqlLiteral<Bool> {
 /// Orgs that are asked for.
 pub(crate) type Query<'a> = table::BoxedQuery<'a, AnyBackend>;
 
-/// The orgs in visibility, and no others.
+/// The orgs that the caller may see, and no others.
 pub(crate) fn visible<'a>(visibility: OrgVisibility) -> Query<'a> {
     let query = table::table.into_boxed::<AnyBackend>();
     let of = |query: Query<'a>, partner: PartnerId| {
