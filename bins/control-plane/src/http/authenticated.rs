@@ -101,7 +101,7 @@ impl AuthenticatedRequest {
 
 /// What the routing leaves in a request's extensions for the extractor.
 pub(super) struct Unauthenticated {
-    pub request: Request,
+    pub request: Box<Request>,
     pub operation: Operation,
 }
 
@@ -123,7 +123,7 @@ impl FromRequest for AuthenticatedRequest {
 /// From a request to a call that may be carried out, or to the response that refuses it. The order of
 /// these steps is the order of refusals that clients rely on.
 async fn extract(
-    request: Request,
+    request: Box<Request>,
     operation: Operation,
 ) -> Result<AuthenticatedRequest, ProblemResponse> {
     let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
@@ -164,7 +164,7 @@ async fn extract(
         path,
         body,
         ..
-    } = request;
+    } = *request;
     let exchange = Rc::clone(body.exchange());
     let body = body.read().await;
     if !matches!(body, Body::Whole(_))

@@ -34,7 +34,7 @@ where
     F: Future<Output = Result<AuditedResponse, HandlerError>> + 'static,
 {
     let last = Rc::new(LastResponse::default());
-    Endpoint::new(move |http: HttpRequest, request: Request| {
+    Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
         let began = Instant::now();
         let app = Arc::clone(&request.app);
         let id = Arc::clone(&request.id);
@@ -105,9 +105,9 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    Endpoint::new(move |http: HttpRequest, request: Request| {
+    Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
         let handler = handler.clone();
-        let Request { app, id, .. } = request;
+        let Request { app, id, .. } = *request;
         let public = PublicRequest {
             app,
             id: Arc::clone(&id),
@@ -146,7 +146,7 @@ pub fn not_found(allowed: Vec<&'static str>) -> Endpoint {
 /// The endpoint of unknown paths and methods outside of the API, which need no credential.
 pub fn fallback(allowed: Vec<&'static str>) -> Endpoint {
     let allowed: Rc<[_]> = allowed.into();
-    Endpoint::new(move |_, request: Request| {
+    Endpoint::new(move |_, request: Box<Request>| {
         let allowed = Rc::clone(&allowed);
         async move {
             let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));

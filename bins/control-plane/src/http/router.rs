@@ -23,10 +23,13 @@ use super::{
 
 /// What responds to the requests of one path and method.
 #[derive(Clone)]
-pub struct Endpoint(Rc<dyn Fn(HttpRequest, Request) -> LocalBoxFuture<'static, HttpResponse>>);
+pub struct Endpoint(Rc<Respond>);
+
+/// The request is in a box: it is large, and passed on several times.
+type Respond = dyn Fn(HttpRequest, Box<Request>) -> LocalBoxFuture<'static, HttpResponse>;
 
 impl Endpoint {
-    pub fn new<F>(respond: impl Fn(HttpRequest, Request) -> F + 'static) -> Self
+    pub fn new<F>(respond: impl Fn(HttpRequest, Box<Request>) -> F + 'static) -> Self
     where
         F: Future<Output = HttpResponse> + 'static,
     {
@@ -145,7 +148,7 @@ impl Router {
                 BodyKind::Empty | BodyKind::UntilEnd => Payload::None,
                 BodyKind::Length(_) | BodyKind::Chunked => payload,
             };
-            let request = Request {
+            let request = Box::new(Request {
                 app: Arc::clone(&app),
                 id: Request::id_of(&headers, &app),
                 method: http.method().clone(),
@@ -154,7 +157,7 @@ impl Router {
                 peer: http.peer_addr(),
                 path,
                 body: RequestBody::new(payload, Rc::clone(&exchange)),
-            };
+            });
             let responding = (endpoint.0)(http.clone(), request);
             async move {
                 let mut response = responding.await;
