@@ -24,6 +24,8 @@ const TRIM_BACKLOGS: Duration = Duration::from_secs(1);
 const ANNOUNCE_EXPIRATIONS: Duration = Duration::from_secs(2);
 const MEASURE: Duration = Duration::from_secs(5);
 const LOG_UNKNOWN_CREDENTIALS: Duration = Duration::from_secs(10);
+/// How soon Redis is found to be gone, or to be back.
+const MAINTAIN_LIMITER: Duration = Duration::from_millis(250);
 const SWEEP_LIMITER: Duration = Duration::from_secs(30);
 const EXPIRE_IDEMPOTENCY_KEYS: Duration = Duration::from_secs(60);
 const PRUNE_DELIVERIES: Duration = Duration::from_secs(60);
@@ -34,6 +36,8 @@ const MAX_DUE_COUNT: usize = 10_000;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long recording the last rejections may take then.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long giving back unused permits may take then.
+const CLOSE_LIMITER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The background work of one server.
 pub struct Background {
@@ -104,6 +108,10 @@ impl Background {
         self.every("prune-deliveries", PRUNE_DELIVERIES, |app| async move {
             app.service.prune_deliveries().await
         });
+        self.every("maintain-limiter", MAINTAIN_LIMITER, |app| async move {
+            app.service.limiter().maintain().await;
+            Ok(())
+        });
         self.every("sweep-limiter", SWEEP_LIMITER, |app| async move {
             app.service.limiter().sweep();
             Ok(())
@@ -118,6 +126,9 @@ impl Background {
                 service.folded_rejections(),
                 service.held_polls(),
             );
+            if let Some(stats) = service.limiter().stats() {
+                app.metrics.shared_limits.set(&stats);
+            }
             Ok(())
         });
         self.every("measure-webhooks", MEASURE, measure_webhooks);
@@ -172,6 +183,8 @@ impl Background {
             Ok(Err(error)) => tracing::error!("recording the last rejections failed: {error}"),
             Err(_) => tracing::error!("recording the last rejections timed out"),
         }
+        // What is not given back is counted and never used, which hurts nobody.
+        let _ = timeout(CLOSE_LIMITER_TIMEOUT, self.app.service.limiter().close()).await;
     }
 }
 

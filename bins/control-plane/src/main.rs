@@ -5,6 +5,7 @@ mod commands;
 mod handlers;
 mod http;
 mod inventory;
+mod limiter;
 mod logging;
 mod metrics;
 mod pepper;

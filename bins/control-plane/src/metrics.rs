@@ -4,6 +4,7 @@ mod connections;
 mod limits;
 mod lists;
 mod provisioning;
+mod shared_limits;
 mod webhooks;
 
 use std::{cell::RefCell, time::Duration};
@@ -15,7 +16,7 @@ use prometheus::{
 
 pub use self::{
     connections::ConnectionMetrics, limits::LimitMetrics, lists::ListMetrics,
-    provisioning::ProvisioningMetrics, webhooks::WebhookMetrics,
+    provisioning::ProvisioningMetrics, shared_limits::SharedLimitMetrics, webhooks::WebhookMetrics,
 };
 
 /// Upper bounds of the histogram of durations, in seconds.
@@ -31,6 +32,7 @@ pub struct Metrics {
     pub webhooks: WebhookMetrics,
     pub provisioning: ProvisioningMetrics,
     pub limits: LimitMetrics,
+    pub shared_limits: SharedLimitMetrics,
     pub connections: ConnectionMetrics,
     pub lists: ListMetrics,
     pub unknown_credentials: IntCounter,
@@ -95,6 +97,7 @@ impl Metrics {
         registry.register(Box::new(ready.clone()))?;
         let provisioning = ProvisioningMetrics::new(&registry)?;
         let limits = LimitMetrics::new(&registry)?;
+        let shared_limits = SharedLimitMetrics::new(&registry)?;
         let connections = ConnectionMetrics::new(&registry)?;
         let lists = ListMetrics::new(&registry)?;
         Ok(Self {
@@ -105,6 +108,7 @@ impl Metrics {
             webhooks,
             provisioning,
             limits,
+            shared_limits,
             connections,
             lists,
             unknown_credentials,

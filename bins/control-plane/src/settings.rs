@@ -1,5 +1,6 @@
 //! Settings. Flags take precedence over the environment, a file and the defaults.
 
+mod limits;
 mod names;
 mod provisioner;
 mod raw;
@@ -16,6 +17,7 @@ use storage::{AuditMode, CONNECTIONS, DatabaseUrl, MIN_CONNECTIONS};
 use webhooks::AddressPolicy;
 
 pub use self::{
+    limits::LimitSettings,
     provisioner::{ExecSettings, HttpSettings, ProvisionerSettings},
     raw::{RawSettings, Sources, without_newline},
 };
@@ -42,6 +44,8 @@ pub struct Settings {
     pub admin_rate_limit: RateLimit,
     /// The limit of unknown tokens from one address.
     pub auth_failure_limit: RateLimit,
+    /// Where limits are kept.
+    pub limits: LimitSettings,
     /// How many answers to calls with an `Idempotency-Key` are kept for one credential.
     pub idempotency_limit: RateLimit,
     /// The URL under which clients reach this server; `None` for the one where it listens.
@@ -67,10 +71,7 @@ pub struct Settings {
 impl Settings {
     fn new(raw: RawSettings) -> anyhow::Result<Self> {
         let raw = raw.with_files()?;
-        ensure!(
-            raw.redis_url.is_none(),
-            "redis_url: shared limits are not offered yet; leave it out"
-        );
+        let limits = LimitSettings::new(&raw)?;
         let provisioner = ProvisionerSettings::new(&raw)?;
         let audit = match raw.audit.as_deref() {
             None | Some("strict") => AuditMode::Strict,
@@ -115,6 +116,7 @@ impl Settings {
             .context("retired_peppers")?,
             admin_rate_limit: parsed("admin_rate_limit", raw.admin_rate_limit, "6000/60")?,
             auth_failure_limit: parsed("auth_failure_limit", raw.auth_failure_limit, "300/60")?,
+            limits,
             idempotency_limit: parsed("idempotency_limit", raw.idempotency_limit, "50000/86400")?,
             public_url: raw
                 .public_url
@@ -289,7 +291,11 @@ impl fmt::Display for Settings {
             ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
-        for (name, value) in rows.into_iter().chain(self.provisioner.rows()) {
+        for (name, value) in rows
+            .into_iter()
+            .chain(self.limits.rows())
+            .chain(self.provisioner.rows())
+        {
             writeln!(f, "{name} = {}", toml::Value::String(value))?;
         }
         Ok(())

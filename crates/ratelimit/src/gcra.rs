@@ -4,8 +4,11 @@
 //! arrival time (TAT): the time at which all requests so far will have been paid for, one per period.
 //! What is left until then is the subject's debt. A request is allowed when its period still fits into the
 //! window, and moves the TAT on by that period.
+//!
+//! A request may cost several periods: where several processes each keep a share of a limit, a request costs
+//! as many periods as there are processes. Two buckets of one limit then allow together what one would.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::{Decision, RateLimit};
 
@@ -31,17 +34,47 @@ impl Bucket {
         if limit == self.limit {
             return self;
         }
-        let debt = u128::from(self.debt(now)) * u128::from(period(limit));
-        let debt = debt / u128::from(period(self.limit).max(1));
-        let debt = u64::try_from(debt).unwrap_or(u64::MAX).min(window(limit));
+        let debt = u128::from(self.debt(now)) * u128::from(limit.period_nanos());
+        let debt = debt / u128::from(self.limit.period_nanos().max(1));
+        let debt = u64::try_from(debt)
+            .unwrap_or(u64::MAX)
+            .min(limit.window_nanos());
         Self {
             limit,
             tat: now.saturating_add(debt),
         }
     }
 
+    /// A subject whose requests will be paid for after `debt` nanoseconds; more than the window counts as the
+    /// window.
+    pub(crate) fn owing(limit: RateLimit, debt: u64, now: u64) -> Self {
+        Self {
+            limit,
+            tat: now.saturating_add(debt.min(limit.window_nanos())),
+        }
+    }
+
+    /// The same subject with the greater of the two debts.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            limit: self.limit,
+            tat: self.tat.max(other.tat),
+        }
+    }
+
+    /// The same subject after `calls` requests that were counted did not happen.
+    pub(crate) fn refund(&mut self, calls: u32) {
+        let refund = self.limit.period_nanos().saturating_mul(calls.into());
+        self.tat = self.tat.saturating_sub(refund);
+    }
+
+    /// Under which limit its debt is counted.
+    pub(crate) const fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
     /// How long until all requests are paid for.
-    const fn debt(&self, now: u64) -> u64 {
+    pub(crate) const fn debt(&self, now: u64) -> u64 {
         self.tat.saturating_sub(now)
     }
 
@@ -50,21 +83,22 @@ impl Bucket {
         self.debt(now) == 0
     }
 
-    /// How long until a request is allowed, `None` when one is now.
-    pub(crate) fn wait(&self, now: u64) -> Option<u64> {
-        let room = window(self.limit).saturating_sub(period(self.limit));
+    /// How long until a request of this cost is allowed, `None` when one is now. One that costs more than the
+    /// limit allows at once waits until the debt is paid.
+    pub(crate) fn wait(&self, now: u64, cost: NonZeroU32) -> Option<u64> {
+        let room = self.limit.window_nanos().saturating_sub(self.price(cost));
         Some(self.debt(now).saturating_sub(room)).filter(|wait| *wait > 0)
     }
 
-    /// Counts one request, which must be allowed.
-    pub(crate) fn charge(&mut self, now: u64) {
-        self.tat = self.tat.max(now).saturating_add(period(self.limit));
+    /// Counts one request of this cost, which must be allowed.
+    pub(crate) fn charge(&mut self, now: u64, cost: NonZeroU32) {
+        self.tat = self.tat.max(now).saturating_add(self.price(cost));
     }
 
     /// What is said to a request: `wait` as it was before the request was counted.
-    pub(crate) fn decision(&self, now: u64, wait: Option<u64>) -> Decision {
+    pub(crate) fn decision(&self, now: u64, wait: Option<u64>, cost: NonZeroU32) -> Decision {
         let debt = self.debt(now);
-        let left = window(self.limit).saturating_sub(debt) / period(self.limit).max(1);
+        let left = self.limit.window_nanos().saturating_sub(debt) / self.price(cost).max(1);
         Decision {
             limit: self.limit,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
@@ -72,16 +106,11 @@ impl Bucket {
             retry_after: wait.map(Duration::from_nanos),
         }
     }
-}
 
-/// The time in which one request is paid for, in nanoseconds.
-fn period(limit: RateLimit) -> u64 {
-    u64::try_from(limit.period().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The time in which the whole burst is paid for, in nanoseconds.
-fn window(limit: RateLimit) -> u64 {
-    period(limit).saturating_mul(limit.limit().get().into())
+    /// The time in which a request of this cost is paid for.
+    fn price(&self, cost: NonZeroU32) -> u64 {
+        self.limit.period_nanos().saturating_mul(cost.get().into())
+    }
 }
 
 #[cfg(test)]
@@ -96,9 +125,13 @@ mod tests {
 
     /// A request, and whether it was allowed.
     fn call(bucket: &mut Bucket, now: u64) -> bool {
-        let allowed = bucket.wait(now).is_none();
+        call_of(bucket, now, NonZeroU32::MIN)
+    }
+
+    fn call_of(bucket: &mut Bucket, now: u64, cost: NonZeroU32) -> bool {
+        let allowed = bucket.wait(now, cost).is_none();
         if allowed {
-            bucket.charge(now);
+            bucket.charge(now, cost);
         }
         allowed
     }
@@ -122,7 +155,7 @@ mod tests {
         }
         let changed = bucket.under(to.parse().unwrap(), now);
         assert_eq!(burst(changed, now), expect, "{from} {used} {to}");
-        let decision = changed.decision(now, changed.wait(now));
+        let decision = changed.decision(now, changed.wait(now, NonZeroU32::MIN), NonZeroU32::MIN);
         assert_eq!(decision.remaining, expect, "{from} {used} {to}");
     }
 
@@ -153,7 +186,7 @@ mod tests {
             assert!(call(&mut bucket, now));
         }
         let bucket = bucket.under(RateLimit::literal(10, 10), now);
-        assert_eq!(bucket.wait(now), Some(SECOND));
+        assert_eq!(bucket.wait(now, NonZeroU32::MIN), Some(SECOND));
         assert_eq!(burst(bucket, now + 3 * SECOND), 3);
         assert_eq!(burst(bucket, now + 100 * SECOND), 10);
     }
@@ -166,6 +199,57 @@ mod tests {
         assert!(bucket.is_paid(2 * SECOND));
         let changed = bucket.under(RateLimit::literal(5, 60), 9 * SECOND);
         assert_eq!(burst(changed, 9 * SECOND), 5);
+    }
+
+    /// Shares of one limit, kept apart: how many requests they allow together at once, and within an hour
+    /// in which all are asked ten times a second.
+    #[track_caller]
+    fn check_shares(limit: &str, count: u32, at_once: u32, in_an_hour: u32) {
+        let limit: RateLimit = limit.parse().unwrap();
+        let cost = NonZeroU32::new(count).unwrap();
+        let mut shares = vec![Bucket::new(limit); usize::try_from(count).unwrap()];
+        let start = 1_000_000 * SECOND;
+        let mut ask = |now: u64, times: u32| -> u32 {
+            let mut allowed = 0;
+            for _ in 0..times {
+                for share in &mut shares {
+                    allowed += u32::from(call_of(share, now, cost));
+                }
+            }
+            allowed
+        };
+        assert_eq!(ask(start, 1000), at_once, "{limit} / {count} at once");
+        let later = (1..=36_000).map(|tenth| ask(start + tenth * SECOND / 10, 1));
+        let total = at_once + later.sum::<u32>();
+        assert_eq!(total, in_an_hour, "{limit} / {count} in an hour");
+    }
+
+    #[test]
+    fn shares_allow_together_what_the_limit_allows_and_never_nothing() {
+        check_shares("600/60", 1, 600, 36_600);
+        check_shares("600/60", 3, 600, 36_600);
+        check_shares("10/3600", 3, 9, 18);
+        // A share of less than one request allows one, and then pays for all of them.
+        check_shares("2/1800", 4, 4, 4 + 4);
+        check_shares("1/60", 3, 3, 3 + 60);
+    }
+
+    #[test]
+    fn a_debt_may_be_told_and_taken_back() {
+        let (now, limit) = (SECOND, RateLimit::literal(10, 10));
+        let mut bucket = Bucket::owing(limit, 7 * SECOND, now);
+        assert_eq!(burst(bucket, now), 3);
+        assert_eq!(
+            burst(bucket.max(Bucket::owing(limit, 9 * SECOND, now)), now),
+            1
+        );
+        assert_eq!(burst(bucket.max(Bucket::new(limit)), now), 3);
+        bucket.refund(2);
+        assert_eq!(burst(bucket, now), 5);
+        bucket.refund(u32::MAX);
+        assert_eq!(burst(bucket, now), 10);
+        // Nobody owes more than the whole burst.
+        assert_eq!(Bucket::owing(limit, u64::MAX, now).debt(now), 10 * SECOND);
     }
 
     /// `governor` implements the same algorithm for limits that don't change.
@@ -184,7 +268,7 @@ mod tests {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1);
-                let pause = (random >> 33) % (2 * period(limit));
+                let pause = (random >> 33) % (2 * limit.period_nanos());
                 now += pause;
                 clock.advance(Duration::from_nanos(pause));
                 let calls = (random >> 60) + 1;

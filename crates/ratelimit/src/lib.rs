@@ -15,19 +15,24 @@
 //!
 //! A request that counts against several limits is counted by all of them or by none.
 //!
+//! Several processes share limits through a server, see the crate `ratelimit-redis`. What each of them does
+//! while that server is gone is decided here: [`MemoryLimiter::check_share`].
+//!
 //! The crate reads no clock: whoever makes a [`MemoryLimiter`] brings one.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod gcra;
+mod leases;
 mod limit;
 mod memory;
 mod subject;
 
 use std::{future::Future, time::Duration};
 
+pub use leases::{Leases, Unused};
 pub use limit::{InvalidRateLimit, RateLimit};
-pub use memory::MemoryLimiter;
+pub use memory::{Debt, MemoryLimiter};
 pub use subject::Subject;
 
 /// A limiter's decision about one request.

@@ -81,6 +81,18 @@ impl RateLimit {
     pub fn period(self) -> Duration {
         Duration::from_secs(self.window_seconds.get().into()) / self.limit.get()
     }
+
+    /// [`RateLimit::period`] in nanoseconds, 10 to 86 400 000 000 000.
+    #[must_use]
+    pub fn period_nanos(self) -> u64 {
+        u64::try_from(self.period().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The time in which the whole burst refills, in nanoseconds: `limit` whole periods.
+    #[must_use]
+    pub fn window_nanos(self) -> u64 {
+        self.period_nanos().saturating_mul(self.limit.get().into())
+    }
 }
 
 /// The form of the settings, `limit/seconds`.

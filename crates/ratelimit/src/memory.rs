@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::{Future, ready},
     hash::BuildHasher as _,
+    num::NonZeroU32,
     time::Duration,
 };
 
@@ -13,14 +14,22 @@ use foldhash::quality::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+mod debts;
+
+pub use self::debts::Debt;
 use crate::{Decision, Limiter, RateLimit, Subject, gcra::Bucket};
 
 /// A power of two, so that callers on many cores seldom meet.
 const SHARDS: usize = 64;
+/// What a request costs where this process alone keeps a limit.
+const WHOLE: NonZeroU32 = NonZeroU32::MIN;
 /// A shard with fewer subjects is not searched for paid ones when one is added.
 const MIN_SEARCH: usize = 256;
 
 /// Limits held in the memory of one process.
+///
+/// Beside a limiter that several processes share it keeps what this process knows of their debts: see
+/// [`MemoryLimiter::record`] and [`MemoryLimiter::check_share`].
 ///
 /// A subject's debt outlives a change of its limit. Subjects are dropped once their debt is paid:
 /// memory holds at most twice as many subjects as have had a debt at one time, plus a constant.
@@ -125,22 +134,28 @@ impl MemoryLimiter {
         usize::try_from(self.hasher.hash_one(subject) >> 32).unwrap_or_default() % SHARDS
     }
 
+    /// Runs `work` on the shard of a subject, `None` if there is none.
+    fn with_shard<T>(&self, subject: Subject, work: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+        let shard = self.shards.get(self.number(subject))?;
+        Some(work(&mut shard.lock()))
+    }
+
     fn decide(&self, subject: Subject, limit: RateLimit, charge: bool) -> Decision {
         let now = self.now();
         let Some(shard) = self.shards.get(self.number(subject)) else {
-            return Bucket::new(limit).decision(now, None);
+            return Bucket::new(limit).decision(now, None, WHOLE);
         };
         let mut shard = shard.lock();
         let mut bucket = shard.bucket(subject, limit, now);
-        let wait = bucket.wait(now);
+        let wait = bucket.wait(now, WHOLE);
         if charge && wait.is_none() {
-            bucket.charge(now);
+            bucket.charge(now, WHOLE);
             shard.put(subject, bucket, now);
         }
-        bucket.decision(now, wait)
+        bucket.decision(now, wait, WHOLE)
     }
 
-    fn decide_all(&self, limits: &[(Subject, RateLimit)]) -> Vec<Decision> {
+    fn decide_all(&self, limits: &[(Subject, RateLimit)], cost: NonZeroU32) -> Vec<Decision> {
         let now = self.now();
         let numbers: Few<usize> = limits
             .iter()
@@ -153,13 +168,13 @@ impl MemoryLimiter {
                 Some(shard) => shard.bucket(*subject, *limit, now),
                 None => Bucket::new(*limit),
             };
-            buckets.push((bucket, bucket.wait(now)));
+            buckets.push((bucket, bucket.wait(now, cost)));
         }
         if buckets.iter().all(|(_, wait)| wait.is_none()) {
             for (((subject, _), number), (bucket, _)) in
                 limits.iter().zip(&numbers).zip(&mut buckets)
             {
-                bucket.charge(now);
+                bucket.charge(now, cost);
                 if let Some(shard) = locked.shard(*number) {
                     shard.put(*subject, *bucket, now);
                 }
@@ -167,7 +182,7 @@ impl MemoryLimiter {
         }
         let decided = buckets.iter();
         decided
-            .map(|(bucket, wait)| bucket.decision(now, *wait))
+            .map(|(bucket, wait)| bucket.decision(now, *wait, cost))
             .collect()
     }
 
@@ -193,7 +208,7 @@ impl Limiter for MemoryLimiter {
         &self,
         limits: &[(Subject, RateLimit)],
     ) -> impl Future<Output = Vec<Decision>> + Send {
-        ready(self.decide_all(limits))
+        ready(self.decide_all(limits, WHOLE))
     }
 
     fn peek(&self, subject: Subject, limit: RateLimit) -> impl Future<Output = Decision> + Send {

@@ -1,6 +1,9 @@
 //! Subjects: whose requests count together.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use ids::{AdminKeyId, KeyId, PartnerId, Ulid};
 
@@ -31,9 +34,47 @@ impl Subject {
     }
 }
 
+/// The name of a subject where limits are shared: the kind, a colon and the id. It never changes, since the
+/// debts of one release are paid in the next.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key:{id}"),
+            Self::Partner(id) => write!(f, "partner:{id}"),
+            Self::Admin(id) => write!(f, "admin:{id}"),
+            Self::IdempotencyKeys(id) => write!(f, "idempotency:{id}"),
+            Self::Address(address) => write!(f, "address:{address}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ids::TypedId as _;
+
     use super::*;
+
+    #[test]
+    fn each_kind_of_subject_has_a_name_of_its_own() {
+        let id = Ulid::from(7_u128);
+        let subjects = [
+            Subject::Key(KeyId::from_ulid(id)),
+            Subject::Partner(PartnerId::from_ulid(id)),
+            Subject::Admin(AdminKeyId::from_ulid(id)),
+            Subject::IdempotencyKeys(id),
+            Subject::address("2001:db8::1".parse().unwrap()),
+        ];
+        assert_eq!(
+            subjects.map(|subject| subject.to_string()),
+            [
+                "key:pak_00000000000000000000000007",
+                "partner:ptn_00000000000000000000000007",
+                "admin:adm_00000000000000000000000007",
+                "idempotency:00000000000000000000000007",
+                "address:2001:db8::",
+            ]
+        );
+    }
 
     #[track_caller]
     fn check(a: &str, b: &str, same: bool) {

@@ -9,6 +9,7 @@ mod engine;
 mod fill;
 mod in_process;
 mod isolation;
+mod limits;
 mod performance;
 mod pipelines;
 
@@ -37,6 +38,8 @@ enum Measurement {
     Audit(audit::Args),
     /// Measure a good tenant's latencies beside attacks on what all callers share.
     Isolation(isolation::Args),
+    /// Measure rate limits that three instances share through Redis.
+    Limits(limits::Args),
     /// Measure jobs that create, wait and delete in a loop, with quotas and without.
     Pipelines(pipelines::Args),
     #[command(hide = true)]
@@ -59,6 +62,7 @@ fn main() -> Result<ExitCode> {
         Some(Measurement::Fill(args)) => return fill::run(&args),
         Some(Measurement::InProcess(args)) => return in_process::run(&args),
         Some(Measurement::Isolation(args)) => isolation::run(&args)?,
+        Some(Measurement::Limits(args)) => limits::run(&args)?,
         Some(Measurement::Pipelines(args)) => pipelines::run(&args)?,
     };
     println!("{}", if holds { "holds" } else { "DOES NOT HOLD" });

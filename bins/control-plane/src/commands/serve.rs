@@ -1,6 +1,7 @@
 //! `molecule-cp serve`: from settings to a running server, and its shutdown.
 
 use std::{
+    num::NonZeroU32,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -8,7 +9,6 @@ use std::{
 
 use anyhow::Context as _;
 use keys::KeyQueries as _;
-use ratelimit::MemoryLimiter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::{OrphanPolicy, Service};
 use storage::SqlDatabase;
@@ -20,6 +20,7 @@ use crate::{
     background::Background,
     handlers::reference::Published,
     http::{App, ConnectionLimiter, PreparedProblem, listen, server},
+    limiter::ChosenLimiter,
     metrics::Metrics,
     private_files::make_all_private,
     provisioner::ChosenProvisioner,
@@ -87,10 +88,16 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
     let published = Arc::new(Published::new(&routes::described(), &public_url)?);
-    let started = Instant::now();
+    // Until instances know of each other, each takes itself for the only one.
+    let limiter = ChosenLimiter::start(&settings.limits, &peppers, || NonZeroU32::MIN).await;
+    if let (Err(_), Some(key)) = (&limiter, &first.admin_key) {
+        // It is shown once, and must not be lost to a Redis that can't be used.
+        first_key::deliver(key, address, &settings.data_dir);
+    }
+    let limiter = limiter?;
     let service = Service::new(
         db,
-        MemoryLimiter::new(move || started.elapsed()),
+        limiter,
         provisioner,
         service::Settings {
             peppers,

@@ -19,11 +19,10 @@ mod server;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use ratelimit::MemoryLimiter;
 use service::Service;
 use storage::SqlDatabase;
 
-use crate::{metrics::Metrics, provisioner::ChosenProvisioner};
+use crate::{limiter::ChosenLimiter, metrics::Metrics, provisioner::ChosenProvisioner};
 
 pub use self::{
     audited_response::AuditedResponse,
@@ -39,7 +38,7 @@ pub use self::{
 };
 
 /// The control plane of this server.
-pub type ControlPlane = Service<SqlDatabase, MemoryLimiter, ChosenProvisioner>;
+pub type ControlPlane = Service<SqlDatabase, ChosenLimiter, ChosenProvisioner>;
 
 /// What all requests share.
 pub struct App {

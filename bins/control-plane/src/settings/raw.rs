@@ -102,6 +102,10 @@ raw_settings! {
         admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
         /// Limit of unknown tokens from one address, as limit/seconds
         auth_failure_limit "auth-failure-limit" "MOLECULE_CP_AUTH_FAILURE_LIMIT";
+        /// With Redis: exact, where each call asks it, or leased, where permits are taken ahead
+        limits "limits" "MOLECULE_CP_LIMITS";
+        /// With rediss://: a file of certificates in PEM that are trusted in the place of the system's
+        redis_ca_file "redis-ca-file" "MOLECULE_CP_REDIS_CA_FILE";
         /// Limit of kept answers to calls with an Idempotency-Key, of each credential, as limit/seconds
         idempotency_limit "idempotency-limit" "MOLECULE_CP_IDEMPOTENCY_LIMIT";
         /// URL under which clients reach this server
@@ -138,7 +142,7 @@ raw_settings! {
     secret {
         /// sqlite:PATH or postgres://…
         database_url database_url_file "database-url" "MOLECULE_CP_DATABASE_URL";
-        /// Not offered yet
+        /// redis://… or rediss://…, through which instances share their rate limits
         redis_url redis_url_file "redis-url" "MOLECULE_CP_REDIS_URL";
         /// An admin key of your own, 32 characters or more
         admin_key admin_key_file "admin-key" "MOLECULE_CP_ADMIN_KEY";

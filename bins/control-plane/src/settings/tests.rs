@@ -57,7 +57,7 @@ fn what_is_wrong_is_named() {
     refused("trusted_proxies = \"010.0.0.0/8\"", "trusted_proxies");
     refused("login_url = \"javascript:alert(1)\"", "login_url");
     refused("provisioner = \"magic\"", "provisioner");
-    refused("redis_url = \"redis://x\"", "redis_url");
+    refused("redis_url = \"http://x\"", "redis_url");
     refused("audit = \"lax\"", "audit");
     refused("database_url = \"postgres://db/cp\"", "sslmode=verify-full");
     refused("database_pool = \"5\"", "from 6 to 255");
@@ -80,6 +80,7 @@ fn no_url_is_shown_with_its_secrets() {
         "provisioner = \"http\"\nprovisioner_url = \"http://10.0.0.7/orgs?token=s3cret&x=s3c\"\n\
          provisioner_secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
         "database_url = \"postgres://localhost/cp?sslmode=disable&sslpassword=s3cret\"",
+        "redis_url = \"redis://me:s3cret@localhost/1\"",
     ] {
         let text = settings(url).unwrap().to_string();
         assert!(!text.contains("s3c") && text.contains("***"), "{text}");

@@ -46,6 +46,7 @@ mod resources;
 mod scopes;
 mod secrets;
 mod settings;
+mod shared_limits;
 mod shares;
 mod starts;
 mod tiers;

@@ -43,7 +43,7 @@ impl Bench {
 
     /// Whether each limit rejects a request, and what it has left.
     fn check_all(&self, limits: &[(Subject, RateLimit)]) -> Vec<(bool, u32)> {
-        let decisions = self.limiter.decide_all(limits);
+        let decisions = self.limiter.decide_all(limits, WHOLE);
         let decided = decisions.iter();
         decided
             .map(|decision| (decision.is_allowed(), decision.remaining))
@@ -134,7 +134,7 @@ fn calls_at_the_same_time_get_what_there_is_and_no_more() {
                     limits.reverse();
                 }
                 scope.spawn(move || {
-                    let decisions = (0..500).map(|_| bench.limiter.decide_all(&limits));
+                    let decisions = (0..500).map(|_| bench.limiter.decide_all(&limits, WHOLE));
                     decisions
                         .filter(|all| all.iter().all(Decision::is_allowed))
                         .count()

@@ -7,7 +7,6 @@
 
 mod binaries;
 mod deadlocks;
-mod missing;
 mod pgbouncer;
 mod user;
 
@@ -101,7 +100,7 @@ impl Server {
     #[must_use]
     pub fn start() -> Option<Self> {
         let Some(binaries) = binaries::find() else {
-            missing::report("PostgreSQL");
+            crate::missing::report("PostgreSQL");
             return None;
         };
         for _ in 1..ATTEMPTS {
@@ -329,7 +328,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

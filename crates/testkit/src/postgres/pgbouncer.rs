@@ -12,7 +12,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Server, free_port, missing, user};
+use super::{Server, free_port, user};
+use crate::missing;
 
 /// Where packages put it.
 const PLACES: &[&str] = &[

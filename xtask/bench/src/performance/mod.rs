@@ -2,7 +2,7 @@
 //!
 //! Each measurement is a file in `measure/`, and leaves its raw figures in `target/bench/<name>.json`; the page is made of those files alone.
 
-mod lab;
+pub(crate) mod lab;
 mod machine;
 mod measure;
 mod open_loop;
@@ -10,8 +10,8 @@ mod page;
 mod plot;
 mod postgres;
 mod process;
-mod report;
-mod wrk;
+pub(crate) mod report;
+pub(crate) mod wrk;
 
 use std::{cell::Cell, env, fs, path::PathBuf, process::ExitCode};
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -61,7 +62,19 @@ pub(crate) fn is_there() -> Result<()> {
 impl Load {
     /// Sends for some seconds.
     pub(crate) fn run(&self, lab: &Lab, seconds: u32) -> Result<Sample> {
-        let scripts = lab.root.join("xtask/bench/lua");
+        let more = lab.fresh(&format!("b{}", lab.born));
+        // What names begin with: no other run may have sent them.
+        let more = (self.script == "post.lua").then_some(more);
+        self.run_with(&lab.root, seconds, more.as_deref())
+    }
+
+    /// Sends for some seconds, by a script that needs no names of its own.
+    pub(crate) fn run_in(&self, root: &Path, seconds: u32) -> Result<Sample> {
+        self.run_with(root, seconds, None)
+    }
+
+    fn run_with(&self, root: &Path, seconds: u32, more: Option<&str>) -> Result<Sample> {
+        let scripts = root.join("xtask/bench/lua");
         let script = scripts.join(self.script);
         let mut command = Command::new("wrk");
         command
@@ -73,12 +86,9 @@ impl Load {
             .arg(format!("http://{}", self.address))
             .arg("--")
             .args(&self.args)
+            .args(more)
             .env("BENCH_LUA", &scripts)
             .stdin(Stdio::null());
-        if self.script == "post.lua" {
-            // What names begin with: no other run may have sent them.
-            command.arg(lab.fresh(&format!("b{}", lab.born)));
-        }
         let output = command.output().context("wrk could not be run")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let sum = text.lines().find_map(|line| line.strip_prefix("SUM "));

@@ -1,4 +1,4 @@
-//! What happens where PostgreSQL or PgBouncer is not installed: nothing, but never in silence.
+//! What happens where a server that tests need is not installed: nothing, but never in silence.
 
 use std::{env, fs::OpenOptions, io::Write, path::Path};
 
@@ -9,7 +9,7 @@ const SKIPS: &str = "MOLECULE_TEST_SKIPS";
 ///
 /// # Panics
 /// Where `CI` is set: there a skipped test would pass for one that ran.
-pub(super) fn report(what: &str) {
+pub(crate) fn report(what: &str) {
     let ci = env::var_os("CI").is_some();
     let skips = env::var_os(SKIPS);
     report_to(what, ci, skips.as_ref().map(Path::new), &test_program());
