@@ -39,7 +39,7 @@ pub enum InvalidUrl {
 /// The URL of a server, `redis://` or `rediss://`. It shows neither user nor password.
 #[derive(Clone)]
 pub struct RedisUrl {
-    client: Client,
+    client: Box<Client>,
 }
 
 impl RedisUrl {
@@ -69,10 +69,12 @@ impl RedisUrl {
             Some(_) if !is_encrypted => return Err(InvalidUrl::AuthorityWithoutTls),
             Some(pem) => with_authorities(info, pem)?,
         };
-        Ok(Self { client })
+        Ok(Self {
+            client: Box::new(client),
+        })
     }
 
-    pub(crate) const fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 }

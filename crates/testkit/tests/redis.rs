@@ -1,7 +1,5 @@
 //! The throwaway Redis is there, apart from others, and goes away.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use std::net::TcpStream;
 
 use testkit::redis::Server;

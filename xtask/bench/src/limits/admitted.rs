@@ -75,7 +75,7 @@ impl Admitted {
         let later = || self.times.iter().filter(|at| **at >= from);
         let gaps = later().zip(later().skip(1)).map(|(one, next)| next - one);
         let last = later()
-            .last()
+            .next_back()
             .map_or(self.seconds, |last| self.seconds - last);
         Duration::from_secs_f64(gaps.fold(last, f64::max))
     }

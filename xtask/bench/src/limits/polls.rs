@@ -129,11 +129,10 @@ impl Side {
                 scope.spawn(move || load.run_in(root, seconds))
             });
             let running: Vec<_> = running.collect();
-            let samples = running.into_iter().map(|load| {
-                let sample = load.join().ok().context("a load has panicked")?;
-                sample
-            });
-            samples.collect()
+            let samples = running.into_iter();
+            samples
+                .map(|load| load.join().ok().context("a load has panicked")?)
+                .collect()
         })
     }
 }
