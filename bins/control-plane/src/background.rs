@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use instances::REPORT_INTERVAL;
 use orgs::OrgQueries as _;
 use service::{Next, PeriodicJob, REVALIDATE_INTERVAL};
 use stores::{Database as _, StoreError};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{http::App, webhooks::HttpSender};
 
 /// Well below the two seconds for which an answer keeps the credential cache valid.
-const POLL_KEY_CHANGES: Duration = Duration::from_millis(100);
+const POLL_KEY_CHANGES: Duration = Duration::from_millis(50);
 /// Well below the second within which a folded rejection must be recorded, and soon after the end of the second in
 /// which it can't be listed yet.
 const FLUSH_REJECTIONS: Duration = Duration::from_millis(100);
@@ -75,6 +76,13 @@ impl Background {
     }
 
     fn start_jobs(&mut self) {
+        let report_wanted = self.app.service.report_wanted();
+        let report = |app: Arc<App>| async move { app.service.report_instance().await };
+        self.run(
+            self.job("report-instance", REPORT_INTERVAL)
+                .when_notified(report_wanted),
+            report,
+        );
         self.every("poll-key-changes", POLL_KEY_CHANGES, |app| async move {
             app.service.poll_key_changes().await
         });
@@ -129,6 +137,8 @@ impl Background {
             if let Some(stats) = service.limiter().stats() {
                 app.metrics.shared_limits.set(&stats);
             }
+            let live = service.live_instances().count().get();
+            app.metrics.instances.set(live, service.clock_skew());
             Ok(())
         });
         self.every("measure-webhooks", MEASURE, measure_webhooks);
@@ -157,13 +167,27 @@ impl Background {
         &mut self,
         name: &'static str,
         interval: Duration,
+        job: impl FnMut(Arc<App>) -> F + Send + 'static,
+    ) where
+        N: Into<Next> + Send + 'static,
+        F: Future<Output = Result<N, StoreError>> + Send + 'static,
+    {
+        self.run(self.job(name, interval), job);
+    }
+
+    fn job(&self, name: &'static str, interval: Duration) -> PeriodicJob {
+        PeriodicJob::new(name, interval, self.app.service.env())
+    }
+
+    fn run<N, F>(
+        &mut self,
+        periodic: PeriodicJob,
         mut job: impl FnMut(Arc<App>) -> F + Send + 'static,
     ) where
         N: Into<Next> + Send + 'static,
         F: Future<Output = Result<N, StoreError>> + Send + 'static,
     {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
-        let periodic = PeriodicJob::new(name, interval, app.service.env());
         let run = periodic.run(stop, move || job(Arc::clone(&app)));
         self.tasks.push(tokio::spawn(run));
     }

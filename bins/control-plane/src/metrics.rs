@@ -1,6 +1,7 @@
 //! Metrics in Prometheus' text format. No key, partner, org or address is a label.
 
 mod connections;
+mod instances;
 mod limits;
 mod lists;
 mod provisioning;
@@ -15,8 +16,9 @@ use prometheus::{
 };
 
 pub use self::{
-    connections::ConnectionMetrics, limits::LimitMetrics, lists::ListMetrics,
-    provisioning::ProvisioningMetrics, shared_limits::SharedLimitMetrics, webhooks::WebhookMetrics,
+    connections::ConnectionMetrics, instances::InstanceMetrics, limits::LimitMetrics,
+    lists::ListMetrics, provisioning::ProvisioningMetrics, shared_limits::SharedLimitMetrics,
+    webhooks::WebhookMetrics,
 };
 
 /// Upper bounds of the histogram of durations, in seconds.
@@ -35,6 +37,7 @@ pub struct Metrics {
     pub shared_limits: SharedLimitMetrics,
     pub connections: ConnectionMetrics,
     pub lists: ListMetrics,
+    pub instances: InstanceMetrics,
     pub unknown_credentials: IntCounter,
     /// Audit events that storage failed to take after their calls were answered.
     pub lost_events: IntGauge,
@@ -100,6 +103,7 @@ impl Metrics {
         let shared_limits = SharedLimitMetrics::new(&registry)?;
         let connections = ConnectionMetrics::new(&registry)?;
         let lists = ListMetrics::new(&registry)?;
+        let instances = InstanceMetrics::new(&registry)?;
         Ok(Self {
             registry,
             requests,
@@ -111,6 +115,7 @@ impl Metrics {
             shared_limits,
             connections,
             lists,
+            instances,
             unknown_credentials,
             lost_events,
             ready,

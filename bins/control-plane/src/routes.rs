@@ -12,7 +12,8 @@ use service::{Access, Operation, operations as op};
 
 use crate::{
     handlers::{
-        audit_events, billing, health, keys, openapi as document, orgs, partners, problems,
+        audit_events, billing, health, instances, keys, openapi as document, orgs, partners,
+        problems,
         reference::{self, Published},
         webhooks, whoami, workspaces,
     },
@@ -92,6 +93,9 @@ routes! {
     }
     "/cp/admin/audit-events/{id}" {
         GET ADMIN_AUDIT_READ audit_events::read;
+    }
+    "/cp/admin/instances" {
+        GET INSTANCE_LIST instances::list;
     }
     "/cp/orgs" {
         POST ORG_CREATE orgs::create;

@@ -12,6 +12,7 @@ mod event;
 mod health;
 mod help;
 mod idempotency;
+mod instance;
 mod key;
 mod list;
 pub mod openapi;
@@ -34,13 +35,16 @@ pub use event::{EventView, event_list_request};
 pub use health::HealthView;
 pub use help::Help;
 pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
+pub use instance::{
+    ConfirmationView, InstanceView, MissingConfirmationView, RevocationReceiptView,
+};
 pub use key::{KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges, key_list_request};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
     DeletedOrgsView, NewOrg, OrgView, Renewal, StatusView, org_list_request, orgs_deletion,
 };
 pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
-pub use prefer::{MAX_WAIT, preferred_wait};
+pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Query, QueryError};
 pub use time::{Time, parse_time};

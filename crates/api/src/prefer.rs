@@ -4,6 +4,9 @@
 /// balancers give up on an answer.
 pub const MAX_WAIT: u32 = 50;
 
+/// The longest that a client can ask to wait for the receipt of a revocation, in seconds.
+pub const MAX_RECEIPT_WAIT: u32 = 30;
+
 /// For how many seconds the client would wait for a better answer, [`MAX_WAIT`] at the most; `None`
 /// when it does not say so in a form that the standard knows. `headers` are all headers of this name in
 /// their order.

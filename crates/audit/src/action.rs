@@ -117,6 +117,8 @@ actions! {
     AdminKeyCreate = "admin_key.create";
     /// An admin key was revoked.
     AdminKeyRevoke = "admin_key.revoke";
+    /// Instances were listed.
+    InstanceList = "instance.list";
     /// The request matched no route.
     Unrouted = "request.unrouted";
 }

@@ -63,6 +63,8 @@ pub enum TargetKind {
     AuditEvent,
     /// A webhook endpoint.
     WebhookEndpoint,
+    /// An instance of the program, or all of them.
+    Instance,
     /// Nothing that exists.
     Route,
 }
@@ -78,6 +80,7 @@ impl TargetKind {
         Self::AuditLog,
         Self::AuditEvent,
         Self::WebhookEndpoint,
+        Self::Instance,
         Self::Route,
     ];
 
@@ -93,6 +96,7 @@ impl TargetKind {
             Self::AuditLog => "audit_log",
             Self::AuditEvent => "audit_event",
             Self::WebhookEndpoint => "webhook_endpoint",
+            Self::Instance => "instance",
             Self::Route => "route",
         }
     }

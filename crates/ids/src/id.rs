@@ -131,6 +131,8 @@ registry! {
     EndpointId = "whe";
     /// A delivery to a webhook endpoint, `whd_…`.
     DeliveryId = "whd";
+    /// An instance of the program, from its start to its end, `ins_…`.
+    InstanceId = "ins";
     /// A request that brought no id of its own, `req_…`.
     RequestId = "req";
 }

@@ -50,6 +50,8 @@ pub struct Changes {
     /// Each change with its revision, in their order; `None` when the log does not reach back that
     /// far, and anything may have changed.
     pub changed: Option<Vec<(u64, Changed)>>,
+    /// Whether somebody waits until every instance has confirmed one of the changes.
+    pub confirm: bool,
 }
 
 impl Changes {
@@ -64,7 +66,14 @@ impl Changes {
         Self {
             revision,
             changed: whole.then_some(logged),
+            confirm: false,
         }
+    }
+
+    /// The same, when one of the changes is to be confirmed.
+    #[must_use]
+    pub fn to_confirm(self, confirm: bool) -> Self {
+        Self { confirm, ..self }
     }
 }
 

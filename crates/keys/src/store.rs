@@ -222,6 +222,10 @@ pub trait KeyStore: KeyQueries {
         to: &KeyDigest,
     ) -> Result<bool, Self::Error>;
 
+    /// Asks every instance to confirm at once that it has applied the last change that this transaction has
+    /// logged; the revision of that change.
+    fn key_change_confirm(&mut self) -> Result<u64, Self::Error>;
+
     /// Stores this pepper at all keys that are not revoked and whose pepper is not known.
     fn pepper_label(&mut self, pepper: PepperId) -> Result<(), Self::Error>;
 

@@ -1,5 +1,7 @@
 //! The environment of the use cases: the clock and the random source.
 
+mod server_clock;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -10,12 +12,16 @@ use ids::{Sequence, TypedId, Ulid};
 use keys::{KeyKind, Peppers, PlainKey};
 use rand_core::{CryptoRng, Rng as _};
 use time::{Duration, OffsetDateTime};
+use tokio::time::Instant;
 use webhooks::WebhookSecret;
+
+use self::server_clock::ServerClock;
 
 /// The clock and the random source of one process.
 #[derive(Clone)]
 pub struct Env {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
+    server_clock: Arc<ServerClock>,
     state: Arc<Mutex<State>>,
 }
 
@@ -58,16 +64,35 @@ impl Env {
         };
         Self {
             clock: Arc::new(clock),
+            server_clock: Arc::default(),
             state: Arc::new(Mutex::new(state)),
         }
     }
 
-    /// The time in UTC, in whole microseconds as stores keep it.
+    /// The time in UTC, in whole microseconds as stores keep it. It is that of the database's server once
+    /// its clock was read, so that all instances have one time; else that of the machine.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
+        self.server_clock.now().unwrap_or_else(|| self.wall())
+    }
+
+    /// The time by the machine's own clock.
+    pub(crate) fn wall(&self) -> OffsetDateTime {
         let now = (self.clock)();
         now.replace_nanosecond(now.microsecond() * 1000)
             .unwrap_or(now)
+    }
+
+    /// Goes by a reading of the server's clock that was made some time between these two moments.
+    pub(crate) fn follow_server_clock(&self, reading: OffsetDateTime, between: (Instant, Instant)) {
+        self.server_clock.follow(reading, between);
+    }
+
+    /// How far the machine's clock is ahead of the server's.
+    pub(crate) fn clock_skew(&self) -> Duration {
+        self.server_clock
+            .now()
+            .map_or(Duration::ZERO, |now| self.wall() - now)
     }
 
     /// A new id; ids of one process rise.

@@ -1,5 +1,7 @@
 //! Partner keys: issued, changed and revoked by the operator. A key lists its partner's and revokes itself.
 
+mod revoke;
+
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
 use keys::{
@@ -9,9 +11,9 @@ use keys::{
 use orgs::{OrgStatus, OrgVisibility, PlanCatalogue};
 use ratelimit::Limiter;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, IdempotencyStore as _, Transaction};
-use webhooks::EventKind;
+use stores::{Database, Transaction};
 
+pub use self::revoke::RevocationReceipt;
 use crate::{
     Audited, Caller, Context, Error, Rejection, Rendered, Service, audited::Auditable,
     partners::changed,
@@ -197,38 +199,6 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             })
             .await;
         self.apply_key_changes().await;
-        answer
-    }
-
-    /// Revokes a key: the operator any, a key itself alone. Its orgs stay, or are deleted in the background, as its
-    /// `on_revoke` says. A key that is revoked already stays as it is.
-    ///
-    /// # Errors
-    /// When there is none of this id, or the caller may not revoke it.
-    pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Audited<()>, Rejection> {
-        let (at, outbox) = (context.request.at, self.outbox.clone());
-        let answer = self
-            .audited_write(context, move |tx, caller| {
-                let held = tx.key_for_update(id)?.ok_or(Error::NotFound)?;
-                check_own_key(caller, &held.key)?;
-                let is_first = held.key.revoked_at.is_none();
-                if is_first {
-                    let revoked = PartnerKey {
-                        revoked_at: Some(at),
-                        ..held.key.clone()
-                    };
-                    outbox.key(tx, EventKind::KeyRevoked, &revoked, at)?;
-                }
-                tx.idempotency_erase(id)?;
-                tx.key_revoke(id, at, held.key.on_revoke)?;
-                Ok(Auditable::new(204, ())
-                    .detail("name", held.key.name.as_str())
-                    .detail("on_revoke", held.key.on_revoke.as_str())
-                    .detail("already_revoked", !is_first))
-            })
-            .await;
-        self.apply_key_changes().await;
-        self.outgoing.notify_one();
         answer
     }
 }

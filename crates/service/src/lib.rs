@@ -13,6 +13,7 @@ mod context;
 mod env;
 mod error;
 mod idempotency;
+mod instances;
 mod keys;
 mod operation;
 mod orgs;
@@ -26,6 +27,7 @@ mod workspaces;
 
 use std::sync::Arc;
 
+use ::instances::Instance;
 use ::keys::Peppers;
 use ::orgs::{PlanCatalogue, ReservedSlugs};
 use ::webhooks::AddressPolicy;
@@ -43,11 +45,14 @@ pub use self::{
     env::Env,
     error::{Error, OrgConflict},
     idempotency::{IdempotencyKey, Rendered},
+    instances::{LiveInstances, Receipt, Unconfirmed, follow_server_clock},
+    keys::RevocationReceipt,
     operation::{Access, Operation, operations},
     orgs::{OrgWithSteps, held_polls::HeldPollCounts, status_cache::REVALIDATE_INTERVAL},
     runtime::periodic::{Next, PeriodicJob},
     setup::{
         FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke,
+        instance::{NewInstance, OtherInstance},
         peppers::{OrphanPolicy, OrphanedKeys},
         prepare, resume_ids,
     },
@@ -77,6 +82,10 @@ pub struct Settings {
     pub login_url: String,
     /// Which URLs webhook endpoints may have.
     pub webhook_address_policy: AddressPolicy,
+    /// This process as [`prepare`] has registered it, if it is to report as an instance.
+    pub instance: Option<Instance>,
+    /// Where the number of live instances is kept.
+    pub live_instances: LiveInstances,
 }
 
 /// The control plane, over a database, a rate limiter and a provisioner.
@@ -88,6 +97,7 @@ pub struct Service<D, L, P> {
     settings: Settings,
     env: Env,
     credentials: authn::credential_cache::CredentialCache,
+    instances: instances::InstanceReporter,
     key_changes: runtime::single_flight::SingleFlight,
     auth_failures: authn::auth_failure_throttle::AuthFailureThrottle,
     folded_rejections: authn::folded_rejections::FoldedRejections,
@@ -122,13 +132,22 @@ impl<D, L, P> Service<D, L, P> {
         let outbox = webhooks::outbox::Outbox::new(env.clone(), settings.login_url.clone());
         let clock = workers::clock_steps::ClockWatch::new(env.now());
         let max_calls = settings.max_calls;
+        let credentials = authn::credential_cache::CredentialCache::default();
+        if settings.instance.is_some() {
+            credentials.require_reports();
+        }
+        let instances = instances::InstanceReporter::new(
+            settings.instance.clone(),
+            settings.live_instances.clone(),
+        );
         Arc::new(Self {
             db,
             limiter,
             provisioner,
             settings,
             env,
-            credentials: authn::credential_cache::CredentialCache::default(),
+            credentials,
+            instances,
             key_changes: runtime::single_flight::SingleFlight::default(),
             auth_failures: authn::auth_failure_throttle::AuthFailureThrottle::default(),
             folded_rejections: authn::folded_rejections::FoldedRejections::default(),

@@ -93,6 +93,8 @@ pub mod operations {
         ADMIN_AUDIT_LIST = AuditList on AuditLog by Admin;
         /// Read any event.
         ADMIN_AUDIT_READ = AuditRead on AuditEvent by Admin;
+        /// List the live instances.
+        INSTANCE_LIST = InstanceList on Instance by Admin;
         /// Create an org.
         ORG_CREATE = OrgCreate on Org by Partner(&[Scope::OrgsCreate]);
         /// List the partner's orgs.

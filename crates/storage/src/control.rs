@@ -1,5 +1,6 @@
 //! The control connection: a session of its own on a thread of its own, for what must go on whatever
-//! callers ask for: which keys have changed, and whether the database can be used.
+//! callers ask for: which keys have changed, whether the database can be used, and on PostgreSQL what the
+//! server itself reports.
 //!
 //! The readers' queue is no place for that. While it is long, every cached credential would become
 //! stale, and each of them would be one more question in the queue.
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     dialect,
     error::{self, OpenError},
-    session::{Reading, Session},
+    session::{Reading, Session, Writing},
     threads,
     url::DatabaseUrl,
 };
@@ -28,7 +29,22 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// How many questions may wait.
 const QUEUE: usize = 64;
 
-type Job = Box<dyn FnOnce(Result<&mut Session<Reading>, StoreError>) + Send>;
+/// How a session is connected.
+pub(crate) type Connect = fn(&DatabaseUrl) -> Result<Session<Reading>, StoreError>;
+
+enum Job {
+    Read(Box<dyn FnOnce(Result<&mut Session<Reading>, StoreError>) + Send>),
+    /// Takes the session and gives it back.
+    Write(Box<dyn FnOnce(Result<Session<Reading>, StoreError>) -> Option<Session<Reading>> + Send>),
+}
+
+/// Connects a session to PostgreSQL that can change what the server itself reports. Its commits wait for
+/// no disk.
+pub(crate) fn connect_to_postgres(url: &DatabaseUrl) -> Result<Session<Reading>, StoreError> {
+    let mut session = Session::<Writing>::connect(url)?;
+    session.run(dialect::server::commit_early)?;
+    Ok(session.into_mode())
+}
 
 /// Finds out whether changes can be made, where a question on the control connection can't tell.
 pub(crate) trait WriteProbe: Send + 'static {
@@ -46,6 +62,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn start(
         url: &DatabaseUrl,
+        connect: Connect,
         session: Option<Session<Reading>>,
         writes: impl WriteProbe,
     ) -> Result<Self, OpenError> {
@@ -53,6 +70,7 @@ impl Control {
         let readiness = Arc::new(Readiness::default());
         let worker = Worker {
             url: url.clone(),
+            connect,
             session,
             writes,
             readiness: Arc::clone(&readiness),
@@ -72,7 +90,7 @@ impl Control {
         E: From<StoreError> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let job: Job = Box::new(move |session| {
+        let job = Job::Read(Box::new(move |session| {
             if caller.is_closed() {
                 return;
             }
@@ -83,7 +101,46 @@ impl Control {
             };
             // Whoever has gone away needs no answer.
             drop(caller.send(outcome));
-        });
+        }));
+        self.send(job, answer).await
+    }
+
+    /// Runs a short transaction on the connection, which must be one that can change something. When its
+    /// caller has gone away before, it is not run. It leaves no events.
+    pub(crate) async fn write<T, E>(
+        &self,
+        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let job = Job::Write(Box::new(move |session| {
+            if caller.is_closed() {
+                return session.ok();
+            }
+            let (outcome, session) = match session {
+                Ok(session) => {
+                    let mut session = session.into_mode::<Writing>();
+                    let begun = session.begin().map_err(E::from);
+                    let outcome = begun.and_then(|()| session.guarded(&work));
+                    (outcome, Some(session.into_mode()))
+                }
+                Err(error) => (Err(error.into()), None),
+            };
+            // Whoever has gone away needs no answer.
+            drop(caller.send(outcome));
+            session
+        }));
+        self.send(job, answer).await
+    }
+
+    async fn send<T, E: From<StoreError>>(
+        &self,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
         self.jobs.try_send(job).map_err(|refused| match refused {
             mpsc::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::TrySendError::Disconnected(_) => StoreError::Unavailable(None),
@@ -134,6 +191,7 @@ impl Readiness {
 /// The thread.
 struct Worker<W> {
     url: DatabaseUrl,
+    connect: Connect,
     session: Option<Session<Reading>>,
     writes: W,
     readiness: Arc<Readiness>,
@@ -168,9 +226,17 @@ impl<W: WriteProbe> Worker<W> {
         if fresh.is_err() {
             self.session = None;
         }
-        match self.session() {
-            Ok(session) => job(Ok(session)),
-            Err(error) => job(Err(error)),
+        let connected = self.session().map(drop);
+        match job {
+            Job::Read(work) => work(match &mut self.session {
+                Some(session) => Ok(session),
+                None => Err(connected.err().unwrap_or_else(error::lost)),
+            }),
+            Job::Write(work) => {
+                let session = self.session.take();
+                let lost = || connected.err().unwrap_or_else(error::lost);
+                self.session = work(session.ok_or_else(lost));
+            }
         }
         self.drop_broken();
     }
@@ -204,7 +270,7 @@ impl<W: WriteProbe> Worker<W> {
     fn session(&mut self) -> Result<&mut Session<Reading>, StoreError> {
         match &mut self.session {
             Some(session) => Ok(session),
-            none => Ok(none.insert(Session::connect(&self.url)?)),
+            none => Ok(none.insert((self.connect)(&self.url)?)),
         }
     }
 

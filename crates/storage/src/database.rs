@@ -14,7 +14,7 @@ use stores::{Database, Requester, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::{
-    control::Control,
+    control::{Control, connect_to_postgres},
     error::{self, OpenError},
     group_commit::acks::{AckPolicy, AuditMode},
     indexer::IndexSettings,
@@ -24,17 +24,12 @@ use crate::{
     pooler,
     postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
+    shares::{CONNECTIONS, shares},
     sqlite::SqliteWriter,
     stamps::Stamps,
     url::{DatabaseUrl, Engine},
 };
 
-/// How many connections to PostgreSQL a process has at the most, unless it is chosen.
-pub const CONNECTIONS: u8 = 16;
-/// How few can be chosen: one for each use.
-pub const MIN_CONNECTIONS: u8 = OF_THREADS + 2;
-/// One for control, one for events, two for the index of the log.
-const OF_THREADS: u8 = 4;
 /// How many readers an SQLite file has at the least, however few processors there are.
 const SQLITE_READERS: u8 = 4;
 
@@ -60,7 +55,7 @@ pub struct Options {
     /// How long anything that is asked of the database may take, the wait for a turn included.
     pub timeout: Duration,
     /// How many connections to PostgreSQL there are at the most, for all uses together; no fewer than
-    /// [`MIN_CONNECTIONS`].
+    /// [`crate::MIN_CONNECTIONS`].
     pub connections: u8,
     /// Whether a connection to PostgreSQL is made for each use at once, so that one which can't be had is
     /// an error of the start; else each is made when it is needed.
@@ -153,7 +148,7 @@ impl SqlDatabase {
                 Handle {
                     readers: Pool::open(url, readers, false),
                     lists: ListQueue::new(readers.into()),
-                    control: Control::start(url, None, writer.probe())?,
+                    control: Control::start(url, Session::connect, None, writer.probe())?,
                     timeout: options.timeout,
                     writer: Writer::Sqlite(writer),
                     ack_policy,
@@ -181,7 +176,7 @@ impl SqlDatabase {
             source,
         };
         if options.connect_now {
-            let mut session = patiently(|| Session::connect(url)).map_err(too_few)?;
+            let mut session = patiently(|| connect_to_postgres(url)).map_err(too_few)?;
             events = Some(patiently(|| Session::connect(url)).map_err(too_few)?);
             patiently(|| readers.connect()).map_err(too_few)?;
             postgres::warn_when_few(&mut session, options.connections);
@@ -194,7 +189,7 @@ impl SqlDatabase {
         Ok(Handle {
             readers,
             lists,
-            control: Control::start(url, control, ())?,
+            control: Control::start(url, connect_to_postgres, control, ())?,
             timeout: options.timeout,
             writer: Writer::Postgres(writer),
             ack_policy,
@@ -267,14 +262,6 @@ fn patiently<T>(connect: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreE
     }
 }
 
-/// How many readers and how many writers there are within so many connections to PostgreSQL.
-fn shares(connections: u8) -> (u8, u8) {
-    let rest = connections.max(MIN_CONNECTIONS) - OF_THREADS;
-    // Changes take longer, and most questions are answered from memory.
-    let writers = rest - (rest / 5 * 2).max(1);
-    (rest - writers, writers)
-}
-
 /// What comes of work that may take so long and no longer. What has begun goes on without anybody waiting
 /// for it: it may still be carried out, as when a connection dies over it.
 async fn within<T, E: From<StoreError>>(
@@ -342,6 +329,21 @@ impl Database for SqlDatabase {
         }
     }
 
+    async fn write_control<T, E>(
+        &self,
+        work: impl Fn(&mut Self::Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let limit = self.0.timeout;
+        match &self.0.writer {
+            Writer::Sqlite(writer) => within(limit, writer.write_first(work)).await,
+            Writer::Postgres(_) => within(limit, self.0.control.write(work)).await,
+        }
+    }
+
     fn max_batch(&self) -> usize {
         self.0.together
     }
@@ -369,22 +371,5 @@ impl Transaction for Session<Writing> {
         part: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
         self.nested(part)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readers_and_writers_share_what_the_threads_leave() {
-        assert_eq!(shares(6), (1, 1));
-        assert_eq!(shares(8), (1, 3));
-        assert_eq!(shares(CONNECTIONS), (4, 8));
-        for connections in MIN_CONNECTIONS..=u8::MAX {
-            let (readers, writers) = shares(connections);
-            assert!(readers >= 1 && writers >= readers);
-            assert_eq!(readers + writers + OF_THREADS, connections);
-        }
     }
 }

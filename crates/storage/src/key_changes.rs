@@ -30,16 +30,21 @@ pub(crate) fn since<M>(session: &mut Session<M>, since: u64) -> Result<Changes, 
         return Ok(Changes::since(since, newest, Vec::new()));
     }
     let after = i64::try_from(since).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, String)> = session.run(|connection| {
+    let rows: Vec<(i64, String, bool)> = session.run(|connection| {
         key_changes::table
             .filter(key_changes::revision.gt(after))
             .order(key_changes::revision)
-            .select((key_changes::revision, key_changes::subject))
+            .select((
+                key_changes::revision,
+                key_changes::subject,
+                key_changes::confirm,
+            ))
             .load(connection)
     })?;
+    let confirm = rows.iter().any(|row| row.2);
     let logged = rows
         .into_iter()
-        .map(|(revision, subject)| {
+        .map(|(revision, subject, _)| {
             let changed: Changed = subject
                 .parse()
                 .map_err(|_| values::corrupt("a change of keys"))?;
@@ -49,7 +54,7 @@ pub(crate) fn since<M>(session: &mut Session<M>, since: u64) -> Result<Changes, 
             ))
         })
         .collect::<Result<_, StoreError>>()?;
-    Ok(Changes::since(since, newest, logged))
+    Ok(Changes::since(since, newest, logged).to_confirm(confirm))
 }
 
 /// Raises the revision and logs the change under it. The revision's row is held until the transaction
@@ -75,4 +80,15 @@ pub(crate) fn log(session: &mut Session<Writing>, changed: Changed) -> Result<()
             .execute(connection)
     })?;
     Ok(())
+}
+
+/// Marks the newest change as one to be confirmed. The transaction has logged it, and holds the revision.
+pub(crate) fn confirm(session: &mut Session<Writing>) -> Result<u64, StoreError> {
+    let newest = revision(session)?;
+    let logged = i64::try_from(newest).unwrap_or(i64::MAX);
+    session.run(|connection| {
+        let newest = diesel::update(key_changes::table.find(logged));
+        same::change(connection, newest.set(key_changes::confirm.eq(true)))
+    })?;
+    Ok(newest)
 }

@@ -207,6 +207,10 @@ impl KeyStore for Session<Writing> {
         peppers::renew_admin(self, id, from, to)
     }
 
+    fn key_change_confirm(&mut self) -> Result<u64, StoreError> {
+        key_changes::confirm(self)
+    }
+
     fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {
         peppers::label(self, pepper)
     }

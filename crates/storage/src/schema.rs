@@ -71,6 +71,21 @@ diesel::table! {
     key_changes (revision) {
         revision -> BigInt,
         subject -> Text,
+        confirm -> Bool,
+    }
+}
+
+diesel::table! {
+    instances (id) {
+        id -> Text,
+        host -> Text,
+        version -> Text,
+        started_at -> BigInt,
+        admin_key_id -> Nullable<Text>,
+        last_seen_at -> BigInt,
+        revision -> BigInt,
+        lag_ms -> Nullable<BigInt>,
+        clock_skew_ms -> BigInt,
     }
 }
 

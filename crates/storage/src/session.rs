@@ -108,6 +108,24 @@ impl<M> Session<M> {
         })
     }
 
+    /// The same session in another mode. What the engine refuses stays as it was when it connected.
+    pub(crate) fn into_mode<N>(self) -> Session<N> {
+        Session {
+            connection: self.connection,
+            connected: self.connected,
+            answered: self.answered,
+            lost: self.lost,
+            spoiled: self.spoiled,
+            conflict: self.conflict,
+            events: self.events,
+            server_clock: self.server_clock,
+            known_keys: self.known_keys,
+            limit: self.limit,
+            cut: self.cut,
+            mode: PhantomData,
+        }
+    }
+
     /// Runs one statement.
     pub(crate) fn run<T>(
         &mut self,

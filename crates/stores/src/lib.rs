@@ -9,6 +9,7 @@ use std::future::Future;
 
 use audit::{AuditQueries, AuditStore, Event};
 use ids::{EventId, KeyId};
+use instances::{InstanceQueries, InstanceStore};
 use keys::{KeyQueries, KeyStore};
 use orgs::{OrgQueries, OrgStore};
 use time::OffsetDateTime;
@@ -28,6 +29,7 @@ pub trait Queries:
     + OrgQueries<Error = StoreError>
     + AuditQueries<Error = StoreError>
     + WebhookQueries<Error = StoreError>
+    + InstanceQueries<Error = StoreError>
 {
 }
 
@@ -36,12 +38,13 @@ impl<T> Queries for T where
         + OrgQueries<Error = StoreError>
         + AuditQueries<Error = StoreError>
         + WebhookQueries<Error = StoreError>
+        + InstanceQueries<Error = StoreError>
 {
 }
 
 /// All writes that one transaction can make, and all queries.
 pub trait Transaction:
-    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + IdempotencyStore
+    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + IdempotencyStore + InstanceStore
 {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.
@@ -123,6 +126,22 @@ pub trait Database: Clone + Send + Sync + 'static {
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
+
+    /// Runs a short write of the server's own, which goes on however much callers ask for. What it has
+    /// changed can be read when this returns; a crash of the machine may undo it. It records no audit events.
+    ///
+    /// # Errors
+    /// As for [`Database::write`].
+    fn write_control<T, E>(
+        &self,
+        work: impl Fn(&mut Self::Tx) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.write(work)
+    }
 
     /// How many writes of different callers one transaction may hold at the most.
     fn max_batch(&self) -> usize;

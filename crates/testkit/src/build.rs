@@ -15,6 +15,7 @@ use std::sync::Mutex;
 
 use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
 use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
+use instances::Instance;
 use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan};
 use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
@@ -155,6 +156,21 @@ impl Build {
             origin: AdminKeyOrigin::Generated,
             created_at: START,
             revoked_at: None,
+        }
+    }
+
+    /// An instance that has just started.
+    pub fn instance(&self) -> Instance {
+        Instance {
+            id: self.id(),
+            host: "cp-1".to_owned(),
+            version: "1.2.3".to_owned(),
+            started_at: START,
+            admin_key_id: None,
+            last_seen_at: START,
+            revision: 0,
+            lag_ms: None,
+            clock_skew_ms: 0,
         }
     }
 

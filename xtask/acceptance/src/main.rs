@@ -10,6 +10,7 @@ mod fuzz_api;
 mod held_polls;
 mod leases;
 mod races;
+mod receipts;
 mod suffixes;
 
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Verb {
     Leases(leases::Args),
     /// Race revocations and narrowings against calls, on the server that answers them and on another.
     Races(races::Args),
+    /// Race revocations with a receipt against calls on all instances, and measure the receipts.
+    Receipts(receipts::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
 }
@@ -60,6 +63,7 @@ fn main() -> Result<ExitCode> {
         Verb::HeldPolls(args) => Some(held_polls::run(&args)?),
         Verb::Leases(args) => Some(leases::run(&args)?),
         Verb::Races(args) => Some(races::run(&args)?),
+        Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };
     Ok(match holds {

@@ -129,6 +129,8 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         max_calls: usize::MAX,
         login_url: "https://app.example/login".to_owned(),
         webhook_address_policy: webhooks::AddressPolicy::Public,
+        instance: None,
+        live_instances: service::LiveInstances::default(),
     };
     let service = Service::new(db, limiter(), LocalProvisioner, settings, env);
     service.poll_key_changes().await?;

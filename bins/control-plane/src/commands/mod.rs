@@ -186,11 +186,16 @@ fn system_user() -> SystemUser {
         (fields.nth(1)? == uid).then(|| name.to_owned())
     });
     let name = known.or_else(|| env::var("USER").ok());
-    let uname = rustix::system::uname();
     SystemUser {
         name: name.unwrap_or_else(|| format!("uid {uid}")),
-        host: uname.nodename().to_string_lossy().into_owned(),
+        host: host(),
     }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// The real clock and the system's random source.

@@ -17,6 +17,8 @@ use crate::{pepper, settings::Settings};
 /// For retries while the database is busy, such as with the starts of other servers.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// For an instance with other settings to stop: longer than one that was killed counts as live.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// What a database knows of its peppers.
 pub struct Known {
@@ -69,12 +71,14 @@ pub async fn with_peppers<T>(
     }
 }
 
-/// Retries while the database is busy.
+/// Retries while the database is busy, and while an instance with other settings is live: one that was killed
+/// a moment ago counts as live too.
 async fn retry_while_busy<T, F>(work: impl Fn() -> F) -> Result<T, SetupError>
 where
     F: Future<Output = Result<T, SetupError>>,
 {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let begun = Instant::now();
+    let deadline = begun + BUSY_TIMEOUT;
     let mut is_told = false;
     loop {
         match work().await {
@@ -82,6 +86,13 @@ where
                 if !is_told {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, cause, "the database is not ready, will retry");
+                    is_told = true;
+                }
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(SetupError::OtherAdminKey(other)) if begun.elapsed() < LEAVE_TIMEOUT => {
+                if !is_told {
+                    tracing::warn!("{other}; waiting until it stops");
                     is_told = true;
                 }
                 tokio::time::sleep(BUSY_PAUSE).await;

@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use keys::KeyQueries as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use service::{OrphanPolicy, Service};
+use service::{LiveInstances, NewInstance, OrphanPolicy, Service};
 use storage::SqlDatabase;
 use stores::Database as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{env, first_key, prepare::with_peppers};
+use super::{env, first_key, host, prepare::with_peppers};
 use crate::{
     background::Background,
     handlers::reference::Published,
@@ -31,6 +31,8 @@ use crate::{
 
 /// For the last audit events to become durable at shutdown.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For this instance to leave the list of live ones.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// For the whole shutdown. An orchestrator kills after thirty seconds.
 const END_TIMEOUT: Duration = Duration::from_secs(28);
 /// For `/readyz` to be right from the first call on.
@@ -78,8 +80,14 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let env = env();
     let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
+        service::follow_server_clock(&db, &env).await?;
         service::resume_ids(&db, &env).await?;
-        service::prepare(&db, &env, peppers, settings.admin_key.as_ref(), orphans).await
+        let operator_key = settings.admin_key.as_ref();
+        let instance = Some(NewInstance {
+            host: host(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        service::prepare(&db, &env, peppers, operator_key, orphans, instance).await
     })
     .await?;
     warn_without_admin(&db).await?;
@@ -109,6 +117,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
             max_calls: max,
             login_url: settings.login_url.clone(),
             webhook_address_policy: settings.webhook_address_policy,
+            instance: first.instance.clone(),
+            live_instances: LiveInstances::default(),
         },
         env,
     );
@@ -136,6 +146,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     }
     let ended = server.await;
     background.stop().await;
+    leave(&app).await;
     let settled = tokio::time::timeout(SETTLE_TIMEOUT, app.service.database().settle()).await;
     match settled {
         Ok(Ok(())) => {}
@@ -148,6 +159,16 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     }
     tracing::info!("stopped");
     ended.context("the server failed")
+}
+
+/// Takes this instance out of the list: nobody need wait for it any more.
+async fn leave(app: &App) {
+    let left = tokio::time::timeout(LEAVE_TIMEOUT, app.service.leave()).await;
+    match left {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("leaving the list of instances failed: {error}"),
+        Err(_) => tracing::warn!("timeout: this instance stays in the list for 5 seconds"),
+    }
 }
 
 async fn wait_for_readiness(app: &App) {

@@ -1,14 +1,18 @@
 //! `/cp/admin/partner-keys`.
 
+use std::time::Duration;
+
 use api::{
-    ErrorCode, KeyView, ListParams, NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _,
+    ConfirmationView, ErrorCode, KeyView, ListParams, MAX_RECEIPT_WAIT, MissingConfirmationView,
+    NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _, RevocationReceiptView, Time,
     key_list_request,
-    openapi::{Body, Content, Operation, Param, Success, Tag},
+    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
 };
 use keys::{PartnerKey, PlainKey};
+use service::RevocationReceipt;
 
 use super::{json, page, rendered};
-use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
+use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError, PREFERENCE_APPLIED};
 
 pub const KEY_CREATE: Operation = Operation {
     detail: "The response has the secret in `key`; it is shown only once. Without `partner_id` and `org_id`, a \
@@ -131,21 +135,74 @@ pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
 pub const KEY_REVOKE: Operation = Operation {
     detail: "Admin keys revoke any key, repeatedly without an error. A partner key revokes itself. The revocation \
              takes effect with the next request and can't be undone. The orgs created with the key stay, unless \
-             its `on_revoke` is `delete`.",
+             its `on_revoke` is `delete`. Other instances of the server refuse the key within 2 seconds at the \
+             latest, usually within a tenth of a second; with `Prefer: wait=10` the response says when each of \
+             them did.",
+    query: &[Param::PreferReceipt],
     errors: &[ErrorCode::NotPermitted],
     ..Operation::new(
         "revokePartnerKey",
         Tag::PartnerKeys,
         "Revoke a partner key",
-        &[Success::empty(204, "The key is revoked.")],
+        &[
+            Success::new(
+                200,
+                "The key is revoked, and `Prefer` asked for a receipt.",
+                Content::json::<RevocationReceiptView>(),
+            )
+            .headers(&[Header::PreferenceApplied]),
+            Success::empty(204, "The key is revoked."),
+        ],
     )
 };
 
 pub async fn revoke(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     request.no_query()?;
+    if let Some(wait) = request.preferred_wait() {
+        let longest = Duration::from_secs(MAX_RECEIPT_WAIT.into());
+        return revoke_with_receipt(&request, wait.min(longest)).await;
+    }
     let answer = request
         .service()
         .key_revoke(&request.context, request.id()?)
         .await?;
     Ok(AuditedResponse::empty(&answer))
+}
+
+async fn revoke_with_receipt(
+    request: &AuthenticatedRequest,
+    wait: Duration,
+) -> Result<AuditedResponse, HandlerError> {
+    let client_end = request.client_end();
+    let (answer, is_held) = request
+        .service()
+        .key_revoke_with_receipt(&request.context, request.id()?, wait, client_end)
+        .await?;
+    let response = json(answer, receipt_view)?;
+    Ok(if is_held {
+        response.header(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))
+    } else {
+        response
+    })
+}
+
+fn receipt_view(revoked: RevocationReceipt) -> RevocationReceiptView {
+    let RevocationReceipt {
+        revoked_at,
+        receipt,
+    } = revoked;
+    let confirmed = receipt.confirmed.into_iter();
+    let unconfirmed = receipt.unconfirmed.into_iter();
+    RevocationReceiptView {
+        revoked_at: Time(revoked_at),
+        confirmed: confirmed
+            .map(|(instance, after_ms)| ConfirmationView { instance, after_ms })
+            .collect(),
+        unconfirmed: unconfirmed
+            .map(|missing| MissingConfirmationView {
+                instance: missing.instance,
+                last_seen_at: Time(missing.last_seen_at),
+            })
+            .collect(),
+    }
 }

@@ -3,6 +3,7 @@
 pub mod audit_events;
 pub mod billing;
 pub mod health;
+pub mod instances;
 pub mod keys;
 pub mod openapi;
 pub mod orgs;

@@ -27,7 +27,7 @@ pub enum Tag {
     AdminOrgs,
     /// The description of the API.
     Reference,
-    /// Health and metrics.
+    /// Health, metrics and instances.
     Operations,
 }
 
@@ -75,7 +75,7 @@ impl Tag {
             Self::Partners => "The accounts that own keys and orgs.",
             Self::AdminOrgs => "The orgs of all partners: suspend, resume, retry and bill them.",
             Self::Reference => "This description, for programs and for people.",
-            Self::Operations => "Health checks and metrics, for the operator.",
+            Self::Operations => "Health checks, metrics and instances, for the operator.",
         }
     }
 }

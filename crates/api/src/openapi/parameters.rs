@@ -43,6 +43,8 @@ pub enum Param {
     DryRun,
     /// The header that asks to hold the answer.
     Prefer,
+    /// The header that asks for the receipt of a revocation.
+    PreferReceipt,
     /// Events by this key.
     ActorId,
     /// Events about this org.
@@ -108,6 +110,12 @@ impl Param {
                 "With `wait=N` (RFC 7240) the response is held for up to N seconds, at most 50, while work is \
                  pending, until the status changes. Unknown preferences are ignored.",
             ),
+            Self::PreferReceipt => (
+                "Prefer",
+                of::<String>(),
+                "With `wait=N` (RFC 7240) the response is held for up to N seconds, at most 30, until every live \
+                 instance has confirmed the revocation, and has a receipt. Unknown preferences are ignored.",
+            ),
             Self::ActorId => (
                 "key_id",
                 of::<ActorIdText>(),
@@ -126,7 +134,7 @@ impl Param {
         };
         let builder = ParameterBuilder::new()
             .name(name)
-            .parameter_in(if self == Self::Prefer {
+            .parameter_in(if matches!(self, Self::Prefer | Self::PreferReceipt) {
                 ParameterIn::Header
             } else {
                 ParameterIn::Query

@@ -2,8 +2,8 @@
 
 use audit::{Action, Outcome, TargetKind};
 use ids::{
-    AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, Name, OrgId, PartnerId, PlanName, TypedId,
-    WorkspaceId,
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Name, OrgId, PartnerId,
+    PlanName, TypedId, WorkspaceId,
 };
 use keys::{InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan};
 use orgs::{OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
@@ -45,6 +45,7 @@ wire_types! {
     &str = string(), "text";
     u32 = schema::whole(0, u32::MAX), 1;
     u16 = schema::whole(0, u16::MAX), 1;
+    i64 = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer), 0;
     Time = schema::time(), "2026-04-23T08:00:00Z";
     FutureTime = schema::time(), "2099-01-01T00:00:00Z";
     Name = string().pattern(Some(format!("^{PLAIN}+$"))).min_length(Some(1)).max_length(Some(200)), "Acme";
@@ -140,6 +141,7 @@ id_types! {
     EventId = "evt_01J9ZK6V4R8S9T0V1W2X3Y4Z5A";
     EndpointId = "whe_01J9ZK7H5J6K7M8N9P0Q1R2S3T";
     DeliveryId = "whd_01J9ZK7P2Q3R4S5T6V7W8X9Y0Z";
+    InstanceId = "ins_01J9ZJ2V3W4X5Y6Z7A8B9C0D1E";
 }
 
 words! {

@@ -10,19 +10,23 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration as StdDuration,
 };
 
 use ids::{TypedId as _, Ulid};
 use keys::{Changed, Changes, KeyDigest, MIN_CHANGES_KEPT};
 use quick_cache::sync::Cache;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use self::sync::RwLock;
+use self::{sync::RwLock, validity::Reported};
 use crate::Caller;
+
+pub(crate) use self::validity::{ClockReading, TTL};
 
 #[cfg(test)]
 mod races;
+mod validity;
 #[cfg(not(test))]
 mod sync {
     pub(super) use parking_lot::RwLock;
@@ -30,31 +34,9 @@ mod sync {
 #[cfg(test)]
 use self::races::sync;
 
-/// How long an answer of the log of changes keeps entries valid, from the moment at which it was asked.
-pub(crate) const TTL: Duration = Duration::seconds(2);
 const MAX_CREDENTIALS: usize = 200_000;
 /// How many digests are kept that belong to no credential.
 const MAX_UNKNOWN: usize = 100_000;
-
-/// One moment on two clocks: one never steps back, the other goes on while a machine sleeps.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClockReading {
-    monotonic: Instant,
-    wall: OffsetDateTime,
-}
-
-impl ClockReading {
-    /// This moment, which is `wall` by the time of day.
-    pub(crate) fn now(wall: OffsetDateTime) -> Self {
-        let monotonic = Instant::now();
-        Self { monotonic, wall }
-    }
-
-    fn is_within_ttl_of(self, earlier: Self) -> bool {
-        let monotonic = self.monotonic.saturating_duration_since(earlier.monotonic);
-        monotonic < TTL && (self.wall - earlier.wall).abs() < TTL
-    }
-}
 
 /// What the cache has of a digest.
 #[derive(Debug)]
@@ -113,6 +95,7 @@ struct KnownChanges {
     checked_at: Option<ClockReading>,
     /// Answers to queries that began before this do not make entries valid again.
     invalidated_at: Option<Instant>,
+    reported: Reported,
     newest_revision: u64,
     /// Entries that were read before this revision are not valid.
     min_version: u64,
@@ -125,7 +108,13 @@ struct KnownChanges {
 impl KnownChanges {
     fn is_fresh(&self, now: ClockReading) -> bool {
         self.checked_at
-            .is_some_and(|checked_at| now.is_within_ttl_of(checked_at))
+            .is_some_and(|checked_at| now.is_within(TTL, checked_at))
+            && self.reported.is_valid(now)
+    }
+
+    fn invalidate(&mut self, now: Instant) {
+        self.checked_at = None;
+        self.invalidated_at = Some(now);
     }
 
     fn last_change_of(&self, caller: &Caller) -> u64 {
@@ -246,6 +235,7 @@ impl CredentialCache {
                     generation: known.generation + 1,
                     newest_revision: changes.revision,
                     invalidated_at: known.invalidated_at,
+                    reported: known.reported,
                     ..KnownChanges::default()
                 };
             }
@@ -271,9 +261,31 @@ impl CredentialCache {
     /// Makes all entries invalid until the log of changes has been asked again. The answer to a query that is
     /// on its way already changes nothing of that.
     pub(crate) fn invalidate_all(&self) {
+        self.changes.write().invalidate(Instant::now());
+    }
+
+    /// Has entries be valid only while this process reports as an instance.
+    pub(crate) fn require_reports(&self) {
+        self.changes.write().reported = Reported::Never;
+    }
+
+    /// Notes a report that was sent at `sent` and has succeeded. After a pause in which the others may have
+    /// passed over this instance, entries become valid only once the log of changes has been asked again.
+    pub(crate) fn reported(&self, sent: ClockReading, now: ClockReading) {
         let mut known = self.changes.write();
-        known.checked_at = None;
-        known.invalidated_at = Some(Instant::now());
+        if !known.reported.is_valid(now) {
+            known.invalidate(now.monotonic);
+        }
+        known.reported = Reported::At(sent);
+    }
+
+    /// How long ago the log of changes was last asked with success.
+    pub(crate) fn age(&self, now: ClockReading) -> Option<StdDuration> {
+        let checked_at = self.changes.read().checked_at?;
+        Some(
+            now.monotonic
+                .saturating_duration_since(checked_at.monotonic),
+        )
     }
 }
 

@@ -26,7 +26,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether the credential cache is valid: the log of changes was read a moment ago.
     #[must_use]
     pub fn is_credential_cache_fresh(&self) -> bool {
-        self.credentials.is_fresh(ClockReading::now(self.env.now()))
+        self.credentials
+            .is_fresh(ClockReading::now(self.env.wall()))
     }
 
     async fn read_key_changes(&self) -> Result<(), StoreError> {
@@ -34,11 +35,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let env = self.env.clone();
         let query = move |view: &mut D::View| {
             // Not before: however long this has waited for the connection, the answer is as old as this.
-            let checked_at = ClockReading::now(env.now());
+            let checked_at = ClockReading::now(env.wall());
             Ok::<_, StoreError>((checked_at, view.key_changes(since)?))
         };
         let (checked_at, changes) = self.db.read_control(query).await?;
+        // What can't be told may be to be confirmed.
+        let confirm = changes.confirm || changes.changed.is_none();
+        let is_first = self.credentials.age(checked_at).is_none();
         self.credentials.apply(checked_at, changes);
+        if confirm || is_first {
+            self.instances.report_soon();
+        }
         Ok(())
     }
 

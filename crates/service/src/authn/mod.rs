@@ -82,7 +82,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         request: &RequestInfo,
     ) -> Result<Arc<CachedCredential>, Error> {
         let digest = self.settings.peppers.digest(key);
-        match self.credentials.get(&digest, ClockReading::now(request.at)) {
+        match self
+            .credentials
+            .get(&digest, ClockReading::now(self.env.wall()))
+        {
             CacheLookup::Hit(cached) => return Ok(cached),
             CacheLookup::UnknownKey => return Err(self.unknown_key(request).await),
             CacheLookup::Miss => {}

@@ -158,7 +158,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether the caller may still do what it asked for a while ago.
     async fn still_authorized(&self, context: &Context) -> Result<(), Error> {
         let at = self.env.now();
-        let now = ClockReading::now(at);
+        let now = ClockReading::now(self.env.wall());
         if self
             .credentials
             .is_current(&context.caller, context.read_version, now)

@@ -95,6 +95,11 @@ impl StatusWatch {
         self.closed.cancel();
     }
 
+    /// Waits until all waits are to end.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
     /// A permit to read from storage, so that many subscribers that read at once don't overload it.
     pub(crate) async fn read_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.reads.acquire().await.ok()
@@ -200,7 +205,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
     }
 
-    /// Ends the waits of all status polls that are held, now and from now on: the server is about to stop.
+    /// Ends the waits of all status polls and receipts that are held, now and from now on: the server is about
+    /// to stop.
     pub fn close_status_watch(&self) {
         self.statuses.watch().close();
     }

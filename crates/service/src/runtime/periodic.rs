@@ -1,9 +1,12 @@
 //! Jobs that run again and again until the process stops.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use stores::StoreError;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Env;
@@ -40,6 +43,7 @@ pub struct PeriodicJob {
     interval: Duration,
     env: Env,
     is_failing: bool,
+    wanted: Arc<Notify>,
 }
 
 impl PeriodicJob {
@@ -51,7 +55,14 @@ impl PeriodicJob {
             interval,
             env: env.clone(),
             is_failing: false,
+            wanted: Arc::default(),
         }
+    }
+
+    /// The same job, which also runs at once when this is notified.
+    #[must_use]
+    pub fn when_notified(self, wanted: Arc<Notify>) -> Self {
+        Self { wanted, ..self }
     }
 
     /// Runs the job until `stop` is cancelled. A failure is logged when it begins and when it is over, and
@@ -71,6 +82,7 @@ impl PeriodicJob {
             };
             tokio::select! {
                 () = sleep(pause) => {}
+                () = self.wanted.notified() => {}
                 () = stop.cancelled() => return,
             }
         }
@@ -136,5 +148,27 @@ mod tests {
             assert!((Duration::from_secs(9)..=Duration::from_secs(10)).contains(pause));
         }
         assert_eq!(pauses[2..], [Duration::ZERO, Duration::from_secs(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_runs_at_once_when_it_is_notified() {
+        let env = Env::new(|| START, SeededRandom::new(1));
+        let (stop, began) = (CancellationToken::new(), Instant::now());
+        let wanted = Arc::new(Notify::new());
+        let mut runs = Vec::new();
+        PeriodicJob::new("test", Duration::from_secs(10), &env)
+            .when_notified(Arc::clone(&wanted))
+            .run(stop.clone(), || {
+                runs.push(began.elapsed());
+                match runs.len() {
+                    1 => wanted.notify_one(),
+                    2 => {}
+                    _ => stop.cancel(),
+                }
+                std::future::ready(Ok(()))
+            })
+            .await;
+        assert_eq!(runs[1], Duration::ZERO);
+        assert!(runs[2] >= Duration::from_secs(9));
     }
 }

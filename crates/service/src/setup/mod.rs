@@ -7,13 +7,16 @@ use audit::{
     Target, TargetKind,
 };
 use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
+use instances::Instance;
 use keys::{
     AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
 };
 use stores::{Database, StoreError, Transaction};
 
+pub(crate) mod instance;
 pub(crate) mod peppers;
 
+use self::instance::{NewInstance, OtherInstance};
 use crate::{Env, OrphanPolicy, OrphanedKeys};
 
 /// Why a server can't start on this database.
@@ -31,16 +34,24 @@ pub enum SetupError {
          to give these keys up; `molecule-cp pepper status` tells more"
     )]
     Orphans(OrphanedKeys),
+    /// A live instance has another admin key of the settings.
+    #[error(
+        "{0}. Two of them would end each other's admin keys. Start all with the same one, or stop the others \
+         first; one that was killed counts as live for 5 seconds"
+    )]
+    OtherAdminKey(OtherInstance),
     /// The database did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a first start has created.
+/// What a start has created.
 #[derive(Debug, Default)]
 pub struct FirstStart {
     /// The first admin key, shown once.
     pub admin_key: Option<PlainKey>,
+    /// The instance that was registered, if one was to be.
+    pub instance: Option<Instance>,
 }
 
 /// The system user who used the command line.
@@ -77,16 +88,18 @@ pub async fn resume_ids<D: Database>(db: &D, env: &Env) -> Result<(), StoreError
 }
 
 /// Gets a migrated database ready to serve: the pepper is checked or stored, the operator's own admin key is
-/// activated, and where there is no admin key at all, one is created.
+/// activated, where there is no admin key at all, one is created, and the instance is registered.
 ///
 /// # Errors
-/// When the pepper is another one, when keys need one that is not given, or the database fails.
+/// When the pepper is another one, when keys need one that is not given, when a live instance has another
+/// operator's key, or the database fails.
 pub async fn prepare<D: Database>(
     db: &D,
     env: &Env,
     peppers: &Peppers,
     operator_key: Option<&PlainKey>,
     orphans: OrphanPolicy,
+    instance: Option<NewInstance>,
 ) -> Result<FirstStart, SetupError> {
     let checks: Vec<String> = peppers.check_values().collect();
     let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), env.now());
@@ -106,23 +119,31 @@ pub async fn prepare<D: Database>(
         }),
     };
     let recorder = SystemRecorder(env.clone(), None);
-    let is_created = db
-        .write(move |tx| -> Result<bool, SetupError> {
+    let instance = instance.map(|new| new.into_instance(env));
+    let (is_created, instance) = db
+        .write(move |tx| -> Result<_, SetupError> {
             check_pepper(tx, &checks)?;
-            match &operator {
-                Some(operator) => operator.activate(tx, &recorder)?,
-                None => end_settings_keys(tx, &recorder, None)?,
-            }
+            let operators_key = match &operator {
+                Some(operator) => Some(operator.activate(tx, &recorder)?),
+                None => None,
+            };
+            end_settings_keys(tx, &recorder, operators_key)?;
             peppers::check(tx, &given, now, orphans)?;
             let first = operator.is_none() && tx.admin_keys()?.is_empty();
             if first {
                 generated.insert(tx, &recorder)?;
             }
-            Ok(first)
+            // Last, for it waits for other starts.
+            let registered = instance
+                .as_ref()
+                .map(|instance| instance::register(tx, instance, operators_key))
+                .transpose()?;
+            Ok((first, registered))
         })
         .await?;
     Ok(FirstStart {
         admin_key: is_created.then_some(fresh),
+        instance,
     })
 }
 
@@ -234,11 +255,12 @@ struct Operator {
 }
 
 impl Operator {
+    /// Takes the key into use; its id.
     fn activate<T: Transaction>(
         &self,
         tx: &mut T,
         recorder: &SystemRecorder,
-    ) -> Result<(), StoreError> {
+    ) -> Result<AdminKeyId, StoreError> {
         let mut known = None;
         for digest in &self.candidates {
             known = tx.admin_key_by_digest(std::slice::from_ref(digest))?;
@@ -258,11 +280,7 @@ impl Operator {
             }
             Some(_) => {}
         }
-        end_settings_keys(
-            tx,
-            recorder,
-            Some(known.map_or(self.new.key.id, |key| key.id)),
-        )
+        Ok(known.map_or(self.new.key.id, |key| key.id))
     }
 }
 

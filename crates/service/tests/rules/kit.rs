@@ -15,8 +15,8 @@ use orgs::{
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
 use service::{
-    ClientAddress, Context, Credentials, Env, Operation, OrphanPolicy, Rejection, Rendered,
-    RequestInfo, Service, Settings, operations, prepare,
+    ClientAddress, Context, Credentials, Env, NewInstance, Operation, OrphanPolicy, Rejection,
+    Rendered, RequestInfo, Service, Settings, operations, prepare,
 };
 use stores::{Database as _, StoreError};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
@@ -48,13 +48,30 @@ pub async fn bench() -> Bench<LocalProvisioner> {
 }
 
 pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
+    bench_of(provisioner, None, usize::MAX).await
+}
+
+/// A control plane that is an instance, and can have so many calls at once.
+pub async fn bench_of_instance(max_calls: usize) -> Bench<LocalProvisioner> {
+    let instance = NewInstance {
+        host: "cp-1".to_owned(),
+        version: "1.2.3".to_owned(),
+    };
+    bench_of(LocalProvisioner, Some(instance), max_calls).await
+}
+
+async fn bench_of<P: Provisioner>(
+    provisioner: P,
+    instance: Option<NewInstance>,
+    max_calls: usize,
+) -> Bench<P> {
     let (db, clock) = (MemoryDatabase::new(), FakeClock::new());
     let env = env(&clock, 1);
-    let admin = prepare(&db, &env, &peppers(), None, OrphanPolicy::Refuse)
+    let orphans = OrphanPolicy::Refuse;
+    let first = prepare(&db, &env, &peppers(), None, orphans, instance)
         .await
-        .unwrap()
-        .admin_key
         .unwrap();
+    let admin = first.admin_key.unwrap();
     let plans = ["free", "standard"].map(|name| PlanName::new(name).unwrap());
     let settings = Settings {
         peppers: peppers(),
@@ -63,9 +80,11 @@ pub async fn bench_with<P: Provisioner>(provisioner: P) -> Bench<P> {
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
         idempotency_limit: RateLimit::literal(50_000, 86_400),
-        max_calls: usize::MAX,
+        max_calls,
         login_url: "https://app.example/login".to_owned(),
         webhook_address_policy: AddressPolicy::Public,
+        instance: first.instance,
+        live_instances: service::LiveInstances::default(),
     };
     let ticks = clock.clone();
     let limiter = MemoryLimiter::new(move || ticks.monotonic());

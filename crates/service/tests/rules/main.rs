@@ -6,6 +6,7 @@ mod again;
 mod creations;
 mod endings;
 mod fairness;
+mod instances;
 mod kit;
 mod limits;
 mod long_polls;

@@ -17,9 +17,9 @@ async fn of_many_first_starts_at_once_one_makes_an_admin_key() {
     let starts: Vec<_> = (0..8)
         .map(|_| {
             let (db, env, peppers) = (db.clone(), env.clone(), peppers.clone());
-            tokio::spawn(
-                async move { prepare(&db, &env, &peppers, None, OrphanPolicy::Refuse).await },
-            )
+            tokio::spawn(async move {
+                prepare(&db, &env, &peppers, None, OrphanPolicy::Refuse, None).await
+            })
         })
         .collect();
     let mut made = 0;
@@ -34,7 +34,7 @@ async fn another_pepper_is_refused_and_a_rotated_one_is_not() {
     let bench = bench().await;
     let env = env(&bench.clock, 2);
     let start_with = async |peppers: Peppers, orphans: OrphanPolicy| {
-        prepare(&bench.db, &env, &peppers, None, orphans).await
+        prepare(&bench.db, &env, &peppers, None, orphans, None).await
     };
     let start = async |peppers: Peppers| start_with(peppers, OrphanPolicy::Refuse).await;
     let refused = start(Peppers::new(pepper("x"), [])).await;
@@ -67,7 +67,7 @@ async fn changing_the_operators_key_ends_the_old_one() {
     let env = env(&bench.clock, 2);
     let [first, second] = ["a", "b"].map(|letter| PlainKey::operator(&letter.repeat(40)).unwrap());
     let start = async |key: Option<&PlainKey>| {
-        prepare(&bench.db, &env, &peppers(), key, OrphanPolicy::Refuse)
+        prepare(&bench.db, &env, &peppers(), key, OrphanPolicy::Refuse, None)
             .await
             .unwrap();
     };

@@ -8,7 +8,7 @@ use diesel::{QueryResult, prelude::*};
 
 use crate::{
     connection::AnyConnection,
-    schema::{orgs, partner_keys, partners},
+    schema::{key_revision, orgs, partner_keys, partners},
 };
 
 /// One row, and several, in the order of their ids.
@@ -87,6 +87,18 @@ pub(crate) fn await_key_uses(connection: &mut AnyConnection, id: &str) -> QueryR
             .select(partner_keys::id)
             .for_update()
             .load::<String>(postgres)
+            .map(drop),
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
+}
+
+/// Holds the revision of keys, as whoever raises it does.
+pub(crate) fn lock_key_revision(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => key_revision::table
+            .select(key_revision::value)
+            .for_no_key_update()
+            .load::<i64>(postgres)
             .map(drop),
         AnyConnection::Sqlite(_) => Ok(()),
     }

@@ -1,7 +1,8 @@
 //! Questions to the server about itself.
 
-use diesel::{QueryResult, QueryableByName, prelude::*};
+use diesel::{QueryResult, QueryableByName, connection::SimpleConnection as _, prelude::*};
 
+use super::segments;
 use crate::{connection::AnyConnection, schema::meta};
 
 /// Whether the server takes changes: a standby takes none, nor does one that is set to be read-only. It is
@@ -53,4 +54,21 @@ pub(crate) fn try_to_write(connection: &mut AnyConnection) -> QueryResult<()> {
     diesel::delete(meta::table.filter(meta::name.eq("")))
         .execute(connection)
         .map(drop)
+}
+
+/// What the server's clock tells, in microseconds since 1970; SQLite has none of its own.
+pub(crate) fn clock_micros(connection: &mut AnyConnection) -> QueryResult<Option<i64>> {
+    match connection {
+        AnyConnection::Postgres(_) => segments::clock_micros(connection).map(Some),
+        AnyConnection::Sqlite(_) => Ok(None),
+    }
+}
+
+/// Has the commits of a session of PostgreSQL wait for no disk: a crash of the server may undo the last
+/// of them.
+pub(crate) fn commit_early(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        AnyConnection::Postgres(postgres) => postgres.batch_execute("SET synchronous_commit = off"),
+        AnyConnection::Sqlite(_) => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@
 //! and share a commit: a commit takes about as long as writing some hundred events.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -31,9 +31,17 @@ pub(crate) trait Queueable {
     fn is_awaited(&self) -> bool;
 }
 
+/// What can be queued ahead of others.
+pub(crate) trait Urgent: Queueable {
+    /// A job that does nothing, for which the receiver wakes up.
+    fn wake() -> Self;
+}
+
 /// What both ends share.
-struct Shared {
+struct Shared<T> {
     policy: Arc<AckPolicy>,
+    /// The jobs that come first.
+    urgent: Mutex<Vec<T>>,
     /// The thread that receives, once it has let events linger.
     consumer: OnceLock<Thread>,
 }
@@ -41,19 +49,19 @@ struct Shared {
 /// The sending end.
 pub(crate) struct Queue<T> {
     sender: mpsc::Sender<T>,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<T>>,
 }
 
 /// A sending end that does not keep the receiver from ending.
 pub(crate) struct WeakQueue<T> {
     sender: mpsc::WeakSender<T>,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<T>>,
 }
 
 /// The receiving end, for one thread.
 pub(crate) struct Receiver<T> {
     receiver: mpsc::Receiver<T>,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<T>>,
     linger: Duration,
 }
 
@@ -62,6 +70,7 @@ pub(crate) fn queue<T: Queueable>(policy: Arc<AckPolicy>) -> (Queue<T>, Receiver
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let shared = Arc::new(Shared {
         policy,
+        urgent: Mutex::default(),
         consumer: OnceLock::new(),
     });
     let queue = Queue {
@@ -138,6 +147,30 @@ impl<T: Queueable> Queue<T> {
     }
 }
 
+impl<T: Urgent> Queue<T> {
+    /// Queues a job ahead of all others. It is for what the server itself needs now and then: the number
+    /// of such jobs is not bounded.
+    ///
+    /// # Errors
+    /// When the receiver is gone.
+    pub(crate) fn send_first(&self, job: T) -> Result<(), StoreError> {
+        if self.sender.is_closed() {
+            return Err(StoreError::Unavailable(None));
+        }
+        self.shared.urgent().push(job);
+        // A queue that is full has a busy receiver, which takes the urgent jobs with the next ones.
+        drop(self.sender.try_send(T::wake()));
+        self.wake();
+        Ok(())
+    }
+}
+
+impl<T> Shared<T> {
+    fn urgent(&self) -> MutexGuard<'_, Vec<T>> {
+        self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<T> WeakQueue<T> {
     /// The queue, unless all of its senders are gone.
     pub(crate) fn upgrade(&self) -> Option<Queue<T>> {
@@ -153,6 +186,7 @@ impl<T: Queueable> Receiver<T> {
     /// senders are gone. Only one thread may receive.
     pub(crate) fn receive(&mut self, jobs: &mut Vec<T>, max: usize) -> usize {
         self.receiver.blocking_recv_many(jobs, max);
+        jobs.splice(..0, self.shared.urgent().drain(..));
         if self.shared.policy.allows_early() {
             self.linger(jobs, max);
         }
@@ -197,6 +231,13 @@ mod tests {
     enum TestJob {
         Awaited,
         Early,
+        Woken,
+    }
+
+    impl Urgent for TestJob {
+        fn wake() -> Self {
+            Self::Woken
+        }
     }
 
     impl Queueable for TestJob {
@@ -262,6 +303,23 @@ mod tests {
         drop(queue);
         assert_eq!(received(&mut receiver, 8).len(), 2);
         assert_eq!(received(&mut receiver, 8).len(), 0);
+    }
+
+    #[test]
+    fn an_urgent_job_comes_first_also_into_a_full_queue() {
+        let (queue, mut receiver) = lingering(AuditMode::Strict, LONG);
+        for _ in 0..CAPACITY {
+            queue.send(TestJob::Awaited).unwrap();
+        }
+        queue.send_first(TestJob::Early).unwrap();
+        let jobs = received(&mut receiver, CAPACITY);
+        assert_eq!(jobs.first(), Some(&TestJob::Early));
+        assert_eq!(jobs.len(), CAPACITY + 1);
+        queue.send_first(TestJob::Early).unwrap();
+        let woken = received(&mut receiver, 8);
+        assert_eq!(woken, [TestJob::Early, TestJob::Woken]);
+        drop(receiver);
+        assert!(queue.send_first(TestJob::Early).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) struct Batch {
     work: Vec<Box<dyn Work>>,
     changes: bool,
     only_probes: bool,
+    needs_sync: bool,
     pending: PendingAcks,
     outcomes: Vec<Result<EventId, StoreError>>,
 }
@@ -44,17 +45,20 @@ impl Batch {
             work: Vec::new(),
             changes: false,
             only_probes: true,
+            needs_sync: false,
             pending: PendingAcks::new(ack_policy),
             outcomes: Vec::new(),
         };
         for job in jobs {
-            batch.only_probes &= matches!(job, Job::Probe(_));
+            batch.only_probes &= matches!(job, Job::Probe(_) | Job::Wake);
+            batch.needs_sync |= matches!(job, Job::Work(_) | Job::Note(_) | Job::Event(..));
             match job {
                 Job::Work(work) => {
                     batch.work.push(work);
                     batch.changes = true;
                 }
-                Job::Note(work) | Job::Probe(work) => batch.work.push(work),
+                Job::Note(work) | Job::Probe(work) | Job::Unsynced(work) => batch.work.push(work),
+                Job::Wake => {}
                 Job::Event(event, ack) => batch.pending.push(event, ack),
             }
         }
@@ -87,6 +91,11 @@ impl Batch {
     /// Whether it has changed nothing, and so has nothing to make durable.
     pub(super) const fn only_probes(&self) -> bool {
         self.only_probes
+    }
+
+    /// Whether somebody is answered only when it is durable.
+    pub(super) const fn needs_sync(&self) -> bool {
+        self.needs_sync
     }
 
     /// How many jobs it has.

@@ -76,6 +76,21 @@ impl SqliteWriter {
         self.run(move |tx| tx.key_touch(id, at), Job::Note).await
     }
 
+    /// Makes a change before all others that wait, without a wait for the disk.
+    pub(crate) async fn write_first<T, E>(
+        &self,
+        work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (caller, answered) = oneshot::channel();
+        let job = Job::Unsynced(Box::new(Pending::new(work, caller)));
+        self.jobs.send_first(job)?;
+        outcome(answered).await
+    }
+
     async fn run<T, E>(
         &self,
         work: impl Fn(&mut Session<Writing>) -> Result<T, E> + Send + 'static,
@@ -87,9 +102,7 @@ impl SqliteWriter {
     {
         let (caller, answered) = oneshot::channel();
         self.jobs.send(job(Box::new(Pending::new(work, caller))))?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
+        outcome(answered).await
     }
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<EventId, StoreError> {
@@ -112,6 +125,15 @@ impl SqliteWriter {
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(std::sync::atomic::Ordering::SeqCst)
     }
+}
+
+/// What the writer answers.
+async fn outcome<T, E: From<StoreError>>(
+    answered: oneshot::Receiver<Result<T, E>>,
+) -> Result<T, E> {
+    answered
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(None).into()))
 }
 
 #[cfg(test)]

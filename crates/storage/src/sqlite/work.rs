@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     group_commit::acks::Ack,
-    group_commit::queue::Queueable,
+    group_commit::queue::{Queueable, Urgent},
     session::{Session, Writing},
     stamps::Stamps,
 };
@@ -24,6 +24,10 @@ pub(super) enum Job {
     Event(Box<Event>, Ack),
     /// A closure that changes nothing and fails when changes would.
     Probe(Box<dyn Work>),
+    /// The closure of a transaction that a crash of the machine may undo.
+    Unsynced(Box<dyn Work>),
+    /// Nothing.
+    Wake,
 }
 
 impl Queueable for Job {
@@ -33,9 +37,15 @@ impl Queueable for Job {
 
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Work(_) | Self::Note(_) | Self::Probe(_) => true,
+            Self::Work(_) | Self::Note(_) | Self::Probe(_) | Self::Unsynced(_) | Self::Wake => true,
             Self::Event(_, ack) => ack.is_awaited(),
         }
+    }
+}
+
+impl Urgent for Job {
+    fn wake() -> Self {
+        Self::Wake
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{build::Build, clock::START};
 /// The stores' traits, for their methods.
 pub(super) mod traits {
     pub(in super::super) use audit::{AuditQueries as _, AuditStore as _};
+    pub(in super::super) use instances::{InstanceQueries as _, InstanceStore as _};
     pub(in super::super) use keys::{KeyQueries as _, KeyStore as _};
     pub(in super::super) use orgs::{OrgQueries as _, OrgStore as _};
     pub(in super::super) use webhooks::{WebhookQueries as _, WebhookStore as _};

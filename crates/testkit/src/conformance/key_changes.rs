@@ -187,3 +187,28 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
     let kept = changes(&fixture, before + 1).await.changed.unwrap();
     assert_eq!(u64::try_from(kept.len()).unwrap(), MIN_CHANGES_KEPT);
 }
+
+/// Whoever waits for a confirmation finds out from which change on it counts, and others are told of it.
+pub async fn a_change_to_be_confirmed_is_told_as_one<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (first, second) = (fixture.key(&partner).await, fixture.key(&partner).await);
+    let before = revision(&fixture).await;
+    let (one, other) = (first.id, second.id);
+    let confirmed = fixture.write(move |tx| {
+        tx.key_revoke(one, at(1), OnRevoke::Keep)?;
+        tx.key_change_confirm()
+    });
+    assert_eq!(confirmed.await, before + 1);
+    let revoked = fixture.write(move |tx| tx.key_revoke(other, at(1), OnRevoke::Keep));
+    assert!(revoked.await);
+    assert!(changes(&fixture, before).await.confirm);
+    assert!(!changes(&fixture, before + 1).await.confirm);
+    assert!(!changes(&fixture, before + 2).await.confirm);
+    let again = fixture.write(move |tx| {
+        tx.key_revoke(one, at(2), OnRevoke::Keep)?;
+        tx.key_change_confirm()
+    });
+    assert_eq!(again.await, before + 3);
+    assert!(changes(&fixture, before + 2).await.confirm);
+}

@@ -14,6 +14,7 @@ pub mod endings;
 pub mod expiries;
 mod fixture;
 pub mod idempotency;
+pub mod instances;
 pub mod key_changes;
 pub mod key_digests;
 pub mod key_uses;
@@ -104,6 +105,7 @@ macro_rules! conformance_rules {
                 changes_are_told_from_any_revision_in_their_order
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
+                a_change_to_be_confirmed_is_told_as_one
             }
             peppers {
                 a_digest_is_renewed_only_from_the_one_that_is_stored
@@ -205,6 +207,15 @@ macro_rules! conformance_rules {
                 a_rolled_back_call_leaves_no_place_taken
                 of_many_who_take_one_place_one_gets_it
                 outdated_answers_are_forgotten_up_to_the_limit
+            }
+            instances {
+                an_instance_keeps_all_its_fields_and_reports_replace_what_may_change
+                instances_are_listed_newest_first_while_they_report
+                an_instance_leaves_and_old_rows_are_pruned
+                a_report_by_the_servers_own_way_is_seen_at_once
+                a_report_that_fails_leaves_nothing_behind
+                starts_come_one_after_the_other
+                the_servers_clock_goes_on
             }
             slugs {
                 a_slug_that_an_org_has_is_taken

@@ -28,6 +28,8 @@ impl State {
         let log = Arc::make_mut(&mut self.key_changes);
         log.push((self.key_revision, changed));
         log.retain(|(revision, _)| revision + MIN_CHANGES_KEPT > self.key_revision);
+        self.changes_to_confirm
+            .retain(|revision| revision + MIN_CHANGES_KEPT > self.key_revision);
     }
 }
 
@@ -116,7 +118,9 @@ impl<Mode> KeyQueries for Session<Mode> {
     fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
         let log = self.state.key_changes.iter();
         let logged = log.filter(|change| change.0 > since).copied().collect();
-        Ok(Changes::since(since, self.state.key_revision, logged))
+        let mut to_confirm = self.state.changes_to_confirm.iter();
+        let confirm = to_confirm.any(|&revision| revision > since);
+        Ok(Changes::since(since, self.state.key_revision, logged).to_confirm(confirm))
     }
 
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
@@ -311,6 +315,12 @@ impl KeyStore for MemoryTx {
         let row = self.state.admin_keys.get_mut(&id);
         let row = row.filter(|row| row.digest == *from);
         Ok(row.map(|row| row.digest = *to).is_some())
+    }
+
+    fn key_change_confirm(&mut self) -> Result<u64, StoreError> {
+        let revision = self.state.key_revision;
+        self.state.changes_to_confirm.insert(revision);
+        Ok(revision)
     }
 
     fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {

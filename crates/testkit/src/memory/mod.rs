@@ -5,6 +5,7 @@
 
 mod audit;
 mod idempotency;
+mod instances;
 mod keys;
 mod org_work;
 mod orgs;

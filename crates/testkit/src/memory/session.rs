@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use audit::Event;
-use ids::{AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId, WorkspaceId};
+use ids::{
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, WorkspaceId,
+};
+use instances::Instance;
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{StoreError, StoredResponse, Transaction};
@@ -23,6 +26,8 @@ pub(super) struct State {
     pub(super) pepper_notes: keys::PepperNotes,
     pub(super) key_revision: u64,
     pub(super) key_changes: Arc<Vec<(u64, Changed)>>,
+    pub(super) changes_to_confirm: BTreeSet<u64>,
+    pub(super) instances: Table<InstanceId, Instance>,
     pub(super) slugs: Table<Slug, SlugRow>,
     pub(super) orgs: Table<OrgId, OrgRow>,
     pub(super) workspaces: Table<WorkspaceId, Workspace>,

@@ -48,8 +48,8 @@ pub(crate) struct Args {
 }
 
 /// Where the data is.
-#[derive(Clone, Copy, ValueEnum)]
-enum Engine {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Engine {
     Sqlite,
     Postgres,
 }

@@ -177,9 +177,7 @@ impl Server {
 
     #[track_caller]
     fn end(&mut self, timeout: Duration) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        assert!(sent.success());
+        self.signal("-TERM");
         let status = within(timeout, "the server ends", || {
             self.child.try_wait().unwrap()
         });
@@ -187,6 +185,22 @@ impl Server {
             reader.join().unwrap();
         }
         status
+    }
+
+    /// Stops the server in whatever it does, until [`Server::resume`].
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has a server go on that was paused.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Kills the server in whatever it does.

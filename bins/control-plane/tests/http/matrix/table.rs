@@ -150,6 +150,7 @@ pub const TABLE: &[Row] = &[
     row("retryOrg", Admin, Org, "org.retry", 409, nothing),
     row("listAllAuditEvents", Admin, Nothing, "audit.list", 200, nothing),
     row("getAnyAuditEvent", Admin, Event, "audit.read", 200, nothing),
+    row("listInstances", Admin, Nothing, "instance.list", 200, nothing),
     row("createOrg", Scopes(&["orgs:create"]), Nothing, "org.create", 201, org),
     row("listOrgs", LIST, Nothing, "org.list", 200, nothing),
     row("getOrg", READ, Org, "org.read", 200, nothing),

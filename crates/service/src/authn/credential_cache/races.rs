@@ -149,6 +149,68 @@ fn no_call_after_an_answered_revocation_is_accepted() {
     shuttle::check_pct(move || race(revoke, is_revoked), 1000, 4);
 }
 
+/// An instance confirms the revision that it has applied. Whoever has seen the confirmation of all may say that
+/// the key is refused everywhere.
+#[test]
+fn no_call_after_a_confirmed_revocation_is_accepted_anywhere() {
+    shuttle::check_random(confirmed_revocation, 3000);
+    shuttle::check_pct(confirmed_revocation, 1000, 4);
+}
+
+fn confirmed_revocation() {
+    let build = Build::new();
+    let partner = build.partner();
+    let held = KeyWithPartner {
+        key: build.key(&partner),
+        partner,
+    };
+    let (digest, id) = (build.digest(), held.key.id);
+    let database = Arc::new(Mutex::new(Database {
+        log: Vec::new(),
+        held,
+    }));
+    let reports = Arc::new(Mutex::new([0; 2]));
+    let is_confirmed = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::new();
+    for instance in 0..2 {
+        let process = Arc::new(Process {
+            credentials: CredentialCache::with_capacity(16),
+            digest,
+        });
+        process.follow(&database);
+        let (caller, log, confirmed) = (process.clone(), database.clone(), is_confirmed.clone());
+        threads.push(thread::spawn(move || {
+            for _ in 0..3 {
+                let after = confirmed.load(SeqCst);
+                let caller = caller.call(&log);
+                assert!(!after || is_revoked(&caller), "a revoked key was accepted");
+            }
+        }));
+        let (database, reports) = (database.clone(), reports.clone());
+        threads.push(thread::spawn(move || {
+            for _ in 0..2 {
+                process.follow(&database);
+                let revision = process.credentials.newest_revision();
+                reports.lock().unwrap()[instance] = revision;
+            }
+        }));
+    }
+    {
+        let mut database = database.lock().unwrap();
+        database.held.key.revoked_at = Some(START);
+        database.log.push((1, Changed::Key(id)));
+    }
+    for _ in 0..3 {
+        if *reports.lock().unwrap() == [1, 1] {
+            is_confirmed.store(true, SeqCst);
+        }
+        thread::yield_now();
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 #[test]
 fn no_call_after_an_answered_change_of_the_partner_sees_it_as_it_was() {
     let change = |database: &mut Database| {

@@ -1,0 +1,3 @@
+ALTER TABLE key_changes DROP COLUMN confirm;
+
+DROP TABLE instances;
