@@ -13,8 +13,8 @@ mod plan;
 mod sequence;
 
 pub use id::{
-    AdminKeyId, DeliveryId, EndpointId, EventId, KeyId, OrgId, ParseIdError, PartnerId, RequestId,
-    TypedId, WorkspaceId, canonical_ulid,
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, ParseIdError, PartnerId,
+    RequestId, TypedId, WorkspaceId, canonical_ulid,
 };
 pub use labels::{InvalidLabels, Labels, MAX_LABELS};
 pub use name::{InvalidName, Name};

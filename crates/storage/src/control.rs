@@ -32,10 +32,14 @@ const QUEUE: usize = 64;
 /// How a session is connected.
 pub(crate) type Connect = fn(&DatabaseUrl) -> Result<Session<Reading>, StoreError>;
 
+type Connected<S> = Result<S, StoreError>;
+type Read = dyn FnOnce(Connected<&mut Session<Reading>>) + Send;
+type Write = dyn FnOnce(Connected<Session<Reading>>) -> Option<Session<Reading>> + Send;
+
 enum Job {
-    Read(Box<dyn FnOnce(Result<&mut Session<Reading>, StoreError>) + Send>),
+    Read(Box<Read>),
     /// Takes the session and gives it back.
-    Write(Box<dyn FnOnce(Result<Session<Reading>, StoreError>) -> Option<Session<Reading>> + Send>),
+    Write(Box<Write>),
 }
 
 /// Connects a session to PostgreSQL that can change what the server itself reports. Its commits wait for

@@ -60,12 +60,17 @@ impl NewInstance {
 
 /// Adds an instance, unless a live one has another admin key of the settings: the later start would end the
 /// key of the earlier one while that serves. Starts at the same time come one after the other.
+///
+/// Without `is_writable` nothing is written, and the instance adds itself by its first report.
 pub(super) fn register<T: Transaction>(
     tx: &mut T,
     instance: &Instance,
     admin_key_id: Option<AdminKeyId>,
+    is_writable: bool,
 ) -> Result<Instance, SetupError> {
-    tx.instances_lock()?;
+    if is_writable {
+        tx.instances_lock()?;
+    }
     let now = tx.server_time()?.unwrap_or(instance.last_seen_at);
     let live = tx.instances(now - LIVE_FOR, PageRequest::new(MAX_INSTANCES, None))?;
     let other = live
@@ -89,6 +94,8 @@ pub(super) fn register<T: Transaction>(
         last_seen_at: now,
         ..instance.clone()
     };
-    tx.instance_report(&registered)?;
+    if is_writable {
+        tx.instance_report(&registered)?;
+    }
     Ok(registered)
 }

@@ -2,6 +2,8 @@
 //!
 //! It owns the checks of peppers and the operator's admin keys. It must not know requests.
 
+use std::sync::Arc;
+
 use audit::{
     Action, Actor, AuditQueries as _, AuditVisibility, Details, Event, EventFilter, Outcome,
     Target, TargetKind,
@@ -12,6 +14,7 @@ use keys::{
     AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
 };
 use stores::{Database, StoreError, Transaction};
+use time::OffsetDateTime;
 
 pub(crate) mod instance;
 pub(crate) mod peppers;
@@ -101,13 +104,7 @@ pub async fn prepare<D: Database>(
     orphans: OrphanPolicy,
     instance: Option<NewInstance>,
 ) -> Result<FirstStart, SetupError> {
-    let checks: Vec<String> = peppers.check_values().collect();
-    let (given, now): (Vec<PepperId>, _) = (peppers.ids().collect(), env.now());
     let fresh = env.key(KeyKind::Admin);
-    let generated = Prepared {
-        key: admin_key(env, AdminKeyOrigin::Generated, first_name()?),
-        digest: peppers.digest(&fresh),
-    };
     let operator = match operator_key {
         None => None,
         Some(key) => Some(Operator {
@@ -118,33 +115,74 @@ pub async fn prepare<D: Database>(
             },
         }),
     };
-    let recorder = SystemRecorder(env.clone(), None);
-    let instance = instance.map(|new| new.into_instance(env));
-    let (is_created, instance) = db
-        .write(move |tx| -> Result<_, SetupError> {
-            check_pepper(tx, &checks)?;
-            let operators_key = match &operator {
-                Some(operator) => Some(operator.activate(tx, &recorder)?),
-                None => None,
-            };
-            end_settings_keys(tx, &recorder, operators_key)?;
-            peppers::check(tx, &given, now, orphans)?;
-            let first = operator.is_none() && tx.admin_keys()?.is_empty();
-            if first {
-                generated.insert(tx, &recorder)?;
-            }
-            // Last, for it waits for other starts.
-            let registered = instance
-                .as_ref()
-                .map(|instance| instance::register(tx, instance, operators_key))
-                .transpose()?;
-            Ok((first, registered))
-        })
-        .await?;
+    let start = Arc::new(Start {
+        checks: peppers.check_values().collect(),
+        given: peppers.ids().collect(),
+        now: env.now(),
+        generated: Prepared {
+            key: admin_key(env, AdminKeyOrigin::Generated, first_name()?),
+            digest: peppers.digest(&fresh),
+        },
+        operator,
+        orphans,
+        instance: instance.map(|new| new.into_instance(env)),
+        recorder: SystemRecorder(env.clone(), None),
+    });
+    let run = |is_writable: bool| {
+        let start = Arc::clone(&start);
+        db.write(move |tx| start.run(tx, is_writable))
+    };
+    let (is_created, instance) = match run(true).await {
+        // A start on a database that can't be written to for now must not need to write.
+        Err(SetupError::Store(error)) if error.is_temporary() => run(false).await?,
+        outcome => outcome?,
+    };
     Ok(FirstStart {
         admin_key: is_created.then_some(fresh),
         instance,
     })
+}
+
+/// What a start does in its transaction.
+struct Start {
+    checks: Vec<String>,
+    given: Vec<PepperId>,
+    now: OffsetDateTime,
+    generated: Prepared,
+    operator: Option<Operator>,
+    orphans: OrphanPolicy,
+    instance: Option<Instance>,
+    recorder: SystemRecorder,
+}
+
+impl Start {
+    /// Whether the first admin key was made, and the instance as it was registered.
+    fn run<T: Transaction>(
+        &self,
+        tx: &mut T,
+        is_writable: bool,
+    ) -> Result<(bool, Option<Instance>), SetupError> {
+        check_pepper(tx, &self.checks)?;
+        let operators_key = match &self.operator {
+            Some(operator) => Some(operator.activate(tx, &self.recorder)?),
+            None => None,
+        };
+        end_settings_keys(tx, &self.recorder, operators_key)?;
+        peppers::check(tx, &self.given, self.now, self.orphans)?;
+        let first = self.operator.is_none() && tx.admin_keys()?.is_empty();
+        if first {
+            self.generated.insert(tx, &self.recorder)?;
+        }
+        // Last, for it waits for other starts.
+        let registered = match &self.instance {
+            None => None,
+            Some(instance) => {
+                let registered = instance::register(tx, instance, operators_key, is_writable)?;
+                Some(registered)
+            }
+        };
+        Ok((first, registered))
+    }
 }
 
 /// Creates an admin key; the secret is shown once. On a database without a pepper, the current one is stored.

@@ -23,6 +23,7 @@ use shuttle::{
     thread,
 };
 use testkit::{build::Build, clock::START};
+use time::Duration;
 
 use super::*;
 
