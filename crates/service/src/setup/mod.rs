@@ -10,9 +10,7 @@ use audit::{
 };
 use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
 use instances::Instance;
-use keys::{
-    AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, KeyQueries as _, PepperId, Peppers, PlainKey,
-};
+use keys::{AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, PepperId, Peppers, PlainKey};
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 
