@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{
     http::Client,
     latency::Latencies,
@@ -134,10 +134,16 @@ fn race(servers: &[Server], n: usize, sum: &mut Sum) -> Result<()> {
         }
         Ok::<_, anyhow::Error>((samples, receipt?.expect(200)?, answered))
     })?;
-    let confirmed = receipt["confirmed"].as_array().context("no confirmed")?;
-    let is_complete = confirmed.len() == servers.len() && receipt["unconfirmed"] == json!([]);
+    let confirmed = receipt.pointer("/confirmed");
+    let confirmed = confirmed
+        .and_then(Value::as_array)
+        .context("no confirmed")?;
+    let is_complete =
+        confirmed.len() == servers.len() && receipt.pointer("/unconfirmed") == Some(&json!([]));
     sum.incomplete += usize::from(!is_complete);
-    let slowest = confirmed.iter().filter_map(|one| one["after_ms"].as_u64());
+    let slowest = confirmed
+        .iter()
+        .filter_map(|one| one.pointer("/after_ms")?.as_u64());
     let slowest = slowest.max().unwrap_or_default();
     sum.slowest.record(Duration::from_millis(slowest));
     let mut has_met = true;
