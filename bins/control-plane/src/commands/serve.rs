@@ -1,7 +1,6 @@
 //! `molecule-cp serve`: from settings to a running server, and its shutdown.
 
 use std::{
-    num::NonZeroU32,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -96,8 +95,10 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
     let published = Arc::new(Published::new(&routes::described(), &public_url)?);
-    // Until instances know of each other, each takes itself for the only one.
-    let limiter = ChosenLimiter::start(&settings.limits, &peppers, || NonZeroU32::MIN).await;
+    let live_instances = LiveInstances::default();
+    let counted = live_instances.clone();
+    let count = move || counted.count();
+    let limiter = ChosenLimiter::start(&settings.limits, &peppers, count).await;
     if let (Err(_), Some(key)) = (&limiter, &first.admin_key) {
         // It is shown once, and must not be lost to a Redis that can't be used.
         first_key::deliver(key, address, &settings.data_dir);
@@ -118,7 +119,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
             login_url: settings.login_url.clone(),
             webhook_address_policy: settings.webhook_address_policy,
             instance: first.instance.clone(),
-            live_instances: LiveInstances::default(),
+            live_instances,
         },
         env,
     );
