@@ -6,7 +6,7 @@ use foldhash::quality::RandomState;
 use ratelimit::{Decision, Leases, RateLimit, Subject, Unused};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{RedisLimiter, session::Session};
+use crate::RedisLimiter;
 
 /// How many subjects' batches may be asked for at the same time.
 const REFILLS: usize = 256;
@@ -108,35 +108,26 @@ impl RedisLimiter {
         None
     }
 
-    /// Gives permits back; those that the server does not take stay here.
+    /// Gives permits back. Without a server they stay here. When it does not answer, they are gone for this
+    /// instance: the server may have taken them back, and nobody may use a permit twice.
     pub(crate) async fn give_back(&self, leased: &Leased, unused: Vec<Unused>) {
         for unused in unused {
-            let session = self.link.session();
-            if !self.take_back(session.as_deref(), &unused).await {
+            let Unused { limits, permits } = &unused;
+            let Some(session) = self.link.session() else {
                 let now = leased.started.elapsed();
-                let Unused { limits, permits } = unused;
                 // What is beyond the bound is counted and never used, which is the safe side.
-                let _ = leased.leases.add(&limits, permits, permits, now);
+                let _ = leased.leases.add(limits, *permits, *permits, now);
+                continue;
+            };
+            let calls = -i64::from(*permits);
+            match self.server.spend(&session, limits, calls).await {
+                Ok(_) => {
+                    for &(subject, limit) in limits {
+                        self.debts.refund(subject, limit, *permits);
+                    }
+                }
+                Err(failure) => self.fail(Some(&session), &failure),
             }
         }
-    }
-
-    /// Whether the server took permits back.
-    async fn take_back(&self, session: Option<&Session>, unused: &Unused) -> bool {
-        let Some(session) = session else { return false };
-        let calls = -i64::from(unused.permits);
-        if self
-            .server
-            .spend(session, &unused.limits, calls)
-            .await
-            .is_err()
-        {
-            // The next probe finds out what is wrong.
-            return false;
-        }
-        for &(subject, limit) in &unused.limits {
-            self.debts.refund(subject, limit, unused.permits);
-        }
-        true
     }
 }

@@ -7,7 +7,7 @@ use ratelimit_redis::{Mode, Settings};
 use testkit::redis::Server;
 use tokio::time::sleep;
 
-use crate::kit::{Hammered, Instance, key, partner, settings, until};
+use crate::kit::{Hammered, Instance, impatient, key, partner, settings, until};
 
 const COUNT: u32 = 3;
 
@@ -126,6 +126,27 @@ async fn an_instance_that_ends_gives_back_what_it_has() {
     instances[0].limiter.close().await;
     let other = Instance::of(1, &server.url()).await;
     assert_eq!(other.limiter.peek(key(1), limit).await.remaining, 9980);
+}
+
+#[tokio::test]
+async fn permits_whose_return_is_not_answered_are_not_used() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let settings = Settings {
+        mode: Mode::Leased,
+        ..impatient(&server.url())
+    };
+    let instance = Instance::start(1, settings).await.unwrap();
+    let limit = RateLimit::literal(2000, 86_400);
+    assert_eq!(instance.allowed(key(1), limit, 50).await, 50);
+    server.pause();
+    instance.limiter.close().await;
+    // Now the server takes them back, and the instance does not hear of it.
+    server.resume();
+    instance.until_partitioned(false).await;
+    let allowed = instance.allowed(key(1), limit, 2100).await;
+    assert!((1900..=1950).contains(&allowed), "{allowed}");
 }
 
 #[tokio::test]

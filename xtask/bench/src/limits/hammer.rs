@@ -44,11 +44,12 @@ pub(crate) fn throughout(kept: Kept, seconds: u64) -> Result<bool> {
         };
     let (beyond, used) = (admitted.beyond(), admitted.count() / admitted.possible());
     println!(
-        "| {} | {} | {:.0} | {:.1} % | {beyond:.1} | {bound:.1} |",
+        "| {} | {} | {:.0} | {:.1} % | {beyond:.1} | {bound:.1} | {} |",
         kept.name(),
         admitted.count(),
         admitted.possible(),
-        used * 100.0
+        used * 100.0,
+        fallback(&instances)?
     );
     Ok(beyond <= bound && used >= USED)
 }
@@ -72,6 +73,19 @@ pub(crate) fn outage(kept: Kept, seconds: u64) -> Result<bool> {
         pause.as_millis()
     );
     Ok(super::admitted::count(most) <= bound && pause <= LONGEST_PAUSE)
+}
+
+/// How many decisions the instances made without Redis, since it did not answer in time.
+fn fallback(instances: &Instances) -> Result<u64> {
+    let name = "molecule_limit_decisions_total{mode=\"fallback\"} ";
+    let mut sum = 0_u64;
+    for server in &instances.servers {
+        let response = server.client("").get("/metrics")?;
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        let count = text.lines().find_map(|line| line.strip_prefix(name));
+        sum = sum.saturating_add(count.context("the metric is missing")?.parse()?);
+    }
+    Ok(sum)
 }
 
 /// How many permits all instances may hold.

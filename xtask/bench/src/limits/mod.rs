@@ -55,8 +55,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let mut holds = true;
     if wanted(Part::Hammer) {
-        println!("| limits | admitted | possible | used | beyond the limit, at the most | bound |");
-        println!("|---|---|---|---|---|---|");
+        println!(
+            "| limits | admitted | possible | used | beyond the limit, at the most | bound | without Redis |"
+        );
+        println!("|---|---|---|---|---|---|---|");
         for kept in [Kept::Exact, Kept::Leased] {
             holds &= hammer::throughout(kept, args.seconds)?;
         }
