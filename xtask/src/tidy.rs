@@ -2,6 +2,7 @@
 //!
 //! A rule is a pure function of what it looks at; here they are fed and their findings collected.
 
+mod circles;
 mod manifests;
 mod migrations;
 mod stale;
@@ -72,6 +73,7 @@ pub(crate) fn check(workspace: &Workspace, record: bool) -> Result<Vec<Problem>>
     problems.extend(migrations::check(&sources));
     problems.extend(manifests::check(&sources));
     problems.extend(text::check(&sources));
+    problems.extend(circles::check(&sources));
     problems.extend(words::check(&sources));
     problems.extend(stale::check(workspace, &sources));
     Ok(problems)

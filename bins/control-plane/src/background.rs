@@ -3,9 +3,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use instances::REPORT_INTERVAL;
-use orgs::OrgQueries as _;
 use service::{Next, PeriodicJob, REVALIDATE_INTERVAL};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},

@@ -48,4 +48,7 @@ pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
-pub use store::{KeyFilter, KeyListRequest, KeyQueries, KeyStore, MIN_CHANGES_KEPT};
+pub use store::{
+    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyFilter, KeyListRequest, KeyQueries,
+    KeyStore, MIN_CHANGES_KEPT, PartnerQueries, PartnerStore, PepperQueries, PepperStore,
+};

@@ -28,7 +28,9 @@ pub use status::{InvalidTransition, OrgStatus, Transition, UnknownOrgStatus};
 pub use step::{Step, StepName, StepStatus};
 pub use store::{
     DeletionSelector, DueLimits, DueOrg, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg,
-    OrgBacklog, OrgProgress, OrgQueries, OrgStore, OrgWork, SlugRequest, StatusSummary,
+    OrgBacklog, OrgDeletionQueries, OrgDeletionStore, OrgProgress, OrgQueries, OrgStore, OrgWork,
+    OrgWorkQueries, OrgWorkStore, SlugRequest, SlugStore, StatusSummary, SubscriptionQueries,
+    SubscriptionStore, WorkspaceQueries, WorkspaceStore,
 };
 pub use subscription::{Subscription, SubscriptionStatus, UnknownSubscriptionStatus};
 pub use ttl::{InvalidTtl, Ttl};

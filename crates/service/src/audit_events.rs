@@ -1,10 +1,10 @@
 //! The audit log, as its readers see it.
 
-use audit::{ActorId, AuditQueries as _, AuditVisibility, Event, EventFilter, EventListRequest};
+use audit::{ActorId, AuditVisibility, Event, EventFilter, EventListRequest};
 use ids::{EventId, Page, PageRequest};
 use orgs::OrgVisibility;
 use ratelimit::Limiter;
-use stores::{Database, Queries, StoreError};
+use stores::{Database, Queries, StoreError, prelude::*};
 
 use crate::{
     Audited, Caller, Context, Error, MAX_OPEN_AGE, Rejection, Service, audited::Auditable,

@@ -2,9 +2,9 @@
 
 use api::BillingRequest;
 use ids::OrgId;
-use orgs::{Org, OrgQueries as _, OrgStore as _, Subscription};
+use orgs::{Org, Subscription};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
 use crate::{Audited, Context, Error, Rejection, Service, audited::Auditable, orgs::visibility};
 

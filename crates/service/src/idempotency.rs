@@ -14,7 +14,7 @@ use ids::{KeyId, OrgId, Ulid};
 use ratelimit::{Limiter, Subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use stores::{Database, IdempotencyId, IdempotencyStore as _, StoreError};
+use stores::{Database, IdempotencyId, StoreError, prelude::*};
 use time::Duration;
 
 use crate::{

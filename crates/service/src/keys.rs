@@ -5,13 +5,13 @@ mod revoke;
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
 use keys::{
-    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyListRequest, KeyQueries as _,
-    KeyStore as _, Partner, PartnerDraft, PartnerKey, PlainKey,
+    Change, KeyChanges, KeyDraft, KeyFilter, KeyKind, KeyListRequest, Partner, PartnerDraft,
+    PartnerKey, PlainKey,
 };
 use orgs::{OrgStatus, OrgVisibility, PlanCatalogue};
 use ratelimit::Limiter;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, Transaction};
+use stores::{Database, Transaction, prelude::*};
 
 pub use self::revoke::RevocationReceipt;
 use crate::{

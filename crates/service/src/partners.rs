@@ -2,9 +2,9 @@
 
 use audit::{Target, TargetKind};
 use ids::{Page, PageRequest, PartnerId};
-use keys::{KeyQueries as _, KeyStore as _, Partner, PartnerChanges, PartnerDraft};
+use keys::{Partner, PartnerChanges, PartnerDraft};
 use ratelimit::Limiter;
-use stores::Database;
+use stores::{Database, prelude::*};
 
 use crate::{Audited, Context, Error, Rejection, Rendered, Service, audited::Auditable};
 

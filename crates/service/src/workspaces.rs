@@ -2,9 +2,9 @@
 
 use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest};
-use orgs::{OrgQueries as _, OrgStatus, OrgStore as _, Workspace, WorkspaceDraft};
+use orgs::{OrgStatus, Workspace, WorkspaceDraft};
 use ratelimit::Limiter;
-use stores::Database;
+use stores::{Database, prelude::*};
 
 use crate::{
     Audited, Context, Error, OrgConflict, Rejection, Rendered, Service,

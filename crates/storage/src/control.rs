@@ -15,11 +15,14 @@ use stores::StoreError;
 use tokio::sync::oneshot;
 
 use crate::{
-    dialect,
-    error::{self, OpenError},
+    connection::{
+        AnyConnection,
+        error::{self, OpenError},
+        url::DatabaseUrl,
+    },
     session::{Reading, Session, Writing},
+    tables::meta,
     threads,
-    url::DatabaseUrl,
 };
 
 /// How often the database is asked whether it can be used.
@@ -46,7 +49,7 @@ enum Job {
 /// no disk.
 pub(crate) fn connect_to_postgres(url: &DatabaseUrl) -> Result<Session<Reading>, StoreError> {
     let mut session = Session::<Writing>::connect(url)?;
-    session.run(dialect::server::commit_early)?;
+    session.run(AnyConnection::commit_early)?;
     Ok(session.into_mode())
 }
 
@@ -234,11 +237,11 @@ impl<W: WriteProbe> Worker<W> {
         match job {
             Job::Read(work) => work(match &mut self.session {
                 Some(session) => Ok(session),
-                None => Err(connected.err().unwrap_or_else(error::lost)),
+                None => Err(connected.err().unwrap_or_else(error::transaction_gone)),
             }),
             Job::Write(work) => {
                 let session = self.session.take();
-                let lost = || connected.err().unwrap_or_else(error::lost);
+                let lost = || connected.err().unwrap_or_else(error::transaction_gone);
                 self.session = work(session.ok_or_else(lost));
             }
         }
@@ -261,7 +264,7 @@ impl<W: WriteProbe> Worker<W> {
     }
 
     fn ask(&mut self) -> Result<(), StoreError> {
-        let writable = self.session()?.run(dialect::server::is_writable)?;
+        let writable = self.session()?.run(meta::is_writable)?;
         if writable {
             Ok(())
         } else {

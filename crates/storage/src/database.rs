@@ -14,20 +14,22 @@ use stores::{Database, Requester, StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::{
+    connection::{
+        error::{self, OpenError},
+        pooler,
+        url::{DatabaseUrl, Engine},
+    },
     control::{Control, connect_to_postgres},
-    error::{self, OpenError},
     group_commit::acks::{AckPolicy, AuditMode},
     indexer::IndexSettings,
     list_queue::{ListQueue, ListStats},
     migrations,
     pool::Pool,
-    pooler,
     postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
     shares::{CONNECTIONS, shares},
     sqlite::SqliteWriter,
     stamps::Stamps,
-    url::{DatabaseUrl, Engine},
 };
 
 /// How many readers an SQLite file has at the least, however few processors there are.

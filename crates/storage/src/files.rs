@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::error::OpenError;
+use crate::connection::error::OpenError;
 
 /// Makes a folder and those above it where they are missing, for its owner alone (mode 0700).
 ///

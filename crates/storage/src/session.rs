@@ -1,4 +1,5 @@
-//! A connection as a reader or a writer sees it.
+//! A connection as a reader or a writer sees it, with its transactions and savepoints. Nothing here knows a
+//! table.
 
 use std::{
     marker::PhantomData,
@@ -16,11 +17,9 @@ use stores::StoreError;
 
 use crate::{
     budget::Budget,
-    connection::AnyConnection,
-    dialect, error, events,
-    known_keys::KnownKeys,
-    stamps::{Stamps, Unwritten},
-    url::DatabaseUrl,
+    connection::{AnyConnection, error, url::DatabaseUrl},
+    key_cache::KeyCache,
+    stamps::{self, Unwritten},
 };
 
 /// For how long a connection that has answered is taken to live.
@@ -66,11 +65,11 @@ pub struct Session<M> {
     answered: Instant,
     /// Whether the connection is gone.
     lost: bool,
-    /// The error that has spoiled the innermost transaction or savepoint.
+    /// The error that has aborted the innermost transaction or savepoint.
     ///
     /// After a failed statement PostgreSQL refuses all others until a rollback, SQLite goes on. Here
     /// both refuse, so that what was caught and forgotten can't be committed in part.
-    spoiled: Option<StoreError>,
+    aborted: Option<StoreError>,
     /// Whether another transaction was in the way since [`Session::forget_conflict`].
     conflict: bool,
     /// The events of this transaction's changes that are yet to be written. They are written when it
@@ -79,7 +78,7 @@ pub struct Session<M> {
     /// What the server's clock told, and when.
     server_clock: Option<(i64, Instant)>,
     /// The keys that need not be read again.
-    pub(crate) known_keys: KnownKeys,
+    pub(crate) key_cache: KeyCache,
     /// What the work has to keep to; `None` outside lists.
     limit: Option<WorkLimit>,
     /// Whether a page has ended because its budget was used up, since [`Session::take_cut`].
@@ -97,11 +96,11 @@ impl<M> Session<M> {
             connected: Instant::now(),
             answered: Instant::now(),
             lost: false,
-            spoiled: None,
+            aborted: None,
             conflict: false,
             events: Vec::new(),
             server_clock: None,
-            known_keys: KnownKeys::default(),
+            key_cache: KeyCache::default(),
             limit: None,
             cut: false,
             mode: PhantomData,
@@ -115,11 +114,11 @@ impl<M> Session<M> {
             connected: self.connected,
             answered: self.answered,
             lost: self.lost,
-            spoiled: self.spoiled,
+            aborted: self.aborted,
             conflict: self.conflict,
             events: self.events,
             server_clock: self.server_clock,
-            known_keys: self.known_keys,
+            key_cache: self.key_cache,
             limit: self.limit,
             cut: self.cut,
             mode: PhantomData,
@@ -131,7 +130,7 @@ impl<M> Session<M> {
         &mut self,
         statement: impl FnOnce(&mut AnyConnection) -> QueryResult<T>,
     ) -> Result<T, StoreError> {
-        if let Some(error) = &self.spoiled {
+        if let Some(error) = &self.aborted {
             return Err(error.clone());
         }
         let value = statement(&mut self.connection).map_err(|error| self.note(&error))?;
@@ -161,13 +160,13 @@ impl<M> Session<M> {
         self.conflict |= error::is_conflict(error);
         self.lost |= error::is_lost(error);
         let error = error::store_error(error);
-        self.spoil(&error);
+        self.abort(&error);
         error
     }
 
-    fn spoil(&mut self, error: &StoreError) {
+    fn abort(&mut self, error: &StoreError) {
         if self.connection.depth() > 0 {
-            self.spoiled = Some(error.clone());
+            self.aborted = Some(error.clone());
         }
     }
 
@@ -210,7 +209,7 @@ impl<M> Session<M> {
 
     /// How many questions are best asked as one.
     pub(crate) const fn at_once(&self) -> usize {
-        dialect::index::at_once(&self.connection)
+        self.connection.at_once()
     }
 
     /// The events of this transaction's changes that are yet to be written.
@@ -227,7 +226,7 @@ impl<M> Session<M> {
         if self.connection.depth() > 0 {
             return questions(self);
         }
-        self.run(dialect::begin_snapshot)?;
+        self.run(AnyConnection::begin_snapshot)?;
         let answers = questions(self);
         let ended = self.roll_back_to(0);
         answers.and_then(|answers| ended.map(|()| answers))
@@ -236,19 +235,24 @@ impl<M> Session<M> {
     /// Rolls back until `depth` transactions and savepoints are open.
     fn roll_back_to(&mut self, depth: u32) -> Result<(), StoreError> {
         let mut outcome = Ok(());
-        self.known_keys.undone();
+        self.key_cache.clear();
         // Each turn takes one away, or finds the connection broken, and then there are none.
         while self.connection.depth() > depth {
-            self.spoiled = None;
+            self.aborted = None;
             let undone = AnyConnection::rollback_transaction(&mut self.connection);
             outcome = outcome.and(undone.map_err(|error| self.note(&error)));
         }
         if self.connection.depth() < depth {
             // SQLite gives up the whole transaction when the disk is full. What follows must not start
             // one of its own in its place.
-            self.spoiled = Some(outcome.clone().err().unwrap_or_else(error::lost));
+            self.aborted = Some(
+                outcome
+                    .clone()
+                    .err()
+                    .unwrap_or_else(error::transaction_gone),
+            );
         } else if depth == 0 {
-            self.spoiled = None;
+            self.aborted = None;
         }
         outcome
     }
@@ -257,18 +261,23 @@ impl<M> Session<M> {
 impl Session<Writing> {
     /// Notes the event of a change, to be written when the transaction ends.
     pub(crate) fn add_event(&mut self, event: &Event) -> Result<Receipt, StoreError> {
-        if let Some(error) = &self.spoiled {
+        if let Some(error) = &self.aborted {
             return Err(error.clone());
         }
         let mut others = self.events.iter().rev();
         if others.any(|other| other.event.id == event.id) {
-            let error = events::twice();
-            self.spoil(&error);
+            let error = stamps::duplicate_id();
+            self.abort(&error);
             return Err(error);
         }
         let (unwritten, receipt) = Unwritten::new(event);
         self.events.push(unwritten);
         Ok(receipt)
+    }
+
+    /// How many events are yet to be written.
+    pub(crate) const fn event_count(&self) -> usize {
+        self.events.len()
     }
 
     /// The events that are yet to be written, from this place on; they are no longer.
@@ -283,7 +292,7 @@ impl Session<Writing> {
 
     /// Begins a transaction, or sets a savepoint when one is open.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
-        self.run(dialect::begin)
+        self.run(AnyConnection::begin)
     }
 
     /// Runs work in a transaction, or in a savepoint when one is open: all of it is kept, or nothing.
@@ -315,27 +324,13 @@ impl Session<Writing> {
 
     /// Does work in the transaction that is open; nothing when it fails or panics, and then all of the
     /// transaction is to be rolled back.
-    pub(crate) fn straight<T, E>(
+    pub(crate) fn without_savepoint<T, E>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Option<T> {
         let depth = self.connection.depth();
         let value = catch_unwind(AssertUnwindSafe(|| work(self))).ok()?.ok()?;
-        (self.spoiled.is_none() && self.connection.depth() == depth).then_some(value)
-    }
-
-    /// As [`Session::guarded`], and the events that the work has left are written with it.
-    pub(crate) fn guarded_with_events<T, E: From<StoreError>>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, E>,
-        stamps: &Stamps,
-    ) -> Result<T, E> {
-        let before = self.events.len();
-        self.guarded(|session| {
-            let value = work(session)?;
-            events::of_changes(session, before, stamps)?;
-            Ok(value)
-        })
+        (self.aborted.is_none() && self.connection.depth() == depth).then_some(value)
     }
 
     /// Does the work of a transaction or savepoint that has begun, and ends it.
@@ -365,7 +360,7 @@ impl Session<Writing> {
     pub(crate) fn too_late(&mut self) -> StoreError {
         self.conflict = true;
         let error = StoreError::Overloaded;
-        self.spoil(&error);
+        self.abort(&error);
         error
     }
 
@@ -376,7 +371,7 @@ impl Session<Writing> {
         let (told, when) = match known.filter(|(_, when)| when.elapsed() < CLOCK_TTL) {
             Some(known) => known,
             None => {
-                let told = self.run(dialect::segments::clock_micros)?;
+                let told = self.run(AnyConnection::clock_micros)?;
                 *self.server_clock.insert((told, Instant::now()))
             }
         };

@@ -7,16 +7,12 @@ mod plans;
 
 use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use ids::{Name, PageRequest};
-use keys::{KeyStore as _, PartnerKey};
-use orgs::{
-    DeletionSelector, NewOrg, Org, OrgFilter, OrgQueries as _, OrgStatus, OrgStore as _,
-    OrgVisibility,
-};
+use keys::PartnerKey;
+use orgs::{DeletionSelector, NewOrg, Org, OrgFilter, OrgStatus, OrgVisibility};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::{Build, labels, name};
 use time::OffsetDateTime;
-use webhooks::WebhookQueries as _;
 
 use self::plans::Statements;
 

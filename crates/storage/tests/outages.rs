@@ -9,9 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keys::{KeyQueries as _, KeyStore as _};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::{
     build::Build,
     postgres::{PgBouncer, Server},

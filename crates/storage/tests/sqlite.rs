@@ -2,11 +2,9 @@
 
 use std::{path::Path, thread};
 
-use audit::AuditQueries as _;
 use ids::PageRequest;
-use keys::{KeyQueries as _, KeyStore as _};
 use storage::{DatabaseUrl, OpenError, SqlDatabase, migrate, revert_all};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use tempfile::TempDir;
 use testkit::build::Build;
 
@@ -74,7 +72,7 @@ async fn migrations_go_up_down_and_up() {
     let org = build.org(&key);
     database
         .write(move |tx| {
-            use orgs::OrgStore as _;
+            use stores::prelude::*;
             tx.partner_insert(&partner)?;
             tx.key_insert(&key, &digest)?;
             tx.slug_acquire(&org.slug, org.id, org.partner_id, org.created_at)?;

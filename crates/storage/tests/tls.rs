@@ -117,7 +117,7 @@ impl Encrypted {
         runtime.block_on(async {
             use stores::Database as _;
             let asked = database
-                .read(|view| keys::KeyQueries::key_changes(view, 0))
+                .read(|view| keys::KeyChangeQueries::key_changes(view, 0))
                 .await;
             Result::<_, stores::StoreError>::unwrap(asked);
         });

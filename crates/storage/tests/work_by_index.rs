@@ -7,13 +7,13 @@ mod plans;
 
 use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use ids::PageRequest;
-use keys::{KeyStore as _, PartnerKey};
-use orgs::{DeletionSelector, DueLimits, Org, OrgQueries as _, OrgStore as _};
+use keys::PartnerKey;
+use orgs::{DeletionSelector, DueLimits, Org};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::{build::Build, clock::START};
 use time::{Duration, OffsetDateTime};
-use webhooks::{Delivery, WebhookQueries as _, WebhookStore as _};
+use webhooks::Delivery;
 
 use self::plans::Statements;
 

@@ -10,13 +10,23 @@ use std::future::Future;
 use audit::{AuditQueries, AuditStore, Event};
 use ids::{EventId, KeyId};
 use instances::{InstanceQueries, InstanceStore};
-use keys::{KeyQueries, KeyStore};
-use orgs::{OrgQueries, OrgStore};
+use keys::{
+    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyQueries, KeyStore, PartnerQueries,
+    PartnerStore, PepperQueries, PepperStore,
+};
+use orgs::{
+    OrgDeletionQueries, OrgDeletionStore, OrgQueries, OrgStore, OrgWorkQueries, OrgWorkStore,
+    SlugStore, SubscriptionQueries, SubscriptionStore, WorkspaceQueries, WorkspaceStore,
+};
 use time::OffsetDateTime;
-use webhooks::{WebhookQueries, WebhookStore};
+use webhooks::{
+    AnnouncementQueries, AnnouncementStore, DeliveryQueries, DeliveryStore, EndpointQueries,
+    EndpointStore, WebhookRetention,
+};
 
 mod error;
 mod idempotency;
+pub mod prelude;
 mod requester;
 
 pub use error::StoreError;
@@ -25,26 +35,64 @@ pub use requester::Requester;
 
 /// All queries of a database.
 pub trait Queries:
-    KeyQueries<Error = StoreError>
+    PartnerQueries<Error = StoreError>
+    + KeyQueries<Error = StoreError>
+    + AdminKeyQueries<Error = StoreError>
+    + KeyChangeQueries<Error = StoreError>
+    + PepperQueries<Error = StoreError>
     + OrgQueries<Error = StoreError>
+    + OrgDeletionQueries<Error = StoreError>
+    + OrgWorkQueries<Error = StoreError>
+    + WorkspaceQueries<Error = StoreError>
+    + SubscriptionQueries<Error = StoreError>
     + AuditQueries<Error = StoreError>
-    + WebhookQueries<Error = StoreError>
+    + EndpointQueries<Error = StoreError>
+    + DeliveryQueries<Error = StoreError>
+    + AnnouncementQueries<Error = StoreError>
     + InstanceQueries<Error = StoreError>
 {
 }
 
 impl<T> Queries for T where
-    T: KeyQueries<Error = StoreError>
+    T: PartnerQueries<Error = StoreError>
+        + KeyQueries<Error = StoreError>
+        + AdminKeyQueries<Error = StoreError>
+        + KeyChangeQueries<Error = StoreError>
+        + PepperQueries<Error = StoreError>
         + OrgQueries<Error = StoreError>
+        + OrgDeletionQueries<Error = StoreError>
+        + OrgWorkQueries<Error = StoreError>
+        + WorkspaceQueries<Error = StoreError>
+        + SubscriptionQueries<Error = StoreError>
         + AuditQueries<Error = StoreError>
-        + WebhookQueries<Error = StoreError>
+        + EndpointQueries<Error = StoreError>
+        + DeliveryQueries<Error = StoreError>
+        + AnnouncementQueries<Error = StoreError>
         + InstanceQueries<Error = StoreError>
 {
 }
 
 /// All writes that one transaction can make, and all queries.
 pub trait Transaction:
-    Queries + KeyStore + OrgStore + AuditStore + WebhookStore + IdempotencyStore + InstanceStore
+    Queries
+    + PartnerStore
+    + KeyStore
+    + AdminKeyStore
+    + KeyChangeStore
+    + PepperStore
+    + OrgStore
+    + OrgDeletionStore
+    + OrgWorkStore
+    + SlugStore
+    + WorkspaceStore
+    + SubscriptionStore
+    + AuditStore
+    + EndpointStore
+    + DeliveryStore
+    + AnnouncementStore
+    + WebhookRetention
+    + IdempotencyStore
+    + InstanceStore
 {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.

@@ -1,7 +1,6 @@
 //! The database in memory keeps the rules of all stores, and fails when it is told to.
 
-use keys::{KeyQueries, KeyStore};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use testkit::{build::Build, memory::MemoryDatabase};
 
 testkit::conformance_tests!(Some(MemoryDatabase::new()));

@@ -3,7 +3,7 @@
 //! Endpoints and what they listen to, deliveries and when they are tried again, the addresses that
 //! are never called, and the secrets and signatures of Standard Webhooks 1.0.0.
 //! This crate must not know how messages travel ([`Sender`] says what is asked of that), how they
-//! are stored ([`WebhookStore`]), what orgs and keys are, and what time it is; randomness is an
+//! are stored ([`EndpointStore`], [`DeliveryStore`]), what orgs and keys are, and what time it is; randomness is an
 //! argument.
 //!
 //! ```
@@ -53,7 +53,8 @@ pub use signature::{
     ID_HEADER, Message, Received, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE, VerificationError,
 };
 pub use store::{
-    Backlog, Lease, PendingDelivery, PendingEndpoint, PendingEndpoints, WebhookQueries,
-    WebhookStore,
+    AnnouncementQueries, AnnouncementStore, Backlog, DeliveryQueries, DeliveryStore,
+    EndpointQueries, EndpointStore, Lease, PendingDelivery, PendingEndpoint, PendingEndpoints,
+    WebhookRetention,
 };
 pub use url::{AddressPolicy, EndpointUrl, InvalidUrl};

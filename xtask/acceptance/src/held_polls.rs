@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use audit::{Action, AuditQueries as _, AuditVisibility, EventFilter};
+use audit::{Action, AuditVisibility, EventFilter};
 use ids::{OrgId, PageRequest};
-use orgs::{OrgStatus, OrgStore as _, OrgVisibility};
+use orgs::{OrgStatus, OrgVisibility};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::{
     http::text,
     process::{MemoryUse, mebibytes, processor_time},

@@ -6,17 +6,15 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use audit::{Action, Actor, AuditStore as _, Event, Outcome, Request, Target, TargetKind};
+use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use ids::{AdminKeyId, Labels, Name, OrgId, PlanName, RequestId, Sequence, TypedId};
-use keys::{
-    KeyDigest, KeyKind, KeyStore as _, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey,
-};
-use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgStore as _, OrgWork, Slug, SlugRequest};
+use keys::{KeyDigest, KeyKind, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey};
+use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgWork, Slug, SlugRequest};
 use ratelimit::RateLimit;
 use scopes::Scope;
 use storage::{DatabaseUrl, Session, SqlDatabase, Writing};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::{Duration, OffsetDateTime};
 
 /// How many keys, or events, share a transaction.

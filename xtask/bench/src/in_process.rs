@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Result, ensure};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use ids::{AdminKeyId, KeyId, Labels, Name, PlanName, TypedId as _, Ulid};
-use keys::{KeyKind, KeyStore as _, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey};
+use keys::{KeyKind, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{LocalProvisioner, PlanCatalogue, ReservedSlugs};
 use ratelimit::{Limiter as _, MemoryLimiter, RateLimit, Subject};
 use scopes::Scope;
 use service::{ClientAddress, Credentials, Env, RequestInfo, Service, Settings, operations};
 use storage::{DatabaseUrl, SqlDatabase};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::OffsetDateTime;
 
 /// A limit that is never reached.

@@ -3,10 +3,9 @@
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use ids::{AdminKeyId, Name};
-use keys::KeyQueries as _;
 use service::Env;
 use storage::SqlDatabase;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use time::format_description::well_known::Rfc3339;
 
 use super::{on_database, prepare::with_peppers, print, system_user};

@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::ensure;
 use api::EventView;
-use audit::{AuditQueries as _, AuditVisibility, Event, EventFilter};
+use audit::{AuditVisibility, Event, EventFilter};
 use clap::Subcommand;
 use ids::{EventId, PageRequest, TypedId as _, Ulid};
 use indicatif::{ProgressBar, ProgressStyle};
 use service::{Env, Pruning};
 use storage::SqlDatabase;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::{on_database, print, system_user};

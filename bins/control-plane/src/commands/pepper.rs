@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use clap::Subcommand;
 use ids::EndpointId;
-use keys::{KeyQueries as _, PepperId, Peppers};
+use keys::{PepperId, Peppers};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::OffsetDateTime;
-use webhooks::WebhookQueries as _;
 
 use super::{on_database, prepare::Known, print};
 use crate::{pepper, settings::Settings};

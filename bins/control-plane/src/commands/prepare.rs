@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use keys::{KeyQueries as _, PepperId, Peppers};
+use keys::{PepperId, Peppers};
 use service::SetupError;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::OffsetDateTime;
 
 use crate::{pepper, settings::Settings};

@@ -7,11 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use keys::KeyQueries as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::{LiveInstances, NewInstance, OrphanPolicy, Service};
 use storage::SqlDatabase;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{env, first_key, host, prepare::with_peppers};

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use audit::{Actor, AuditQueries as _, AuditVisibility, Event, EventFilter};
+use audit::{Actor, AuditVisibility, Event, EventFilter};
 use ids::{EventId, PageRequest, TypedId as _, Ulid};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use testkit::{build::Build, tail::Tail};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 

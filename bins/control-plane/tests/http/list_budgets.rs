@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use audit::{Action, Actor, AuditStore as _, Event, Outcome};
+use audit::{Action, Actor, Event, Outcome};
 use serde_json::{Value, json};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::Build;
 
 use crate::kit::{ALL_SCOPES, Caller, Server, Store, eventually};

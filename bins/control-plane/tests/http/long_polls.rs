@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orgs::{OrgStatus, OrgStore as _, OrgVisibility};
+use orgs::{OrgStatus, OrgVisibility};
 use serde_json::json;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 
 use crate::kit::{ALL_SCOPES, Caller, Response, Store, Wire, eventually};
 

@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orgs::{OrgStore as _, OrgVisibility};
+use orgs::OrgVisibility;
 use serde_json::{Value, json};
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 
 use crate::{
     again::{is_replay, post},

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use keys::{AdminKey, KeyDigest, KeyKind, KeyQueries, KeyWithPartner};
+use keys::{AdminKey, KeyDigest, KeyKind, KeyWithPartner};
 use ratelimit::Subject;
-use stores::{Database, StoreError};
+use stores::{Database, Queries, StoreError};
 
 use crate::{
     Caller,
@@ -94,10 +94,7 @@ async fn find_batch<D: Database>(db: D, lookups: Vec<Lookup>) -> Vec<Result<Foun
 }
 
 /// The credentials behind these tokens, in their order.
-fn find_all<Q: KeyQueries<Error = StoreError>>(
-    view: &mut Q,
-    lookups: &[Lookup],
-) -> Result<Vec<Found>, StoreError> {
+fn find_all<Q: Queries>(view: &mut Q, lookups: &[Lookup]) -> Result<Vec<Found>, StoreError> {
     let digests = |of_partners: bool| {
         let mut digests = Vec::new();
         for lookup in lookups {

@@ -1,9 +1,9 @@
 //! Renewal of key digests: a key that a retired pepper has verified gets a digest under the current one, so that
 //! the retired pepper can be removed some day.
 
-use keys::{KeyDigest, KeyStore as _};
+use keys::KeyDigest;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
 use crate::{Caller, Service};
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use keys::KeyQueries as _;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
 use super::credential_cache::ClockReading;
 use crate::Service;

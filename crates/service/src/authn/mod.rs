@@ -12,9 +12,9 @@ mod key_changes;
 use std::sync::Arc;
 
 use ids::KeyId;
-use keys::{KeyDigest, KeyKind, KeyQueries as _, PlainKey};
+use keys::{KeyDigest, KeyKind, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
 use self::{
     auth_failure_throttle::Lookup,

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::instances::{InstanceQueries as _, MAX_CLOCK_SKEW};
+use ::instances::{MAX_CLOCK_SKEW};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::Duration;
 use tokio::time::Instant;
 

@@ -8,13 +8,11 @@ mod receipt;
 
 use std::{sync::Arc, time::Duration};
 
-use ::instances::{
-    Instance, InstanceQueries as _, InstanceStore as _, KEPT_FOR, LIVE_FOR, MAX_INSTANCES,
-};
+use ::instances::{Instance, KEPT_FOR, LIVE_FOR, MAX_INSTANCES};
 use ids::{Page, PageRequest};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use tokio::sync::Notify;
 
 pub use self::{

@@ -6,11 +6,11 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use ::instances::{Instance, InstanceQueries as _, KEPT_FOR};
+use ::instances::{Instance, KEPT_FOR};
 use ids::InstanceId;
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until, timeout_at};
 

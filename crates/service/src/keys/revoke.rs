@@ -3,9 +3,9 @@
 use std::{future::Future, time::Duration};
 
 use ids::KeyId;
-use keys::{KeyStore as _, PartnerKey};
+use keys::{PartnerKey};
 use ratelimit::Limiter;
-use stores::{Database, IdempotencyStore as _};
+use stores::{Database, prelude::*};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use webhooks::EventKind;

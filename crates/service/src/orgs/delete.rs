@@ -1,9 +1,9 @@
 //! Deleting orgs by label, and renewing the lease of one that expires by itself.
 
 use ids::OrgId;
-use orgs::{DeletionSelector, Org, OrgQueries as _, OrgStore as _, OrgsDeletion, Transition, Ttl};
+use orgs::{DeletionSelector, Org, OrgsDeletion, Transition, Ttl};
 use ratelimit::Limiter;
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
 
 use super::visibility;

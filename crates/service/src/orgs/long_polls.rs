@@ -3,10 +3,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration as StdDuration};
 
 use ids::{OrgId, PlanName};
-use orgs::{Org, OrgQueries as _, OrgStatus};
+use orgs::{Org, OrgStatus};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::Duration;
 use tokio::time::Instant;
 

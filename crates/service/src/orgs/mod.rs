@@ -12,12 +12,10 @@ mod status_watch;
 use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
-use orgs::{
-    Org, OrgListRequest, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Step, Transition,
-};
+use orgs::{Org, OrgListRequest, OrgStatus, OrgVisibility, Step, Transition};
 use ratelimit::Limiter;
 use scopes::Scope;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use webhooks::EventKind;
 
 pub(crate) use self::delete::begin_deprovision;

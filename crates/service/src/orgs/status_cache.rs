@@ -16,10 +16,10 @@ use std::{
 
 use foldhash::quality::RandomState;
 use ids::OrgId;
-use orgs::{OrgQueries as _, StatusSummary};
+use orgs::StatusSummary;
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use tokio::time::Instant;
 
 use super::{OrgWithSteps, status_watch::StatusWatch};

@@ -11,10 +11,10 @@ use std::{
 };
 
 use ids::OrgId;
-use orgs::{OrgQueries as _, OrgStatus, OrgVisibility};
+use orgs::{OrgStatus, OrgVisibility};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},

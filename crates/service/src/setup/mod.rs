@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use audit::{
-    Action, Actor, AuditQueries as _, AuditVisibility, Details, Event, EventFilter, Outcome,
-    Target, TargetKind,
+    Action, Actor, AuditVisibility, Details, Event, EventFilter, Outcome, Target, TargetKind,
 };
 use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
 use instances::Instance;
 use keys::{AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, PepperId, Peppers, PlainKey};
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
 
 pub(crate) mod instance;

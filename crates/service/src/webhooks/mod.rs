@@ -6,12 +6,12 @@ pub(crate) mod outbox;
 
 use audit::{Target, TargetKind};
 use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
-use keys::{KeyStore as _, PepperId, Peppers};
+use keys::{PepperId, Peppers};
 use ratelimit::Limiter;
-use stores::Database;
+use stores::{Database, prelude::*};
 use webhooks::{
     AddressPolicy, Delivery, Endpoint, EndpointDraft, MAX_ENDPOINTS, SECRET_OVERLAP, SealedSecrets,
-    WebhookQueries as _, WebhookSecret, WebhookStore as _,
+    WebhookSecret,
 };
 
 use crate::{

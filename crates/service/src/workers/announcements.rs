@@ -3,9 +3,9 @@
 use ids::{KeyId, OrgId};
 use orgs::OrgVisibility;
 use ratelimit::Limiter;
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 use time::{Duration, OffsetDateTime};
-use webhooks::{ANNOUNCED_AHEAD, EventKind, WebhookQueries as _, WebhookStore as _};
+use webhooks::{ANNOUNCED_AHEAD, EventKind};
 
 use crate::{Service, webhooks::outbox::Outbox};
 

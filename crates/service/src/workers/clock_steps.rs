@@ -3,13 +3,12 @@
 use std::time::Duration as StdDuration;
 
 use ids::{DeliveryId, TypedId as _, Ulid};
-use orgs::OrgStore as _;
 use parking_lot::Mutex;
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
-use webhooks::{PendingDelivery, WebhookQueries as _, WebhookStore as _, max_retry_delay};
+use webhooks::{PendingDelivery, max_retry_delay};
 
 use crate::Service;
 

@@ -5,12 +5,11 @@ use std::{
     time::Duration as StdDuration,
 };
 
-use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
+use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{EventId, KeyId, OrgId, PartnerId};
-use keys::{KeyQueries as _, KeyStore as _};
-use orgs::{DeletionSelector, DueLimits, ExpiredOrgs, Org, OrgQueries, OrgStore as _};
+use orgs::{DeletionSelector, DueLimits, ExpiredOrgs, Org};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, Queries, StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -115,7 +114,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 }
 
 /// A batch of orgs whose lease has run out, of the first partners after one that have any.
-fn expired_orgs<V: OrgQueries<Error = StoreError>>(
+fn expired_orgs<V: Queries>(
     view: &mut V,
     now: OffsetDateTime,
     after: Option<PartnerId>,

@@ -3,10 +3,10 @@
 
 use std::time::Duration as StdDuration;
 
-use audit::{Action, Actor, AuditStore as _, Event, Outcome, Target, TargetKind};
+use audit::{Action, Actor, Event, Outcome, Target, TargetKind};
 use ids::{EventId, Ulid};
 use ratelimit::Limiter;
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration as StdDuration};
 
 use keys::KeyDraft;
-use orgs::{LocalProvisioner, OrgQueries as _, OrgStatus, Provisioner, StepStatus};
+use orgs::{LocalProvisioner, OrgStatus, Provisioner, StepStatus};
 use service::Error;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use time::Duration;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::sync::CancellationToken;

@@ -4,13 +4,12 @@ use audit::{Actor, Event};
 use ids::{KeyId, OrgId};
 use keys::{KeyDraft, OnRevoke, PlainKey};
 use orgs::{
-    DeletionSelector, LeaseConflict, LocalProvisioner, OrgDraft, OrgQueries as _, OrgStatus,
-    OrgsDeletion, Ttl,
+    DeletionSelector, LeaseConflict, LocalProvisioner, OrgDraft, OrgStatus, OrgsDeletion, Ttl,
 };
 use ratelimit::RateLimit;
 use serde_json::json;
 use service::{Error, OrgConflict, Rejection, operations};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
 
 use crate::kit::{Bench, bench, org_body};

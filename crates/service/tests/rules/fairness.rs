@@ -10,7 +10,7 @@ use ids::{DeliveryId, PartnerId, TypedId as _, Ulid};
 use keys::PlainKey;
 use orgs::{Org, OrgStatus, ProvisionError, Provisioner, StopReason};
 use service::{Next, operations};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
 use tokio::{
     sync::Semaphore,
@@ -19,7 +19,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use webhooks::{
     Delivery, DeliveryStatus, EventKind, MAX_BACKLOG, OutgoingMessage, SendOutcome, Sender,
-    WebhookStore as _,
 };
 
 use crate::{
@@ -230,7 +229,7 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
     let page = ids::PageRequest::new(total, None).with_budget(total.saturating_add(1));
     let read = bench
         .db
-        .read(move |view| webhooks::WebhookQueries::deliveries(view, (partner, endpoint), page));
+        .read(move |view| webhooks::DeliveryQueries::deliveries(view, (partner, endpoint), page));
     let mut all = read.await.map_err(|error: StoreError| error).unwrap().items;
     all.reverse();
     let failed = |it: &Delivery| it.status == DeliveryStatus::Failed;

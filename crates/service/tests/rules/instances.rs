@@ -3,10 +3,10 @@
 use std::time::Duration as StdDuration;
 
 use ids::{Page, PageRequest};
-use instances::{Instance, InstanceQueries as _, InstanceStore as _, KEPT_FOR, LIVE_FOR};
+use instances::{Instance, KEPT_FOR, LIVE_FOR};
 use orgs::LocalProvisioner;
 use service::operations;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::Build;
 use time::Duration;
 use tokio::time::Instant;

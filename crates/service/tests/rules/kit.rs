@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use audit::{AuditQueries as _, AuditVisibility, Event, EventFilter};
+use audit::{AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
-    LocalProvisioner, Org, OrgDraft, OrgQueries as _, OrgVisibility, PlanCatalogue, ProvisionError,
-    Provisioner, ReservedSlugs, Step, StopReason,
+    LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError, Provisioner,
+    ReservedSlugs, Step, StopReason,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
@@ -18,7 +18,7 @@ use service::{
     ClientAddress, Context, Credentials, Env, NewInstance, Operation, OrphanPolicy, Rejection,
     Rendered, RequestInfo, Service, Settings, operations, prepare,
 };
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::{build, clock::FakeClock, memory::MemoryDatabase, random::SeededRandom};
 use tokio::sync::Semaphore;
 use webhooks::AddressPolicy;

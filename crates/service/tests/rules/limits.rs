@@ -148,7 +148,7 @@ async fn a_call_that_the_partners_limit_refuses_costs_the_key_nothing() {
             let changed = db.write(move |tx| {
                 let mut partner = keys::KeyQueries::key(tx, id)?.unwrap().partner;
                 partner.rate_limit = limit;
-                keys::KeyStore::partner_update(tx, &partner)
+                keys::PartnerStore::partner_update(tx, &partner)
             });
             let changed: Result<(), stores::StoreError> = changed.await;
             changed.unwrap();

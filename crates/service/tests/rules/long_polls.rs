@@ -4,12 +4,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ids::OrgId;
 use keys::PlainKey;
-use orgs::{
-    LocalProvisioner, OrgQueries as _, OrgStatus, OrgStore as _, OrgVisibility, Transition,
-};
+use orgs::{LocalProvisioner, OrgStatus, OrgVisibility, Transition};
 use ratelimit::RateLimit;
 use service::{ClientAddress, Credentials, Error, Rejection, operations};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -6,10 +6,10 @@ use std::{
 };
 
 use orgs::{
-    Failure, LeaseToken, LocalProvisioner, Org, OrgStatus, OrgStore as _, ProvisionError,
-    Provisioner, StepName, StepStatus, StopReason, Transition,
+    Failure, LeaseToken, LocalProvisioner, Org, OrgStatus, ProvisionError, Provisioner, StepName,
+    StepStatus, StopReason, Transition,
 };
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
 use tokio::sync::Semaphore;
 

@@ -7,10 +7,9 @@ use std::{
 
 use audit::{Action, Outcome};
 use ids::PageRequest;
-use keys::KeyQueries as _;
 use orgs::OrgListRequest;
 use service::{Error, operations};
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 
 use crate::kit::bench;
 

@@ -6,10 +6,8 @@ use std::{
     time::Duration as StdDuration,
 };
 
-use orgs::{
-    Failure, Org, OrgQueries as _, OrgStatus, ProvisionError, Provisioner, StepStatus, StopReason,
-};
-use stores::Database as _;
+use orgs::{Failure, Org, OrgStatus, ProvisionError, Provisioner, StepStatus, StopReason};
+use stores::{Database as _, prelude::*};
 use time::Duration;
 use tokio::{
     sync::Semaphore,

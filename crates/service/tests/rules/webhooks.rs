@@ -12,11 +12,11 @@ use ids::{EndpointId, PageRequest, PartnerId};
 use keys::PlainKey;
 use orgs::LocalProvisioner;
 use service::{Rejection, Rendered, operations};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::{Duration, OffsetDateTime};
 use webhooks::{
     AddressPolicy, Delivery, Endpoint, EndpointDraft, EndpointUrl, EventKind, EventKinds,
-    OutgoingMessage, Received, SendOutcome, Sender, WebhookQueries as _, WebhookSecret,
+    OutgoingMessage, Received, SendOutcome, Sender, WebhookSecret,
 };
 
 use crate::kit::{Bench, bench, org_body};

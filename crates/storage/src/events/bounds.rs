@@ -6,7 +6,7 @@ use ids::{TypedId as _, Ulid};
 use time::{Duration, OffsetDateTime};
 
 /// How far the time in an event's id may be from the time at which it happened, where nothing else is
-/// on record.
+/// recorded.
 const ID_SLACK: Duration = Duration::hours(1);
 
 /// How far the times in events' ids run ahead of the times at which they happened: ids only ever rise,
@@ -15,12 +15,12 @@ const ID_SLACK: Duration = Duration::hours(1);
 pub(super) struct Ahead(Duration);
 
 impl Ahead {
-    /// What the database has on record, in hours.
+    /// What the database has recorded, in hours.
     pub(super) fn of_hours(hours: i64) -> Self {
         Self(Duration::hours(hours).max(ID_SLACK))
     }
 
-    /// The hours to put on record for some events, if there are any.
+    /// The hours to record for some events, if there are any.
     pub(super) fn hours_of(events: &[&Event]) -> Option<i64> {
         let ahead = |event: &&Event| {
             let id_ms = i128::from(event.id.ulid().timestamp_ms());

@@ -8,14 +8,7 @@ use ids::{EventId, Page, TypedId as _, Ulid};
 use stores::StoreError;
 
 use super::bounds::Bounds;
-use crate::values;
-
-/// The end of the list from which events are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Newest,
-    Oldest,
-}
+use crate::tables::{audit_events::End, values};
 
 /// The events nearest to one end so far, each id once.
 pub(super) struct Found<'a> {

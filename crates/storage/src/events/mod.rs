@@ -5,9 +5,7 @@ mod found;
 mod one;
 mod pace;
 mod prune;
-mod row;
 mod search;
-mod selector;
 mod walk;
 mod write;
 
@@ -16,17 +14,16 @@ use ids::{EventId, Page, PageRequest, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use self::{
-    bounds::{Ahead, Bounds},
-    found::End,
-};
-pub(crate) use self::{
-    row::EventRow,
-    write::{fit_one_segment, of_changes, one_by_one, together, twice},
-};
+use self::bounds::{Ahead, Bounds};
+#[cfg(test)]
+pub(crate) use self::write::of_changes;
+pub(crate) use self::write::{fit_one_segment, guarded_with_events, one_by_one, together};
 use crate::{
-    dialect,
     session::{Session, Writing},
+    tables::{
+        audit_events::{self, End, EventRow},
+        audit_segments,
+    },
 };
 
 /// Within which ids the events are that a filter may list.
@@ -41,7 +38,7 @@ fn bounds_of<M>(session: &mut Session<M>, filter: &EventFilter) -> Result<Bounds
 
 /// How far ids run ahead of times at the most.
 fn ahead<M>(session: &mut Session<M>) -> Result<Ahead, StoreError> {
-    let hours = session.run(dialect::segments::ahead_hours)?;
+    let hours = session.run(audit_segments::ahead_hours)?;
     Ok(Ahead::of_hours(hours))
 }
 
@@ -83,11 +80,11 @@ impl AuditStore for Session<Writing> {
 
     fn event_fold(&mut self, event: &Event) -> Result<(), StoreError> {
         let row = EventRow::from(event);
-        self.run(|connection| dialect::event_fold(connection, &row))
+        self.run(|connection| audit_events::fold(connection, &row))
     }
 
     fn event_unfold(&mut self, id: EventId) -> Result<(), StoreError> {
-        row::delete(self, &[id])
+        audit_events::delete(self, &[id])
     }
 
     fn events_prune(

@@ -5,8 +5,11 @@ use audit_log::{Corrupt, Segment, id_bytes, lowest_id};
 use ids::{EventId, TypedId as _, Ulid};
 use stores::StoreError;
 
-use super::{bounds::MOST_SPAN_MS, row};
-use crate::{dialect, session::Session, values};
+use super::bounds::MOST_SPAN_MS;
+use crate::{
+    session::Session,
+    tables::{audit_events, audit_segments, values},
+};
 
 /// The event of this id. What this transaction has yet to write counts too.
 pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Event>, StoreError> {
@@ -15,13 +18,12 @@ pub(super) fn find<M>(session: &mut Session<M>, id: EventId) -> Result<Option<Ev
         return Ok(Some(event));
     }
     session.snapshot(|session| {
-        if let Some(event) = row::one(session, id)? {
+        if let Some(event) = audit_events::one(session, id)? {
             return Ok(Some(event));
         }
         let (id, low) = (id.ulid(), lowest_first_id(id.ulid()));
-        let bodies = session.run(|connection| {
-            dialect::segments::around(connection, &id_bytes(id), &id_bytes(low))
-        })?;
+        let bodies = session
+            .run(|connection| audit_segments::around(connection, &id_bytes(id), &id_bytes(low)))?;
         for body in bodies {
             if let Some(event) = in_segment(&body, id).map_err(values::undecodable)? {
                 return Ok(Some(event));

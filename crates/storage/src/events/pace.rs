@@ -1,6 +1,6 @@
 //! How many segments are read at once.
 
-use crate::{budget::Budget, values};
+use crate::{budget::Budget, tables::values};
 
 /// How many segments are read at first; then twice as many each time.
 pub(super) const FIRST_READ: i64 = 4;

@@ -6,11 +6,10 @@ use ids::{TypedId as _, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::{bounds, row};
+use super::bounds;
 use crate::{
-    dialect,
     session::{Session, Writing},
-    values,
+    tables::{audit_events, audit_index, audit_segments, values},
 };
 
 /// Deletes events that happened before a time: of segments the first after the second in `after`,
@@ -23,11 +22,11 @@ pub(super) fn prune(
 ) -> Result<Pruned, StoreError> {
     let limit = limit.max(1);
     let from = after.map_or(0, |id| id_second(id).saturating_add(1));
-    session.run(dialect::segments::prune_alone)?;
+    session.run(audit_segments::prune_alone)?;
     let ahead = super::ahead(session)?;
     let to = id_second(bounds::end_of_segments(before, ahead));
     let (segments, more_segments) =
-        session.run(|connection| dialect::segments::whole_seconds(connection, from, to, limit))?;
+        session.run(|connection| audit_segments::whole_seconds(connection, from, to, limit))?;
     let mut deleted = 0;
     let mut reached = after;
     for segments in segments.chunk_by(|one, other| one.0 == other.0) {
@@ -36,19 +35,20 @@ pub(super) fn prune(
             reached = Some(last_of(*second));
         }
     }
-    session.run(dialect::index::drop_empty)?;
-    let rows = row::outdated(session, before, ahead, limit)?;
-    row::delete(session, &rows)?;
-    let last_row = rows.last().map(|id| id.ulid());
+    session.run(audit_index::drop_empty)?;
+    let outdated =
+        audit_events::outdated(session, before, bounds::lowest_after(before, ahead), limit)?;
+    audit_events::delete(session, &outdated)?;
+    let last_row = outdated.last().map(|id| id.ulid());
     let next = if more_segments {
         reached
-    } else if rows.len() >= limit {
+    } else if outdated.len() >= limit {
         reached.max(last_row)
     } else {
         None
     };
     Ok(Pruned {
-        deleted: deleted + rows.len(),
+        deleted: deleted + outdated.len(),
         next,
     })
 }
@@ -81,11 +81,11 @@ fn prune_second(
             continue;
         }
         deleted += entries.len() - events.len();
-        session.run(|connection| dialect::segments::delete(connection, *second, last_id))?;
+        session.run(|connection| audit_index::delete_segment(connection, *second, last_id))?;
         // What is left is sorted, and fits into a segment, as it did before.
         let rest = EncodedSegment::new(&events.iter().collect::<Vec<_>>());
         if let Some(rest) = rest.map_err(values::undecodable)? {
-            session.run(|connection| dialect::segments::insert(connection, &rest, i64::MAX))?;
+            session.run(|connection| audit_segments::insert(connection, &rest, i64::MAX))?;
         }
     }
     Ok(deleted)

@@ -3,7 +3,10 @@
 use audit_log::{Slot, Subject, key_after, slots_of};
 use stores::StoreError;
 
-use crate::{dialect, session::Session, values};
+use crate::{
+    session::Session,
+    tables::{audit_index, values},
+};
 
 /// A search: what is left of what may have segments of the subject.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Search {
         last: Slot,
     ) -> Result<Self, StoreError> {
         let runs = session
-            .run(|connection| dialect::index::live(connection, first.stored(), last.stored()))?;
+            .run(|connection| audit_index::live(connection, first.stored(), last.stored()))?;
         let mut runs: Vec<Run> = runs
             .into_iter()
             .map(|(id, last)| Slot::read(last).map(|last| Run { id, last }))
@@ -105,7 +108,7 @@ impl Search {
         before: &[u8],
     ) -> Result<(), StoreError> {
         let pages =
-            session.run(|connection| dialect::index::pages_before(connection, runs, before))?;
+            session.run(|connection| audit_index::pages_before(connection, runs, before))?;
         for (run, first, body) in pages {
             let mut slots = slots_of(&body, &self.whom).map_err(values::undecodable)?;
             slots.retain(|slot| (self.first..=self.last).contains(slot));

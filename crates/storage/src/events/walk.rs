@@ -12,21 +12,19 @@ use stores::StoreError;
 
 use super::{
     bounds::Bounds,
-    found::{End, Found},
+    found::Found,
     pace::{FIRST_READ, MOST_READ, Pace},
-    row,
     search::Search,
-    selector::Selector,
 };
 use crate::{
     budget::Budget,
-    dialect::{
-        self,
-        index::Stretch,
-        segments::{Bodies, Place},
-    },
     session::Session,
-    values,
+    tables::{
+        audit_events::{self, End, Selector},
+        audit_index,
+        audit_segments::{self, Bodies, Position, Stretch},
+        values,
+    },
 };
 
 /// How many slots of the index are looked into at once at the most.
@@ -91,7 +89,13 @@ fn rows<M>(
     let mut wanted = values::row_count(found.most());
     loop {
         let limit = budget.allow(wanted.min(MOST_READ));
-        let read = row::next(session, selector, bounds, found.end, limit)?;
+        let read = audit_events::next(
+            session,
+            selector,
+            (bounds.from, bounds.below),
+            found.end,
+            limit,
+        )?;
         budget.spend_rows(read.len());
         read.iter().for_each(|event| found.offer(event));
         let Some(last) = read.last().map(|event| event.id.ulid()) else {
@@ -142,7 +146,7 @@ fn newest_first<M>(
             FIRST_READ,
             &mut budget,
             |session, below, limit| {
-                session.run(|connection| dialect::segments::below(connection, &from, below, limit))
+                session.run(|connection| audit_segments::below(connection, &from, below, limit))
             },
         );
     };
@@ -189,7 +193,7 @@ fn by_index<M>(
             &mut budget,
             |session, below, limit| {
                 session.run(|connection| {
-                    dialect::index::segments_within(connection, &whom, &stretches, &below.id, limit)
+                    audit_segments::within(connection, &whom, &stretches, &below.id, limit)
                 })
             },
         )?;
@@ -220,8 +224,7 @@ fn astride<M>(
         return Ok(());
     };
     let (above, below) = (stored(above), stored(below));
-    let bodies =
-        session.run(|connection| dialect::segments::astride(connection, &above, &below))?;
+    let bodies = session.run(|connection| audit_segments::astride(connection, &above, &below))?;
     for body in &bodies {
         if let Some(segment) = decode(body, whom)? {
             found.add_of(&segment)?;
@@ -239,8 +242,8 @@ fn read_uncovered<M>(
     whom: &Subject,
     mut budget: Budget,
 ) -> Result<bool, StoreError> {
-    let covered = session.run(dialect::index::covered)?;
-    let newest = session.run(dialect::index::newest)?;
+    let covered = session.run(audit_index::covered)?;
+    let newest = session.run(audit_segments::newest)?;
     let most = budget.rows().min(MAX_UNCOVERED);
     if usize::try_from(newest.saturating_sub(covered)).is_ok_and(|count| count > most) {
         return Ok(false);
@@ -250,7 +253,7 @@ fn read_uncovered<M>(
     loop {
         let read = session.run(|connection| {
             let numbers = (covered, below);
-            dialect::index::segments_before(connection, whom, numbers, &first_below, UNCOVERED_READ)
+            audit_segments::before(connection, whom, numbers, &first_below, UNCOVERED_READ)
         })?;
         for (number, last_id, body) in &read {
             below = *number;
@@ -274,10 +277,10 @@ fn downwards<M>(
     session: &mut Session<M>,
     found: &mut Found<'_>,
     whom: Option<&Subject>,
-    mut below: Place,
+    mut below: Position,
     first_read: i64,
     budget: &mut Budget,
-    mut read: impl FnMut(&mut Session<M>, &Place, i64) -> Result<Bodies, StoreError>,
+    mut read: impl FnMut(&mut Session<M>, &Position, i64) -> Result<Bodies, StoreError>,
 ) -> Result<Walked, StoreError> {
     let mut pace = Pace::new(first_read, budget);
     loop {
@@ -323,7 +326,7 @@ fn oldest_first<M>(
     loop {
         let limit = pace.limit;
         let read = session
-            .run(|connection| dialect::segments::from(connection, &after, &from, &below, limit))?;
+            .run(|connection| audit_segments::from(connection, &after, &from, &below, limit))?;
         let mut reached = None;
         for (first_id, body) in &read {
             let first_id = id(first_id)?;
@@ -367,9 +370,9 @@ fn decode<'a>(
 const ABOVE_ALL: [u8; 17] = [u8::MAX; 17];
 
 /// The place right after an id.
-fn place_above(id: Ulid) -> Place {
+fn place_above(id: Ulid) -> Position {
     u128::from(id).checked_add(1).map_or_else(
-        || Place {
+        || Position {
             second: i64::MAX,
             id: ABOVE_ALL.to_vec(),
         },
@@ -377,8 +380,8 @@ fn place_above(id: Ulid) -> Place {
     )
 }
 
-fn place(id: Ulid) -> Place {
-    Place {
+fn place(id: Ulid) -> Position {
+    Position {
         second: id_second(id),
         id: stored(id),
     }

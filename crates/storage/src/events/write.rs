@@ -1,6 +1,6 @@
 //! Making events durable: what is committed together stands in the same segments.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use audit::Event;
 use audit_log::EncodedSegment;
@@ -9,22 +9,14 @@ use stores::StoreError;
 
 use super::bounds::{Ahead, MOST_SPAN_MS};
 use crate::{
-    dialect,
-    error::EngineMessage,
     group_commit::acks::PendingAcks,
     session::{Session, Writing},
-    stamps::{Deadline, Stamps},
-    values,
+    stamps::{Deadline, Stamps, duplicate_id},
+    tables::{audit_segments, values},
 };
 
 /// How many events a segment has at the most.
 const MOST_EVENTS: usize = 512;
-
-/// The error for an event whose id another one has.
-pub(crate) fn twice() -> StoreError {
-    let message = "there is an event of this id already".to_owned();
-    StoreError::Engine(Arc::new(EngineMessage(message)))
-}
 
 /// Adds the events of this transaction's changes, and some that came by themselves and have to be
 /// written until `deadline`; what became of each of the latter, and its id.
@@ -52,9 +44,9 @@ pub(crate) fn together(
         if sorted.last().is_none_or(|last| last.id != event.id) {
             sorted.push(event);
         } else if let Some(outcome) = place.and_then(|place| outcomes.get_mut(place)) {
-            *outcome = Err(twice());
+            *outcome = Err(duplicate_id());
         } else {
-            return Err(twice());
+            return Err(duplicate_id());
         }
     }
     insert(session, &sorted, deadline)?;
@@ -76,6 +68,20 @@ pub(crate) fn one_by_one(
                 .map(|()| event.id)
         })
         .collect()
+}
+
+/// As [`Session::guarded`], and the events that the work has left are written with it.
+pub(crate) fn guarded_with_events<T, E: From<StoreError>>(
+    session: &mut Session<Writing>,
+    work: impl FnOnce(&mut Session<Writing>) -> Result<T, E>,
+    stamps: &Stamps,
+) -> Result<T, E> {
+    let before = session.event_count();
+    session.guarded(|session| {
+        let value = work(session)?;
+        of_changes(session, before, stamps)?;
+        Ok(value)
+    })
 }
 
 /// Adds the events that this transaction's changes have left since there were `from` of them.
@@ -101,7 +107,7 @@ fn insert(
     deadline: Deadline,
 ) -> Result<(), StoreError> {
     if let Some(hours) = Ahead::hours_of(sorted) {
-        session.run(|connection| dialect::segments::raise_ahead_hours(connection, hours))?;
+        session.run(|connection| audit_segments::raise_ahead_hours(connection, hours))?;
     }
     for events in cut(sorted) {
         let segment = EncodedSegment::new(events).map_err(values::undecodable)?;
@@ -124,7 +130,7 @@ fn insert_segment(
     if deadline.is_some_and(|deadline| Instant::now() > deadline) {
         return Err(session.too_late());
     }
-    if !session.run(|connection| dialect::segments::insert(connection, segment, latest))? {
+    if !session.run(|connection| audit_segments::insert(connection, segment, latest))? {
         // Its clock may have been set, too.
         session.forget_server_clock();
         return Err(session.too_late());

@@ -7,9 +7,11 @@ use stores::StoreError;
 
 use super::{Halt, IndexWriter, Indexer};
 use crate::{
-    dialect::index::{self as rows, Run},
     session::{Session, Writing},
-    values,
+    tables::{
+        audit_index::{self as rows, Run},
+        audit_segments, values,
+    },
 };
 
 /// What a run is made of.
@@ -99,7 +101,7 @@ fn end(session: &mut Session<Writing>, mut run: Run, source: &Source) -> Result<
     let replaced = match source {
         Source::Segments { after, to, last_id } => {
             // As long as the last of them is there, nothing else has got a number of theirs.
-            let still = session.run(|connection| rows::last_id(connection, *to))?;
+            let still = session.run(|connection| audit_segments::last_id(connection, *to))?;
             let covered = session.run(rows::covered)?;
             (run.first_number, run.last_number) = (after + 1, *to);
             (still.as_ref() == Some(last_id) && covered == *after).then(Vec::new)

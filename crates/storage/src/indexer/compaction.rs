@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Halt, IndexWriter, Indexer};
-use crate::{dialect::index as rows, values};
+use crate::tables::{audit_index as rows, values};
 
 /// The postings of several runs, in their order, each once.
 pub(super) struct MergedRuns {

@@ -8,9 +8,8 @@ use stores::StoreError;
 
 use super::{AT_ONCE, IndexSettings};
 use crate::{
-    dialect::index as rows,
     session::{Reading, Session},
-    values,
+    tables::{audit_index as rows, audit_segments, values},
 };
 
 /// Whom segments mention in which slots.
@@ -61,7 +60,7 @@ impl Read {
         settled: i64,
     ) -> Result<Option<Self>, StoreError> {
         let after = session.run(rows::covered)?;
-        let newest = session.run(rows::newest)?;
+        let newest = session.run(audit_segments::newest)?;
         if newest - after < sizes.min_segments {
             return Ok(None);
         }
@@ -78,7 +77,7 @@ impl Read {
         while !read.gap && read.count() < sizes.segments && events < sizes.events {
             let limit = (sizes.segments - read.count()).min(AT_ONCE);
             let segments =
-                session.run(|connection| rows::segments_after(connection, read.to, limit))?;
+                session.run(|connection| audit_segments::after(connection, read.to, limit))?;
             if segments.is_empty() {
                 break;
             }

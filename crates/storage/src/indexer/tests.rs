@@ -11,7 +11,7 @@ use self::{
     fixture::{Fixture, time_of},
 };
 use super::{read::Mentions, *};
-use crate::{Options, SqlDatabase, migrate};
+use crate::{Options, SqlDatabase, migrate, tables::audit_segments};
 
 /// As small as can be, so that a few events have every tier.
 const SMALL: IndexSettings = IndexSettings {
@@ -177,7 +177,7 @@ fn upside_down<E: Engine>(seed: u64) -> Option<Fixture<E>> {
 /// Has others get the numbers of the last seven.
 fn renumber<E: Engine>(fixture: &mut Fixture<E>) {
     fixture.prune(time_of(50_000), 100);
-    assert_eq!(fixture.reader.run(rows::newest).unwrap(), 3);
+    assert_eq!(fixture.reader.run(audit_segments::newest).unwrap(), 3);
     (0..10).for_each(|ms| fixture.add_at(fixture.now + ms));
 }
 
@@ -209,7 +209,7 @@ fn a_run_of_segments_that_are_gone_does_not_count<E: Engine>() {
     assert_eq!(covered, 3);
     let segments = fixture
         .reader
-        .run(|connection| rows::segments_after(connection, covered, 100))
+        .run(|connection| audit_segments::after(connection, covered, 100))
         .unwrap();
     let last = segments.last().unwrap();
     let source = Source::Segments {
@@ -236,7 +236,7 @@ fn of_two_who_index_the_same_segments_one_is_too_late<E: Engine>() {
     let slots = (Slot::FIRST, Slot::FIRST);
     let last = fixture
         .reader
-        .run(|connection| rows::segments_after(connection, 2, 1))
+        .run(|connection| audit_segments::after(connection, 2, 1))
         .unwrap();
     let late = Source::Segments {
         after: 0,

@@ -1,6 +1,7 @@
 use diesel::connection::SimpleConnection as _;
 use ids::OrgId;
-use orgs::{OrgQueries as _, OrgStore as _, Step, StepName, Subscription};
+use orgs::{Step, StepName, Subscription};
+use stores::prelude::*;
 
 use super::*;
 use crate::session::Reading;
@@ -45,8 +46,7 @@ fn a_migration_may_take_longer_than_a_statement_does() {
 
 /// Two orgs, the first with steps and a subscription.
 async fn two_orgs(url: &DatabaseUrl, steps: &[Step], subscription: Subscription) -> [OrgId; 2] {
-    use ::keys::KeyStore as _;
-    use stores::Database as _;
+    use stores::{Database as _, prelude::*};
 
     migrate(url).unwrap();
     let build = testkit::build::Build::new();
@@ -222,7 +222,7 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
         }
         all.extend(events.clone());
         let written = database.write(move |tx| {
-            use audit::AuditStore as _;
+            use stores::prelude::*;
             events
                 .iter()
                 .try_for_each(|event| tx.event_record(event).map(drop))
@@ -246,7 +246,7 @@ async fn mentions_survive(url: &DatabaseUrl, [up, down]: [&str; 2]) {
     drop(session);
     let mut reader = connect::<Reading>(url).unwrap();
     for event in &all {
-        use audit::AuditQueries as _;
+        use stores::prelude::*;
         let audit::Actor::PartnerKey { id, .. } = event.actor else {
             unreachable!()
         };

@@ -10,12 +10,14 @@ use stores::StoreError;
 
 use super::{ATTEMPTS, Job, pause};
 use crate::{
+    connection::url::DatabaseUrl,
     events,
-    group_commit::acks::{AckPolicy, PendingAcks},
-    group_commit::queue::Receiver,
+    group_commit::{
+        acks::{AckPolicy, PendingAcks},
+        queue::Receiver,
+    },
     indexer::SegmentCounter,
     session::{Session, Writing},
-    url::DatabaseUrl,
 };
 
 /// How many events share a commit at the most; they fit into one segment.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use stores::StoreError;
 
 use crate::{
-    dialect::index as rows,
+    connection::url::DatabaseUrl,
     indexer::{Halt, IndexWriter},
     session::{Session, Writing},
-    url::DatabaseUrl,
+    tables::audit_index as rows,
 };
 
 /// How long at first to wait for those who add segments; as long, those wait who come after. Then twice

@@ -7,7 +7,7 @@ use stores::StoreError;
 
 use super::{
     sync::Committed,
-    work::{Job, Way, Work},
+    work::{BatchMode, Job, Work},
 };
 use crate::{
     events,
@@ -66,19 +66,23 @@ impl Batch {
     }
 
     /// Does everything.
-    pub(super) fn run(&mut self, session: &mut Session<Writing>, way: Way) -> Result<(), Failed> {
+    pub(super) fn run(
+        &mut self,
+        session: &mut Session<Writing>,
+        mode: BatchMode,
+    ) -> Result<(), Failed> {
         for work in &mut self.work {
-            if !work.run(session, way, self.pending.stamps()) {
+            if !work.run(session, mode, self.pending.stamps()) {
                 return Err(Failed::Work);
             }
         }
         // Whatever takes long comes before.
-        self.outcomes = match way {
-            Way::Straight | Way::Guarded => {
+        self.outcomes = match mode {
+            BatchMode::NoSavepoint | BatchMode::Savepoint => {
                 let deadline = self.pending.stamp();
                 events::together(session, &self.pending, deadline)?
             }
-            Way::Apart => events::one_by_one(session, &mut self.pending),
+            BatchMode::SavepointWithEvents => events::one_by_one(session, &mut self.pending),
         };
         Ok(())
     }

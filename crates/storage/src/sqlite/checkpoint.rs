@@ -29,13 +29,14 @@ use std::{
 
 use stores::StoreError;
 
-use super::sync::Disk;
+use super::{sync::Disk, wal};
 use crate::{
-    dialect,
-    error::{self, OpenError},
+    connection::{
+        error::{self, OpenError},
+        url::DatabaseUrl,
+    },
     session::{Session, Writing},
     threads,
-    url::DatabaseUrl,
 };
 
 /// How long the thread pauses after it has moved what there was. With a hundred thousand keys that are
@@ -88,7 +89,7 @@ impl Checkpoints {
         self.news.commits.fetch_add(1, Ordering::Relaxed);
         if self.news.finish.swap(false, Ordering::Relaxed) {
             // When it can't be moved now, it is tried again by the thread.
-            if let Err(error) = session.run(dialect::checkpoint) {
+            if let Err(error) = session.run(wal::checkpoint) {
                 tracing::debug!(%error, "the rest of SQLite's log was not moved");
             }
         }
@@ -182,7 +183,7 @@ impl Checkpointer {
             Some(session) => session,
             none => none.insert(Session::connect(&self.url)?),
         };
-        let Some(log) = session.run(dialect::checkpoint)? else {
+        let Some(log) = session.run(wal::checkpoint)? else {
             return Ok(());
         };
         self.busy |= log.pages >= BUSY;
@@ -196,7 +197,7 @@ impl Checkpointer {
             return Ok(());
         }
         // Meanwhile there were commits. What they wrote is less, and takes less time.
-        let log = session.run(dialect::checkpoint)?.unwrap_or(log);
+        let log = session.run(wal::checkpoint)?.unwrap_or(log);
         if log.pages - log.moved <= LITTLE {
             self.news.finish.store(true, Ordering::Relaxed);
         } else {
@@ -300,7 +301,7 @@ mod tests {
         });
         read.unwrap();
         let pages = |session: &mut Session<Writing>| {
-            let log = session.run(dialect::checkpoint).unwrap().unwrap();
+            let log = session.run(wal::checkpoint).unwrap().unwrap();
             assert_eq!(log.pages, log.moved);
             log.pages
         };

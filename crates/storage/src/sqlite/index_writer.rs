@@ -5,10 +5,10 @@ use tokio::sync::oneshot;
 
 use super::work::{Job, Pending};
 use crate::{
-    dialect::index as rows,
     group_commit::queue::{Queue, WeakQueue},
     indexer::{Halt, IndexWriter},
     session::{Session, Writing},
+    tables::audit_index as rows,
 };
 
 /// Has the writer make an indexer's changes, among everybody's.

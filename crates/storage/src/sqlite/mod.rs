@@ -4,19 +4,19 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use audit::Event;
 use ids::{EventId, KeyId};
-use keys::KeyStore as _;
-use stores::StoreError;
+use stores::{StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
-    error::OpenError,
-    group_commit::acks::AckPolicy,
-    group_commit::queue::{Queue, queue},
+    connection::{error::OpenError, url::DatabaseUrl},
+    group_commit::{
+        acks::AckPolicy,
+        queue::{Queue, queue},
+    },
     indexer::{IndexSettings, Indexing},
     session::{Session, Writing},
     threads,
-    url::DatabaseUrl,
 };
 
 mod batch;
@@ -24,6 +24,7 @@ mod checkpoint;
 mod index_writer;
 mod probe;
 mod sync;
+mod wal;
 mod work;
 mod writer;
 
@@ -140,10 +141,9 @@ async fn outcome<T, E: From<StoreError>>(
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
-    use audit::{AuditQueries as _, AuditStore as _, AuditVisibility, Event, EventFilter};
+    use audit::{AuditVisibility, Event, EventFilter};
     use ids::PageRequest;
-    use keys::{KeyQueries as _, KeyStore as _};
-    use stores::{Database as _, StoreError};
+    use stores::{Database as _, StoreError, prelude::*};
     use testkit::build::Build;
 
     use crate::{AuditMode, DatabaseUrl, Options, SqlDatabase, migrate};

@@ -10,10 +10,11 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::work::{Job, Pending};
 use crate::{
+    connection::error,
     control::WriteProbe,
-    dialect, error,
     group_commit::queue::{Queue, WeakQueue},
     session::{Session, Writing},
+    tables::meta,
 };
 
 /// How long the writer may stand still before it counts as one that takes no changes.
@@ -45,7 +46,7 @@ impl WriterProbe {
     fn ask(&self) -> Option<Answer> {
         let (caller, answer) = oneshot::channel();
         // `BEGIN IMMEDIATE` is not enough: in a file that can't be written it begins to read.
-        let nothing = |session: &mut Session<Writing>| session.run(dialect::server::try_to_write);
+        let nothing = |session: &mut Session<Writing>| session.run(meta::try_to_write);
         let job = Job::Probe(Box::new(Pending::new(nothing, caller)));
         // A queue that is full is busy, and what is in it tells soon enough.
         self.jobs.upgrade()?.send(job).ok()?;
@@ -55,7 +56,7 @@ impl WriterProbe {
 
 impl WriterProbe {
     /// Takes the answer, if it is there.
-    fn look(&mut self) {
+    fn take_answer(&mut self) {
         if let Some((asked, answer)) = &mut self.pending {
             match answer.try_recv() {
                 Ok(outcome) => {
@@ -81,10 +82,10 @@ impl WriterProbe {
 impl WriteProbe for WriterProbe {
     fn outcome(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + FIRST_TIMEOUT;
-        self.look();
+        self.take_answer();
         while self.last.is_none() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
-            self.look();
+            self.take_answer();
         }
         let unknown = || Err(error::unavailable("the writer has not answered yet"));
         self.last.clone().unwrap_or_else(unknown)

@@ -18,9 +18,11 @@ use std::{
 use stores::StoreError;
 
 use crate::{
-    error::{self, OpenError},
+    connection::{
+        error::{self, OpenError},
+        url::DatabaseUrl,
+    },
     threads,
-    url::DatabaseUrl,
 };
 
 /// Waits until all that was written to the log before is on the disk.

@@ -5,8 +5,11 @@ use stores::StoreError;
 use tokio::sync::oneshot;
 
 use crate::{
-    group_commit::acks::Ack,
-    group_commit::queue::{Queueable, Urgent},
+    events::guarded_with_events,
+    group_commit::{
+        acks::Ack,
+        queue::{Queueable, Urgent},
+    },
     session::{Session, Writing},
     stamps::Stamps,
 };
@@ -51,20 +54,20 @@ impl Urgent for Job {
 
 /// How closures share a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum BatchMode {
     /// With nothing between them: one that fails fails the transaction.
-    Straight,
+    NoSavepoint,
     /// Each under a savepoint, for which the engine copies every page before it is changed. Their events
     /// are written together.
-    Guarded,
+    Savepoint,
     /// Each under a savepoint and with its own events, so that what is wrong with them is its fault alone.
-    Apart,
+    SavepointWithEvents,
 }
 
 /// The closure of a transaction, whatever it returns.
 pub(super) trait Work: Send {
     /// Runs it and keeps what it returned; whether the transaction can go on.
-    fn run(&mut self, session: &mut Session<Writing>, way: Way, stamps: &Stamps) -> bool;
+    fn run(&mut self, session: &mut Session<Writing>, mode: BatchMode, stamps: &Stamps) -> bool;
 
     /// Answers its caller, once it is known what became of the batch.
     fn answer(self: Box<Self>, batch: &Result<(), StoreError>);
@@ -93,17 +96,19 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, session: &mut Session<Writing>, way: Way, stamps: &Stamps) -> bool {
+    fn run(&mut self, session: &mut Session<Writing>, mode: BatchMode, stamps: &Stamps) -> bool {
         // Nobody waits for it any more, and nothing of it has been done.
         if self.caller.is_closed() {
             return true;
         }
         let savepoint = |session: &mut Session<Writing>| session.begin().map_err(E::from);
-        self.result = match way {
-            Way::Straight => session.straight(&self.work).map(Ok),
-            Way::Guarded => Some(savepoint(session).and_then(|()| session.guarded(&self.work))),
-            Way::Apart => Some(
-                savepoint(session).and_then(|()| session.guarded_with_events(&self.work, stamps)),
+        self.result = match mode {
+            BatchMode::NoSavepoint => session.without_savepoint(&self.work).map(Ok),
+            BatchMode::Savepoint => {
+                Some(savepoint(session).and_then(|()| session.guarded(&self.work)))
+            }
+            BatchMode::SavepointWithEvents => Some(
+                savepoint(session).and_then(|()| guarded_with_events(session, &self.work, stamps)),
             ),
         };
         self.result.is_some()

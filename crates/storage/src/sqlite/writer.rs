@@ -19,20 +19,18 @@ use super::{
     batch::{Batch, Failed},
     checkpoint::Checkpoints,
     sync::{self, Committed, Disk, Syncer},
-    work::{Job, Way},
+    wal,
+    work::{BatchMode, Job},
 };
 use crate::{
-    dialect,
-    error::OpenError,
-    group_commit::acks::AckPolicy,
-    group_commit::queue::Receiver,
+    connection::{error::OpenError, url::DatabaseUrl},
+    group_commit::{acks::AckPolicy, queue::Receiver},
     indexer::SegmentCounter,
     session::{Session, Writing},
-    url::DatabaseUrl,
 };
 
 /// How long the writer tries to empty the log before those who wait are told to come again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a batch runs whose events were not written in time.
 const ATTEMPTS: u32 = 3;
@@ -107,22 +105,24 @@ impl Writer {
             return batch.answer(&Err(error));
         }
         self.session.forget_events();
-        let mut way = Way::Straight;
+        let mut mode = BatchMode::NoSavepoint;
         let mut attempt = 1;
         self.session.forget_conflict();
         let outcome = loop {
-            way = match self.session.nested(|session| batch.run(session, way)) {
+            mode = match self.session.nested(|session| batch.run(session, mode)) {
                 Ok(()) => break Ok(()),
                 // Hardly any closure fails; the others have done nothing wrong.
-                Err(Failed::Work) => Way::Guarded,
+                Err(Failed::Work) => BatchMode::Savepoint,
                 // The process was stopped between the stamps and the segments.
                 Err(Failed::Store(_)) if self.session.forget_conflict() && attempt < ATTEMPTS => {
                     attempt += 1;
-                    way
+                    mode
                 }
                 // Somebody's event can't be written, and it is the same with that.
-                Err(Failed::Store(error)) if way != Way::Apart && !error.is_temporary() => {
-                    Way::Apart
+                Err(Failed::Store(error))
+                    if mode != BatchMode::SavepointWithEvents && !error.is_temporary() =>
+                {
+                    BatchMode::SavepointWithEvents
                 }
                 Err(Failed::Store(error)) => break Err(error),
             };
@@ -160,9 +160,9 @@ impl Writer {
     /// there.
     fn empty_log(&mut self) -> Result<(), StoreError> {
         let begun = Instant::now();
-        while !self.session.run(dialect::empty_log)? {
+        while !self.session.run(wal::empty)? {
             // The engine does not wait for another checkpoint, or whoever reads for long.
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > EMPTY_TIMEOUT {
                 return Err(StoreError::Overloaded);
             }
             thread::sleep(Duration::from_millis(5));
@@ -183,7 +183,7 @@ impl Writer {
 /// A connection whose commits leave the wait for the disk to the [`Syncer`].
 fn connect(url: &DatabaseUrl) -> Result<Session<Writing>, StoreError> {
     let mut session = Session::connect(url)?;
-    session.run(dialect::commit_without_waiting)?;
+    session.run(wal::commit_without_waiting)?;
     Ok(session)
 }
 

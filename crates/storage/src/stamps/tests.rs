@@ -9,10 +9,10 @@ use std::{
     thread,
 };
 
-use audit::{Actor, AuditQueries as _, AuditStore as _, AuditVisibility, EventFilter, LAG, Stamp};
+use audit::{Actor, AuditVisibility, EventFilter, LAG, Stamp};
 use diesel::connection::{SimpleConnection as _, TransactionManager as _};
 use ids::{EventId, PageRequest, Sequence, TypedId as _, Ulid};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use tempfile::TempDir;
 use testkit::{build::Build, random::SeededRandom};
 use time::OffsetDateTime;

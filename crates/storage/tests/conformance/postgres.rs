@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use keys::{KeyQueries as _, KeyStore as _, OnRevoke};
+use keys::OnRevoke;
 use storage::SqlDatabase;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::Build;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;

@@ -2,9 +2,9 @@
 
 use ids::AdminKeyId;
 use keys::{AdminKey, AdminKeyOrigin, KeyDigest};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{Fixture, at, at_once, ids_of};
 use crate::build::name;
 
 async fn add<D: Database>(fixture: &Fixture<D>, key: &AdminKey) -> KeyDigest {

@@ -2,13 +2,13 @@
 
 use keys::PartnerKey;
 use orgs::{Org, OrgStatus};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::Duration;
 use webhooks::ANNOUNCED_AHEAD;
 
 use crate::clock::START;
 
-use super::fixture::{Fixture, at, at_once, traits::*};
+use super::fixture::{Fixture, at, at_once};
 
 /// Of many at once, one is the first.
 pub async fn an_end_is_announced_once_and_again_when_it_moves<D: Database>(db: D) {

@@ -5,9 +5,9 @@ use audit::{
 };
 use ids::EventId;
 use serde_json::json;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of};
 use crate::build::Build;
 
 async fn all_events<D: Database>(fixture: &Fixture<D>) -> Vec<Event> {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use audit::{Action, Actor, ActorId, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, Page, PageRequest, PartnerId, TypedId as _, Ulid};
 use rand_core::Rng as _;
-use stores::{Database, StoreError, Transaction as _};
+use stores::{Database, StoreError, Transaction as _, prelude::*};
 use time::{Duration, OffsetDateTime};
 
-use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of};
 use crate::{clock::START, random::SeededRandom};
 
 /// How long the history is.

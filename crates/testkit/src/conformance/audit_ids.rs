@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use audit::{Actor, AuditVisibility, Event, EventFilter, Outcome, Request};
 use ids::{EventId, RequestId, TypedId as _, Ulid};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::Duration;
 
-use super::fixture::{ALL, Fixture, at, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, ids_of};
 
 async fn found<D: Database>(
     fixture: &Fixture<D>,

@@ -2,9 +2,9 @@
 
 use audit::{Action, Actor, ActorId, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{EventId, KeyId, OrgId, PartnerId};
-use stores::Database;
+use stores::{Database, prelude::*};
 
-use super::fixture::{ALL, Fixture, at, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, ids_of};
 
 async fn listed<D: Database>(fixture: &Fixture<D>, filter: EventFilter) -> Vec<EventId> {
     let page = fixture.read(move |view| view.events(&filter, ALL)).await;

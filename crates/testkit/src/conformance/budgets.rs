@@ -4,9 +4,9 @@ use audit::{Action, Actor, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{Labels, Name, Page, PageRequest};
 use keys::{KeyFilter, KeyStatus, OnRevoke};
 use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 
 /// How many events there are that nobody looks for.
 const MANY: usize = 60;

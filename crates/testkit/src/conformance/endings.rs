@@ -5,10 +5,10 @@ use std::{thread, time::Duration};
 use ids::{KeyId, OrgId};
 use keys::{KeyStatus, OnRevoke, PartnerKey};
 use orgs::{DeletionSelector, Failure, Org, OrgVisibility, Step, StepName, Transition};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
 use super::{
-    fixture::{Fixture, acquire_slug_and_insert, at, at_once, ids_of, traits::*},
+    fixture::{Fixture, acquire_slug_and_insert, at, at_once, ids_of},
     orgs::STATUSES,
 };
 use crate::{build::labels, clock::START};

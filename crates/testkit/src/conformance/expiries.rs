@@ -2,11 +2,11 @@
 
 use ids::OrgId;
 use orgs::{DeletionSelector, DueLimits, ExpiredOrgs, OrgStatus};
-use stores::Database;
+use stores::{Database, prelude::*};
 
 use super::{
     endings::{doomed, org},
-    fixture::{Fixture, at, traits::*},
+    fixture::{Fixture, at},
 };
 
 /// Shared among the partners that have any, in the order of their ids, and no more than a partner's share.

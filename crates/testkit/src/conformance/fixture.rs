@@ -6,20 +6,10 @@ use audit::Event;
 use ids::{KeyId, OrgId, Page, PageRequest, TypedId, Ulid};
 use keys::{KeyDigest, Partner, PartnerKey};
 use orgs::{Org, OrgStatus, OrgVisibility, Step, StepName};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::{Duration, OffsetDateTime};
 
-use self::traits::*;
 use crate::{build::Build, clock::START};
-
-/// The stores' traits, for their methods.
-pub(super) mod traits {
-    pub(in super::super) use audit::{AuditQueries as _, AuditStore as _};
-    pub(in super::super) use instances::{InstanceQueries as _, InstanceStore as _};
-    pub(in super::super) use keys::{KeyQueries as _, KeyStore as _};
-    pub(in super::super) use orgs::{OrgQueries as _, OrgStore as _};
-    pub(in super::super) use webhooks::{WebhookQueries as _, WebhookStore as _};
-}
 
 /// A page that holds all there is in these tests, whatever it costs.
 pub(super) const ALL: PageRequest = PageRequest::new(1000, None).with_budget(usize::MAX);

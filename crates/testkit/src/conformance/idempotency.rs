@@ -1,7 +1,7 @@
 //! Kept answers: given back to the same call, erased, forgotten.
 
 use ids::{AdminKeyId, KeyId};
-use stores::{Database, IdempotencyId, IdempotencyStore as _, StoreError, StoredResponse};
+use stores::{Database, IdempotencyId, StoreError, StoredResponse, prelude::*};
 use time::Duration;
 
 use super::fixture::{Fixture, at};

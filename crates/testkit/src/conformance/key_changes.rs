@@ -1,9 +1,9 @@
 //! The log of changes that whoever remembers keys must follow.
 
 use keys::{Changed, Changes, MIN_CHANGES_KEPT, OnRevoke, PartnerKey};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{Fixture, at, at_once, traits::*};
+use super::fixture::{Fixture, at, at_once};
 
 async fn changes<D: Database>(fixture: &Fixture<D>, since: u64) -> Changes {
     fixture.read(move |view| view.key_changes(since)).await

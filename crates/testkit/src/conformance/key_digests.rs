@@ -2,9 +2,9 @@
 
 use ids::KeyId;
 use keys::OnRevoke;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 
 /// With a retired pepper a presented key has two digests, and it may be stored under either.
 pub async fn a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other<D: Database>(db: D) {

@@ -1,9 +1,9 @@
 //! Notes of when keys were last used.
 
 use ids::KeyId;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 
 /// Notes of uses may come late and out of order.
 pub async fn a_use_is_only_ever_noted_forward<D: Database>(db: D) {

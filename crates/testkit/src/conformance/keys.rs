@@ -4,10 +4,10 @@ use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
 use keys::{KeyFilter, KeyStatus, KeyWithPartner, Networks, OnRevoke, PartnerKey};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, StoreError, Transaction as _};
+use stores::{Database, StoreError, Transaction as _, prelude::*};
 use time::OffsetDateTime;
 
-use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of};
 use crate::build::{labels, name, plan};
 
 /// Both a key with every field set and one with every field left out come back as they went in.

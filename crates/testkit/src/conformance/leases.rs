@@ -7,10 +7,10 @@ use orgs::{
     DueLimits, DueOrg, DueOrgs, Lease, LeaseToken, NewOrg, Org, OrgStatus, OrgWork, Step, StepName,
     Subscription,
 };
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 
-use super::fixture::{Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{Fixture, at, at_once, ids_of};
 
 /// As many as there are in these tests.
 const LIMITS: DueLimits = DueLimits {

@@ -2,10 +2,10 @@
 
 use ids::OrgId;
 use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
-use stores::Database;
+use stores::{Database, prelude::*};
 
 use super::{
-    fixture::{ALL, Fixture, at, ids_of, traits::*},
+    fixture::{ALL, Fixture, at, ids_of},
     orgs::STATUSES,
 };
 use crate::build::{labels, name};

@@ -5,9 +5,9 @@ use orgs::{
     Failure, Org, OrgFilter, OrgStatus, OrgVisibility, StatusSummary, Step, StepName, StepStatus,
     Subscription, SubscriptionStatus, Workspace,
 };
-use stores::Database;
+use stores::{Database, prelude::*};
 
-use super::fixture::{ALL, Fixture, at, traits::*};
+use super::fixture::{ALL, Fixture, at};
 use crate::build::{labels, name, plan, slug};
 
 /// All states of an org.

@@ -3,9 +3,9 @@
 use ids::PartnerId;
 use keys::{Partner, PartnerPlan};
 use ratelimit::RateLimit;
-use stores::Database;
+use stores::{Database, prelude::*};
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 use crate::build::{labels, name};
 
 fn full(partner: Partner) -> Partner {

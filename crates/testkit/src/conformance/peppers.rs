@@ -1,9 +1,9 @@
 //! Which pepper each digest was made with.
 
 use keys::{KeyDigest, PepperId, PepperNotes, PepperUse};
-use stores::Database;
+use stores::{Database, prelude::*};
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 
 fn pepper(digit: char) -> PepperId {
     digit.to_string().repeat(16).parse().unwrap()

@@ -3,10 +3,10 @@
 use orgs::{
     Lease, Org, OrgProgress, OrgWork, Step, StepName, StepStatus, Subscription, SubscriptionStatus,
 };
-use stores::Database;
+use stores::{Database, prelude::*};
 
 use super::{
-    fixture::{Fixture, at, traits::*},
+    fixture::{Fixture, at},
     leases::{holds, lease, next_due, set_due},
 };
 

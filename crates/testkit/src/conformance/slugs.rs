@@ -1,9 +1,9 @@
 //! Slugs: who can have one, and when.
 
 use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 
-use super::fixture::{ALL, Fixture, acquire_slug_and_insert, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, acquire_slug_and_insert, at, at_once, ids_of};
 use crate::build::slug;
 
 /// For the partner who has it and for any other.

@@ -3,9 +3,9 @@
 use ids::{Labels, PartnerId};
 use keys::{OnRevoke, Partner};
 use orgs::OrgVisibility;
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 
-use super::fixture::{Fixture, at_once, traits::*};
+use super::fixture::{Fixture, at_once};
 use crate::build::labels;
 
 /// How many writers there are at once.

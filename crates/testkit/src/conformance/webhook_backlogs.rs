@@ -1,11 +1,11 @@
 //! Backlogs that are too long, and what a clock set back has put off.
 
 use ids::{EndpointId, TypedId as _};
-use stores::Database;
+use stores::{Database, prelude::*};
 use webhooks::DeliveryStatus;
 
 use super::{
-    fixture::{Fixture, at, ids_of, traits::*},
+    fixture::{Fixture, at, ids_of},
     webhook_work::{holds, lease, token},
 };
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use ids::{EndpointId, TypedId as _, Ulid};
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 use webhooks::{Backlog, Delivery, DeliveryStatus, Endpoint, Lease, PendingEndpoint};
 
-use super::fixture::{Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{Fixture, at, at_once, ids_of};
 
 pub(super) fn token<D: Database>(fixture: &Fixture<D>) -> Ulid {
     fixture.build.id::<EndpointId>().ulid()

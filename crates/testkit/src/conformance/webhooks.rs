@@ -1,13 +1,13 @@
 //! Webhook endpoints and deliveries: kept, seen by their partner alone, changed, listed.
 
 use keys::Partner;
-use stores::Database;
+use stores::{Database, prelude::*};
 use webhooks::{
     Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, EventKinds, LastAnswer, OldSecret,
     SealedSecrets,
 };
 
-use super::fixture::{Fixture, at, traits::*};
+use super::fixture::{Fixture, at};
 
 impl<D: Database> Fixture<D> {
     /// A stored endpoint of a stored partner.

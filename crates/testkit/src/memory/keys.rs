@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, Changed, Changes, KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore,
-    KeyWithPartner, MIN_CHANGES_KEPT, OnRevoke, Partner, PartnerKey, PepperId, PepperNotes,
-    PepperUse,
+    AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, KeyChangeQueries, KeyChangeStore, KeyDigest,
+    KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT, OnRevoke,
+    Partner, PartnerKey, PartnerQueries, PartnerStore, PepperId, PepperNotes, PepperQueries,
+    PepperStore, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -30,6 +31,18 @@ impl State {
         log.retain(|(revision, _)| revision + MIN_CHANGES_KEPT > self.key_revision);
         self.changes_to_confirm
             .retain(|revision| revision + MIN_CHANGES_KEPT > self.key_revision);
+    }
+}
+
+impl<Mode> PartnerQueries for Session<Mode> {
+    type Error = StoreError;
+
+    fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        Ok(self.state.partners.get(&id).cloned())
+    }
+
+    fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
+        Ok(self.state.partners.page(page, |_| true))
     }
 }
 
@@ -73,17 +86,13 @@ impl<Mode> KeyQueries for Session<Mode> {
         Ok(self.state.keys.page(page, wanted).map(|row| row.key))
     }
 
-    fn partner(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
-        Ok(self.state.partners.get(&id).cloned())
-    }
-
     fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, StoreError> {
         Ok(self.state.keys_with_orgs_to_go.first().map(|&(_, id)| id))
     }
+}
 
-    fn partners(&mut self, page: PageRequest) -> Result<Page<Partner>, StoreError> {
-        Ok(self.state.partners.page(page, |_| true))
-    }
+impl<Mode> AdminKeyQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn admin_key_by_digest(
         &mut self,
@@ -114,6 +123,10 @@ impl<Mode> KeyQueries for Session<Mode> {
         let newest_first = self.state.admin_keys.rows().rev();
         Ok(newest_first.map(|row| row.key.clone()).collect())
     }
+}
+
+impl<Mode> KeyChangeQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn key_changes(&mut self, since: u64) -> Result<Changes, StoreError> {
         let log = self.state.key_changes.iter();
@@ -122,6 +135,10 @@ impl<Mode> KeyQueries for Session<Mode> {
         let confirm = to_confirm.any(|&revision| revision > since);
         Ok(Changes::since(since, self.state.key_revision, logged).to_confirm(confirm))
     }
+}
+
+impl<Mode> PepperQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
         Ok(self.state.pepper_check.clone())
@@ -154,6 +171,31 @@ impl<Mode> KeyQueries for Session<Mode> {
     }
 }
 
+impl PartnerStore for MemoryTx {
+    fn partners_lock(&mut self, _ids: &[PartnerId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn partner_insert(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        self.state.partners.insert(partner.id, partner.clone())
+    }
+
+    fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
+        self.partner(id)
+    }
+
+    fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {
+        if let Some(stored) = self.state.partners.get_mut(&partner.id) {
+            *stored = Partner {
+                created_at: stored.created_at,
+                ..partner.clone()
+            };
+        }
+        self.state.log(Changed::Partner(partner.id));
+        Ok(())
+    }
+}
+
 impl KeyStore for MemoryTx {
     fn key_insert(&mut self, key: &PartnerKey, digest: &KeyDigest) -> Result<(), StoreError> {
         if self.state.partners.get(&key.partner_id).is_none() {
@@ -180,10 +222,6 @@ impl KeyStore for MemoryTx {
     }
 
     fn key_wait_for_inflight(&mut self, _id: KeyId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn partners_lock(&mut self, _ids: &[PartnerId]) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -238,25 +276,19 @@ impl KeyStore for MemoryTx {
         Ok(())
     }
 
-    fn partner_insert(&mut self, partner: &Partner) -> Result<(), StoreError> {
-        self.state.partners.insert(partner.id, partner.clone())
+    fn key_digest_renew(
+        &mut self,
+        id: KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<bool, StoreError> {
+        let row = self.state.keys.get_mut(&id);
+        let row = row.filter(|row| row.digest == *from);
+        Ok(row.map(|row| row.digest = *to).is_some())
     }
+}
 
-    fn partner_for_update(&mut self, id: PartnerId) -> Result<Option<Partner>, StoreError> {
-        self.partner(id)
-    }
-
-    fn partner_update(&mut self, partner: &Partner) -> Result<(), StoreError> {
-        if let Some(stored) = self.state.partners.get_mut(&partner.id) {
-            *stored = Partner {
-                created_at: stored.created_at,
-                ..partner.clone()
-            };
-        }
-        self.state.log(Changed::Partner(partner.id));
-        Ok(())
-    }
-
+impl AdminKeyStore for MemoryTx {
     fn admin_key_insert(&mut self, key: &AdminKey, digest: &KeyDigest) -> Result<(), StoreError> {
         let admin_keys = &mut self.state.admin_keys;
         if admin_keys.rows().any(|row| row.digest == *digest) {
@@ -283,29 +315,6 @@ impl KeyStore for MemoryTx {
         Ok(())
     }
 
-    fn pepper_check_replace(
-        &mut self,
-        expected: Option<&str>,
-        new: &str,
-    ) -> Result<bool, StoreError> {
-        let as_expected = self.state.pepper_check.as_deref() == expected;
-        if as_expected {
-            self.state.pepper_check = Some(new.to_owned());
-        }
-        Ok(as_expected)
-    }
-
-    fn key_digest_renew(
-        &mut self,
-        id: KeyId,
-        from: &KeyDigest,
-        to: &KeyDigest,
-    ) -> Result<bool, StoreError> {
-        let row = self.state.keys.get_mut(&id);
-        let row = row.filter(|row| row.digest == *from);
-        Ok(row.map(|row| row.digest = *to).is_some())
-    }
-
     fn admin_key_digest_renew(
         &mut self,
         id: AdminKeyId,
@@ -316,11 +325,27 @@ impl KeyStore for MemoryTx {
         let row = row.filter(|row| row.digest == *from);
         Ok(row.map(|row| row.digest = *to).is_some())
     }
+}
 
+impl KeyChangeStore for MemoryTx {
     fn key_change_confirm(&mut self) -> Result<u64, StoreError> {
         let revision = self.state.key_revision;
         self.state.changes_to_confirm.insert(revision);
         Ok(revision)
+    }
+}
+
+impl PepperStore for MemoryTx {
+    fn pepper_check_replace(
+        &mut self,
+        expected: Option<&str>,
+        new: &str,
+    ) -> Result<bool, StoreError> {
+        let as_expected = self.state.pepper_check.as_deref() == expected;
+        if as_expected {
+            self.state.pepper_check = Some(new.to_owned());
+        }
+        Ok(as_expected)
     }
 
     fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {

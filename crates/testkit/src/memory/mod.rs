@@ -7,6 +7,7 @@ mod audit;
 mod idempotency;
 mod instances;
 mod keys;
+mod org_parts;
 mod org_work;
 mod orgs;
 mod session;

@@ -1,22 +1,23 @@
-//! Orgs, slugs, leases, workspaces and subscriptions in memory.
+//! Orgs and their leases in memory.
 
 use ids::{KeyId, OrgId, Page, PageRequest, PartnerId, PlanName};
 use orgs::{
     DeletionSelector, DueLimits, DueOrgs, ExpiredOrgs, Lease, LeaseToken, NewOrg, Org, OrgBacklog,
-    OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore, OrgVisibility, OrgWork, Slug,
-    StatusSummary, Step, StepName, Subscription, SubscriptionStatus, Transition, Workspace,
+    OrgDeletionQueries, OrgDeletionStore, OrgFilter, OrgProgress, OrgQueries, OrgStatus, OrgStore,
+    OrgVisibility, OrgWork, OrgWorkQueries, OrgWorkStore, StatusSummary, Step, StepName,
+    Subscription, SubscriptionStatus, Transition,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
 
 use super::{
     org_work::is_doomed,
-    session::{MemoryTx, OrgRow, Session, SlugRow, State},
+    session::{MemoryTx, OrgRow, Session, State},
     table::Violated,
 };
 
 impl State {
-    fn check_org(&self, id: OrgId) -> Result<(), StoreError> {
+    pub(super) fn check_org(&self, id: OrgId) -> Result<(), StoreError> {
         match self.orgs.get(&id) {
             Some(_) => Ok(()),
             None => Err(Violated("the org must exist").into()),
@@ -55,25 +56,6 @@ impl<Mode> OrgQueries for Session<Mode> {
         Ok(keys.iter().map(count).collect())
     }
 
-    fn orgs_to_delete(
-        &mut self,
-        which: &DeletionSelector,
-        limit: usize,
-    ) -> Result<Vec<Org>, StoreError> {
-        let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
-        let doomed = newest_first.filter(|org| org.status.is_deletable() && is_doomed(which, org));
-        Ok(doomed.take(limit).cloned().collect())
-    }
-
-    fn expired_orgs(
-        &mut self,
-        now: OffsetDateTime,
-        after: Option<PartnerId>,
-        limits: DueLimits,
-    ) -> Result<ExpiredOrgs, StoreError> {
-        Ok(self.state.expired_orgs(now, after, limits))
-    }
-
     fn org_status_summaries(&mut self, ids: &[OrgId]) -> Result<Vec<StatusSummary>, StoreError> {
         let rows = ids.iter().filter_map(|id| self.state.orgs.get(id));
         let standing = |org: &Org| StatusSummary {
@@ -97,19 +79,37 @@ impl<Mode> OrgQueries for Session<Mode> {
         let latest = ready.into_iter().rev().take(limit);
         Ok(latest.map(|(ready, created)| ready - created).collect())
     }
+}
+
+impl<Mode> OrgDeletionQueries for Session<Mode> {
+    type Error = StoreError;
+
+    fn orgs_to_delete(
+        &mut self,
+        which: &DeletionSelector,
+        limit: usize,
+    ) -> Result<Vec<Org>, StoreError> {
+        let newest_first = self.state.orgs.rows().rev().map(|row| &row.org);
+        let doomed = newest_first.filter(|org| org.status.is_deletable() && is_doomed(which, org));
+        Ok(doomed.take(limit).cloned().collect())
+    }
+
+    fn expired_orgs(
+        &mut self,
+        now: OffsetDateTime,
+        after: Option<PartnerId>,
+        limits: DueLimits,
+    ) -> Result<ExpiredOrgs, StoreError> {
+        Ok(self.state.expired_orgs(now, after, limits))
+    }
+}
+
+impl<Mode> OrgWorkQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn org_steps(&mut self, id: OrgId) -> Result<Vec<Step>, StoreError> {
         let row = self.state.orgs.get(&id);
         Ok(row.map(|row| row.steps.clone()).unwrap_or_default())
-    }
-
-    fn workspaces(&mut self, org: OrgId, page: PageRequest) -> Result<Page<Workspace>, StoreError> {
-        let wanted = |workspace: &Workspace| workspace.org_id == org;
-        Ok(self.state.workspaces.page(page, wanted))
-    }
-
-    fn subscription(&mut self, org: OrgId) -> Result<Option<Subscription>, StoreError> {
-        Ok(self.state.subscriptions.get(&org).copied())
     }
 
     fn next_org_due(&mut self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StoreError> {
@@ -147,38 +147,6 @@ impl<Mode> Session<Mode> {
 }
 
 impl OrgStore for MemoryTx {
-    fn slug_acquire(
-        &mut self,
-        slug: &Slug,
-        org: OrgId,
-        partner: PartnerId,
-        held_since: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let can_have = self.state.slugs.get(slug).is_none_or(|row| {
-            row.freed_at.map_or(row.org == org, |freed_at| {
-                row.partner == partner || freed_at < held_since
-            })
-        });
-        if can_have {
-            let freed_at = None;
-            self.state.slugs.put(
-                slug.clone(),
-                SlugRow {
-                    org,
-                    partner,
-                    freed_at,
-                },
-            );
-        }
-        Ok(can_have)
-    }
-
-    fn slug_release(&mut self, org: OrgId, at: OffsetDateTime) -> Result<(), StoreError> {
-        let has = |row: &SlugRow| row.org == org && row.freed_at.is_none();
-        self.state.slugs.change(has, |row| row.freed_at = Some(at));
-        Ok(())
-    }
-
     fn orgs_insert(&mut self, orgs: &[NewOrg]) -> Result<(), StoreError> {
         for new in orgs {
             let org = &new.org;
@@ -227,14 +195,15 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
-    fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), StoreError> {
-        self.state.check_org(org)?;
-        if let Some(row) = self.state.orgs.get_mut(&org) {
-            row.steps = steps.to_vec();
+    fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
+        if let Some(row) = self.state.orgs.get_mut(&id) {
+            row.org.expires_at = Some(expires_at);
         }
         Ok(())
     }
+}
 
+impl OrgDeletionStore for MemoryTx {
     fn orgs_to_delete_for_update(
         &mut self,
         which: &DeletionSelector,
@@ -257,10 +226,13 @@ impl OrgStore for MemoryTx {
         }
         Ok(())
     }
+}
 
-    fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
-        if let Some(row) = self.state.orgs.get_mut(&id) {
-            row.org.expires_at = Some(expires_at);
+impl OrgWorkStore for MemoryTx {
+    fn steps_replace(&mut self, org: OrgId, steps: &[Step]) -> Result<(), StoreError> {
+        self.state.check_org(org)?;
+        if let Some(row) = self.state.orgs.get_mut(&org) {
+            row.steps = steps.to_vec();
         }
         Ok(())
     }
@@ -347,37 +319,6 @@ impl OrgStore for MemoryTx {
     fn lease_release(&mut self, id: OrgId, token: LeaseToken) -> Result<(), StoreError> {
         let held = |row: &OrgRow| row.org.id == id && holds(row, token);
         self.state.orgs.change(held, |row| row.lease = None);
-        Ok(())
-    }
-
-    fn workspace_insert(&mut self, workspace: &Workspace) -> Result<bool, StoreError> {
-        self.state.check_org(workspace.org_id)?;
-        let same =
-            |other: &Workspace| other.org_id == workspace.org_id && other.slug == workspace.slug;
-        if self.state.workspaces.rows().any(same) {
-            return Ok(false);
-        }
-        let workspaces = &mut self.state.workspaces;
-        workspaces.insert(workspace.id, workspace.clone())?;
-        Ok(true)
-    }
-
-    fn workspaces_delete(&mut self, org: OrgId) -> Result<(), StoreError> {
-        self.state.workspaces.retain(|row| row.org_id != org);
-        Ok(())
-    }
-
-    fn subscription_put(
-        &mut self,
-        org: &Org,
-        subscription: &Subscription,
-    ) -> Result<(), StoreError> {
-        self.state.check_org(org.id)?;
-        if let Some(row) = self.state.orgs.get_mut(&org.id) {
-            row.org.plan = org.plan.clone();
-            row.org.updated_at = org.updated_at;
-        }
-        self.state.subscriptions.put(org.id, *subscription);
         Ok(())
     }
 }

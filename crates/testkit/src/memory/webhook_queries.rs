@@ -6,8 +6,8 @@ use ids::{DeliveryId, EndpointId, KeyId, OrgId, Page, PageRequest, PartnerId, Ul
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
-    Backlog, Delivery, Endpoint, EventKind, PendingDelivery, PendingEndpoint, PendingEndpoints,
-    SealedSecrets, WebhookQueries,
+    AnnouncementQueries, Backlog, Delivery, DeliveryQueries, Endpoint, EndpointQueries, EventKind,
+    PendingDelivery, PendingEndpoint, PendingEndpoints, SealedSecrets,
 };
 
 use super::session::{EndpointRow, Session, State};
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-impl<Mode> WebhookQueries for Session<Mode> {
+impl<Mode> EndpointQueries for Session<Mode> {
     type Error = StoreError;
 
     fn endpoint(
@@ -89,6 +89,19 @@ impl<Mode> WebhookQueries for Session<Mode> {
         let secrets = behind.filter_map(|row| Some((row.endpoint.id, row.secrets.clone()?)));
         Ok(secrets.take(limit).collect())
     }
+
+    fn endpoint_leased(
+        &mut self,
+        id: EndpointId,
+        token: Ulid,
+    ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
+        let row = self.state.live_endpoint(id);
+        Ok(row.filter(|row| holds(row, token)).and_then(with_secrets))
+    }
+}
+
+impl<Mode> DeliveryQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn delivery(
         &mut self,
@@ -150,15 +163,6 @@ impl<Mode> WebhookQueries for Session<Mode> {
         })
     }
 
-    fn endpoint_leased(
-        &mut self,
-        id: EndpointId,
-        token: Ulid,
-    ) -> Result<Option<(Endpoint, SealedSecrets)>, StoreError> {
-        let row = self.state.live_endpoint(id);
-        Ok(row.filter(|row| holds(row, token)).and_then(with_secrets))
-    }
-
     fn deliveries_due(
         &mut self,
         endpoint: EndpointId,
@@ -201,6 +205,10 @@ impl<Mode> WebhookQueries for Session<Mode> {
             due_since: due.into_iter().filter(|&at| at <= now).min(),
         })
     }
+}
+
+impl<Mode> AnnouncementQueries for Session<Mode> {
+    type Error = StoreError;
 
     fn keys_to_announce(
         &mut self,

@@ -4,8 +4,8 @@ use ids::{DeliveryId, EndpointId, PartnerId, Ulid};
 use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
-    Delivery, DeliveryStatus, Endpoint, LastAnswer, Lease, SealedSecrets, WebhookQueries as _,
-    WebhookStore,
+    AnnouncementStore, Delivery, DeliveryStatus, DeliveryStore, Endpoint, EndpointQueries as _,
+    EndpointStore, LastAnswer, Lease, SealedSecrets, WebhookRetention,
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     webhook_queries::{holds, with_secrets},
 };
 
-impl WebhookStore for MemoryTx {
+impl EndpointStore for MemoryTx {
     fn endpoint_insert(
         &mut self,
         endpoint: &Endpoint,
@@ -112,6 +112,24 @@ impl WebhookStore for MemoryTx {
         Ok(())
     }
 
+    fn endpoint_leases_shorten(
+        &mut self,
+        later_than: OffsetDateTime,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let rows = self.state.endpoints.rows();
+        let late = rows.filter(|row| row.lease.is_some_and(|lease| lease.until > later_than));
+        let late: Vec<EndpointId> = late.map(|row| row.endpoint.id).take(limit).collect();
+        let is_late = |row: &EndpointRow| late.contains(&row.endpoint.id);
+        self.state.endpoints.change(is_late, |row| {
+            row.lease = row.lease.map(|lease| Lease { until: at, ..lease });
+        });
+        Ok(late.len())
+    }
+}
+
+impl DeliveryStore for MemoryTx {
     fn delivery_insert(&mut self, delivery: &Delivery) -> Result<(), StoreError> {
         if self.state.endpoints.get(&delivery.endpoint_id).is_none() {
             return Err(Violated("a delivery's endpoint must exist").into());
@@ -174,23 +192,9 @@ impl WebhookStore for MemoryTx {
         deliveries.change(pending, |it| it.due_at = Some(at));
         Ok(())
     }
+}
 
-    fn endpoint_leases_shorten(
-        &mut self,
-        later_than: OffsetDateTime,
-        at: OffsetDateTime,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        let rows = self.state.endpoints.rows();
-        let late = rows.filter(|row| row.lease.is_some_and(|lease| lease.until > later_than));
-        let late: Vec<EndpointId> = late.map(|row| row.endpoint.id).take(limit).collect();
-        let is_late = |row: &EndpointRow| late.contains(&row.endpoint.id);
-        self.state.endpoints.change(is_late, |row| {
-            row.lease = row.lease.map(|lease| Lease { until: at, ..lease });
-        });
-        Ok(late.len())
-    }
-
+impl AnnouncementStore for MemoryTx {
     fn announcement_insert(
         &mut self,
         subject: &str,
@@ -201,7 +205,9 @@ impl WebhookStore for MemoryTx {
         self.state.announcements.put(place.clone(), place);
         Ok(is_new)
     }
+}
 
+impl WebhookRetention for MemoryTx {
     fn webhooks_forget(
         &mut self,
         since: OffsetDateTime,

@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use audit::{AuditQueries as _, Event, EventFilter};
+use audit::{Event, EventFilter};
 // Built in: diesel's own connection to PostgreSQL, which the server does not use.
 use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use ids::PageRequest;
 use openssl_sys as _;
 use pq_sys as _;
 use storage::SqlDatabase;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use tempfile::TempDir;
 use testkit::postgres::Server;
 

@@ -22,14 +22,11 @@ use std::{
 
 use ids::{EndpointId, EventId, PartnerId, TypedId as _};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use webhooks::{
-    AttemptOutcome, Backlog, Lease, PendingEndpoint, PendingEndpoints, Sender, WebhookQueries as _,
-    WebhookStore as _,
-};
+use webhooks::{AttemptOutcome, Backlog, Lease, PendingEndpoint, PendingEndpoints, Sender};
 
 pub use self::slots::DeferredEndpoints;
 use self::{

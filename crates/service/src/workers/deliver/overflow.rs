@@ -2,12 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Duration as StdDuration};
 
-use audit::{Action, Actor, AuditStore as _, Details, Event, Outcome, Target, TargetKind};
+use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{EndpointId, EventId, PartnerId};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::Duration;
-use webhooks::{MAX_BACKLOG, WebhookQueries as _, WebhookStore as _};
+use webhooks::MAX_BACKLOG;
 
 use super::lock;
 use crate::{Service, runtime::periodic::Next};

@@ -8,11 +8,9 @@ use std::sync::{
 
 use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{DeliveryId, EndpointId, EventId, Ulid};
-use stores::{Database, StoreError, Transaction};
+use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
-use webhooks::{
-    AttemptOutcome, Delivery, Endpoint, Lease, SealedSecrets, SendOutcome, WebhookQueries as _,
-};
+use webhooks::{AttemptOutcome, Delivery, Endpoint, Lease, SealedSecrets, SendOutcome};
 
 use crate::runtime::batcher::all_or_each;
 

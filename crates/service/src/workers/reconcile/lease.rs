@@ -4,9 +4,9 @@
 use std::convert::Infallible;
 
 use ids::{EventId, TypedId as _};
-use orgs::{Lease, LeaseToken, Org, OrgStatus, OrgStore as _, Provisioner, StopReason};
+use orgs::{Lease, LeaseToken, Org, OrgStatus, Provisioner, StopReason};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use tokio::time::Instant;
 
 use crate::{

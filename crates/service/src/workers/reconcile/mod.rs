@@ -16,12 +16,9 @@ use std::{
 };
 
 use ids::{OrgId, PartnerId};
-use orgs::{
-    DueLimits, DueOrgs, Org, OrgProgress, OrgQueries as _, OrgStatus, OrgStore as _, Provisioner,
-    StopReason,
-};
+use orgs::{DueLimits, DueOrgs, Org, OrgProgress, OrgStatus, Provisioner, StopReason};
 use ratelimit::Limiter;
-use stores::{Database, StoreError};
+use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

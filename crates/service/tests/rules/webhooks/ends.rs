@@ -1,9 +1,8 @@
 //! Ends that are near are announced; what has ended long ago is forgotten.
 
-use keys::{KeyStore as _, PlainKey};
-use orgs::OrgStore as _;
+use keys::PlainKey;
 use service::{Rendered, operations};
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
 
 use super::{Scene, kind};

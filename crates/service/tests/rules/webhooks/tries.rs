@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use ids::{EndpointId, EventId, TypedId as _, Ulid};
 use service::operations;
-use stores::{Database as _, StoreError};
+use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
-use webhooks::{
-    AttemptOutcome, DeliveryStatus, Lease, OutgoingMessage, SendOutcome, Sender, WebhookStore as _,
-};
+use webhooks::{AttemptOutcome, DeliveryStatus, Lease, OutgoingMessage, SendOutcome, Sender};
 
 use super::{Control, Scene, delivery_body, kind, verified};
 

@@ -57,7 +57,7 @@ pub(super) fn describe(error: &Error) -> String {
     text
 }
 
-/// The kind that tells `crate::error` what to do.
+/// The kind that tells `super::super::error` what to do.
 fn kind(code: &SqlState) -> DatabaseErrorKind {
     let code = code.code();
     match code {

@@ -9,7 +9,7 @@ use std::{
 use diesel::{RunQueryDsl as _, sql_types};
 
 use super::*;
-use crate::error;
+use crate::connection::error;
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap();

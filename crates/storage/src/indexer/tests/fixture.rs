@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
-use audit::{
-    Actor, ActorId, AuditQueries as _, AuditStore as _, AuditVisibility, Event, EventFilter,
-};
+use audit::{Actor, ActorId, AuditVisibility, Event, EventFilter};
 use ids::{EventId, KeyId, OrgId, PageRequest, PartnerId, TypedId, Ulid};
 use rand_core::Rng as _;
-use stores::Database as _;
+use stores::{Database as _, prelude::*};
 use tempfile::TempDir;
 use testkit::{build::Build, clock::START, random::SeededRandom};
 use time::OffsetDateTime;

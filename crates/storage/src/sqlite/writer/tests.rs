@@ -5,7 +5,7 @@ use std::{
 
 use diesel::connection::SimpleConnection as _;
 use ids::EventId;
-use keys::{KeyQueries as _, KeyStore as _};
+use stores::prelude::*;
 use testkit::build::Build;
 use tokio::sync::oneshot;
 
@@ -13,6 +13,7 @@ use super::{super::work::Pending, *};
 use crate::{
     group_commit::acks::{Ack, AuditMode},
     migrate,
+    tables::meta,
 };
 
 type Answer<T = ()> = oneshot::Receiver<Result<T, StoreError>>;
@@ -159,7 +160,7 @@ fn a_file_that_can_not_be_written_is_opened_again_until_it_can() {
     }
     let probe = |writer: &mut Writer| {
         let (caller, answer) = oneshot::channel();
-        let work = |tx: &mut Session<Writing>| tx.run(dialect::server::try_to_write);
+        let work = |tx: &mut Session<Writing>| tx.run(meta::try_to_write);
         let job = Job::Probe(Box::new(Pending::new(work, caller)));
         let batch = batch_of(writer, job);
         writer.write(batch);

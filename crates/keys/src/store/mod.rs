@@ -1,0 +1,13 @@
+//! The store traits, one or two for each table: queries, and the writes of a transaction.
+
+mod admin_keys;
+mod key_changes;
+mod partner_keys;
+mod partners;
+mod peppers;
+
+pub use admin_keys::{AdminKeyQueries, AdminKeyStore};
+pub use key_changes::{KeyChangeQueries, KeyChangeStore, MIN_CHANGES_KEPT};
+pub use partner_keys::{KeyFilter, KeyListRequest, KeyQueries, KeyStore};
+pub use partners::{PartnerQueries, PartnerStore};
+pub use peppers::{PepperQueries, PepperStore};

@@ -1,0 +1,7 @@
+//! Keys of partners.
+
+mod queries;
+mod row;
+mod store;
+
+pub(super) use self::{queries::counts_by_pepper, row::partner_keys, store::label_pepper};
