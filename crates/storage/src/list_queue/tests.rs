@@ -139,9 +139,11 @@ async fn eventually(is_so: impl Fn() -> bool) {
 async fn a_list_that_is_read_ends_when_nobody_waits_for_it() {
     let (db, _folder) = database();
     let (ended, has_ended) = mpsc::channel();
+    let (begun, has_begun) = oneshot::channel();
     let reader = db.clone();
     let list = tokio::spawn(async move {
         let work = move |session: &mut Session<Reading>| -> Result<(), StoreError> {
+            begun.send(()).unwrap();
             let budget = Budget::of(PageRequest::new(1, None));
             loop {
                 if let Err(error) = session.must_stop(&budget) {
@@ -153,7 +155,9 @@ async fn a_list_that_is_read_ends_when_nobody_waits_for_it() {
         };
         reader.read_list(by(1, 1), work).await
     });
-    eventually(|| db.list_stats().running == 1).await;
+    // It counts as running before a thread reads it.
+    has_begun.await.unwrap();
+    assert_eq!(db.list_stats().running, 1);
     list.abort();
     has_ended.recv_timeout(Duration::from_secs(60)).unwrap();
     eventually(|| db.list_stats().running == 0).await;
