@@ -163,7 +163,7 @@ fn tree<'a>(text: &'a str, start: &[String], leaves: &mut Vec<Module>) -> &'a st
     }
 }
 
-/// One problem for each set of modules that import each other: its shortest circle.
+/// The shortest circle of each module that is in one, unless another module has been told of it.
 fn circles(imports: &Imports) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut told: BTreeSet<&Module> = BTreeSet::new();
@@ -255,12 +255,13 @@ mod tests {
                 ("a/mod.rs", "mod x;\n"),
                 (
                     "a/x.rs",
-                    "use crate::{\n    b::{self, B as _},\n    d,\n};\n",
+                    "use crate::{\n    e,\n    b::{self, B as _},\n};\n",
                 ),
                 ("b.rs", "use super::c;\n"),
                 ("c/y.rs", "use super::super::a::x::X;\n"),
                 ("c/mod.rs", "mod y;\n"),
                 ("d.rs", "use crate::b;\n"),
+                ("e.rs", ""),
             ],
             &[
                 "tidy: circles: a: `a` imports `b` (crates/storage/src/a/x.rs:1), \
