@@ -49,6 +49,7 @@ pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{
-    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyFilter, KeyListRequest, KeyQueries,
-    KeyStore, MIN_CHANGES_KEPT, PartnerQueries, PartnerStore, PepperQueries, PepperStore,
+    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyFilter, KeyListRequest,
+    KeyQueries, KeyStore, MIN_CHANGES_KEPT, PartnerQueries, PartnerStore, PepperQueries,
+    PepperStore,
 };

@@ -230,7 +230,7 @@ impl SqlDatabase {
     /// the mode is [`AuditMode::Relaxed`].
     #[must_use]
     pub fn lost_events(&self) -> u64 {
-        self.0.ack_policy.lost()
+        self.0.ack_policy.lost_events()
     }
 
     /// What an indexer of an SQLite file makes its changes with.

@@ -11,8 +11,8 @@ use audit::{AuditQueries, AuditStore, Event};
 use ids::{EventId, KeyId};
 use instances::{InstanceQueries, InstanceStore};
 use keys::{
-    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyQueries, KeyStore, PartnerQueries,
-    PartnerStore, PepperQueries, PepperStore,
+    AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyQueries, KeyStore,
+    PartnerQueries, PartnerStore, PepperQueries, PepperStore,
 };
 use orgs::{
     OrgDeletionQueries, OrgDeletionStore, OrgQueries, OrgStore, OrgWorkQueries, OrgWorkStore,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::instances::{MAX_CLOCK_SKEW};
+use ::instances::MAX_CLOCK_SKEW;
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
 use time::Duration;

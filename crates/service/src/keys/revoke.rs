@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use ids::KeyId;
-use keys::{PartnerKey};
+use keys::PartnerKey;
 use ratelimit::Limiter;
 use stores::{Database, prelude::*};
 use time::OffsetDateTime;

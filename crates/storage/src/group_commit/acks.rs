@@ -111,7 +111,7 @@ impl AckPolicy {
     }
 
     /// How many events were acknowledged and then could not be made durable.
-    pub(crate) fn lost(&self) -> u64 {
+    pub(crate) fn lost_events(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
@@ -317,7 +317,7 @@ mod tests {
         first.complete(written());
         assert!(queue_at(late, &policy, &mut second, build.event(&key)));
         second.complete(written());
-        assert_eq!(policy.lost(), 0);
+        assert_eq!(policy.lost_events(), 0);
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         assert!(queue(&policy, &mut dropped, build.event(&key)));
         drop(dropped);
         assert!(!queue(&policy, &mut batch(), build.event(&key)));
-        assert_eq!(policy.lost(), 2);
+        assert_eq!(policy.lost_events(), 2);
     }
 
     #[test]
@@ -350,6 +350,6 @@ mod tests {
         let mut batch = PendingAcks::new(Arc::clone(&policy));
         assert!(!queue(&policy, &mut batch, build.event(&key)));
         batch.complete(failed());
-        assert_eq!(policy.lost(), 0);
+        assert_eq!(policy.lost_events(), 0);
     }
 }

@@ -1,8 +1,8 @@
 //! The instances that serve the database.
 
+use ::instances::{Instance, InstanceQueries, InstanceStore};
 use diesel::prelude::*;
 use ids::{InstanceId, Page, PageRequest, TypedId as _};
-use ::instances::{Instance, InstanceQueries, InstanceStore};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -89,8 +89,8 @@ impl<M> InstanceQueries for Session<M> {
             AnyConnection::Postgres(_) => connection.clock_micros().map(Some),
             AnyConnection::Sqlite(_) => Ok(None),
         })?
-            .map(|micros| values::time(micros, "the server's clock"))
-            .transpose()
+        .map(|micros| values::time(micros, "the server's clock"))
+        .transpose()
     }
 
     fn instances(

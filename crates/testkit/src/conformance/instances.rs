@@ -2,10 +2,10 @@
 
 use ids::PageRequest;
 use instances::Instance;
-use stores::Database;
+use stores::{Database, prelude::*};
 use time::Duration;
 
-use super::fixture::{ALL, Fixture, at, at_once, ids_of, traits::*};
+use super::fixture::{ALL, Fixture, at, at_once, ids_of};
 
 async fn report<D: Database>(fixture: &Fixture<D>, instance: &Instance) {
     let instance = instance.clone();

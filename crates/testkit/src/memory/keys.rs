@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, KeyChangeQueries, KeyChangeStore, KeyDigest,
-    KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT, OnRevoke,
-    Partner, PartnerKey, PartnerQueries, PartnerStore, PepperId, PepperNotes, PepperQueries,
-    PepperStore, PepperUse,
+    AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, KeyChangeQueries, KeyChangeStore,
+    KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT,
+    OnRevoke, Partner, PartnerKey, PartnerQueries, PartnerStore, PepperId, PepperNotes,
+    PepperQueries, PepperStore, PepperUse,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
