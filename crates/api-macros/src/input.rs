@@ -32,6 +32,8 @@ pub(crate) struct Field {
     pub(crate) doc: Option<String>,
     pub(crate) example: Option<TokenStream>,
     pub(crate) flatten: bool,
+    /// Whether it is only for admin keys.
+    pub(crate) admin: bool,
     /// Whether it can be left out of a response.
     pub(crate) skipped: bool,
 }
@@ -123,6 +125,7 @@ impl Field {
             doc: doc(&field.attrs),
             example: None,
             flatten: false,
+            admin: false,
             skipped: false,
         };
         for attribute in &field.attrs {
@@ -144,6 +147,8 @@ impl Field {
             self.example = Some(quote!(#value));
         } else if meta.path.is_ident("flatten") {
             self.flatten = true;
+        } else if meta.path.is_ident("admin") {
+            self.admin = true;
         } else {
             return Err(meta.error("unknown attribute of a field"));
         }

@@ -1,8 +1,8 @@
-//! `#[derive(Request)]` and `#[derive(Response)]` for the structs of `crates/api`.
+//! `#[derive(Request)]`, `#[derive(Response)]` and `#[derive(Query)]` for the structs of `crates/api`.
 //!
-//! A struct is the one description of an object of the API. Its fields, in their order, are what is read
+//! A struct is the one description of an object or a query of the API. Its fields, in their order, are what is read
 //! and what the OpenAPI document shows; doc comments are the descriptions. The expansion refers to
-//! `crate::wire`, so the derives work in `crates/api` alone.
+//! `crate::wire` and `crate::query`, so the derives work in `crates/api` alone.
 //!
 //! `docs/architecture.md` says why this is not deserr, eserde or utoipa's derive.
 
@@ -50,6 +50,52 @@ pub fn response(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
         .map(|input| expand_response(&input))
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
+}
+
+/// Reads the query of an operation, and describes its parameters by the doc comments of the fields.
+///
+/// - `#[api(admin)]` for a field: only the queries of admin keys have it.
+#[proc_macro_derive(Query, attributes(api))]
+pub fn query(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    Input::new(input)
+        .map(|input| expand_query(&input))
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+fn expand_query(input: &Input) -> TokenStream {
+    let ident = &input.ident;
+    let reads = input.fields.iter().map(|field| {
+        let (name, wire, ty) = (&field.ident, &field.name, &field.ty);
+        let read = quote!(<#ty as crate::query::QueryField>::read(query, #wire)?);
+        if field.admin {
+            quote!(#name: if by_admin { #read } else { None })
+        } else {
+            quote!(#name: #read)
+        }
+    });
+    let parameters = input.fields.iter().map(|field| {
+        let (wire, ty, about) = (&field.name, &field.ty, &field.doc);
+        let condition = field.admin.then(|| quote!(if by_admin));
+        quote!(#condition { parameters.push(crate::query::parameter::<#ty>(#wire, #about)); })
+    });
+    quote! {
+        impl crate::query::Query for #ident {
+            fn read(
+                query: &mut crate::query::Parameters,
+                by_admin: bool,
+            ) -> Result<Self, crate::query::QueryError> {
+                Ok(Self { #(#reads),* })
+            }
+
+            fn parameters(by_admin: bool) -> Vec<utoipa::openapi::path::Parameter> {
+                let mut parameters = Vec::new();
+                #(#parameters)*
+                parameters
+            }
+        }
+    }
 }
 
 fn expand_request(input: &Input) -> TokenStream {

@@ -1,15 +1,13 @@
 //! Audit events.
 
-use std::sync::Arc;
-
-use api_macros::Response;
+use api_macros::{Query, Response};
 use audit::{Action, Actor, ActorId, Details, Event, EventListRequest, Outcome, TargetKind};
-use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId};
+use ids::{EventId, OrgId, PartnerId};
 use serde::Serialize;
 
 use crate::{
-    Query, QueryError, Time, parse_time,
-    wire::{ActorIdText, ActorType, AnyObject, Present, Whole},
+    Time,
+    wire::{ActorType, AnyObject, Present, RequestIdText, Whole},
 };
 
 /// The caller of an audited request, or the system.
@@ -21,7 +19,7 @@ struct ActorView {
     #[api(as = ActorType)]
     kind: &'static str,
     /// The id of the key; `null` for the system.
-    #[api(as = Present<ActorIdText>)]
+    #[api(as = Present<ActorId>)]
     id: Option<String>,
     /// The partner that the caller acted for; `null` for an admin.
     #[api(as = Present<PartnerId>)]
@@ -122,49 +120,39 @@ impl From<Event> for EventView {
     }
 }
 
-/// A text that can't be the id of a request.
-#[derive(Debug, thiserror::Error)]
-#[error("must be 1 to 128 letters, digits or characters of \"._-\"")]
-struct NoRequestId;
-
-fn request_id(text: &str) -> Result<Arc<str>, NoRequestId> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=128).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.into())
-    } else {
-        Err(NoRequestId)
-    }
+/// Which events to list.
+#[derive(Query)]
+pub struct EventFilters {
+    /// Only events of requests with this key.
+    key_id: Option<ActorId>,
+    /// Only events of requests with keys of this partner, and of changes to its orgs. For admins.
+    #[api(admin)]
+    partner_id: Option<PartnerId>,
+    /// Only events about this org.
+    org_id: Option<OrgId>,
+    /// Only events with this action.
+    action: Option<Action>,
+    /// Only events with this outcome.
+    outcome: Option<Outcome>,
+    /// Only the events of the request with this `X-Request-Id`.
+    request_id: Option<RequestIdText>,
+    /// Only events at this time or later.
+    since: Option<Time>,
+    /// Only events before this time.
+    until: Option<Time>,
 }
 
-/// Reads which events to list. Only an admin key's query has `partner_id`.
-///
-/// # Errors
-/// When a value is bad.
-pub fn event_list_request(
-    query: &mut Query,
-    by_admin: bool,
-) -> Result<EventListRequest, QueryError> {
-    let actor = query.filter("key_id", |text| {
-        let key = text.parse::<KeyId>().map(ActorId::Key);
-        key.or_else(|error| {
-            text.parse::<AdminKeyId>()
-                .map(ActorId::Admin)
-                .map_err(|_| error)
-        })
-    })?;
-    let partner_id = if by_admin {
-        query.filter("partner_id", str::parse::<PartnerId>)?
-    } else {
-        None
-    };
-    Ok(EventListRequest {
-        actor,
-        partner_id,
-        org_id: query.filter("org_id", str::parse::<OrgId>)?,
-        action: query.filter("action", str::parse::<Action>)?,
-        outcome: query.filter("outcome", str::parse::<Outcome>)?,
-        request_id: query.filter("request_id", request_id)?,
-        since: query.filter("since", parse_time)?,
-        until: query.filter("until", parse_time)?,
-    })
+impl From<EventFilters> for EventListRequest {
+    fn from(filters: EventFilters) -> Self {
+        Self {
+            actor: filters.key_id,
+            partner_id: filters.partner_id,
+            org_id: filters.org_id,
+            action: filters.action,
+            outcome: filters.outcome,
+            request_id: filters.request_id.map(|id| id.0.into()),
+            since: filters.since.map(|time| time.0),
+            until: filters.until.map(|time| time.0),
+        }
+    }
 }

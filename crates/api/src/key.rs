@@ -1,6 +1,6 @@
 //! Partner keys.
 
-use api_macros::{Request, Response};
+use api_macros::{Query, Request, Response};
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
     Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
@@ -12,7 +12,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    Query, QueryError, RateLimitView, Time,
+    RateLimitView, Time,
     wire::{FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey, Whole},
 };
 
@@ -204,25 +204,25 @@ impl From<PartnerKeyChanges> for KeyChanges {
     }
 }
 
-/// Reads which keys to list. Only an admin key's query has `partner_id`.
-///
-/// # Errors
-/// When a value is bad.
-pub fn key_list_request(
-    query: &mut Query,
-    by_admin: bool,
-    now: OffsetDateTime,
-) -> Result<KeyListRequest, QueryError> {
-    let status = query.filter("status", |text| text.parse::<KeyStatus>())?;
-    let partner_id = if by_admin {
-        query.filter("partner_id", str::parse::<PartnerId>)?
-    } else {
-        None
-    };
-    Ok(KeyListRequest {
-        partner_id,
-        status: status.map(|status| (status, now)),
-    })
+/// Which keys to list.
+#[derive(Query)]
+pub struct KeyFilters {
+    /// Only keys with this status.
+    status: Option<KeyStatus>,
+    /// Only keys of this partner. For admins.
+    #[api(admin)]
+    partner_id: Option<PartnerId>,
+}
+
+impl KeyFilters {
+    /// The keys that are asked for. They have their status at `now`.
+    #[must_use]
+    pub fn at(self, now: OffsetDateTime) -> KeyListRequest {
+        KeyListRequest {
+            partner_id: self.partner_id,
+            status: self.status.map(|status| (status, now)),
+        }
+    }
 }
 
 #[cfg(test)]

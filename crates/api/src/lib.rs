@@ -31,22 +31,20 @@ pub use billing::{BillingRequest, BillingView};
 pub use code::ErrorCode;
 pub use cursor::{Cursor, InvalidCursor};
 pub use empty::EmptyBody;
-pub use event::{EventView, event_list_request};
+pub use event::{EventFilters, EventView};
 pub use health::HealthView;
 pub use help::Help;
 pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
 pub use instance::{
     ConfirmationView, InstanceView, MissingConfirmationView, RevocationReceiptView,
 };
-pub use key::{KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges, key_list_request};
+pub use key::{KeyFilters, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges};
 pub use list::{ListParams, ListView, list_view};
-pub use org::{
-    DeletedOrgsView, NewOrg, OrgView, Renewal, StatusView, org_list_request, orgs_deletion,
-};
+pub use org::{DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgView, Renewal, StatusView};
 pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
 pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;
-pub use query::{Query, QueryError};
+pub use query::{Parameters, Query, QueryError};
 pub use time::{Time, parse_time};
 pub use webhook::{DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, message_body};
 pub use whoami::{CredentialView, LimitView, WhoamiView};

@@ -1,18 +1,51 @@
 //! Lists and their pages.
 
-use api_macros::Response;
+use api_macros::{Query, Response};
 use ids::{Page, PageRequest};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
-    Cursor, Query, QueryError,
-    wire::{AtMost, CursorText},
+    Cursor,
+    query::{Parameters, Query, QueryError},
+    wire::{AnySchema, AtMost, Components, CursorText, FromText, WireType, whole},
 };
 
 /// How many items a page has when nothing is said.
-pub(crate) const DEFAULT_LIMIT: usize = 20;
+const DEFAULT_LIMIT: usize = 20;
 /// How many items a page can have.
-pub(crate) const MAX_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 100;
+
+/// Which page of a list is asked for.
+#[derive(Query)]
+pub(crate) struct PageQuery {
+    /// The most items of the page.
+    limit: Option<Limit>,
+    /// `next_cursor` of the previous page. It is valid for the same list with the same filters.
+    cursor: Option<CursorText>,
+}
+
+struct Limit(usize);
+
+impl WireType for Limit {
+    fn schema(_: &mut Components) -> AnySchema {
+        let mut limit = whole(1, MAX_LIMIT);
+        limit.default = Some(Self::example());
+        limit.into()
+    }
+
+    fn example() -> Value {
+        json!(DEFAULT_LIMIT)
+    }
+}
+
+impl FromText for Limit {
+    fn from_text(text: String) -> Result<Self, String> {
+        let limit = text.parse().ok();
+        let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.map(Self).ok_or_else(|| "must be 1 to 100".to_owned())
+    }
+}
 
 /// Which page of which list is asked for.
 #[derive(Clone, Debug)]
@@ -23,34 +56,27 @@ pub struct ListParams {
 }
 
 impl ListParams {
-    /// Takes `limit` and `cursor` and ends the reading of the query. `list` names the list and
-    /// whatever besides the filters decides what is in it, such as whose it is.
+    /// Reads the query of a list: its filters, `limit` and `cursor`. `list` names the list and whatever
+    /// besides the filters decides what is in it, such as whose it is.
     ///
     /// # Errors
-    /// When one of them is bad, or there is an unknown parameter.
-    pub fn finish(mut query: Query, list: &str) -> Result<Self, QueryError> {
-        let limit = query.single("limit", |text| {
-            text.parse()
-                .ok()
-                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                .ok_or("must be 1 to 100")
-        })?;
-        let cursor = query.single("cursor", |text| Ok::<_, String>(text.to_owned()))?;
+    /// When a value is bad, or there is an unknown parameter.
+    pub fn read<F: Query>(
+        mut query: Parameters,
+        by_admin: bool,
+        list: &str,
+    ) -> Result<(F, Self), QueryError> {
+        let filters = F::read(&mut query, by_admin)?;
         let binding = format!("{list};{}", query.binding());
-        query.finish()?;
-        let after = match cursor {
-            Some(text) => Some(
-                Cursor::decode(&text, &binding)
-                    .map_err(|_| QueryError::Cursor)?
-                    .after,
-            ),
-            None => None,
-        };
-        let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        Ok(Self {
-            page: PageRequest::new(limit, after),
+        let PageQuery { limit, cursor } = PageQuery::read_all(query, by_admin)?;
+        let cursor = cursor.map(|CursorText(text)| Cursor::decode(&text, &binding));
+        let after = cursor.transpose().map_err(|_| QueryError::Cursor)?;
+        let limit = limit.map_or(DEFAULT_LIMIT, |Limit(limit)| limit);
+        let params = Self {
+            page: PageRequest::new(limit, after.map(|cursor| cursor.after)),
             binding,
-        })
+        };
+        Ok((filters, params))
     }
 }
 
@@ -89,13 +115,26 @@ mod tests {
 
     use super::*;
 
+    /// Which things to list.
+    #[derive(Query)]
+    struct Filters {
+        /// Only things with this status.
+        #[expect(dead_code, reason = "only what a cursor is bound to is tested")]
+        status: Option<String>,
+    }
+
+    impl FromText for String {
+        fn from_text(text: String) -> Result<Self, String> {
+            Ok(text)
+        }
+    }
+
     fn params(query: &[(&str, &str)]) -> Result<ListParams, QueryError> {
         let pairs = query
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let mut query = Query::new(pairs);
-        query.filter("status", |text| Ok::<_, String>(text.to_owned()))?;
-        ListParams::finish(query, "things")
+        let query = Parameters::new(pairs);
+        ListParams::read::<Filters>(query, false, "things").map(|(_, params)| params)
     }
 
     #[track_caller]

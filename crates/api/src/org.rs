@@ -10,8 +10,8 @@ use orgs::{Failure, Org, OrgDraft, OrgStatus, Slug, Ttl};
 use serde::Serialize;
 
 pub use self::{
-    deletion::{DeletedOrgsView, orgs_deletion},
-    filter::org_list_request,
+    deletion::{DeletedOrgsView, DeletionQuery},
+    filter::OrgFilters,
     status::StatusView,
 };
 use crate::{Time, wire::Url};

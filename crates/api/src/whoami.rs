@@ -1,6 +1,7 @@
 //! The credential of the caller.
 
 use api_macros::Response;
+use audit::ActorId;
 use ids::{Name, OrgId, PlanName};
 use keys::Networks;
 use scopes::ScopeSet;
@@ -8,10 +9,7 @@ use serde::Serialize;
 
 use crate::{
     PartnerView, Time,
-    wire::{
-        ActorIdText, Burst, CredentialType, LimitName, OrgCount, OrgPlans, Present, Whole,
-        WindowSeconds,
-    },
+    wire::{Burst, CredentialType, LimitName, OrgCount, OrgPlans, Present, Whole, WindowSeconds},
 };
 
 /// The credential of the caller.
@@ -23,7 +21,7 @@ pub struct CredentialView {
     #[api(as = CredentialType)]
     pub kind: &'static str,
     /// The id of the key.
-    #[api(as = ActorIdText)]
+    #[api(as = ActorId)]
     pub id: String,
     /// The name of the key.
     #[api(as = Name, example = "acme-ci-pipeline")]

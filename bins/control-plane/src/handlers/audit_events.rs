@@ -1,8 +1,8 @@
 //! `/cp/audit-events` and `/cp/admin/audit-events`.
 
 use api::{
-    EventView, ListParams, event_list_request,
-    openapi::{Content, Operation, Param, Success, Tag},
+    EventFilters, EventView,
+    openapi::{Content, Operation, Params, Success, Tag},
 };
 
 use super::{json, page};
@@ -11,17 +11,7 @@ use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 pub const AUDIT_LIST: Operation = Operation {
     detail: "The requests with keys of the partner, and what the system did to its orgs; never the requests of an \
              admin.",
-    query: &[
-        Param::ActorId,
-        Param::OrgId,
-        Param::Action,
-        Param::Outcome,
-        Param::RequestId,
-        Param::Since,
-        Param::Until,
-        Param::Limit,
-        Param::Cursor,
-    ],
+    query: &[Params::of::<EventFilters>()],
     ..Operation::new(
         "listAuditEvents",
         Tag::Audit,
@@ -32,18 +22,7 @@ pub const AUDIT_LIST: Operation = Operation {
 
 pub const ADMIN_AUDIT_LIST: Operation = Operation {
     detail: "All events, including those of admins and of the system.",
-    query: &[
-        Param::ActorId,
-        Param::PartnerId,
-        Param::OrgId,
-        Param::Action,
-        Param::Outcome,
-        Param::RequestId,
-        Param::Since,
-        Param::Until,
-        Param::Limit,
-        Param::Cursor,
-    ],
+    query: &[Params::of::<EventFilters>()],
     ..Operation::new(
         "listAllAuditEvents",
         Tag::Audit,
@@ -60,12 +39,11 @@ const EVENT_PAGE: &[Success] = &[Success::new(
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let caller = &request.context.caller;
-    let mut query = request.query()?;
-    let filters = event_list_request(&mut query, caller.is_admin())?;
-    let params = ListParams::finish(query, &format!("events in {}", caller.cursor_scope()))?;
+    let (filters, params) =
+        request.list::<EventFilters>(&format!("events in {}", caller.cursor_scope()))?;
     let answer = request
         .service()
-        .audit_list(&request.context, filters, params.page)
+        .audit_list(&request.context, filters.into(), params.page)
         .await?;
     page(answer, &params, EventView::from)
 }

@@ -1,8 +1,8 @@
 //! `/cp/admin/instances`.
 
 use api::{
-    InstanceView, ListParams,
-    openapi::{Content, Operation, Param, Success, Tag},
+    InstanceView,
+    openapi::{Content, Operation, Success, Tag},
 };
 
 use super::page;
@@ -11,7 +11,6 @@ use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 pub const INSTANCE_LIST: Operation = Operation {
     detail: "The processes that serve this API from one database. An instance reports every second, and leaves \
              the list when it stops, or 5 seconds after its last report.",
-    query: &[Param::Limit, Param::Cursor],
     ..Operation::new(
         "listInstances",
         Tag::Operations,
@@ -25,7 +24,7 @@ pub const INSTANCE_LIST: Operation = Operation {
 };
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
-    let params = ListParams::finish(request.query()?, "instances")?;
+    let ((), params) = request.list("instances")?;
     let answer = request
         .service()
         .instance_list(&request.context, params.page)

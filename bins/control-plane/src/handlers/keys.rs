@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use api::{
-    ConfirmationView, ErrorCode, KeyView, ListParams, MAX_RECEIPT_WAIT, MissingConfirmationView,
+    ConfirmationView, ErrorCode, KeyFilters, KeyView, MAX_RECEIPT_WAIT, MissingConfirmationView,
     NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _, RevocationReceiptView, Time,
-    key_list_request,
-    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
+    openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
 use keys::{PartnerKey, PlainKey};
 use service::RevocationReceipt;
@@ -50,12 +49,7 @@ pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
 pub const KEY_LIST: Operation = Operation {
     detail: "Admin keys list all keys. A partner key lists the keys of its partner, or only itself if it has an \
              `org_id`. The list has no secrets. `partner_id` is for admins.",
-    query: &[
-        Param::PartnerId,
-        Param::KeyStatus,
-        Param::Limit,
-        Param::Cursor,
-    ],
+    query: &[Params::of::<KeyFilters>()],
     ..Operation::new(
         "listPartnerKeys",
         Tag::PartnerKeys,
@@ -71,12 +65,11 @@ pub const KEY_LIST: Operation = Operation {
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let now = request.context.request.at;
     let caller = &request.context.caller;
-    let mut query = request.query()?;
-    let filters = key_list_request(&mut query, caller.is_admin(), now)?;
-    let params = ListParams::finish(query, &format!("keys in {}", caller.cursor_scope()))?;
+    let (filters, params) =
+        request.list::<KeyFilters>(&format!("keys in {}", caller.cursor_scope()))?;
     let answer = request
         .service()
-        .key_list(&request.context, filters, params.page)
+        .key_list(&request.context, filters.at(now), params.page)
         .await?;
     page(answer, &params, |key| KeyView::new(key, now))
 }
@@ -138,7 +131,7 @@ pub const KEY_REVOKE: Operation = Operation {
              its `on_revoke` is `delete`. Other instances of the server refuse the key within 2 seconds at the \
              latest, usually within a tenth of a second; with `Prefer: wait=10` the response says when each of \
              them did.",
-    query: &[Param::PreferReceipt],
+    query: &[Params::PREFER_RECEIPT],
     errors: &[ErrorCode::NotPermitted],
     ..Operation::new(
         "revokePartnerKey",

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::RETRY_AFTER;
 use api::{
-    DeletedOrgsView, EmptyBody, ErrorCode, ListParams, NewOrg, OrgView, Renewal, Request as _,
-    StatusView,
-    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
-    org_list_request, orgs_deletion,
+    DeletedOrgsView, DeletionQuery, EmptyBody, ErrorCode, NewOrg, OrgFilters, OrgView, Renewal,
+    Request as _, StatusView,
+    openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
 use ids::OrgId;
 use orgs::Org;
@@ -62,14 +61,7 @@ pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
 
 pub const ORG_LIST: Operation = Operation {
     detail: "Deleted orgs are left out, unless you ask for them with `status=deleted`.",
-    query: &[
-        Param::OrgStatus,
-        Param::Slug,
-        Param::ExternalId,
-        Param::Label,
-        Param::Limit,
-        Param::Cursor,
-    ],
+    query: &[Params::of::<OrgFilters>()],
     ..Operation::new(
         "listOrgs",
         Tag::Orgs,
@@ -79,15 +71,7 @@ pub const ORG_LIST: Operation = Operation {
 };
 
 pub const ADMIN_ORG_LIST: Operation = Operation {
-    query: &[
-        Param::OrgStatus,
-        Param::Slug,
-        Param::ExternalId,
-        Param::PartnerId,
-        Param::Label,
-        Param::Limit,
-        Param::Cursor,
-    ],
+    query: &[Params::of::<OrgFilters>()],
     detail: ORG_LIST.detail,
     ..Operation::new(
         "listAllOrgs",
@@ -105,12 +89,11 @@ const ORG_PAGE: &[Success] = &[Success::new(
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let caller = &request.context.caller;
-    let mut query = request.query()?;
-    let filters = org_list_request(&mut query, caller.is_admin())?;
-    let params = ListParams::finish(query, &format!("orgs in {}", caller.cursor_scope()))?;
+    let (filters, params) =
+        request.list::<OrgFilters>(&format!("orgs in {}", caller.cursor_scope()))?;
     let answer = request
         .service()
-        .org_list(&request.context, filters, params.page)
+        .org_list(&request.context, filters.into(), params.page)
         .await?;
     page(answer, &params, |org| {
         OrgView::new(org, request.login_url())
@@ -147,7 +130,7 @@ pub const ORG_STATUS: Operation = Operation {
     detail: "While work is pending, the response has `Retry-After`, estimated from the last orgs of the same plan. \
              With `Prefer: wait=30` the response is held until the status changes, so that you need not poll. \
              Once the org is `ready`, send its customer to `login_url`.",
-    query: &[Param::Prefer],
+    query: &[Params::PREFER],
     ..Operation::new(
         "getOrgStatus",
         Tag::Orgs,
@@ -243,7 +226,7 @@ pub const ORGS_DELETE: Operation = Operation {
              are already being deleted are not included; repeat the request until `data` is empty. With \
              `dry_run=true` nothing is deleted. If the key has `org_plans` and one of the orgs has another plan, \
              none is deleted.",
-    query: &[Param::DeletionLabel, Param::DryRun],
+    query: &[Params::of::<DeletionQuery>()],
     errors: &[ErrorCode::OrgPlanNotAllowed],
     ..Operation::new(
         "deleteOrgs",
@@ -267,7 +250,7 @@ pub const ORGS_DELETE: Operation = Operation {
 pub async fn delete_labelled(
     request: AuthenticatedRequest,
 ) -> Result<AuditedResponse, HandlerError> {
-    let asked = orgs_deletion(request.query()?)?;
+    let asked = request.query::<DeletionQuery>()?.try_into()?;
     let answer = request
         .service()
         .orgs_delete(&request.context, asked)

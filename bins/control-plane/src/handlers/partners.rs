@@ -1,8 +1,8 @@
 //! `/cp/admin/partners`.
 
 use api::{
-    ListParams, NewPartner, PartnerChanges, PartnerView, Request as _,
-    openapi::{Body, Content, Operation, Param, Success, Tag},
+    NewPartner, PartnerChanges, PartnerView, Request as _,
+    openapi::{Body, Content, Operation, Success, Tag},
 };
 use keys::Partner;
 
@@ -37,7 +37,6 @@ pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
 
 pub const PARTNER_LIST: Operation = Operation {
     detail: "All partners, newest first.",
-    query: &[Param::Limit, Param::Cursor],
     ..Operation::new(
         "listPartners",
         Tag::Partners,
@@ -51,7 +50,7 @@ pub const PARTNER_LIST: Operation = Operation {
 };
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
-    let params = ListParams::finish(request.query()?, "partners")?;
+    let ((), params) = request.list("partners")?;
     let answer = request
         .service()
         .partner_list(&request.context, params.page)

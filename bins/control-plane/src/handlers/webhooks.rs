@@ -2,9 +2,8 @@
 
 use ::webhooks::{Delivery, Endpoint, WebhookSecret};
 use api::{
-    DeliveryView, EmptyBody, EndpointView, ListParams, NewEndpointView, NewWebhookEndpoint,
-    Request as _,
-    openapi::{Body, Content, Header, Operation, Param, Success, Tag},
+    DeliveryView, EmptyBody, EndpointView, NewEndpointView, NewWebhookEndpoint, Request as _,
+    openapi::{Body, Content, Header, Operation, Success, Tag},
 };
 use ids::EndpointId;
 use service::Rendered;
@@ -51,23 +50,20 @@ pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
     Ok(AuditedResponse::rendered(answer))
 }
 
-pub const WEBHOOK_LIST: Operation = Operation {
-    query: &[Param::Limit, Param::Cursor],
-    ..Operation::new(
-        "listWebhookEndpoints",
-        Tag::Webhooks,
-        "List the webhook endpoints of the partner",
-        &[Success::new(
-            200,
-            "A page of endpoints.",
-            Content::list::<EndpointView>(),
-        )],
-    )
-};
+pub const WEBHOOK_LIST: Operation = Operation::new(
+    "listWebhookEndpoints",
+    Tag::Webhooks,
+    "List the webhook endpoints of the partner",
+    &[Success::new(
+        200,
+        "A page of endpoints.",
+        Content::list::<EndpointView>(),
+    )],
+);
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let now = request.context.request.at;
-    let params = ListParams::finish(request.query()?, "webhook endpoints")?;
+    let ((), params) = request.list("webhook endpoints")?;
     let answer = request
         .service()
         .webhook_list(&request.context, params.page)
@@ -173,7 +169,6 @@ pub async fn test(request: AuthenticatedRequest) -> Result<AuditedResponse, Hand
 
 pub const DELIVERY_LIST: Operation = Operation {
     detail: "Deliveries are kept for 30 days after they succeeded or were given up.",
-    query: &[Param::Limit, Param::Cursor],
     ..Operation::new(
         "listWebhookDeliveries",
         Tag::Webhooks,
@@ -190,7 +185,7 @@ pub async fn deliveries(request: AuthenticatedRequest) -> Result<AuditedResponse
     let of = request
         .id::<EndpointId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(request.query()?, &format!("deliveries to {of}"))?;
+    let ((), params) = request.list(&format!("deliveries to {of}"))?;
     let answer = request
         .service()
         .delivery_list(&request.context, request.id()?, params.page)

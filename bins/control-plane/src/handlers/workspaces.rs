@@ -1,8 +1,8 @@
 //! `/cp/orgs/{id}/workspaces`.
 
 use api::{
-    ErrorCode, ListParams, NewWorkspace, Request as _, WorkspaceView,
-    openapi::{Body, Content, Operation, Param, Success, Tag},
+    ErrorCode, NewWorkspace, Request as _, WorkspaceView,
+    openapi::{Body, Content, Operation, Success, Tag},
 };
 use ids::OrgId;
 use orgs::Workspace;
@@ -40,25 +40,22 @@ pub async fn create(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
     Ok(AuditedResponse::rendered(answer))
 }
 
-pub const WORKSPACE_LIST: Operation = Operation {
-    query: &[Param::Limit, Param::Cursor],
-    ..Operation::new(
-        "listWorkspaces",
-        Tag::Orgs,
-        "List the workspaces of an org",
-        &[Success::new(
-            200,
-            "A page of workspaces.",
-            Content::list::<WorkspaceView>(),
-        )],
-    )
-};
+pub const WORKSPACE_LIST: Operation = Operation::new(
+    "listWorkspaces",
+    Tag::Orgs,
+    "List the workspaces of an org",
+    &[Success::new(
+        200,
+        "A page of workspaces.",
+        Content::list::<WorkspaceView>(),
+    )],
+);
 
 pub async fn list(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
     let of = request
         .id::<OrgId>()
         .map_or_else(|_| String::new(), |id| id.to_string());
-    let params = ListParams::finish(request.query()?, &format!("workspaces of {of}"))?;
+    let ((), params) = request.list(&format!("workspaces of {of}"))?;
     let answer = request
         .service()
         .workspace_list(&request.context, request.id()?, params.page)

@@ -9,7 +9,9 @@ use actix_web::{
     http::{Method, Uri, header::HeaderMap},
     web::Bytes,
 };
-use api::{BodyError, EmptyBody, ErrorCode, Query, Request as _};
+use api::{
+    BodyError, EmptyBody, ErrorCode, ListParams, Parameters, Query, QueryError, Request as _,
+};
 use futures_util::future::LocalBoxFuture;
 use ids::{KeyId, OrgId, TypedId};
 use service::{Context, Credentials, Error, IdempotencyKey, Operation, RequestInfo, operations};
@@ -89,13 +91,31 @@ impl AuthenticatedRequest {
         Ok(())
     }
 
-    pub fn query(&self) -> Result<Query, HandlerError> {
-        Ok(Query::parse(self.uri.query().unwrap_or_default())?)
+    /// Reads the query.
+    pub fn query<Q: Query>(&self) -> Result<Q, HandlerError> {
+        Ok(Q::read_all(
+            self.parameters()?,
+            self.context.caller.is_admin(),
+        )?)
+    }
+
+    /// Reads the query of a list: its filters, and which page. `list` names the list and whatever besides the
+    /// filters decides what is in it.
+    pub fn list<Q: Query>(&self, list: &str) -> Result<(Q, ListParams), HandlerError> {
+        Ok(ListParams::read(
+            self.parameters()?,
+            self.context.caller.is_admin(),
+            list,
+        )?)
     }
 
     /// Refuses a query.
     pub fn no_query(&self) -> Result<(), HandlerError> {
-        Ok(self.query()?.finish()?)
+        self.query()
+    }
+
+    fn parameters(&self) -> Result<Parameters, QueryError> {
+        Parameters::parse(self.uri.query().unwrap_or_default())
     }
 }
 

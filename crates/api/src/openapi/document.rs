@@ -13,9 +13,12 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{Body, Described, Header, Method, Success, Tag, Who, errors, parameters, scope_allows};
+use super::{
+    Body, Described, Header, Method, Params, Success, Tag, Who, errors, parameters, scope_allows,
+};
 use crate::{
     ErrorCode, Problem,
+    list::PageQuery,
     wire::{self, WireType as _},
 };
 use ids::{DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId};
@@ -212,7 +215,14 @@ fn parameters(call: &Described) -> Vec<Parameter> {
         let schema = parameters::of::<ErrorCode>();
         parameters.push(parameters::path("code", schema, "The error code."));
     }
-    parameters.extend(call.operation.query.iter().map(|query| query.parameter()));
+    let by_admin = matches!(call.who, Who::Admin | Who::Any);
+    let page = call
+        .operation
+        .is_list()
+        .then_some(Params::of::<PageQuery>());
+    for query in call.operation.query.iter().copied().chain(page) {
+        parameters.extend(query.parameters(by_admin));
+    }
     if call.method == Method::Post && call.who != Who::Anyone {
         parameters.push(parameters::idempotency_key());
     }

@@ -17,7 +17,7 @@ pub use self::{
     errors::example as problem_example,
     headers::Header,
     operation::{Body, Content, Operation, Success, Tag},
-    parameters::Param,
+    parameters::Params,
 };
 
 /// The method of an operation.

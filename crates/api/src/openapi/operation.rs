@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Header, Param};
+use super::{Header, Params};
 use crate::{
     ErrorCode,
     wire::{AnyObject, AnySchema, Components, ListItem, RequestBody, WireType},
@@ -229,8 +229,9 @@ pub struct Operation {
     pub summary: &'static str,
     /// What else a caller needs to know.
     pub detail: &'static str,
-    /// The parameters of its query, and request headers that only some operations have.
-    pub query: &'static [Param],
+    /// The parameters of its query, and request headers that only some operations have. Every list has those
+    /// of its pages.
+    pub query: &'static [Params],
     /// The body of its requests.
     pub body: Option<Body>,
     /// The responses of requests that succeed.

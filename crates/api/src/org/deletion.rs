@@ -1,12 +1,15 @@
 //! The deletion of orgs by label.
 
-use api_macros::Response;
-use ids::OrgId;
+use api_macros::{Query, Response};
+use ids::{MAX_LABELS, OrgId};
 use orgs::{Org, OrgStatus, OrgsDeletion, Slug};
 use serde::Serialize;
 
 use super::filter::labels;
-use crate::{Query, QueryError, wire::AtMost};
+use crate::{
+    query::{Parameters, QueryError, QueryField},
+    wire::{AnySchema, AtMost, label_parameter, list},
+};
 
 /// An org that is deleted by label.
 #[derive(Clone, Debug, Serialize, Response)]
@@ -46,37 +49,60 @@ impl DeletedOrgsView {
     }
 }
 
-/// Reads which orgs to delete: their labels, and whether only to tell which they are.
-///
-/// # Errors
-/// When there is no label, a value is bad, or there is an unknown parameter.
-pub fn orgs_deletion(mut query: Query) -> Result<OrgsDeletion, QueryError> {
-    let labels = labels(&mut query)?;
-    let dry_run = query.single("dry_run", |text| match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false"),
-    })?;
-    query.finish()?;
-    if labels.is_empty() {
-        return Err(QueryError::Bad(
-            "No label was sent, so no org is deleted. Name the orgs by label=key:value.".to_owned(),
-        ));
+/// Which orgs to delete by label.
+#[derive(Query)]
+pub struct DeletionQuery {
+    /// The orgs with this label, as `key:value` with a value that is not empty. Repeat it to require several
+    /// labels.
+    label: DeletionLabels,
+    /// With `true`, nothing is deleted: the response lists what would be.
+    dry_run: Option<bool>,
+}
+
+/// Labels of which there must be one. [`OrgsDeletion`] is asked for that, once unknown parameters are
+/// refused: whoever misspells `label` is to learn that.
+struct DeletionLabels(Vec<(String, String)>);
+
+impl QueryField for DeletionLabels {
+    const REQUIRED: bool = true;
+    const REPEATED: bool = true;
+
+    fn schema() -> AnySchema {
+        list(label_parameter(1), Some(1), Some(MAX_LABELS)).into()
     }
-    if let Some((key, _)) = labels.iter().find(|(_, value)| value.is_empty()) {
-        return Err(QueryError::Bad(format!(
-            "The label {key} has an empty value. Check that the variable that it comes from is set."
-        )));
+
+    fn read(query: &mut Parameters, name: &'static str) -> Result<Self, QueryError> {
+        labels(query, name).map(Self)
     }
-    Ok(OrgsDeletion {
-        labels,
-        dry_run: dry_run.unwrap_or(false),
-    })
+}
+
+impl TryFrom<DeletionQuery> for OrgsDeletion {
+    type Error = QueryError;
+
+    fn try_from(query: DeletionQuery) -> Result<Self, QueryError> {
+        let DeletionLabels(labels) = query.label;
+        if labels.is_empty() {
+            return Err(QueryError::Bad(
+                "No label was sent, so no org is deleted. Name the orgs by label=key:value."
+                    .to_owned(),
+            ));
+        }
+        if let Some((key, _)) = labels.iter().find(|(_, value)| value.is_empty()) {
+            return Err(QueryError::Bad(format!(
+                "The label {key} has an empty value. Check that the variable that it comes from is set."
+            )));
+        }
+        Ok(Self {
+            labels,
+            dry_run: query.dry_run.unwrap_or(false),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Query as _;
 
     #[test]
     fn orgs_are_deleted_by_label_and_by_nothing_else() {
@@ -84,7 +110,8 @@ mod tests {
             let pairs = query
                 .iter()
                 .map(|&(name, value)| (name.to_owned(), value.to_owned()));
-            let asked = orgs_deletion(Query::new(pairs)).ok()?;
+            let query = DeletionQuery::read_all(Parameters::new(pairs), false).ok()?;
+            let asked = OrgsDeletion::try_from(query).ok()?;
             Some((asked.labels, asked.dry_run))
         };
         let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());

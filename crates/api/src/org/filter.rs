@@ -1,71 +1,94 @@
 //! The filters of a list of orgs.
 
+use api_macros::Query;
 use ids::{Labels, MAX_LABELS, Name, PartnerId};
 use orgs::{OrgListRequest, OrgStatus, Slug};
 
-use crate::{Query, QueryError};
+use crate::{
+    query::{Parameters, QueryError, QueryField},
+    wire::{AnySchema, label_parameter, list},
+};
 
-/// Reads which orgs to list. Only an admin key's query has `partner_id`.
-///
-/// # Errors
-/// When a value is bad.
-pub fn org_list_request(query: &mut Query, by_admin: bool) -> Result<OrgListRequest, QueryError> {
-    let status = query.filter("status", str::parse::<OrgStatus>)?;
-    let slug = query.filter("slug", |text| Slug::new(text))?;
-    let external_id = query.filter("external_id", |text| Name::new(text))?;
-    let partner_id = if by_admin {
-        query.filter("partner_id", str::parse::<PartnerId>)?
-    } else {
-        None
-    };
-    Ok(OrgListRequest {
-        partner_id,
-        status,
-        slug,
-        external_id,
-        labels: labels(query)?,
-    })
+/// Which orgs to list.
+#[derive(Query)]
+pub struct OrgFilters {
+    /// Only orgs with this status. Without it, deleted orgs are left out.
+    status: Option<OrgStatus>,
+    /// Only the org with this slug.
+    slug: Option<Slug>,
+    /// Only orgs with this `external_id`.
+    external_id: Option<Name>,
+    /// Only orgs of this partner. For admins.
+    #[api(admin)]
+    partner_id: Option<PartnerId>,
+    /// Only orgs with this label, as `key:value`. Repeat it to require several labels.
+    label: LabelFilters,
 }
 
-/// The labels that are asked for, each a key and its value.
-pub(super) fn labels(query: &mut Query) -> Result<Vec<(String, String)>, QueryError> {
-    let mut wanted = query.many("label");
+impl From<OrgFilters> for OrgListRequest {
+    fn from(filters: OrgFilters) -> Self {
+        Self {
+            partner_id: filters.partner_id,
+            status: filters.status,
+            slug: filters.slug,
+            external_id: filters.external_id,
+            labels: filters.label.0,
+        }
+    }
+}
+
+/// Labels that an org must have, each a key and its value.
+struct LabelFilters(Vec<(String, String)>);
+
+impl QueryField for LabelFilters {
+    const REPEATED: bool = true;
+
+    fn schema() -> AnySchema {
+        list(label_parameter(0), None, Some(MAX_LABELS)).into()
+    }
+
+    fn read(query: &mut Parameters, name: &'static str) -> Result<Self, QueryError> {
+        labels(query, name).map(Self)
+    }
+}
+
+/// Reads labels, each a key and its value.
+pub(super) fn labels(
+    query: &mut Parameters,
+    name: &'static str,
+) -> Result<Vec<(String, String)>, QueryError> {
+    let bad = |text: &dyn std::fmt::Display| QueryError::Bad(format!("{name}: {text}"));
+    let mut texts = query.many(name);
     // Counted as they were sent: several of one key count too, though no org has them all.
-    if wanted.len() > MAX_LABELS {
-        return Err(QueryError::Bad(format!(
-            "label: can be given {MAX_LABELS} times at most"
+    if texts.len() > MAX_LABELS {
+        return Err(bad(&format_args!(
+            "can be given {MAX_LABELS} times at most"
         )));
     }
-    wanted.sort_unstable();
-    wanted.dedup();
-    for text in &wanted {
-        query.bind("label", text);
+    texts.sort_unstable();
+    texts.dedup();
+    let mut pairs = Vec::with_capacity(texts.len());
+    for text in &texts {
+        query.bind(name, text);
+        let (key, value) = text
+            .split_once(':')
+            .ok_or_else(|| bad(&"must be key:value, such as run_id:123"))?;
+        pairs.push((key.to_owned(), value.to_owned()));
     }
-    let pairs = wanted
-        .into_iter()
-        .map(|text| {
-            text.split_once(':')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .ok_or(text)
-        })
-        .collect::<Result<Vec<_>, String>>()
-        .map_err(|_| QueryError::Bad("label: must be key:value, such as run_id:123".to_owned()))?;
-    if let Err(error) = Labels::new(pairs.iter().cloned()) {
-        return Err(QueryError::Bad(format!("label: {error}")));
-    }
+    Labels::new(pairs.iter().cloned()).map_err(|error| bad(&error))?;
     Ok(pairs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orgs_deletion;
+    use crate::{DeletionQuery, Query as _};
 
     #[test]
     fn labels_are_asked_for_as_key_and_value() {
         let ask = |label: &str| {
-            let mut query = Query::new([("label".to_owned(), label.to_owned())]);
-            org_list_request(&mut query, true).map(|filter| filter.labels)
+            let query = Parameters::new([("label".to_owned(), label.to_owned())]);
+            OrgFilters::read_all(query, true).map(|filters| filters.label.0)
         };
         assert_eq!(ask("run_id:1:2"), Ok(vec![("run_id".into(), "1:2".into())]));
         assert!(ask("run_id").is_err());
@@ -82,9 +105,9 @@ mod tests {
         for label in kinds {
             let asked = |count: usize| {
                 let labels = (0..count).map(|n| ("label".to_owned(), label(n)));
-                let mut query = Query::new(labels.clone());
-                let listed = org_list_request(&mut query, true).is_ok();
-                assert_eq!(orgs_deletion(Query::new(labels)).is_ok(), listed);
+                let query = || Parameters::new(labels.clone());
+                let listed = OrgFilters::read_all(query(), true).is_ok();
+                assert_eq!(DeletionQuery::read_all(query(), false).is_ok(), listed);
                 listed
             };
             assert!(asked(16), "{}", label(0));

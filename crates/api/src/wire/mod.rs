@@ -59,6 +59,15 @@ pub trait FromJson<C>: WireType + Sized {
     }
 }
 
+/// A type that is read from text: a string of JSON, or a parameter of a query.
+pub trait FromText: WireType + Sized {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// What it must be, as in "must be true or false".
+    fn from_text(text: String) -> Result<Self, String>;
+}
+
 /// One field of an object, as the document shows it.
 pub struct Field {
     pub(crate) name: &'static str,

@@ -1,6 +1,6 @@
 //! The types of the domain in JSON.
 
-use audit::{Action, Outcome, TargetKind};
+use audit::{Action, ActorId, Outcome, TargetKind};
 use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Name, OrgId, PartnerId,
     PlanName, TypedId, WorkspaceId,
@@ -14,7 +14,7 @@ use utoipa::openapi::{ObjectBuilder, Schema, SchemaFormat, schema::AdditionalPro
 use webhooks::{AddressPolicy, DeliveryStatus, EndpointUrl, EventKind, EventKinds};
 
 use super::{
-    AnySchema, Components, FieldError, FromJson, Read, WireType,
+    AnySchema, Components, FieldError, FromJson, FromText, Read, WireType,
     object::{boolean, items, parsed, text, whole_within},
     schema::{self, list, matching, one_of, string},
 };
@@ -48,6 +48,9 @@ wire_types! {
     i64 = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer), 0;
     Time = schema::time(), "2026-04-23T08:00:00Z";
     FutureTime = schema::time(), "2099-01-01T00:00:00Z";
+    CursorText = matching("^[A-Za-z0-9_-]+$"), "AWs5ZIck__8IAAAAAAAAAAAAAAAAAAAATQ";
+    RequestIdText = matching("^[A-Za-z0-9._-]{1,128}$"), "req_01J9ZK6V3QG8W0T5N4R2M7XACD";
+    ActorId = matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
     Name = string().pattern(Some(format!("^{PLAIN}+$"))).min_length(Some(1)).max_length(Some(200)), "Acme";
     Slug = string().pattern(Some("^[a-z](-?[a-z0-9])+$")).min_length(Some(3)).max_length(Some(32)), "acme-corp";
     PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
@@ -71,12 +74,6 @@ macro_rules! text_forms {
 text_forms! {
     /// A URL.
     Url = schema::uri(), "https://app.moleculesai.app/login?org=acme-corp";
-    /// The cursor of a list.
-    CursorText = matching("^[A-Za-z0-9_-]+$"), "AWs5ZIck__8IAAAAAAAAAAAAAAAAAAAATQ";
-    /// The id of a request, the client's own or ours.
-    RequestIdText = matching("^[A-Za-z0-9._-]{1,128}$"), "req_01J9ZK6V3QG8W0T5N4R2M7XACD";
-    /// The id of a partner key or an admin key.
-    ActorIdText = matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
     /// The first 12 characters of a partner key.
     KeyPrefix = matching("^mol_pk_[0-9A-Za-z]{5}$"), "mol_pk_05Kc1";
     /// A partner key.
@@ -99,16 +96,24 @@ text_forms! {
     AnyObject = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true))), {};
 }
 
-/// Types that are read from a string.
+/// Types that are read from a string of JSON or a parameter of a query.
 macro_rules! from_text {
     ($($ty:ty = $parse:expr;)*) => {$(
+        impl FromText for $ty {
+            fn from_text(text: String) -> Result<Self, String> {
+                let parse = $parse;
+                parse(text).map_err(|error| error.to_string())
+            }
+        }
+
         impl<C> FromJson<C> for $ty {
             fn from_json(value: Value, _: &C) -> Read<Self> {
-                parsed($parse)(value)
+                parsed(Self::from_text)(value)
             }
         }
     )*};
 }
+
 /// Ids, each with an example.
 macro_rules! id_types {
     ($($ty:ty = $example:literal;)*) => {$(
@@ -163,15 +168,58 @@ from_text! {
     Name = Name::new;
     Slug = Slug::new;
     PlanName = PlanName::new;
+    KeyStatus = |text: String| text.parse::<KeyStatus>();
     OnRevoke = |text: String| text.parse::<OnRevoke>();
     PartnerPlan = |text: String| text.parse::<PartnerPlan>();
+    OrgStatus = |text: String| text.parse::<OrgStatus>();
     SubscriptionStatus = |text: String| text.parse::<SubscriptionStatus>();
+    Action = |text: String| text.parse::<Action>();
+    Outcome = |text: String| text.parse::<Outcome>();
+    ActorId = actor_id;
+    RequestIdText = request_id;
     Time = |text: String| parse_time(&text).map(Time);
 }
 
 /// The form of ids of a kind: a prefix and a ULID in its canonical spelling.
 fn id_pattern(prefix: &str) -> String {
     format!("^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$")
+}
+
+/// The id of a key of either kind.
+fn actor_id(text: String) -> Result<ActorId, impl std::fmt::Display> {
+    let key = text.parse().map(ActorId::Key);
+    key.or_else(|error| text.parse().map(ActorId::Admin).map_err(|_| error))
+}
+
+/// The id of a request, the client's own or ours.
+pub(crate) struct RequestIdText(pub(crate) String);
+
+fn request_id(text: String) -> Result<RequestIdText, &'static str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=128).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(RequestIdText(text))
+    } else {
+        Err("must be 1 to 128 letters, digits or characters of \"._-\"")
+    }
+}
+
+/// The cursor of a list. The list tells whether it is one of its own.
+pub(crate) struct CursorText(pub(crate) String);
+
+impl FromText for CursorText {
+    fn from_text(text: String) -> Result<Self, String> {
+        Ok(Self(text))
+    }
+}
+
+impl FromText for bool {
+    fn from_text(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        }
+    }
 }
 
 impl<C> FromJson<C> for bool {
