@@ -29,6 +29,9 @@ mod stamps;
 mod tables;
 mod threads;
 
+/// For measurements of other designs on the same connection.
+#[doc(hidden)]
+pub use connection::PgConnection;
 pub use connection::{
     error::OpenError,
     url::{DatabaseUrl, InvalidDatabaseUrl},

@@ -14,7 +14,8 @@ use diesel::{
 use stores::StoreError;
 
 use self::url::{DatabaseUrl, Engine};
-pub(crate) use postgres::{PgConnection, lacks_sslmode};
+pub use postgres::PgConnection;
+pub(crate) use postgres::lacks_sslmode;
 
 /// Runs the same statement on either engine's own connection.
 macro_rules! on_both {

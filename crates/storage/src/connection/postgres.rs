@@ -55,7 +55,7 @@ pub(crate) use settings::lacks_sslmode;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A connection to a PostgreSQL server.
-pub(crate) struct PgConnection {
+pub struct PgConnection {
     server: Server,
     statements: StatementCache<Pg, Statement>,
     types: PgMetadataCache,
@@ -291,7 +291,7 @@ impl LoadConnection for PgConnection {
 }
 
 /// The rows of an answer, all of which are there.
-pub(crate) struct Rows(std::vec::IntoIter<Row>);
+pub struct Rows(std::vec::IntoIter<Row>);
 
 impl Iterator for Rows {
     type Item = QueryResult<PgRow>;

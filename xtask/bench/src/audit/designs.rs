@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use audit::{Event, EventFilter};
-// Built in: diesel's own connection to PostgreSQL, which the server does not use.
-use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
+use diesel::{Connection as _, connection::SimpleConnection as _};
 use ids::PageRequest;
-use openssl_sys as _;
-use pq_sys as _;
-use storage::SqlDatabase;
+use storage::{PgConnection, SqlDatabase};
 use stores::{Database as _, prelude::*};
 use tempfile::TempDir;
 use testkit::postgres::Server;

@@ -66,7 +66,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 /// A row of an answer.
-pub(crate) struct PgRow(pub(super) tokio_postgres::Row);
+pub struct PgRow(pub(super) tokio_postgres::Row);
 
 impl RowSealed for PgRow {}
 
@@ -116,7 +116,7 @@ impl RowIndex<&str> for PgRow {
 }
 
 /// A value of a row.
-pub(crate) struct PgField<'a> {
+pub struct PgField<'a> {
     name: &'a str,
     oid: NonZeroU32,
     value: Option<&'a [u8]>,

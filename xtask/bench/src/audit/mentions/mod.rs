@@ -18,13 +18,14 @@ use anyhow::Result;
 use audit::Event;
 use audit_log::{EncodedSegment, Subject, subjects_of};
 use diesel::{
-    Connection as _, PgConnection, SqliteConnection,
+    Connection as _, SqliteConnection,
     connection::SimpleConnection as _,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
     sql_types::{Array, BigInt, Binary},
 };
+use storage::PgConnection;
 
 pub(super) use self::reader::Reader;
 use super::{batcher::Sink, sqlite};

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use audit::{ActorId, AuditVisibility, Event, EventFilter};
 use audit_log::{Corrupt, Segment, Subject, SubjectKind, subject};
-use diesel::{PgConnection, SqliteConnection, prelude::*, sql_types::Binary};
+use diesel::{SqliteConnection, prelude::*, sql_types::Binary};
+use storage::PgConnection;
 
 use super::{super::rows::PAGE_BUDGET, mentions, segments, unindexed};
 

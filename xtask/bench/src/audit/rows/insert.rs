@@ -5,13 +5,14 @@ use std::path::Path;
 use anyhow::Result;
 use audit::{Actor, Event};
 use diesel::{
-    Connection as _, PgConnection, SqliteConnection,
+    Connection as _, SqliteConnection,
     connection::SimpleConnection as _,
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, QueryFragment, QueryId},
     sql_types::{Array, BigInt, Binary, Nullable, Text},
 };
+use storage::PgConnection;
 use time::OffsetDateTime;
 
 use super::{

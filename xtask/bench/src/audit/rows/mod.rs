@@ -7,8 +7,9 @@ use audit::{
     Actor, ActorId, AuditVisibility, Details, Event, EventFilter, Request, Target, TargetKind,
 };
 use audit_log::{id_bytes, id_from_bytes};
-use diesel::{PgConnection, SqliteConnection, prelude::*};
+use diesel::{SqliteConnection, prelude::*};
 use ids::{AdminKeyId, EventId, KeyId, OrgId, PartnerId, TypedId};
+use storage::PgConnection;
 use time::OffsetDateTime;
 
 pub(super) use self::insert::Rows;
