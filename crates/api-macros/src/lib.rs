@@ -86,12 +86,14 @@ fn expand_query(input: &Input) -> TokenStream {
                 query: &mut crate::query::Parameters,
                 by_admin: bool,
             ) -> Result<Self, crate::query::QueryError> {
+                let _ = by_admin;
                 Ok(Self { #(#reads),* })
             }
 
             fn parameters(by_admin: bool) -> Vec<utoipa::openapi::path::Parameter> {
                 let mut parameters = Vec::new();
                 #(#parameters)*
+                let _ = by_admin;
                 parameters
             }
         }

@@ -22,22 +22,23 @@ impl SeededRandom {
     #[must_use]
     pub const fn stream(seed: u64, stream: u64) -> Self {
         let mut mixed = Self(seed ^ stream.rotate_left(32));
-        Self(mixed.step())
+        Self(mixed.number())
     }
 
     /// A number below `end`, or 0 below 1.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.step() % end).unwrap_or(0)
+        usize::try_from(self.number() % end).unwrap_or(0)
     }
 
     /// A time from `least` to `most` milliseconds.
     pub const fn millis(&mut self, least: u64, most: u64) -> Duration {
-        let more = self.step() % most.saturating_sub(least).saturating_add(1);
-        Duration::from_micros(least.saturating_add(more) * 1000 + self.step() % 1000)
+        let more = self.number() % most.saturating_sub(least).saturating_add(1);
+        Duration::from_micros(least.saturating_add(more) * 1000 + self.number() % 1000)
     }
 
-    const fn step(&mut self) -> u64 {
+    /// The next number.
+    pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -49,17 +50,17 @@ impl TryRng for SeededRandom {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let [a, b, c, d, ..] = self.step().to_le_bytes();
+        let [a, b, c, d, ..] = self.number().to_le_bytes();
         Ok(u32::from_le_bytes([a, b, c, d]))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.step())
+        Ok(self.number())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         for chunk in bytes.chunks_mut(8) {
-            for (byte, random) in chunk.iter_mut().zip(self.step().to_le_bytes()) {
+            for (byte, random) in chunk.iter_mut().zip(self.number().to_le_bytes()) {
                 *byte = random;
             }
         }

@@ -2,16 +2,17 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,6 +67,7 @@ impl Setup {
             log: folder.join("server.log"),
             environment: Vec::new(),
         }
+        .with_env("RUST_LOG", LOG_FILTER)
         .with("LISTEN", "127.0.0.1:0")
         .with("ADMIN_KEY", ADMIN_KEY)
         .with("ADMIN_RATE_LIMIT", "100000000/1")
@@ -103,7 +105,7 @@ impl Setup {
     /// # Errors
     /// When it can't be started or does not listen in time; the message has its log.
     pub fn start(&self) -> io::Result<Server> {
-        self.start_by(Command::new(&self.program))
+        self.start_by(command(&self.program))
     }
 
     /// Starts the program by a command that runs it, and waits until it listens.
@@ -112,44 +114,32 @@ impl Setup {
     /// As for [`Setup::start`].
     pub fn start_by(&self, mut command: Command) -> io::Result<Server> {
         fs::create_dir_all(&self.data)?;
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("MOLECULE_CP_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         if let Some(url) = &self.database_url {
             command.env("MOLECULE_CP_DATABASE_URL", url);
         }
-        let child = command
+        command
             .arg("serve")
             .current_dir(&self.data)
-            .env("RUST_LOG", LOG_FILTER)
             .env("MOLECULE_CP_DATA_DIR", &self.data)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&self.log)?)
-            .spawn()
-            .map_err(|error| {
-                let program = self.program.display();
-                io::Error::new(error.kind(), format!("{program} can't be started: {error}"))
-            })?;
-        let mut server = Server {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        let begun = Instant::now();
-        loop {
-            let log = fs::read_to_string(&self.log)?;
-            if let Some(address) = listening(&log) {
-                server.address = address;
-                return Ok(server);
-            }
-            if !server.is_running()? || begun.elapsed() > START_TIMEOUT {
-                let message = format!("the server does not listen:\n{log}");
-                return Err(io::Error::other(message));
-            }
-            sleep(POLL_INTERVAL);
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Server::start(command, &self.log)
+    }
+}
+
+/// A command that knows no setting of the one who runs the tests.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    forget_settings(&mut command);
+    command
+}
+
+fn forget_settings(command: &mut Command) {
+    command.env_remove("RUST_LOG");
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("MOLECULE_CP_") {
+            command.env_remove(name);
         }
     }
 }
@@ -167,11 +157,63 @@ fn listening(log: &str) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    log: PathBuf,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
 impl Server {
+    /// Runs a command that starts the program, with its log in a file and what it prints beside it, and waits
+    /// until it listens.
+    ///
+    /// # Errors
+    /// When it can't be started or does not listen in time; the message has its log.
+    pub fn start(mut command: Command, log: &Path) -> io::Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(output_beside(log))?)
+            .stderr(File::create(log)?)
+            .spawn()
+            .map_err(|error| {
+                let program = command.get_program().display();
+                io::Error::new(error.kind(), format!("{program} can't be started: {error}"))
+            })?;
+        let mut server = Self {
+            child,
+            log: log.to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let begun = Instant::now();
+        loop {
+            let log = server.log()?;
+            if let Some(address) = listening(&log) {
+                server.address = address;
+                return Ok(server);
+            }
+            if !server.is_running()? || begun.elapsed() > START_TIMEOUT {
+                let message = format!("the server does not listen:\n{log}");
+                return Err(io::Error::other(message));
+            }
+            sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn log(&self) -> io::Result<String> {
+        fs::read_to_string(&self.log)
+    }
+
+    /// What it has printed.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn output(&self) -> io::Result<String> {
+        fs::read_to_string(output_beside(&self.log))
+    }
+
     /// Where it listens, `http://…`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -212,6 +254,27 @@ impl Server {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it has not within this time; when the system can't tell.
+    pub fn terminate(&mut self, timeout: Duration) -> io::Result<ExitStatus> {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
+        kill_process(id, Signal::TERM)?;
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if begun.elapsed() > timeout {
+                let message = format!("the server has not ended within {timeout:?}");
+                return Err(io::Error::other(message));
+            }
+            sleep(POLL_INTERVAL);
+        }
+    }
+
     /// Kills it in whatever it does.
     ///
     /// # Errors
@@ -219,6 +282,11 @@ impl Server {
     pub fn kill(&mut self) -> io::Result<()> {
         process::kill(&mut self.child)
     }
+}
+
+/// The file of what a server prints, beside its log.
+fn output_beside(log: &Path) -> PathBuf {
+    log.with_extension("out")
 }
 
 impl Drop for Server {

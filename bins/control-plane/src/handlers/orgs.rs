@@ -9,7 +9,7 @@ use api::{
     openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
 use ids::OrgId;
-use orgs::Org;
+use orgs::{Org, OrgsDeletion};
 use service::{Audited, OrgWithSteps, Rejection, Rendered};
 
 use super::{json, page, rendered};
@@ -250,7 +250,7 @@ pub const ORGS_DELETE: Operation = Operation {
 pub async fn delete_labelled(
     request: AuthenticatedRequest,
 ) -> Result<AuditedResponse, HandlerError> {
-    let asked = request.query::<DeletionQuery>()?.try_into()?;
+    let asked = OrgsDeletion::try_from(request.query::<DeletionQuery>()?)?;
     let answer = request
         .service()
         .orgs_delete(&request.context, asked)

@@ -46,7 +46,7 @@ fn a_client_that_sends_no_more_is_answered(store: Store) {
         wire.half_close();
         let response = wire.response();
         assert_eq!(response.status, 201, "{response:?}");
-        assert!(response.header("audit-event-id").is_some());
+        assert!(response.header_if_any("audit-event-id").is_some());
         wire.expect_end();
     }
     let mut wire = Wire::new(&server);
@@ -93,14 +93,14 @@ fn a_body_that_is_framed_wrongly_is_refused_and_audited_once(store: Store) {
     wire.half_close();
     let response = wire.response();
     response.problem(400, "invalid-request");
-    assert_eq!(response.header("connection"), Some("close"), "{response:?}");
+    assert_eq!(response.header("connection"), "close", "{response:?}");
     wire.expect_end();
     for chunks in ["x\r\n{}\r\n0\r\n\r\n", "2\r\n{}}\r\n0\r\n\r\n", "2\n{}"] {
         let mut wire = Wire::new(&server);
         wire.send(format!("{post}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
         let response = wire.response();
         response.problem(400, "invalid-request");
-        assert_eq!(response.header("connection"), Some("close"), "{response:?}");
+        assert_eq!(response.header("connection"), "close", "{response:?}");
         wire.expect_end();
     }
     // In chunks as they should be, and another request behind them.
@@ -155,7 +155,7 @@ fn an_unfinished_request_times_out_on_every_request_of_a_connection() {
                 wire.send(post);
                 let response = wire.response();
                 response.problem(400, "invalid-request");
-                assert!(response.header("audit-event-id").is_some());
+                assert!(response.header_if_any("audit-event-id").is_some());
                 wire.expect_end();
             });
         }

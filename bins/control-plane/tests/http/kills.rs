@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Caller, Server, Store, tokens::chance, within};
+use crate::kit::{ALL_SCOPES, Caller, Server, Store, tokens::random, within};
 
 on_both_engines![what_was_acknowledged_outlives_twenty_kills,];
 
@@ -57,7 +57,7 @@ fn what_was_acknowledged_outlives_twenty_kills(store: Store) {
             let workers: Vec<_> = (0..THREADS)
                 .map(|thread| scope.spawn(move || work(caller, &format!("k{kill}-{thread}"))))
                 .collect();
-            thread::sleep(Duration::from_millis(20 + chance() % 230));
+            thread::sleep(Duration::from_millis(20 + random() % 230));
             server.kill();
             workers
                 .into_iter()

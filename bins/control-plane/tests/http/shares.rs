@@ -82,8 +82,8 @@ fn a_key_and_an_address_hold_their_share_of_polls(store: Store) {
         let response = poll.response();
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.json()["status"], "provisioning");
-        assert_eq!(response.header("preference-applied"), None, "{response:?}");
-        assert!(response.header("retry-after").is_some(), "{response:?}");
+        assert_eq!(response.header_if_any("preference-applied"), None);
+        response.header("retry-after");
     }
     let mut polls: Vec<_> = (0..SHARE)
         .map(|_| poll(&greedy, &of_greedy, "192.0.2.1"))
@@ -196,7 +196,7 @@ fn a_key_has_its_share_of_running_calls_with_an_idempotency_key(store: Store) {
     for response in &refused {
         response.problem(429, "rate-limited");
         assert_eq!(response.json()["violated-policies"], json!(["idempotency"]));
-        assert!(response.header("retry-after").is_some(), "{response:?}");
+        response.header("retry-after");
     }
     assert_eq!(others.response().status, 200);
     // The share is free again.

@@ -11,7 +11,7 @@ use std::{io, time::Duration};
 use serde_json::Value;
 use ureq::{Agent, http::Request};
 
-pub use self::raw::{RawConnection, open, request};
+pub use self::raw::{RawConnection, open, read_response, request};
 
 /// How long a response may take. Longer than a status poll can be held.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -24,20 +24,26 @@ pub struct Response {
     pub status: u16,
     /// The headers, `name: value` on each line, names in lower case.
     pub head: String,
-    pub body: Vec<u8>,
+    pub body: String,
 }
 
 impl Response {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
-        let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
-        Some(value.trim())
+        let mut headers = self.headers();
+        let (_, value) = headers.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// The names and values of all headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name, value.trim()))
     }
 
     /// The body as JSON; `null` where it is none.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        serde_json::from_str(&self.body).unwrap_or_default()
     }
 
     /// The string at a JSON pointer in the body.
@@ -54,8 +60,7 @@ impl Response {
         if self.status == status {
             return Ok(self.json());
         }
-        let body = String::from_utf8_lossy(&self.body);
-        let message = format!("{} instead of {status}: {body}", self.status);
+        let message = format!("{} instead of {status}: {}", self.status, self.body);
         Err(io::Error::other(message))
     }
 }
@@ -83,6 +88,7 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
+            .allow_non_standard_methods(true)
             .max_redirects(0)
             .max_idle_age(MAX_IDLE)
             .timeout_global(Some(RESPONSE_TIMEOUT))
@@ -101,6 +107,12 @@ impl Client {
             token: token.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// The credential.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// # Errors
@@ -138,6 +150,24 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> io::Result<Response> {
+        if body.is_empty() {
+            return self.send(method, path, headers, b"");
+        }
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.send(method, path, &headers, body.as_bytes())
+    }
+
+    /// Sends a request with these headers beside the credential, and this body.
+    ///
+    /// # Errors
+    /// When there is no whole response.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url));
@@ -150,7 +180,6 @@ impl Client {
         let sent = if body.is_empty() {
             self.agent.run(request.body(()).map_err(io::Error::other)?)
         } else {
-            let request = request.header("content-type", "application/json");
             self.agent
                 .run(request.body(body).map_err(io::Error::other)?)
         };
@@ -162,6 +191,7 @@ impl Client {
         }
         let body = response.body_mut().with_config().limit(u64::MAX);
         let body = body.read_to_vec().map_err(ureq::Error::into_io)?;
+        let body = String::from_utf8(body).map_err(io::Error::other)?;
         let status = response.status().as_u16();
         Ok(Response { status, head, body })
     }

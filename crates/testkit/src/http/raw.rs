@@ -113,7 +113,7 @@ impl RawConnection {
     }
 
     fn receive(&mut self, mut stream: BufReader<TcpStream>) -> io::Result<Response> {
-        let response = read(&mut stream)?;
+        let response = read_response(&mut stream, true)?;
         let closes = response
             .header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
@@ -124,8 +124,11 @@ impl RawConnection {
     }
 }
 
-/// Reads one response, whose length must be told.
-fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Response> {
+/// Reads one response, whose head must have its length. One to HEAD has no body.
+///
+/// # Errors
+/// When it is not whole.
+pub fn read_response(stream: &mut BufReader<TcpStream>, has_body: bool) -> io::Result<Response> {
     let mut head = String::with_capacity(1024);
     line(stream, &mut head)?;
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
@@ -135,15 +138,16 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Response> {
     let mut response = Response {
         status,
         head,
-        body: Vec::new(),
+        body: String::new(),
     };
     if response.header("transfer-encoding").is_some() {
         return Err(invalid("a response in chunks"));
     }
-    if let Some(length) = response.header("content-length") {
+    if let Some(length) = response.header("content-length").filter(|_| has_body) {
         let length = length.parse().map_err(|_| invalid("a length"))?;
-        response.body = vec![0; length];
-        stream.read_exact(&mut response.body)?;
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        response.body = String::from_utf8(body).map_err(|_| invalid("a body that is no text"))?;
     }
     Ok(response)
 }
@@ -182,7 +186,7 @@ mod tests {
         server.join().unwrap();
         let response = response.ok();
         assert_eq!(response.as_ref().map(|read| read.status), status, "{sent}");
-        assert_eq!(response.unwrap_or_default().body, body.as_bytes(), "{sent}");
+        assert_eq!(response.unwrap_or_default().body, body, "{sent}");
     }
 
     #[test]

@@ -152,8 +152,7 @@ impl Worker {
             return Some(None);
         }
         if !expect.contains(&response.status) {
-            let body = String::from_utf8_lossy(&response.body).into_owned();
-            let status = response.status;
+            let (status, body) = (response.status, &response.body);
             self.findings
                 .push(format!("{asked}: {status} and not {expect:?}: {body}"));
             return Some(None);

@@ -169,7 +169,7 @@ pub(crate) fn bare(lab: &Lab, response: &Response, record: Option<&Record>) -> R
         .arg("--headers")
         .arg(file("headers", own_headers(&response.head).as_bytes())?)
         .arg("--body")
-        .arg(file("body", &response.body)?);
+        .arg(file("body", response.body.as_bytes())?);
     if let Some(Record { target, ahead }) = record {
         command.args(["--append", target]);
         if *ahead {

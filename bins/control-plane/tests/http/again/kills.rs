@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::org;
-use crate::kit::{ALL_SCOPES, Caller, Response, Store, eventually, tokens::chance};
+use crate::kit::{ALL_SCOPES, Caller, Response, Store, eventually, tokens::random};
 
 on_both_engines![after_a_kill_a_call_that_is_sent_again_has_one_effect,];
 
@@ -62,7 +62,7 @@ fn after_a_kill_a_call_that_is_sent_again_has_one_effect(store: Store) {
             eventually("the duplicates are well under way", || {
                 (answered.load(Ordering::Relaxed) >= ENOUGH).then_some(())
             });
-            thread::sleep(Duration::from_millis(chance() % 40));
+            thread::sleep(Duration::from_millis(random() % 40));
             server.kill();
             let all = workers.into_iter().flat_map(|it| it.join().unwrap());
             all.collect()

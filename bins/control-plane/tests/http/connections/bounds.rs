@@ -2,14 +2,15 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use testkit::process::MemoryUse;
+
 use crate::{
     connections::{events_of, head},
-    kit::{ALL_SCOPES, Script, Server, Store, Wire, eventually, within},
+    kit::{ALL_SCOPES, Script, Server, Store, Wire, eventually, started_by, within},
 };
 
 /// Starts a server that may have this many descriptors.
@@ -19,24 +20,9 @@ pub fn start_with_descriptors(
     settings: &[(&str, &str)],
 ) -> Server {
     let inner = store.program(&["serve"], settings);
-    let mut program = Command::new("sh");
-    program
-        .arg("-c")
-        .arg(format!(
-            "ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\""
-        ))
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => program.env(name, value),
-            None => program.env_remove(name),
-        };
-    }
-    Server::start(program)
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    let program = inner.get_program().to_str().unwrap();
+    Server::start(started_by(&inner, "sh", &["-c", &script, program]))
 }
 
 #[test]
@@ -119,17 +105,14 @@ fn calls_that_are_pipelined_are_answered_one_after_the_other() {
     for n in 0..500 {
         let response = wire.response();
         assert_eq!(response.status, 200);
-        assert_eq!(response.header("x-request-id"), Some(&*format!("n{n}")));
+        assert_eq!(response.header("x-request-id"), format!("n{n}"));
     }
     assert_eq!(events_of(&server, &key).len(), 500);
 }
 
 /// The memory of a process, in kilobytes.
 fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
+    MemoryUse::of(server.process()).unwrap().now / 1024
 }
 
 /// How many bytes the system keeps of what each connection was to be sent, for those that it keeps any of.

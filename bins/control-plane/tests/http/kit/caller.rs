@@ -1,12 +1,9 @@
 //! Somebody who calls a server.
 
-use std::time::Duration;
+use std::io;
 
 use serde_json::{Value, json};
-use ureq::{
-    Agent,
-    http::{self, request},
-};
+use testkit::http::Client;
 
 use super::{Response, eventually};
 
@@ -34,33 +31,22 @@ pub const ORG_SCOPES: &[&str] = &[
 /// A caller with one credential, or none.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    agent: Agent,
-    base: String,
-    token: Option<String>,
+    client: Client,
     key: Value,
 }
 
 impl Caller {
-    pub(super) fn new(address: &str, token: Option<&str>) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .allow_non_standard_methods(true)
-            .max_redirects(0)
-            .max_idle_age(Duration::from_secs(2))
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build();
+    /// An empty token is none.
+    pub(super) fn new(address: &str, token: &str) -> Self {
         Self {
-            agent: config.into(),
-            base: format!("http://{address}"),
-            token: token.map(str::to_owned),
+            client: Client::new(&format!("http://{address}"), token),
             key: Value::Null,
         }
     }
 
     /// The holder of a key that was just issued.
     pub(super) fn holding(address: &str, key: Value) -> Self {
-        let mut caller = Self::new(address, key["key"].as_str());
+        let mut caller = Self::new(address, key["key"].as_str().unwrap());
         caller.key = key;
         caller
     }
@@ -82,7 +68,7 @@ impl Caller {
 
     /// The secret.
     pub fn token(&self) -> &str {
-        self.token.as_deref().unwrap()
+        self.client.token()
     }
 
     /// The path of the key's own resource.
@@ -144,55 +130,15 @@ impl Caller {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Response, ureq::Error> {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut response = self.run(request, body)?;
-        let headers = response.headers().iter().map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.to_string(), value.into_owned())
-        });
-        Ok(Response {
-            status: response.status().as_u16(),
-            headers: headers.collect(),
-            asked: format!("{method} {path}"),
-            body: response.body_mut().read_to_string()?,
-        })
-    }
-
-    fn run(
-        &self,
-        request: request::Builder,
-        body: &[u8],
-    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-        if body.is_empty() {
-            self.agent.run(request.body(())?)
-        } else {
-            self.agent.run(request.body(body)?)
-        }
+    ) -> io::Result<Response> {
+        let response = self.client.send(method, path, headers, body)?;
+        Ok(Response::new(response, format!("{method} {path}")))
     }
 
     /// All items of a list, page by page.
     #[track_caller]
     pub fn all(&self, path: &str) -> Vec<Value> {
-        let joint = if path.contains('?') { '&' } else { '?' };
-        let mut items = Vec::new();
-        let mut page = self.get(&format!("{path}{joint}limit=100")).expect(200);
-        loop {
-            items.extend(page["data"].as_array().unwrap().clone());
-            let Some(cursor) = page["next_cursor"].as_str() else {
-                return items;
-            };
-            let next = format!("{path}{joint}limit=100&cursor={cursor}");
-            page = self.get(&next).expect(200);
-        }
+        self.client.list(path).unwrap()
     }
 
     /// Creates an org and waits until it is ready.

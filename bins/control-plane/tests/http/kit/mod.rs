@@ -17,10 +17,11 @@ pub use self::{
     response::Response,
     script::{Script, lives},
     server::Server,
-    store::{ADMIN_KEY, Store},
+    store::{Store, started_by},
     waiting::{eventually, within},
-    wire::{RawResponse, Wire},
+    wire::Wire,
 };
+pub use testkit::server::ADMIN_KEY;
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL where that is installed.
 macro_rules! on_both_engines {

@@ -1,6 +1,7 @@
 //! What a server answered.
 
 use serde_json::Value;
+use testkit::http;
 
 /// A response.
 #[derive(Clone, Debug)]
@@ -13,6 +14,18 @@ pub struct Response {
 }
 
 impl Response {
+    pub(super) fn new(response: http::Response, asked: String) -> Self {
+        let headers = response.headers();
+        Self {
+            status: response.status,
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect(),
+            body: response.body,
+            asked,
+        }
+    }
+
     /// The value of a header that stands once.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
@@ -23,10 +36,7 @@ impl Response {
     /// The value of a header that stands at most once.
     #[track_caller]
     pub fn header_if_any(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|header| header.0.eq_ignore_ascii_case(name));
+        let mut values = self.headers.iter().filter(|header| header.0 == name);
         let value = values.next().map(|header| header.1.as_str());
         assert!(values.next().is_none(), "{name} stands twice in {self:#?}");
         value

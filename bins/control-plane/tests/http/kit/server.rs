@@ -1,73 +1,37 @@
 //! A running server.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{Read as _, Write as _},
     net::{Shutdown, TcpStream},
-    process::{Child, Command, ExitStatus},
-    sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::server;
 
-use super::{ADMIN_KEY, Caller, eventually, within};
+use super::{ADMIN_KEY, Caller};
 
 /// A running server; it is killed when dropped.
 pub struct Server {
-    child: Child,
+    server: server::Server,
     address: String,
-    log: Text,
-    output: Text,
-    readers: Vec<JoinHandle<()>>,
-}
-
-/// What a process has written so far.
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<String>>);
-
-impl Text {
-    fn get(&self) -> String {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn follow(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
-        let text = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(source).lines() {
-                let Ok(line) = line else { break };
-                let mut text = text.0.lock().unwrap();
-                text.push_str(&line);
-                text.push('\n');
-            }
-        })
-    }
+    /// The folder of its log.
+    _folder: TempDir,
 }
 
 impl Server {
     /// Starts the program and waits until it listens.
     #[track_caller]
-    pub fn start(mut program: Command) -> Self {
-        let mut child = program.spawn().unwrap();
-        let (log, output) = (Text::default(), Text::default());
-        let readers = vec![
-            log.follow(child.stderr.take().unwrap()),
-            output.follow(child.stdout.take().unwrap()),
-        ];
-        let mut server = Self {
-            child,
-            address: String::new(),
-            log,
-            output,
-            readers,
-        };
-        server.address = eventually("the server listens", || {
-            if server.child.try_wait().unwrap().is_some() {
-                panic!("the server ended:\n{}", server.log());
-            }
-            listening(&server.log.get())
-        });
-        server
+    pub fn start(program: Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server::Server::start(program, &folder.path().join("server.log")).unwrap();
+        Self {
+            address: server.address.to_string(),
+            server,
+            _folder: folder,
+        }
     }
 
     /// Where it listens.
@@ -77,27 +41,27 @@ impl Server {
 
     /// Its process.
     pub fn process(&self) -> u32 {
-        self.child.id()
+        self.server.id()
     }
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        self.log.get()
+        self.server.log().unwrap()
     }
 
     /// What it has written to standard output.
     pub fn output(&self) -> String {
-        self.output.get()
+        self.server.output().unwrap()
     }
 
     /// Somebody without a credential.
     pub fn anon(&self) -> Caller {
-        Caller::new(&self.address, None)
+        Caller::new(&self.address, "")
     }
 
     /// Whoever holds this token.
     pub fn with_token(&self, token: &str) -> Caller {
-        Caller::new(&self.address, Some(token))
+        Caller::new(&self.address, token)
     }
 
     /// The operator.
@@ -164,27 +128,15 @@ impl Server {
     /// Asks the server to end; tells how it did, and what it has logged.
     #[track_caller]
     pub fn terminate(mut self, timeout: Duration) -> (ExitStatus, String) {
-        let status = self.end(timeout);
+        let status = self.server.terminate(timeout).unwrap();
         (status, self.log())
     }
 
     /// As [`Server::terminate`], with what it has written to standard output.
     #[track_caller]
     pub fn terminate_with_output(mut self, timeout: Duration) -> (ExitStatus, String) {
-        let status = self.end(timeout);
+        let status = self.server.terminate(timeout).unwrap();
         (status, self.output())
-    }
-
-    #[track_caller]
-    fn end(&mut self, timeout: Duration) -> ExitStatus {
-        self.signal("-TERM");
-        let status = within(timeout, "the server ends", || {
-            self.child.try_wait().unwrap()
-        });
-        for reader in self.readers.drain(..) {
-            reader.join().unwrap();
-        }
-        status
     }
 
     /// Stops the server in whatever it does, until [`Server::resume`].
@@ -198,32 +150,13 @@ impl Server {
     }
 
     fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
+        let id = self.server.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Kills the server in whatever it does.
     pub fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
+        self.server.kill().unwrap();
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn listening(log: &str) -> Option<String> {
-    log.lines().find_map(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let listens = line["message"]
-            .as_str()?
-            .starts_with("listening on http://");
-        let address = line["address"].as_str().filter(|_| listens)?;
-        Some(address.to_owned())
-    })
 }

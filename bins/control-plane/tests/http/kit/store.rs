@@ -1,17 +1,14 @@
 //! Where a server keeps its data, from one start to the next.
 
 use std::{
-    env,
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
+use testkit::server::{self, ADMIN_KEY};
 
 use super::Server;
-
-/// The operator's own admin key of every server here.
-pub const ADMIN_KEY: &str = "operators-own-admin-key-of-the-tests-0001";
 
 /// A data folder and a database.
 pub struct Store {
@@ -70,18 +67,10 @@ impl Store {
 
     /// The program with these settings, an empty one taking a setting away.
     pub fn program(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_molecule-cp"));
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("MOLECULE_CP_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = server::command(env!("CARGO_BIN_EXE_molecule-cp"));
         command
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .env_remove("RUST_LOG")
             .env("MOLECULE_CP_LISTEN", "127.0.0.1:0")
             .env("MOLECULE_CP_DATA_DIR", self.folder())
             .env("MOLECULE_CP_ADMIN_KEY", ADMIN_KEY)
@@ -106,4 +95,17 @@ impl Store {
     pub fn start_with(&self, settings: &[(&str, &str)]) -> Server {
         Server::start(self.program(&["serve"], settings))
     }
+}
+
+/// The same command with these words in place of the name of its program.
+pub fn started_by(command: &Command, program: &str, arguments: &[&str]) -> Command {
+    let mut other = server::command(program);
+    other.args(arguments).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
 }

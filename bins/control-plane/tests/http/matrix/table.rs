@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::tokens::chance;
+use crate::kit::tokens::random;
 
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +97,11 @@ fn key() -> Value {
 }
 
 fn org() -> Value {
-    json!({"name": "an org", "slug": format!("m-{:x}", chance()), "plan": "free"})
+    json!({"name": "an org", "slug": format!("m-{:x}", random()), "plan": "free"})
 }
 
 fn workspace() -> Value {
-    json!({"name": "QA", "slug": format!("w-{:x}", chance())})
+    json!({"name": "QA", "slug": format!("w-{:x}", random())})
 }
 
 fn renewal() -> Value {

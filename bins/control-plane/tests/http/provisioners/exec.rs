@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use testkit::process::{MemoryUse, mebibytes};
 
 use super::{create, failure, read, step};
 use crate::kit::{ALL_SCOPES, Script, Store, within};
@@ -236,9 +237,6 @@ fn a_program_that_writes_without_end_fills_nothing_and_blocks_nothing() {
         || (read(&key, &id)["status"] == "failed").then_some(()),
     );
     assert_eq!(read(&key, &id)["failure"]["message"], "that was a gigabyte");
-    let status = fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.unwrap().trim().trim_end_matches(" kB");
-    let peak: u64 = peak.parse().unwrap();
-    assert!(peak < 300 * 1024, "{peak} KiB");
+    let peak = mebibytes(MemoryUse::of(server.process()).unwrap().peak);
+    assert!(peak < 300, "{peak} MiB");
 }

@@ -3,11 +3,11 @@
 use std::{
     fs,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use super::create;
-use crate::kit::{ALL_SCOPES, Script, Server, Store, eventually, lives};
+use crate::kit::{ALL_SCOPES, Script, Server, Store, eventually, lives, started_by};
 
 /// The user `nobody`.
 const NOBODY: u32 = 65_534;
@@ -24,24 +24,6 @@ fn command(store: &Store, script: &Script) -> Command {
         ("MOLECULE_CP_PROVISIONER_EXEC", path.to_str().unwrap()),
     ];
     store.program(&["serve"], &settings)
-}
-
-/// The same command, begun with these words instead of the name of its program.
-fn begun_with(command: &Command, program: &str, arguments: &[&str]) -> Command {
-    let mut other = Command::new(program);
-    other
-        .args(arguments)
-        .args(command.get_args())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => other.env(name, value),
-            None => other.env_remove(name),
-        };
-    }
-    other
 }
 
 /// The numbers of a process's children, and the letter of the state that each is in.
@@ -73,7 +55,7 @@ fn the_first_process_of_a_container_leaves_no_zombies_and_ends_in_good_order() {
     let plain = command(&store, &script);
     let program = plain.get_program().to_str().unwrap();
     let in_container = ["--pid", "--fork", "--kill-child", "--", program];
-    let server = Server::start(begun_with(&plain, "unshare", &in_container));
+    let server = Server::start(started_by(&plain, "unshare", &in_container));
     let (first, _) = children(server.process())[0];
     let key = server.key(ALL_SCOPES);
     for count in 0..3 {
@@ -101,7 +83,7 @@ fn a_server_whose_own_file_is_replaced_or_removed_goes_on_starting_programs() {
     let plain = command(&store, &script);
     let copy = store.folder().join("molecule-cp");
     fs::copy(plain.get_program(), &copy).unwrap();
-    let server = Server::start(begun_with(&plain, copy.to_str().unwrap(), &[]));
+    let server = Server::start(started_by(&plain, copy.to_str().unwrap(), &[]));
     let key = server.key(ALL_SCOPES);
     key.org("before");
     let next = store.folder().join("next");
