@@ -3,7 +3,7 @@
 
 mod parameters;
 
-use ids::MAX_LABELS;
+use serde_json::Value;
 use utoipa::openapi::{
     Required,
     path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
@@ -56,6 +56,11 @@ pub(crate) trait QueryField: Sized {
     /// Its schema.
     fn schema() -> AnySchema;
 
+    /// A value, for a parameter that must be sent.
+    fn example() -> Option<Value> {
+        None
+    }
+
     /// Reads the parameter of this name.
     fn read(query: &mut Parameters, name: &'static str) -> Result<Self, QueryError>;
 }
@@ -85,7 +90,8 @@ pub(crate) fn parameter<T: QueryField>(name: &str, description: &str) -> Paramet
         .parameter_in(ParameterIn::Query)
         .required(required)
         .description(Some(description))
-        .schema(Some(T::schema()));
+        .schema(Some(T::schema()))
+        .example(T::example());
     if T::REPEATED {
         let style = parameter.style(Some(ParameterStyle::Form));
         style.explode(Some(true)).build()

@@ -1,10 +1,6 @@
 //! `/cp/docs`: the description of the API as one page that needs nothing else.
 //!
-//! It is made from the OpenAPI document when the server starts, and so are the pages of errors.
-
-mod call;
-pub mod html;
-mod schema;
+//! It is rendered from the OpenAPI document when the server starts, and so are the pages of errors.
 
 use std::{
     collections::HashMap,
@@ -21,16 +17,35 @@ use actix_web::{
 };
 use api::{
     ErrorCode,
-    openapi::{Content, Described, Operation, Success, Tag},
+    openapi::{Content, Described, Operation, Success, Tag, problem_example},
 };
-use serde_json::Value;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use self::{
-    call::Call,
-    html::{Page, escape, prose},
-    schema::{members, text},
-};
-use super::{openapi, problems};
+use super::openapi;
+
+/// The style of all pages, which is part of each.
+const STYLE: &str = include_str!("../../assets/pages/style.css");
+/// Whatever is put into them is escaped, as their names end in `.html`.
+const TEMPLATES: [(&str, &str); 4] = [
+    ("head.html", include_str!("../../assets/pages/head.html")),
+    (
+        "errors.html",
+        include_str!("../../assets/pages/errors.html"),
+    ),
+    (
+        "reference.html",
+        include_str!("../../assets/pages/reference.html"),
+    ),
+    (
+        "problem.html",
+        include_str!("../../assets/pages/problem.html"),
+    ),
+];
+/// The methods of a path, in the order in which they are read.
+const METHODS: [&str; 5] = ["post", "get", "put", "patch", "delete"];
 
 /// Everything that describes the API, ready to go out.
 pub struct Published {
@@ -42,22 +57,40 @@ pub struct Published {
 }
 
 impl Published {
-    /// Describes these calls, as clients reach them under a URL.
+    /// Describes these operations, as clients reach them under a URL.
     ///
     /// # Errors
-    /// When the document can't be written as JSON, which none of its parts refuses.
-    pub fn new(calls: &[Described], public_url: &str) -> serde_json::Result<Self> {
+    /// When a page can't be rendered; tests render all of them.
+    pub fn new(calls: &[Described], public_url: &str) -> anyhow::Result<Self> {
         let document = openapi::text(calls, public_url)?;
-        let whole: Value = serde_json::from_str(&document)?;
-        let problems = ErrorCode::ALL
+        let api: Value = serde_json::from_str(&document)?;
+        let errors: Vec<Value> = ErrorCode::ALL
             .iter()
-            .map(|&code| (code, problems::page(code, public_url).html().into()))
+            .map(|&code| error(code, public_url))
             .collect();
+        let mut pages = Environment::new();
+        pages.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        for (name, text) in TEMPLATES {
+            pages.add_template(name, text)?;
+        }
+        let reference = pages.get_template("reference.html")?.render(context! {
+            style => STYLE,
+            api => Serde(api),
+            errors => Serde(&errors),
+            methods => Serde(METHODS),
+        })?;
+        let problem = pages.get_template("problem.html")?;
+        let problems = ErrorCode::ALL.iter().zip(&errors).map(|(&code, error)| {
+            let page = problem.render(context! {
+                style => STYLE, error => Serde(error), errors => Serde(&errors),
+            })?;
+            Ok((code, page.into()))
+        });
         Ok(Self {
-            reference: page(&whole).html().into(),
+            problems: problems.collect::<Result<_, minijinja::Error>>()?,
+            reference: reference.into(),
             document: document.into(),
-            problems,
-            policy: html::content_security_policy(),
+            policy: content_security_policy(),
         })
     }
 
@@ -66,7 +99,7 @@ impl Published {
         self.problems.get(&code).cloned().unwrap_or_default()
     }
 
-    /// An answer with a page.
+    /// A response with a page.
     pub fn respond(&self, html: Bytes) -> HttpResponse {
         HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-cache"))
@@ -76,6 +109,28 @@ impl Published {
             .content_type("text/html; charset=utf-8")
             .body(html)
     }
+}
+
+/// An error as its page shows it.
+fn error(code: ErrorCode, public_url: &str) -> Value {
+    let help = code.help();
+    json!({
+        "code": code.as_str(),
+        "status": code.status(),
+        "title": code.title(),
+        "meaning": help.meaning,
+        "remedy": help.remedy,
+        "example": problem_example(public_url, code),
+    })
+}
+
+/// What a page may load: nothing but its own style, which its digest names.
+fn content_security_policy() -> String {
+    let digest = STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
 }
 
 pub const REFERENCE: Operation = Operation::new(
@@ -91,105 +146,91 @@ pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Cl
     move || ready(published.respond(published.reference.clone()))
 }
 
-/// The document as a page.
-fn page(whole: &Value) -> Page {
-    let title = whole
-        .pointer("/info/title")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let introduction = whole
-        .pointer("/info/description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let version = whole
-        .pointer("/info/version")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let (contents, chapters) = chapters(whole);
-    let body = format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"soft\">Version {}. For programs: \
-         <a href=\"/cp/openapi.json\">OpenAPI 3.1</a>.</p>\n{}</header>\n\
-         <nav aria-label=\"Contents\">\n<h2 id=\"contents\">Contents</h2>\n<ul>\n{contents}\
-         <li><a href=\"#errors\">Errors</a></li>\n<li><a href=\"#schemas\">Schemas</a></li>\n</ul>\n\
-         </nav>\n<main>\n{chapters}<section aria-labelledby=\"errors\">\n\
-         <h2 id=\"errors\">Errors</h2>\n{}</section>\n{}</main>\n",
-        escape(title),
-        escape(version),
-        prose(introduction),
-        problems::list(),
-        schemas(whole),
-    );
-    Page {
-        title: title.to_owned(),
-        body,
-    }
-}
-
-/// The table of contents and the chapters, one for each tag.
-fn chapters(whole: &Value) -> (String, String) {
-    let calls = calls(whole);
-    let (mut contents, mut chapters) = (String::new(), String::new());
-    let tags = whole.get("tags").and_then(Value::as_array);
-    for (n, tag) in (1..).zip(tags.into_iter().flatten()) {
-        let name = text(tag, "name").unwrap_or_default();
-        let title = escape(name);
-        let about = text(tag, "description").unwrap_or_default();
-        contents += &format!("<li><a href=\"#chapter-{n}\">{title}</a>\n<ul>\n");
-        chapters += &format!("<h2 id=\"chapter-{n}\">{title}</h2>\n{}", prose(about));
-        for call in calls.iter().filter(|call| has_tag(call, name)) {
-            contents += &format!(
-                "<li><a href=\"#{}\">{}</a> <span class=\"soft\">{}</span></li>\n",
-                escape(call.id()),
-                call.summary(),
-                call.head()
-            );
-            chapters += &call.section(whole);
-        }
-        contents += "</ul></li>\n";
-    }
-    (contents, chapters)
-}
-
-fn has_tag(call: &Call<'_>, name: &str) -> bool {
-    call.operation
-        .get("tags")
-        .and_then(Value::as_array)
-        .is_some_and(|tags| tags.iter().any(|tag| tag == name))
-}
-
-fn calls(whole: &Value) -> Vec<Call<'_>> {
-    const METHODS: [&str; 5] = ["post", "get", "put", "patch", "delete"];
-    let paths = whole.get("paths").and_then(Value::as_object);
-    paths
-        .into_iter()
-        .flatten()
-        .flat_map(|(path, item)| {
-            METHODS.into_iter().filter_map(move |method| {
-                let operation = item.get(method)?;
-                Some(Call {
-                    method,
-                    path,
-                    operation,
-                })
-            })
-        })
-        .collect()
-}
-
-fn schemas(whole: &Value) -> String {
-    let mut html =
-        String::from("<section aria-labelledby=\"schemas\">\n<h2 id=\"schemas\">Schemas</h2>\n");
-    let schemas = whole
-        .pointer("/components/schemas")
-        .and_then(Value::as_object);
-    for (name, schema) in schemas.into_iter().flatten() {
-        let name = escape(name);
-        html += &format!("<h3 id=\"schema-{name}\">{name}</h3>\n");
-        html += &text(schema, "description").map_or_else(String::new, prose);
-        html += &members(schema);
-    }
-    html + "</section>\n"
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::routes;
+
+    const URL: &str = "https://cp.example.com";
+
+    fn published() -> Published {
+        Published::new(&routes::described(), URL).unwrap()
+    }
+
+    fn text(page: &Bytes) -> &str {
+        std::str::from_utf8(page).unwrap()
+    }
+
+    #[test]
+    fn the_reference_has_a_section_for_every_operation_and_no_dead_link() {
+        let published = published();
+        let html = text(&published.reference);
+        let ids: Vec<_> = html
+            .split(" id=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        let distinct: BTreeSet<_> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), distinct.len(), "an id stands twice");
+        for call in routes::described() {
+            assert!(
+                distinct.contains(call.operation.id),
+                "{}",
+                call.operation.id
+            );
+        }
+        for link in html.split("href=\"#").skip(1) {
+            let target = link.split('"').next().unwrap();
+            assert!(distinct.contains(target), "#{target}");
+        }
+    }
+
+    #[test]
+    fn the_reference_shows_parameters_bodies_and_commands() {
+        let published = published();
+        let html = text(&published.reference).replace("&#x2f;", "/");
+        for part in [
+            "<td>string, <code>^[a-z](-?[a-z0-9])+$</code>, 3 to 32 characters</td>",
+            "<td>integer, 1 to 100, default <code>20</code></td>",
+            "curl -X DELETE https://cp.example.com/cp/orgs?label=run_id:123 \\\n",
+            "<a href=\"/problems/slug-taken\"><code>slug-taken</code></a>",
+            "<a href=\"#schema-NewOrg\">NewOrg</a>",
+            "\"slug\": \"acme-corp\"",
+        ] {
+            assert!(html.contains(part), "no {part} in {html}");
+        }
+    }
+
+    #[test]
+    fn pages_load_nothing_but_their_style() {
+        let published = published();
+        assert_eq!(published.problems.len(), ErrorCode::ALL.len());
+        for page in published.problems.values().chain([&published.reference]) {
+            let (head, body) = text(page).split_once("</style>").unwrap();
+            let (_, style) = head.split_once("<style>").unwrap();
+            let digest = STANDARD.encode(Sha256::digest(style));
+            assert!(published.policy.contains(&format!("'sha256-{digest}'")));
+            for markup in [
+                "<script", "<link", "<img", "<iframe", " src=", " style=", " on",
+            ] {
+                let mut tags = body.split('<').filter_map(|part| part.split('>').next());
+                assert!(
+                    !tags.any(|tag| format!("<{tag}").contains(markup)),
+                    "{markup}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_error_has_a_page_that_explains_it() {
+        let published = published();
+        for &code in ErrorCode::ALL {
+            let html = text(&published.problems[&code]);
+            assert!(html.contains(&format!("<code>{code}</code>")), "{code}");
+            assert!(html.contains(&format!("{URL}/problems/{code}")), "{code}");
+        }
+    }
+}

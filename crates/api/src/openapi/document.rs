@@ -6,7 +6,7 @@ use utoipa::openapi::{
     Response, ResponseBuilder, ServerBuilder,
     content::ContentBuilder,
     extensions::Extensions,
-    path::{self, OperationBuilder, Parameter},
+    path::{Operation, OperationBuilder, Parameter, PathItem},
     request_body::{RequestBody, RequestBodyBuilder},
     schema::Ref,
     security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -14,7 +14,9 @@ use utoipa::openapi::{
 };
 
 use super::{
-    Body, Described, Header, Method, Params, Success, Tag, Who, errors, parameters, scope_allows,
+    Body, Described, Header, Method, Params, Success, Tag, Who, errors,
+    parameters::{idempotency_key, path},
+    scope_allows,
 };
 use crate::{
     ErrorCode, Problem,
@@ -33,7 +35,7 @@ const BEARER: &str = "bearer";
 pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
     let mut paths = PathsBuilder::new();
     for call in calls {
-        let item = path::PathItem::new(http_method(call.method), operation(call));
+        let item = PathItem::new(http_method(call.method), operation(call));
         paths = paths.path(call.path, item);
     }
     let info = InfoBuilder::new()
@@ -124,7 +126,7 @@ fn components(calls: &[Described], public_url: &str) -> Components {
     components
 }
 
-fn operation(call: &Described) -> path::Operation {
+fn operation(call: &Described) -> Operation {
     let described = call.operation;
     let mut operation = OperationBuilder::new()
         .operation_id(Some(described.id))
@@ -190,30 +192,23 @@ fn extensions(call: &Described) -> Extensions {
 fn parameters(call: &Described) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     if call.path.contains("{id}") {
-        let (schema, description) = if call.path.contains("/partners/") {
-            (parameters::of::<PartnerId>(), "The id of the partner.")
+        parameters.push(if call.path.contains("/partners/") {
+            path::<PartnerId>("id", "The id of the partner.")
         } else if call.path.contains("/partner-keys/") {
-            (parameters::of::<KeyId>(), "The id of the key.")
+            path::<KeyId>("id", "The id of the key.")
         } else if call.path.contains("/webhook-endpoints/") {
-            (parameters::of::<EndpointId>(), "The id of the endpoint.")
+            path::<EndpointId>("id", "The id of the endpoint.")
         } else if call.path.contains("/audit-events/") {
-            (parameters::of::<EventId>(), "The id of the event.")
+            path::<EventId>("id", "The id of the event.")
         } else {
-            (parameters::of::<OrgId>(), "The id of the org.")
-        };
-        parameters.push(parameters::path("id", schema, description));
+            path::<OrgId>("id", "The id of the org.")
+        });
     }
     if call.path.contains("{delivery}") {
-        let schema = parameters::of::<DeliveryId>();
-        parameters.push(parameters::path(
-            "delivery",
-            schema,
-            "The id of the delivery.",
-        ));
+        parameters.push(path::<DeliveryId>("delivery", "The id of the delivery."));
     }
     if call.path.contains("{code}") {
-        let schema = parameters::of::<ErrorCode>();
-        parameters.push(parameters::path("code", schema, "The error code."));
+        parameters.push(path::<ErrorCode>("code", "The error code."));
     }
     let by_admin = matches!(call.who, Who::Admin | Who::Any);
     let page = call
@@ -224,7 +219,7 @@ fn parameters(call: &Described) -> Vec<Parameter> {
         parameters.extend(query.parameters(by_admin));
     }
     if call.method == Method::Post && call.who != Who::Anyone {
-        parameters.push(parameters::idempotency_key());
+        parameters.push(idempotency_key());
     }
     parameters
 }

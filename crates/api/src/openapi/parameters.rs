@@ -44,18 +44,19 @@ impl Params {
 }
 
 /// The schema of a type that has no name.
-pub(super) fn of<T: WireType>() -> AnySchema {
+fn of<T: WireType>() -> AnySchema {
     T::schema(&mut Components::new())
 }
 
 /// A parameter of the path.
-pub(super) fn path(name: &str, schema: AnySchema, description: &str) -> Parameter {
+pub(super) fn path<T: WireType>(name: &str, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some(description))
-        .schema(Some(schema))
+        .schema(Some(of::<T>()))
+        .example(Some(T::example()))
         .build()
 }
 

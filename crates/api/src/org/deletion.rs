@@ -4,6 +4,7 @@ use api_macros::{Query, Response};
 use ids::{MAX_LABELS, OrgId};
 use orgs::{Org, OrgStatus, OrgsDeletion, Slug};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::filter::labels;
 use crate::{
@@ -69,6 +70,10 @@ impl QueryField for DeletionLabels {
 
     fn schema() -> AnySchema {
         list(label_parameter(1), Some(1), Some(MAX_LABELS)).into()
+    }
+
+    fn example() -> Option<Value> {
+        Some(json!(["run_id:123"]))
     }
 
     fn read(query: &mut Parameters, name: &'static str) -> Result<Self, QueryError> {
