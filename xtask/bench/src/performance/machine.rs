@@ -33,7 +33,7 @@ pub(crate) fn commit() -> String {
     let Some(id) = output("git", &["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
-    // The page and its plots are what a run writes itself.
+    // The page is what a run writes itself.
     let args = ["status", "--porcelain", "--", ".", ":!docs"];
     let clean = output("git", &args).is_some_and(|changes| changes.is_empty());
     if clean { id } else { format!("{id}+") }

@@ -7,7 +7,6 @@ mod machine;
 mod measure;
 mod open_loop;
 mod page;
-mod plot;
 mod postgres;
 mod process;
 pub(crate) mod report;

@@ -1,13 +1,12 @@
 //! `docs/benchmarks.md`, made of the results that are there.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Result;
 
 use crate::performance::{
     measure::ALL,
-    plot::{self, figure},
-    report::{Bound, Goal, Report, Series, Spread},
+    report::{Bound, Goal, Report, Spread},
 };
 
 const HEAD: &str = "# Benchmarks\n\n\
@@ -21,13 +20,8 @@ const HEAD: &str = "# Benchmarks\n\n\
     machine**, so no figure is the most that a server on its own machine can do.\n\n\
     What sets the limits is told in [performance.md](performance.md).\n\n";
 
-/// Writes the page and its drawings, of the newest results here; it tells which are of another commit.
+/// Writes the page of the newest results here; it tells which are of another commit.
 pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
-    let drawings = root.join("docs/benchmarks");
-    if drawings.is_dir() {
-        fs::remove_dir_all(&drawings)?;
-    }
-    fs::create_dir_all(&drawings)?;
     let mut reports = Vec::new();
     let mut absent = Vec::new();
     for measure in ALL {
@@ -68,7 +62,7 @@ pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {
         }
     }
     for report in &reports {
-        section(&mut page, report, &drawings)?;
+        section(&mut page, report)?;
     }
     fs::write(
         root.join("docs/benchmarks.md"),
@@ -128,7 +122,7 @@ fn spread(rounds: &[f64]) -> String {
     }
 }
 
-fn section(page: &mut String, report: &Report, drawings: &Path) -> Result<()> {
+fn section(page: &mut String, report: &Report) -> Result<()> {
     writeln!(page, "## {}\n\n{}\n", report.name, report.about)?;
     writeln!(
         page,
@@ -158,35 +152,23 @@ fn section(page: &mut String, report: &Report, drawings: &Path) -> Result<()> {
         )?;
     }
     writeln!(page)?;
-    let mut drawn = BTreeSet::new();
-    for one in series.iter().filter(|one| drawn.insert(&one.what)) {
-        let beside: Vec<&Series> = series.iter().filter(|two| two.what == one.what).collect();
-        if beside.len() > 1 {
-            let name = format!("{}-{}.svg", report.name, file_name(&one.what));
-            plot::draw(&drawings.join(&name), &one.what, &beside)?;
-            writeln!(
-                page,
-                "![{}: {}](benchmarks/{name})\n",
-                report.name, one.what
-            )?;
-        }
-    }
     Ok(())
 }
 
-/// A text as part of a file's name.
-fn file_name(text: &str) -> String {
-    let dashed: String = text
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                ' '
-            }
-        })
-        .collect();
-    dashed.split_whitespace().collect::<Vec<_>>().join("-")
+/// A figure with as many digits as are worth reading.
+fn figure(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e6 {
+        format!("{:.2} M", value / 1e6)
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else if size >= 0.1 || size == 0.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.4}")
+    }
 }
 
 #[cfg(test)]
@@ -205,11 +187,5 @@ mod tests {
         assert_eq!(verdict(&goal(&[0.4, 0.5, 0.7])), missed);
         assert!(verdict(&goal(&[0.7])).ends_with("yes"));
         assert!(verdict(&goal(&[])).ends_with("not seen"));
-    }
-
-    #[test]
-    fn a_drawing_is_named_after_what_it_shows() {
-        let name = file_name("one key and org, 64 connections, p99");
-        assert_eq!(name, "one-key-and-org-64-connections-p99");
     }
 }
