@@ -92,6 +92,7 @@ fn every_post_is_replayed_byte_for_byte(store: Store) {
             for member in ["action", "outcome", "status_code", "target", "actor"] {
                 assert_eq!(actual[member], one[member], "{member}: {actual:#}");
             }
+            assert_eq!(actual["details"]["replayed"], true, "{actual:#}");
         }
         assert_ne!(again[0].event(), again[1].event());
     }

@@ -9,7 +9,6 @@ on_both_engines![
     a_token_that_nobody_knows_is_invalid,
     a_token_of_wrong_form_is_invalid,
     a_token_stands_in_one_header_only,
-    partner_keys_and_admin_keys_keep_to_their_routes,
     an_unknown_path_is_first_of_all_the_question_who_asks,
     a_call_that_fits_no_route_is_recorded_as_that,
 ];
@@ -126,60 +125,6 @@ fn a_token_stands_in_one_header_only(store: Store) {
             "{response:#?}"
         );
     }
-}
-
-#[track_caller]
-fn walk(server: &Server, token: &str, routes: &[(&str, &str)]) {
-    for (method, path) in routes {
-        let response = server.with_token(token).call(method, path, json!(null));
-        response.problem(403, "not-permitted");
-        response.event();
-    }
-}
-
-fn partner_keys_and_admin_keys_keep_to_their_routes(store: Store) {
-    let server = store.start();
-    let key = server.key(ALL_SCOPES);
-    let org = key.org("acme-corp");
-    let id = org["id"].as_str().unwrap();
-    let partner = format!("/cp/admin/partners/{}", key.partner_id());
-    let admin_org = format!("/cp/admin/orgs/{id}");
-    walk(
-        &server,
-        key.token(),
-        &[
-            ("POST", "/cp/admin/partners"),
-            ("GET", "/cp/admin/partners"),
-            ("GET", &partner),
-            ("PATCH", &partner),
-            ("POST", "/cp/admin/partner-keys"),
-            ("PATCH", &key.path()),
-            ("GET", "/cp/admin/orgs"),
-            ("GET", &admin_org),
-            ("PUT", &format!("{admin_org}/subscription")),
-            ("POST", &format!("{admin_org}/suspend")),
-            ("POST", &format!("{admin_org}/resume")),
-            ("POST", &format!("{admin_org}/retry")),
-            ("GET", "/cp/admin/audit-events"),
-        ],
-    );
-    let own = format!("/cp/orgs/{id}");
-    walk(
-        &server,
-        ADMIN_KEY,
-        &[
-            ("POST", "/cp/orgs"),
-            ("GET", "/cp/orgs"),
-            ("GET", &own),
-            ("DELETE", &own),
-            ("GET", &format!("{own}/status")),
-            ("POST", &format!("{own}/workspaces")),
-            ("GET", &format!("{own}/workspaces")),
-            ("GET", &format!("{own}/billing")),
-            ("GET", "/cp/audit-events"),
-        ],
-    );
-    assert_eq!(key.get(&own).expect(200)["status"], "ready");
 }
 
 fn an_unknown_path_is_first_of_all_the_question_who_asks(store: Store) {

@@ -1,6 +1,7 @@
 //! Every operation of the OpenAPI document against every kind of caller.
 
 mod people;
+mod schemas;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use self::{
     people::{CELLS, Cell, People},
+    schemas::Schemas,
     table::{Of, Row, TABLE, Who},
 };
 use crate::kit::{Response, Store};
@@ -158,6 +160,7 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
     let server = store.start();
     let document = server.anon().get("/cp/openapi.json").expect(200);
     let operations = operations(&document);
+    let schemas = Schemas::new(&document);
     let people = People::gather(&server);
     let mut recorded = Vec::new();
     for row in TABLE {
@@ -182,6 +185,9 @@ fn every_operation_answers_every_caller_as_it_must(store: Store) {
             let mut response = caller.send(method, &concrete, &headers, body.as_bytes());
             response.asked = format!("{} by {cell:?}: {}", row.id, response.asked);
             check_answer(row, &response, expectation(row, cell));
+            if [200, 201, 202].contains(&response.status) && !matches!(row.who, Who::Open(_)) {
+                schemas.check(path, method, &response);
+            }
             if response.status == 404 {
                 let mut problem = response.json();
                 problem.as_object_mut().unwrap().remove("request_id");

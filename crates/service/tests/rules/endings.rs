@@ -219,28 +219,6 @@ async fn passing_key(bench: &LocalBench) -> (KeyId, PlainKey) {
 }
 
 #[tokio::test]
-async fn the_orgs_of_a_revoked_key_end_with_it_when_it_says_so() {
-    let bench = bench().await;
-    let (passing, key) = passing_key(&bench).await;
-    let (kept, other) = bench.key(None).await;
-    let goes = bench.create_org(&key, "acme-one").await.unwrap();
-    let stays = bench.create_org(&other, "acme-two").await.unwrap();
-    settle(&bench).await;
-    bench.revoke(kept).await;
-    bench.revoke(passing).await;
-    bench.revoke(passing).await;
-    settle(&bench).await;
-    assert_eq!(status(&bench, goes).await, OrgStatus::Deleted);
-    assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
-    let events = of_the_system(&bench).await;
-    let actual = actions(&events);
-    assert_eq!(actual.get(2..), Some(&["org.delete", "org.deleted"][..]));
-    let details = &events.get(2).unwrap().details;
-    assert_eq!(details["reason"], "key-revoked");
-    assert_eq!(details["key_id"], passing.to_string());
-}
-
-#[tokio::test]
 async fn whoever_takes_over_after_a_crash_ends_what_is_left_of_a_revoked_key() {
     let bench = bench().await;
     let (id, key) = passing_key(&bench).await;
@@ -271,59 +249,6 @@ async fn whoever_takes_over_after_a_crash_ends_what_is_left_of_a_revoked_key() {
 }
 
 #[tokio::test]
-async fn a_deletion_by_label_is_one_event_that_names_the_orgs() {
-    let bench = bench().await;
-    let (_, key) = bench.key(None).await;
-    let mut of_run = Vec::new();
-    for n in 0..3 {
-        let draft = OrgDraft {
-            labels: testkit::build::labels(&[("run", "7")]),
-            ..bench.org_draft(&format!("acme-{n}"))
-        };
-        of_run.push(bench.create_org_by(&key, draft).await.unwrap());
-    }
-    let stays = bench.create_org(&key, "acme-corp").await.unwrap();
-    of_run.reverse();
-    let expect: Vec<String> = of_run.iter().map(ToString::to_string).collect();
-    let delete = async |dry_run| {
-        let context = bench
-            .authenticate(&key, operations::ORGS_DELETE)
-            .await
-            .unwrap();
-        let labels = vec![("run".to_owned(), "7".to_owned())];
-        let asked = OrgsDeletion { labels, dry_run };
-        let answer = bench.service.orgs_delete(&context, asked).await.unwrap();
-        let ids: Vec<OrgId> = answer.value.iter().map(|org| org.id).collect();
-        (answer.status, ids, answer.event)
-    };
-    let before = bench.events().await.len();
-    for (dry_run, status_code) in [(true, 200), (false, 202)] {
-        let (actual, ids, event) = delete(dry_run).await;
-        assert_eq!((actual, &ids), (status_code, &of_run));
-        let events = bench.events().await;
-        let event = events.iter().find(|actual| actual.id == event).unwrap();
-        assert_eq!(event.action.as_str(), "org.delete");
-        assert_eq!(event.details["count"], 3);
-        assert_eq!(event.details["orgs"], json!(expect));
-        assert_eq!(event.details["labels"], json!(["run:7"]));
-        assert_eq!(event.details.contains_key("dry_run"), dry_run);
-        let now = status(&bench, *of_run.first().unwrap()).await;
-        assert_eq!(now == OrgStatus::Deprovisioning, !dry_run);
-    }
-    assert_eq!(bench.events().await.len(), before + 2);
-    assert_eq!(
-        delete(false).await.1,
-        [],
-        "what is going is not there again"
-    );
-    settle(&bench).await;
-    for id in of_run {
-        assert_eq!(status(&bench, id).await, OrgStatus::Deleted);
-    }
-    assert_eq!(status(&bench, stays).await, OrgStatus::Ready);
-}
-
-#[tokio::test]
 async fn one_call_deletes_a_thousand_orgs_at_the_most_and_the_next_the_others() {
     let bench = bench().await;
     let (_, key) = bench.key(Some(RateLimit::literal(10_000, 60))).await;
@@ -349,24 +274,4 @@ async fn one_call_deletes_a_thousand_orgs_at_the_most_and_the_next_the_others() 
     assert_eq!(delete(true).await, 1);
     assert_eq!(delete(false).await, 1);
     assert_eq!(delete(false).await, 0);
-}
-
-#[tokio::test]
-async fn no_more_orgs_than_the_key_may_have_live_at_once() {
-    let bench = bench().await;
-    let draft = KeyDraft {
-        max_live_orgs: Some(2),
-        ..bench.key_draft(None)
-    };
-    let (_, key) = bench.key_by(draft).await;
-    let first = bench.create_org(&key, "acme-one").await.unwrap();
-    bench.create_org(&key, "acme-two").await.unwrap();
-    settle(&bench).await;
-    let over = bench.create_org(&key, "acme-three").await.unwrap_err();
-    assert!(matches!(over.error, Error::KeyOrgQuota(2)), "{over:?}");
-    bench.delete_org(&key, first).await;
-    let going = bench.create_org(&key, "acme-three").await.unwrap_err();
-    assert!(matches!(going.error, Error::KeyOrgQuota(2)), "{going:?}");
-    settle(&bench).await;
-    bench.create_org(&key, "acme-three").await.unwrap();
 }

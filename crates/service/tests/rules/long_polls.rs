@@ -140,23 +140,6 @@ async fn nobody_is_held_longer_than_it_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_revoked_during_the_wait_is_rejected() {
-    let bench = bench().await;
-    let _watch = watching(&bench);
-    let (key_id, key) = bench.key(None).await;
-    let id = bench.create_org(&key, "acme-corp").await.unwrap();
-    bench.service.poll_key_changes().await.unwrap();
-    let asked = ask(&bench, &key, id, LONG).await;
-    bench.revoke(key_id).await;
-    assert!(!asked.is_finished());
-    bench.service.reconcile_due().await.unwrap();
-    let refused = asked.await.unwrap().unwrap_err();
-    assert!(matches!(refused.error, Error::KeyRevoked), "{refused:?}");
-    assert!(refused.event.is_some());
-    assert_eq!(status_events(&bench).await, [401]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_key_that_expired_during_the_wait_is_rejected() {
     let bench = bench().await;
     let _watch = watching(&bench);
@@ -188,21 +171,6 @@ async fn what_is_out_of_sight_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_wait_are_answered_at_once_when_the_server_stops() {
-    let bench = bench().await;
-    let _watch = watching(&bench);
-    let (_, key) = bench.key(None).await;
-    let id = bench.create_org(&key, "acme-corp").await.unwrap();
-    let first = ask(&bench, &key, id, LONG).await;
-    bench.service.close_status_watch();
-    let began = Instant::now();
-    assert_eq!(first.await.unwrap().unwrap(), OrgStatus::Provisioning);
-    let late = ask(&bench, &key, id, LONG).await;
-    assert_eq!(late.await.unwrap().unwrap(), OrgStatus::Provisioning);
-    assert!(began.elapsed() < Duration::from_secs(1));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_client_is_told_to_wait_for_as_long_as_others_did() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
@@ -219,69 +187,4 @@ async fn a_client_is_told_to_wait_for_as_long_as_others_did() {
     assert_eq!(wait().await, time::Duration::seconds(5));
     bench.clock.advance(time::Duration::seconds(40));
     assert_eq!(wait().await, time::Duration::SECOND);
-}
-
-/// Asks from an address where an org stands, and tells whether the wish to wait was heeded.
-async fn poll_from(
-    bench: &LocalBench,
-    key: &PlainKey,
-    id: OrgId,
-    address: [u8; 4],
-) -> JoinHandle<Result<bool, Rejection>> {
-    let mut call = bench.call(operations::ORG_STATUS);
-    call.client = ClientAddress::direct(IpAddr::from(address));
-    let presented = Credentials {
-        key: key.clone(),
-        revokes: None,
-    };
-    let context = bench.service.authenticate(call, presented).await.unwrap();
-    let service = Arc::clone(&bench.service);
-    tokio::spawn(async move {
-        let (_, is_heeded) = service.org_status_long_poll(&context, id, LONG).await?;
-        Ok(is_heeded)
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_and_an_address_hold_their_shares_and_no_more() {
-    let bench = bench().await;
-    let limit = Some(RateLimit::literal(1_000_000, 1));
-    let (flooding, other) = (bench.key(limit).await, bench.key(limit).await);
-    let ids = [
-        bench.create_org(&flooding.1, "acme-corp").await.unwrap(),
-        bench.create_org(&other.1, "acme-labs").await.unwrap(),
-    ];
-    let poll = |key, id, address| poll_from(&bench, key, id, address);
-    // One key from one address holds half of what the process does.
-    let mut held = Vec::new();
-    for _ in 0..10_005 {
-        held.push(poll(&flooding.1, ids[0], [192, 0, 2, 1]).await);
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let counts = bench.service.held_polls();
-    assert_eq!(
-        (counts.now, counts.held, counts.over_key),
-        (10_000, 10_000, 5)
-    );
-    // The same key from elsewhere, and another from the same address, are over a share.
-    let from_elsewhere = poll(&flooding.1, ids[0], [192, 0, 2, 2]).await;
-    assert!(!from_elsewhere.await.unwrap().unwrap());
-    let beside = poll(&other.1, ids[1], [192, 0, 2, 1]).await;
-    assert!(!beside.await.unwrap().unwrap());
-    assert_eq!(bench.service.held_polls().over_address, 1);
-    // Another key from another address is held.
-    let apart = poll(&other.1, ids[1], [192, 0, 2, 2]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!apart.is_finished());
-    for poll in &held[..5000] {
-        poll.abort();
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(bench.service.held_polls().now, 5001);
-    let again = poll(&flooding.1, ids[0], [192, 0, 2, 1]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!again.is_finished());
-    bench.service.close_status_watch();
-    assert!(apart.await.unwrap().unwrap());
-    assert!(again.await.unwrap().unwrap());
 }

@@ -12,7 +12,6 @@ mod limits;
 mod long_polls;
 mod provisioning;
 mod recording;
-mod setup;
 mod stopping;
 mod visibility;
 mod webhooks;

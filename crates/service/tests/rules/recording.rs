@@ -50,24 +50,6 @@ async fn a_change_of_which_nobody_knows_whether_it_was_committed_has_one_event()
 }
 
 #[tokio::test]
-async fn a_refused_change_leaves_its_event_and_nothing_else() {
-    let bench = bench().await;
-    let (_, key) = bench.key(None).await;
-    let (_, other) = bench.key(None).await;
-    bench.create_org(&key, "acme-corp").await.unwrap();
-    let refusal = bench.create_org(&other, "acme-corp").await.unwrap_err();
-    assert!(matches!(refusal.error, Error::SlugTaken));
-    let event = bench.events().await.pop().unwrap();
-    assert_eq!(Some(event.id), refusal.event);
-    assert_eq!(event.outcome, Outcome::Denied);
-    assert_eq!(event.request.map(|request| request.status_code), Some(409));
-    assert_eq!(
-        event.details.get("code").and_then(|code| code.as_str()),
-        Some("slug-taken")
-    );
-}
-
-#[tokio::test]
 async fn a_revocation_between_admission_and_change_is_seen() {
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
@@ -87,24 +69,6 @@ async fn a_revocation_between_admission_and_change_is_seen() {
         bench.org(org).await.status.is_pending(),
         "it was not deleted"
     );
-}
-
-#[tokio::test]
-async fn a_revoked_keys_calls_are_on_record() {
-    let bench = bench().await;
-    let (id, key) = bench.key(None).await;
-    let admin = bench
-        .authenticate(&bench.admin, operations::KEY_REVOKE)
-        .await
-        .unwrap();
-    bench.service.key_revoke(&admin, id).await.unwrap();
-    let refusal = bench
-        .authenticate(&key, operations::WHOAMI)
-        .await
-        .unwrap_err();
-    let event = bench.events().await.pop().unwrap();
-    assert_eq!(Some(event.id), refusal.event);
-    assert_eq!(event.request.map(|request| request.status_code), Some(401));
 }
 
 #[tokio::test]

@@ -278,29 +278,3 @@ async fn a_revoked_key_is_announced_once() {
     let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
     assert_eq!(body["data"]["status"], "revoked");
 }
-
-#[tokio::test]
-async fn a_partner_has_sixteen_endpoints_at_the_most() {
-    let scene = Scene::new().await;
-    for _ in 1..16 {
-        create(&scene.bench, &scene.key, &[EventKind::OrgReady])
-            .await
-            .unwrap();
-    }
-    let refused = create(&scene.bench, &scene.key, &[EventKind::OrgReady]).await;
-    let refused = refused.unwrap_err();
-    assert!(refused.error.to_string().contains("values"), "{refused:?}");
-    let bench = &scene.bench;
-    let context = bench
-        .authenticate(&scene.key, operations::WEBHOOK_DELETE)
-        .await
-        .unwrap();
-    bench
-        .service
-        .webhook_delete(&context, scene.endpoint)
-        .await
-        .unwrap();
-    create(bench, &scene.key, &[EventKind::OrgReady])
-        .await
-        .unwrap();
-}
