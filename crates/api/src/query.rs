@@ -10,7 +10,7 @@ use utoipa::openapi::{
 };
 
 pub use self::parameters::{Parameters, QueryError};
-use crate::wire::{AnySchema, Components, FromText, WireType};
+use crate::wire::{AnySchema, Components, FromText};
 
 /// The query of an operation. Derived.
 pub trait Query: Sized {

@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_made_up_cursor_is_refused(text in "AQ[A-Za-z0-9_-]{32}") {
+    fn an_invented_cursor_is_refused(text in "AQ[A-Za-z0-9_-]{32}") {
         prop_assert!(Cursor::decode(&text, "orgs;").is_err());
     }
 

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_reason_is_told() {
+    fn the_strongest_reason_is_reported() {
         check(|_| (), KeyStatus::Active);
         check(|key| key.disabled = true, KeyStatus::Disabled);
         check(

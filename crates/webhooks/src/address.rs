@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_just_beside_is_public() {
+    fn the_neighbours_of_private_networks_are_public() {
         for address in [
             "1.0.0.0",
             "9.255.255.255",

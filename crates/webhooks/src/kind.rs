@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_once_each_and_in_one_order() {
+    fn kinds_are_listed_once_each_and_in_one_order() {
         let kinds = EventKinds::new([
             EventKind::KeyRevoked,
             EventKind::OrgReady,

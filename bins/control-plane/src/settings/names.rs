@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_told_with_the_nearest() {
+    fn a_misspelt_variable_is_reported_with_the_nearest() {
         refused("MOLECULE_CP_LISTN", "MOLECULE_CP_LISTEN?");
         refused("MOLECULE_CP_PEPER_FILE", "MOLECULE_CP_PEPPER_FILE?");
         refused("MOLECULE_CP_SOMETHING_ELSE_ALTOGETHER", "--help");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_a_file_is_told_with_its_line_and_the_nearest() {
+    fn a_name_in_a_file_is_reported_with_its_line_and_the_nearest() {
         let error = |text: &str| {
             check_file(&["listen", "pepper"], text)
                 .unwrap_err()

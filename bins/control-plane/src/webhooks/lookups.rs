@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_looked_up_and_an_unknown_one_is_told() {
+    async fn a_name_is_looked_up_and_an_unknown_one_is_reported() {
         let lookups = Lookups::default();
         let found = lookups.resolve(partner(1), "localhost".to_owned(), 80);
         let found = found.await.unwrap();

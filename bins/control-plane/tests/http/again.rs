@@ -11,10 +11,10 @@ use crate::kit::{ALL_SCOPES, Caller, Response, Store};
 
 on_both_engines![
     every_post_is_replayed_byte_for_byte,
-    simultaneous_duplicates_make_one_org,
+    simultaneous_duplicates_create_one_org,
     another_body_is_refused,
     another_body_is_refused_while_the_first_call_runs,
-    what_was_refused_may_be_tried_again,
+    a_refused_call_can_be_repeated,
     the_quoted_and_the_bare_form_are_one_key,
     another_credential_or_path_is_another_call,
     a_header_without_a_key_in_it_is_refused,
@@ -114,7 +114,7 @@ fn every_post_is_replayed_byte_for_byte(store: Store) {
     );
 }
 
-fn simultaneous_duplicates_make_one_org(store: Store) {
+fn simultaneous_duplicates_create_one_org(store: Store) {
     const DUPLICATES: usize = 64;
     let server = store.start();
     let key = server.key(ALL_SCOPES);
@@ -203,7 +203,7 @@ fn another_body_is_refused_while_the_first_call_runs(store: Store) {
     post(&key, "/cp/orgs", "\"one\"", &org(slug(first + 1))).problem(422, "idempotency-key-reused");
 }
 
-fn what_was_refused_may_be_tried_again(store: Store) {
+fn a_refused_call_can_be_repeated(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let taken = key.org("acme-corp");

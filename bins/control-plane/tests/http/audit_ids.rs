@@ -6,7 +6,7 @@ use crate::kit::{ALL_SCOPES, Caller, Response, Store};
 
 on_both_engines![
     an_event_is_read_by_the_id_that_its_answer_named,
-    an_event_out_of_sight_is_not_there,
+    an_event_that_is_not_visible_is_not_found,
     the_events_of_a_request_are_found_by_its_id,
 ];
 
@@ -40,7 +40,7 @@ fn an_event_is_read_by_the_id_that_its_answer_named(store: Store) {
     key.get(&path).problem(400, "invalid-request");
 }
 
-fn an_event_out_of_sight_is_not_there(store: Store) {
+fn an_event_that_is_not_visible_is_not_found(store: Store) {
     let server = store.start();
     let (one, other) = (server.key(ALL_SCOPES), server.key(ALL_SCOPES));
     let (own, second) = (one.org("acme-one"), one.org("acme-two"));

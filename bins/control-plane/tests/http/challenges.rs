@@ -6,9 +6,9 @@ use crate::kit::{ADMIN_KEY, ALL_SCOPES, Response, Server, Store, tokens};
 
 on_both_engines![
     without_a_credential_there_is_a_plain_challenge,
-    a_token_that_nobody_knows_is_invalid,
+    an_unknown_token_is_invalid,
     a_token_of_wrong_form_is_invalid,
-    a_token_stands_in_one_header_only,
+    a_token_is_taken_from_one_header_only,
     an_unknown_path_is_first_of_all_the_question_who_asks,
     a_call_that_fits_no_route_is_recorded_as_that,
 ];
@@ -63,7 +63,7 @@ fn without_a_credential_there_is_a_plain_challenge(store: Store) {
         .expect(200);
 }
 
-fn a_token_that_nobody_knows_is_invalid(store: Store) {
+fn an_unknown_token_is_invalid(store: Store) {
     let server = store.start();
     for token in [
         tokens::well_formed("mol_pk_"),
@@ -105,7 +105,7 @@ fn a_token_of_wrong_form_is_invalid(store: Store) {
     key.get("/cp/whoami").expect(200);
 }
 
-fn a_token_stands_in_one_header_only(store: Store) {
+fn a_token_is_taken_from_one_header_only(store: Store) {
     let server = store.start();
     let key = server.key(&["orgs:list"]);
     let twice = [("authorization", &*format!("Bearer {}", key.token()))];

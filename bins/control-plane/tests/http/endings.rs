@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::kit::{ALL_SCOPES, Caller, ORG_SCOPES, Response, Store};
 
 on_both_engines![
-    a_lease_stands_in_its_org_and_is_renewed_by_any_key_of_the_partner,
+    a_lease_is_shown_by_its_org_and_renewed_by_any_key_of_the_partner,
     a_lease_is_renewed_by_whoever_may_and_where_there_is_one,
     a_renewal_that_is_sent_again_is_done_once,
     orgs_are_deleted_by_all_of_the_labels_after_a_dry_run,
@@ -35,7 +35,7 @@ fn renew(key: &Caller, org: &Value, seconds: u32) -> Response {
     key.post(&path, json!({"ttl_seconds": seconds}))
 }
 
-fn a_lease_stands_in_its_org_and_is_renewed_by_any_key_of_the_partner(store: Store) {
+fn a_lease_is_shown_by_its_org_and_renewed_by_any_key_of_the_partner(store: Store) {
     let server = store.start();
     let key = server.key(&["orgs:create"]);
     let sister = server.key_of(key.partner_id(), &["orgs:create"]);

@@ -18,7 +18,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::kit::{ALL_SCOPES, Caller, Script, Server, Store, eventually};
 
 on_both_engines![
-    who_follows_the_log_sees_every_event_once_and_none_that_changes,
+    a_reader_that_follows_the_log_sees_every_event_once_and_unchanged,
     exports_one_after_another_miss_nothing_and_repeat_nothing,
     a_folded_refusal_is_listed_once_its_second_is_over,
     what_the_command_line_does_names_the_user_and_the_host,
@@ -72,7 +72,7 @@ fn under_load<T>(store: &Store, act: impl FnOnce(&Server) -> T) -> T {
     })
 }
 
-fn who_follows_the_log_sees_every_event_once_and_none_that_changes(store: Store) {
+fn a_reader_that_follows_the_log_sees_every_event_once_and_unchanged(store: Store) {
     let report = under_load(&store, |server| {
         let admin = server.admin();
         let mut tail = Tail::new(|query| {

@@ -9,8 +9,8 @@ use crate::kit::{Server, Store, within};
 
 on_both_engines![
     the_log_is_exported_as_lines_of_json_the_oldest_first,
-    what_is_old_is_pruned_beside_a_server_and_that_is_on_record,
-    relaxed_answers_are_on_record_soon_and_at_the_end,
+    old_events_are_pruned_beside_a_server_and_that_is_audited,
+    relaxed_responses_are_audited_soon_and_at_shutdown,
 ];
 
 fn text(output: &Output) -> String {
@@ -87,7 +87,7 @@ fn the_log_is_exported_as_lines_of_json_the_oldest_first(store: Store) {
     assert!(!wrong.status.success(), "{wrong:#?}");
 }
 
-fn what_is_old_is_pruned_beside_a_server_and_that_is_on_record(store: Store) {
+fn old_events_are_pruned_beside_a_server_and_that_is_audited(store: Store) {
     let server = store.start();
     some_calls(&server);
     let actual = server.events("");
@@ -143,7 +143,7 @@ fn what_is_old_is_pruned_beside_a_server_and_that_is_on_record(store: Store) {
     }
 }
 
-fn relaxed_answers_are_on_record_soon_and_at_the_end(store: Store) {
+fn relaxed_responses_are_audited_soon_and_at_shutdown(store: Store) {
     let relaxed = [("MOLECULE_CP_AUDIT", "relaxed")];
     let server = store.start_with(&relaxed);
     let key = server.key(&["orgs:list"]);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::kit::{ALL_SCOPES, Caller, Store, eventually};
 
 on_both_engines![
-    the_orgs_of_a_revoked_key_go_or_stay_as_it_says,
-    a_key_that_ends_itself_takes_its_orgs_along,
+    the_orgs_of_a_revoked_key_are_deleted_or_kept_as_it_says,
+    the_orgs_of_a_key_that_revokes_itself_are_deleted,
     racing_does_not_pass_the_orgs_of_a_key,
     the_orgs_of_a_key_are_its_own_count,
 ];
@@ -30,7 +30,7 @@ fn left(reader: &Caller, slugs: &[&str]) {
     });
 }
 
-fn the_orgs_of_a_revoked_key_go_or_stay_as_it_says(store: Store) {
+fn the_orgs_of_a_revoked_key_are_deleted_or_kept_as_it_says(store: Store) {
     let server = store.start();
     let reader = server.key(ALL_SCOPES);
     let issue = |more: Value| {
@@ -77,7 +77,7 @@ fn the_orgs_of_a_revoked_key_go_or_stay_as_it_says(store: Store) {
     assert_eq!(seen.len(), 2, "the partner sees what became of its orgs");
 }
 
-fn a_key_that_ends_itself_takes_its_orgs_along(store: Store) {
+fn the_orgs_of_a_key_that_revokes_itself_are_deleted(store: Store) {
     let server = store.start();
     let reader = server.key(ALL_SCOPES);
     let key = server.issue(json!({

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{ALL_SCOPES, Caller, Server, Store, tokens::random, within};
 
-on_both_engines![what_was_acknowledged_outlives_twenty_kills,];
+on_both_engines![acknowledged_changes_survive_twenty_kills,];
 
 const KILLS: usize = 20;
 const THREADS: usize = 3;
@@ -45,7 +45,7 @@ fn work(key: &Caller, name: &str) -> Acknowledged {
     said
 }
 
-fn what_was_acknowledged_outlives_twenty_kills(store: Store) {
+fn acknowledged_changes_survive_twenty_kills(store: Store) {
     let mut server = store.start();
     let limit = json!({"limit": 100_000_000, "window_seconds": 1});
     let key = server.issue(json!({"scopes": ALL_SCOPES, "rate_limit": limit}));

@@ -18,7 +18,7 @@ use crate::kit::{ALL_SCOPES, Caller, Server, Store, eventually};
 
 on_both_engines![
     a_filter_that_matches_nothing_is_answered_page_by_page,
-    what_a_partner_can_not_see_is_answered_like_what_is_not_there,
+    invisible_and_missing_rows_are_answered_alike,
     lists_that_match_nothing_leave_others_alone,
     too_many_lists_of_one_key_are_refused_with_a_time_to_wait,
     a_list_whose_client_hangs_up_has_one_event,
@@ -113,7 +113,7 @@ fn a_filter_that_matches_nothing_is_answered_page_by_page(store: Store) {
     key.get(&path).problem(400, "invalid-cursor");
 }
 
-fn what_a_partner_can_not_see_is_answered_like_what_is_not_there(store: Store) {
+fn invisible_and_missing_rows_are_answered_alike(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     // Were it walked, it would not end with the first page.

@@ -8,7 +8,7 @@ use crate::kit::{ALL_SCOPES, Caller, Store};
 
 on_both_engines![
     every_list_is_paged_without_loss_or_repetition,
-    what_comes_meanwhile_does_not_shift_the_pages,
+    new_items_do_not_shift_the_pages,
     a_cursor_is_bound_to_its_list_and_filters,
     bad_parameters_are_refused,
 ];
@@ -111,7 +111,7 @@ fn every_list_is_paged_without_loss_or_repetition(store: Store) {
     assert_eq!(events.len(), 46);
 }
 
-fn what_comes_meanwhile_does_not_shift_the_pages(store: Store) {
+fn new_items_do_not_shift_the_pages(store: Store) {
     let server = store.start();
     let admin = server.admin();
     let make = || server.partner(json!({}));

@@ -15,13 +15,13 @@ use crate::kit::{ALL_SCOPES, Caller, Response, Store, Wire, eventually};
 on_both_engines![
     a_wait_is_applied_and_what_is_malformed_is_ignored,
     a_new_org_is_waited_for,
-    an_answer_is_held_until_another_process_has_changed_the_org,
-    an_answer_is_held_until_this_server_has_changed_the_org,
-    whoever_is_held_too_long_is_answered_with_what_there_is,
+    a_response_is_held_until_another_process_changes_the_org,
+    a_response_is_held_until_this_server_changes_the_org,
+    a_poll_that_times_out_shows_the_current_status,
     a_key_that_was_revoked_meanwhile_is_refused,
     a_poll_ends_with_its_client_and_is_audited,
-    a_server_that_stops_answers_those_who_wait,
-    a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took,
+    a_server_that_stops_answers_held_polls,
+    retry_after_is_estimated_from_the_last_orgs,
 ];
 
 /// Changes an org as another process would.
@@ -116,7 +116,7 @@ fn a_new_org_is_waited_for(store: Store) {
     }
 }
 
-fn an_answer_is_held_until_another_process_has_changed_the_org(store: Store) {
+fn a_response_is_held_until_another_process_changes_the_org(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let id = held(&store, &key, "acme-corp");
@@ -128,7 +128,7 @@ fn an_answer_is_held_until_another_process_has_changed_the_org(store: Store) {
     assert_eq!(server.events("action=org.status").len(), before + 1);
 }
 
-fn an_answer_is_held_until_this_server_has_changed_the_org(store: Store) {
+fn a_response_is_held_until_this_server_changes_the_org(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let id = held(&store, &key, "acme-corp");
@@ -143,7 +143,7 @@ fn an_answer_is_held_until_this_server_has_changed_the_org(store: Store) {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-fn whoever_is_held_too_long_is_answered_with_what_there_is(store: Store) {
+fn a_poll_that_times_out_shows_the_current_status(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let id = held(&store, &key, "acme-corp");
@@ -201,7 +201,7 @@ fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
     assert!(began.elapsed() < Duration::from_secs(25));
 }
 
-fn a_server_that_stops_answers_those_who_wait(store: Store) {
+fn a_server_that_stops_answers_held_polls(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let id = held(&store, &key, "acme-corp");
@@ -226,7 +226,7 @@ fn a_server_that_stops_answers_those_who_wait(store: Store) {
     });
 }
 
-fn a_client_is_told_to_wait_for_as_long_as_the_last_orgs_took(store: Store) {
+fn retry_after_is_estimated_from_the_last_orgs(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     for (slug, seconds) in [("acme-one", 40), ("acme-two", 90), ("acme-three", 50)] {

@@ -11,7 +11,7 @@ on_both_engines![
     a_workspace_needs_a_ready_org,
     a_workspaces_slug_is_its_orgs_own,
     the_operator_sets_the_subscription,
-    a_wrong_period_is_told_at_what_was_sent,
+    an_invalid_period_has_the_pointer_of_the_field_that_was_sent,
     orgs_are_filtered,
     a_slug_is_one_orgs_even_when_many_ask_at_once,
 ];
@@ -190,7 +190,7 @@ fn the_operator_sets_the_subscription(store: Store) {
     );
 }
 
-fn a_wrong_period_is_told_at_what_was_sent(store: Store) {
+fn an_invalid_period_has_the_pointer_of_the_field_that_was_sent(store: Store) {
     let server = store.start();
     let admin = server.admin();
     let org = server.key(ALL_SCOPES).org("acme-corp");

@@ -53,7 +53,7 @@ fn is_right_again(server: &Server, key: &Caller) {
 }
 
 #[test]
-fn a_silent_database_keeps_nobody_waiting_and_not_the_end() {
+fn a_silent_database_delays_no_response_and_no_shutdown() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -171,7 +171,7 @@ fn with_too_few_connections_the_start_is_refused_with_the_reason() {
 }
 
 #[test]
-fn no_more_connections_are_made_than_are_chosen() {
+fn no_more_connections_are_opened_than_configured() {
     let Some(postgres) = Postgres::shared() else {
         return;
     };

@@ -11,7 +11,7 @@ on_both_engines![
     keys_are_given_up_by_force_alone_and_once,
     webhook_secrets_are_counted_until_they_are_rotated,
     another_pepper_refuses_to_start,
-    a_generated_pepper_is_its_owners_alone_and_never_replaced,
+    a_generated_pepper_is_private_and_never_replaced,
     the_first_admin_key_is_shown_once_and_never_logged,
 ];
 
@@ -140,7 +140,7 @@ fn another_pepper_refuses_to_start(store: Store) {
     store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
 }
 
-fn a_generated_pepper_is_its_owners_alone_and_never_replaced(store: Store) {
+fn a_generated_pepper_is_private_and_never_replaced(store: Store) {
     let server = store.start();
     let key = server.key(&["orgs:list"]);
     drop(server);

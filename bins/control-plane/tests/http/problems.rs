@@ -18,7 +18,7 @@ fn org() -> Value {
 }
 
 #[track_caller]
-fn nothing_was_made(key: &Caller) {
+fn nothing_was_created(key: &Caller) {
     assert_eq!(key.all("/cp/orgs"), [Value::Null; 0]);
 }
 
@@ -67,7 +67,7 @@ fn bodies_that_can_not_be_read_are_refused(store: Store) {
         let body = format!("{whole}{}", " ".repeat(size - whole.len()));
         send(&[JSON], body.as_bytes()).problem(413, "payload-too-large");
     }
-    nothing_was_made(&key);
+    nothing_was_created(&key);
     for kind in ["application/json; charset=utf-8", "APPLICATION/JSON"] {
         let body = whole.replace("acme-corp", &format!("acme-{}", kind.len()));
         send(&[("content-type", kind)], body.as_bytes()).expect(201);

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::kit::{ADMIN_KEY, ALL_SCOPES, Store, tokens};
 
 on_both_engines![
-    migrate_makes_the_database_and_can_be_repeated,
-    admin_keys_are_made_listed_and_revoked_beside_a_server,
+    migrate_creates_the_database_and_can_be_repeated,
+    admin_keys_are_created_listed_and_revoked_beside_a_server,
     data_outlives_the_server,
     a_signal_ends_the_server_in_good_order,
     settings_are_shown_with_secrets_masked,
@@ -30,7 +30,7 @@ pub fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn migrate_makes_the_database_and_can_be_repeated(store: Store) {
+fn migrate_creates_the_database_and_can_be_repeated(store: Store) {
     succeeded(&store.run(&["migrate"], &[]));
     succeeded(&store.run(&["migrate"], &[]));
     let server = store.start();
@@ -47,7 +47,7 @@ pub fn word(text: &str, prefix: &str) -> String {
         .to_owned()
 }
 
-fn admin_keys_are_made_listed_and_revoked_beside_a_server(store: Store) {
+fn admin_keys_are_created_listed_and_revoked_beside_a_server(store: Store) {
     let server = store.start();
     let shown = succeeded(&store.run(&["admin-key", "create", "--name", "second"], &[]));
     let (id, secret) = (word(&shown, "adm_"), word(&shown, "mol_ak_"));
@@ -208,7 +208,7 @@ fn settings_that_are_wrong_are_named_and_end_the_program() {
 }
 
 #[test]
-fn servers_that_start_together_make_one_first_key() {
+fn servers_that_start_together_create_one_first_key() {
     let Some(store) = Store::postgres() else {
         return;
     };

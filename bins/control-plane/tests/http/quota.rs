@@ -8,7 +8,7 @@ use crate::kit::{ALL_SCOPES, Response, Server, Store};
 
 on_both_engines![
     racing_does_not_pass_the_quota,
-    racing_for_one_slug_makes_one_org,
+    racing_for_one_slug_creates_one_org,
     a_deleted_org_frees_its_place,
     the_rate_limit_of_a_partner_holds_its_keys_together,
 ];
@@ -62,7 +62,7 @@ fn racing_does_not_pass_the_quota(store: Store) {
     assert_eq!(refused.len(), 27);
 }
 
-fn racing_for_one_slug_makes_one_org(store: Store) {
+fn racing_for_one_slug_creates_one_org(store: Store) {
     let server = store.start();
     let partner = server.partner(json!({}));
     let responses = race(&server, &partner, 16, |_| "acme-corp".to_owned());

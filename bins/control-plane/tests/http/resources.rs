@@ -94,6 +94,7 @@ fn a_key_is_read_back_without_its_secret(store: Store) {
         assert_eq!(&other.resource()[name], value, "{name}");
     }
     let in_days = server.issue(json!({"scopes": ["orgs:list"], "expires_in_days": 30}));
+    assert!(in_days.resource()["expires_at"].is_string());
 
     key.get("/cp/whoami").expect(200);
     let admin = server.admin();

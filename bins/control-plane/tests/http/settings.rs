@@ -12,10 +12,10 @@ use crate::kit::{ADMIN_KEY, Server, Store, eventually, tokens};
 on_both_engines![
     every_secret_may_stand_in_a_file,
     a_newline_at_the_end_of_a_pepper_does_not_count,
-    what_is_made_in_the_data_folder_is_its_owners_alone,
-    files_of_earlier_versions_become_their_owners_alone,
-    a_data_folder_that_can_not_be_used_is_told_with_its_path,
-    an_admin_key_may_be_made_before_the_first_start,
+    files_in_the_data_folder_are_private,
+    files_of_earlier_versions_become_private,
+    an_unusable_data_folder_is_reported_with_its_path,
+    an_admin_key_can_be_created_before_the_first_start,
 ];
 
 const PEPPER: &str = "a-pepper-of-the-tests-with-32-bytes-or-more";
@@ -90,7 +90,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-fn what_is_made_in_the_data_folder_is_its_owners_alone(store: Store) {
+fn files_in_the_data_folder_are_private(store: Store) {
     let folder = store.folder().join("deep/data");
     let data = folder.to_str().unwrap();
     let settings = [
@@ -138,7 +138,7 @@ fn what_is_made_in_the_data_folder_is_its_owners_alone(store: Store) {
     assert!(!kept.exists(), "the key is made once");
 }
 
-fn files_of_earlier_versions_become_their_owners_alone(store: Store) {
+fn files_of_earlier_versions_become_private(store: Store) {
     let generated = [("MOLECULE_CP_ADMIN_KEY", "")];
     let mut first = store.start_with(&generated);
     eventually("the first key is written", || {
@@ -167,7 +167,7 @@ fn files_of_earlier_versions_become_their_owners_alone(store: Store) {
     }
 }
 
-fn a_data_folder_that_can_not_be_used_is_told_with_its_path(store: Store) {
+fn an_unusable_data_folder_is_reported_with_its_path(store: Store) {
     let in_the_way = file(&store, "in-the-way", "a file");
     for folder in [in_the_way.clone(), in_the_way.join("below")] {
         let settings = [("MOLECULE_CP_DATA_DIR", folder.to_str().unwrap())];
@@ -177,7 +177,7 @@ fn a_data_folder_that_can_not_be_used_is_told_with_its_path(store: Store) {
     }
 }
 
-fn an_admin_key_may_be_made_before_the_first_start(store: Store) {
+fn an_admin_key_can_be_created_before_the_first_start(store: Store) {
     let none = [("MOLECULE_CP_ADMIN_KEY", "")];
     let created = store.run(&["admin-key", "create", "--name", "first"], &none);
     assert!(created.status.success(), "{created:#?}");
@@ -195,7 +195,7 @@ fn an_admin_key_may_be_made_before_the_first_start(store: Store) {
 }
 
 #[test]
-fn a_misspelt_setting_is_told_with_the_nearest() {
+fn a_misspelt_setting_is_reported_with_the_nearest() {
     let store = Store::sqlite();
     for command in ["serve", "config", "migrate"] {
         let misspelt = [("MOLECULE_CP_TRUSTED_PROXY", "10.0.0.0/8")];

@@ -8,7 +8,7 @@ on_both_engines![
     values_of_an_org_are_checked_one_by_one,
     values_of_a_key_are_checked_one_by_one,
     values_at_the_edge_are_taken,
-    everything_that_is_wrong_is_told_at_once,
+    all_errors_are_listed_at_once,
 ];
 
 fn org() -> Value {
@@ -16,7 +16,7 @@ fn org() -> Value {
 }
 
 #[track_caller]
-fn nothing_was_made(key: &Caller) {
+fn nothing_was_created(key: &Caller) {
     assert_eq!(key.all("/cp/orgs"), [Value::Null; 0]);
 }
 
@@ -130,7 +130,7 @@ fn values_of_an_org_are_checked_one_by_one(store: Store) {
     for plan in ["free", "standard", "enterprise"] {
         assert!(detail.as_str().unwrap().contains(plan), "{detail}");
     }
-    nothing_was_made(&key);
+    nothing_was_created(&key);
 }
 
 fn values_of_a_key_are_checked_one_by_one(store: Store) {
@@ -243,7 +243,7 @@ fn values_at_the_edge_are_taken(store: Store) {
     server.issue(json!({"scopes": ["orgs:list"], "rate_limit": {"limit": 1, "window_seconds": 1}}));
 }
 
-fn everything_that_is_wrong_is_told_at_once(store: Store) {
+fn all_errors_are_listed_at_once(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let request = json!({"name": "", "slug": "No", "labels": {"A": "x"}, "extra": 1});

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::kit::{ALL_SCOPES, Response, Store};
 
 on_both_engines![
-    what_is_foreign_and_what_is_missing_can_not_be_told_apart,
+    foreign_and_missing_resources_are_answered_alike,
     a_partners_keys_share_its_orgs,
-    without_orgs_list_a_key_sees_the_orgs_that_it_made,
+    without_orgs_list_a_key_sees_the_orgs_that_it_created,
     unrelated_keys_never_see_each_others_orgs,
 ];
 
@@ -25,7 +25,7 @@ fn bare(response: &Response) -> (u16, String, Vec<String>) {
     )
 }
 
-fn what_is_foreign_and_what_is_missing_can_not_be_told_apart(store: Store) {
+fn foreign_and_missing_resources_are_answered_alike(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let foreign = server.key(ALL_SCOPES);
@@ -93,7 +93,7 @@ fn a_partners_keys_share_its_orgs(store: Store) {
     deleter.delete(&format!("/cp/orgs/{id}")).expect(202);
 }
 
-fn without_orgs_list_a_key_sees_the_orgs_that_it_made(store: Store) {
+fn without_orgs_list_a_key_sees_the_orgs_that_it_created(store: Store) {
     let server = store.start();
     let creator = server.key(&["orgs:create"]);
     let sister = server.key_of(creator.partner_id(), &["orgs:create"]);

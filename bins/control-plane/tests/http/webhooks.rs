@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::kit::{ALL_SCOPES, Caller, Reaction, Receiver, Store, eventually};
 
 on_both_engines![
-    a_partner_is_told_of_its_orgs_and_keys,
+    a_partner_receives_messages_about_its_orgs_and_keys,
     a_refused_message_is_sent_again_with_the_same_id,
     a_receiver_that_is_gone_ends_its_endpoint,
     a_receiver_that_never_answers_holds_up_no_other,
     partners_whose_receivers_never_answer_hold_up_no_other,
     a_message_outlives_the_server,
-    a_message_is_sent_again_when_it_is_asked_for,
+    a_message_is_sent_again_on_request,
     a_key_that_ends_soon_is_announced_once,
     deliveries_are_counted,
 ];
@@ -61,7 +61,7 @@ pub fn settled(key: &Caller, endpoint: &Value, status: &str) -> Value {
     })
 }
 
-fn a_partner_is_told_of_its_orgs_and_keys(store: Store) {
+fn a_partner_receives_messages_about_its_orgs_and_keys(store: Store) {
     let receiver = Receiver::start();
     let proxy = Receiver::start();
     let address = format!("http://127.0.0.1:{}", proxy.port());
@@ -289,7 +289,7 @@ fn a_message_outlives_the_server(store: Store) {
     assert_eq!(got.len(), 3, "{ids:?}");
 }
 
-fn a_message_is_sent_again_when_it_is_asked_for(store: Store) {
+fn a_message_is_sent_again_on_request(store: Store) {
     let receiver = Receiver::start();
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);
@@ -344,7 +344,7 @@ fn deliveries_are_counted(store: Store) {
     endpoint(&key, "http://127.0.0.1:9/", &["org.ready"]);
     key.org("acme-corp");
     receiver.wait(1);
-    eventually("the numbers are told", || {
+    eventually("the numbers are reported", || {
         let text = server.anon().get("/metrics").body;
         let tells = |line: &str| text.lines().any(|it| it == line);
         (tells("molecule_webhook_attempts_total{outcome=\"delivered\"} 1")

@@ -78,7 +78,7 @@ fn the_worked_timeline_of_the_documentation() {
 }
 
 #[test]
-fn the_time_until_the_burst_is_whole_is_told() {
+fn the_time_until_the_burst_is_full_is_reported() {
     let bench = bench();
     let wholes: Vec<_> = (0..4)
         .map(|_| bench.check(1, THREE_A_MINUTE).full_after.as_secs())

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn subscribers_are_told_and_their_subscriptions_end() {
+    async fn subscribers_are_notified_and_their_subscriptions_end() {
         let (watch, id) = (Arc::new(StatusWatch::default()), Build::new().id());
         let tasks: Vec<_> = (0..10)
             .map(|_| {

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_reported_and_holds_up_nobody() {
+    async fn a_panic_is_reported_and_delays_no_other() {
         let doubling = Doubling::new(100);
         for _ in 0..CONFIG.workers * 2 {
             let broken = doubling.clone().double(usize::MAX).await;

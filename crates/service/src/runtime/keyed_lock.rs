@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_that_nobody_waits_for_are_dropped() {
+    async fn unused_keys_are_dropped() {
         let locks = KeyedLock::default();
         let kept = locks.lock(0).await;
         for key in 1..3 * MAX_IDLE_KEYS {

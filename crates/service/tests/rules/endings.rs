@@ -101,7 +101,7 @@ async fn a_lease_ends_an_org_at_its_time_and_not_before() {
 }
 
 #[tokio::test]
-async fn an_org_that_is_still_being_made_ends_with_its_lease_too() {
+async fn an_org_that_is_still_provisioning_ends_with_its_lease_too() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
     let id = leased(&bench, &key, "acme-run-1", 60).await;

@@ -206,7 +206,7 @@ async fn the_next_free_slot_is_for_a_partner_that_has_none() {
 }
 
 #[tokio::test]
-async fn a_backlog_that_is_too_long_loses_its_oldest_on_record() {
+async fn an_overlong_backlog_drops_its_oldest_messages_and_records_it() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
     let (partner, endpoint) = (scene.partner().await, scene.endpoint);

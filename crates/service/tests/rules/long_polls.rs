@@ -52,7 +52,7 @@ async fn status_events(bench: &LocalBench) -> Vec<u16> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_held_until_the_org_stands_elsewhere() {
+async fn a_response_is_held_until_the_status_changes() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (_, key) = bench.key(None).await;
@@ -125,7 +125,7 @@ async fn all_orgs_that_change_together_are_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_held_longer_than_it_asked_for() {
+async fn no_call_is_held_longer_than_requested() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (_, key) = bench.key(None).await;
@@ -158,7 +158,7 @@ async fn a_key_that_expired_during_the_wait_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_out_of_sight_is_not_waited_for() {
+async fn an_org_that_is_not_visible_is_not_waited_for() {
     let bench = bench().await;
     let _watch = watching(&bench);
     let (_, key) = bench.key(None).await;
@@ -171,7 +171,7 @@ async fn what_is_out_of_sight_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_told_to_wait_for_as_long_as_others_did() {
+async fn the_expected_wait_is_that_of_earlier_orgs() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
     let pending = bench.create_org(&key, "acme-first").await.unwrap();

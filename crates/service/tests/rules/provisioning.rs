@@ -114,7 +114,7 @@ async fn a_temporary_failure_is_retried_and_shown_meanwhile() {
 }
 
 #[tokio::test]
-async fn an_org_that_can_not_be_made_fails_and_can_be_tried_again() {
+async fn an_org_that_can_not_be_provisioned_fails_and_can_be_retried() {
     let script = Scripted::default();
     let bench = bench_with(script.clone()).await;
     let (_, key) = bench.key(None).await;
@@ -141,7 +141,7 @@ async fn an_org_that_can_not_be_made_fails_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_it_is_given_up() {
+async fn after_the_last_attempt_the_org_has_failed() {
     let script = Scripted::default();
     let bench = bench_with(script.clone()).await;
     let (_, key) = bench.key(None).await;

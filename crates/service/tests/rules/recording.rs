@@ -14,7 +14,7 @@ use stores::{Database as _, prelude::*};
 use crate::kit::bench;
 
 #[tokio::test]
-async fn what_storage_can_not_record_is_not_answered_and_not_done() {
+async fn a_call_that_can_not_be_recorded_is_refused_and_changes_nothing() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
     bench.authenticate(&key, operations::WHOAMI).await.unwrap();
@@ -32,7 +32,7 @@ async fn what_storage_can_not_record_is_not_answered_and_not_done() {
 }
 
 #[tokio::test]
-async fn a_change_of_which_nobody_knows_whether_it_was_committed_has_one_event() {
+async fn a_change_whose_commit_is_in_doubt_has_one_event() {
     let bench = bench().await;
     let (_, key) = bench.key(None).await;
     let before = bench.events().await.len();

@@ -188,7 +188,7 @@ async fn a_partner_gets_messages_of_the_events_that_it_listens_to_alone() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_refused_tells_nobody() {
+async fn a_refused_change_sends_no_message() {
     let scene = Scene::new().await;
     let bench = &scene.bench;
     let org = scene.org("acme-corp").await;

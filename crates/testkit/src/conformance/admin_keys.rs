@@ -132,8 +132,8 @@ pub async fn admin_keys_are_listed_newest_first<D: Database>(db: D) {
     fixture
         .write(move |tx| tx.admin_key_revoke(last, at(1)))
         .await;
-    let told = fixture.read(|view| view.admin_keys()).await;
-    assert_eq!(ids_of(&told, |key| key.id), expect);
+    let actual = fixture.read(|view| view.admin_keys()).await;
+    assert_eq!(ids_of(&actual, |key| key.id), expect);
 }
 
 /// Whoever starts with another pepper is told so and changes nothing.
@@ -146,8 +146,8 @@ pub async fn the_pepper_check_is_replaced_only_when_it_is_as_expected<D: Databas
         (Some("b"), "c", false, Some("a")),
         (Some("a"), "b", true, Some("b")),
     ] {
-        let told = fixture.write(move |tx| tx.pepper_check_replace(expected, new));
-        assert_eq!(told.await, replaced, "{expected:?} by {new}");
+        let actual = fixture.write(move |tx| tx.pepper_check_replace(expected, new));
+        assert_eq!(actual.await, replaced, "{expected:?} by {new}");
         let stored = fixture.read(|view| view.pepper_check()).await;
         assert_eq!(stored.as_deref(), now);
     }
@@ -156,7 +156,7 @@ pub async fn the_pepper_check_is_replaced_only_when_it_is_as_expected<D: Databas
 /// Instances that start together agree on one pepper.
 pub async fn of_many_first_starts_at_once_one_sets_the_pepper_check<D: Database>(db: D) {
     let fixture = Fixture::new(db);
-    let told = at_once(16, |n| {
+    let actual = at_once(16, |n| {
         let (db, new) = (fixture.db.clone(), n.to_string());
         async move {
             let replaced = db.write(move |tx| tx.pepper_check_replace(None, &new));
@@ -164,7 +164,7 @@ pub async fn of_many_first_starts_at_once_one_sets_the_pepper_check<D: Database>
         }
     });
     let winners: Vec<usize> = (0..)
-        .zip(told.await)
+        .zip(actual.await)
         .filter(|(_, won)| *won)
         .map(|(n, _)| n)
         .collect();

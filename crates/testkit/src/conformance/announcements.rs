@@ -13,14 +13,14 @@ use super::fixture::{Fixture, at, at_once};
 /// Of many at once, one is the first.
 pub async fn an_end_is_announced_once_and_again_when_it_moves<D: Database>(db: D) {
     let fixture = Fixture::new(db);
-    let told = at_once(4, |_| {
+    let actual = at_once(4, |_| {
         let db = fixture.db.clone();
         async move {
             let first = db.write(|tx| tx.announcement_insert("pak_1", at(10)));
             Result::<bool, StoreError>::unwrap(first.await)
         }
     });
-    let firsts = told.await.into_iter().filter(|first| *first).count();
+    let firsts = actual.await.into_iter().filter(|first| *first).count();
     assert_eq!(firsts, 1);
     let announce = |subject, end| fixture.write(move |tx| tx.announcement_insert(subject, at(end)));
     assert!(announce("pak_1", 11).await);
@@ -56,16 +56,16 @@ pub async fn keys_are_announced_that_end_within_the_time_and_are_not_revoked<D: 
     let ending = |limit| fixture.read(move |view| view.keys_to_announce(at(10), at(30), limit));
     assert_eq!(ending(9).await, [at_11, at_20, at_30]);
     assert_eq!(ending(2).await, [at_11, at_20]);
-    let told = at_20.to_string();
+    let subject = at_20.to_string();
     fixture
-        .write(move |tx| tx.announcement_insert(&told, at(20)))
+        .write(move |tx| tx.announcement_insert(&subject, at(20)))
         .await;
     assert_eq!(ending(9).await, [at_11, at_30]);
-    // An end that has passed was another one; one to come was near enough to be told of.
+    // An end that has passed was another one; one to come was near enough to be announced.
     for (end, expect) in [(10, [at_11, at_30].as_slice()), (12, &[at_30])] {
-        let told = at_11.to_string();
+        let subject = at_11.to_string();
         fixture
-            .write(move |tx| tx.announcement_insert(&told, at(end)))
+            .write(move |tx| tx.announcement_insert(&subject, at(end)))
             .await;
         assert_eq!(ending(9).await, expect);
     }
@@ -100,9 +100,9 @@ pub async fn orgs_are_announced_that_end_within_the_time_and_stay<D: Database>(d
     let ending = |limit| fixture.read(move |view| view.orgs_to_announce(at(10), at(30), limit));
     assert_eq!(ending(9).await, [at_22, at_23, at_30]);
     assert_eq!(ending(1).await, [at_22]);
-    let told = at_22.to_string();
+    let subject = at_22.to_string();
     fixture
-        .write(move |tx| tx.announcement_insert(&told, at(22)))
+        .write(move |tx| tx.announcement_insert(&subject, at(22)))
         .await;
     assert_eq!(ending(9).await, [at_23, at_30]);
 }
@@ -123,7 +123,7 @@ pub async fn a_new_end_is_announced_once_the_one_that_was_told_has_passed<D: Dat
     };
     fixture.add_org(&org).await;
     let (key_id, org_id) = (key.id, org.id);
-    let told = async |now: i64| {
+    let is_due = async |now: i64| {
         let from = START + Duration::minutes(now);
         let until = from + ANNOUNCED_AHEAD;
         let read = fixture.read(move |view| {
@@ -154,17 +154,17 @@ pub async fn a_new_end_is_announced_once_the_one_that_was_told_has_passed<D: Dat
             tx.org_renew(org_id, ends(end).unwrap())
         })
     };
-    assert!(told(0).await);
+    assert!(is_due(0).await);
     announce(10).await;
-    assert!(!told(0).await);
+    assert!(!is_due(0).await);
     put_off(10).await;
-    assert!(!told(0).await);
+    assert!(!is_due(0).await);
     put_off(12).await;
-    assert!(!told(3).await, "the end that was told is still to come");
-    assert!(told(10).await, "and now it has passed");
+    assert!(!is_due(3).await, "the announced end is still to come");
+    assert!(is_due(10).await, "and now it has passed");
     put_off(30).await;
-    assert!(!told(19).await);
-    assert!(told(20).await);
+    assert!(!is_due(19).await);
+    assert!(is_due(20).await);
     announce(30).await;
-    assert!(!told(20).await);
+    assert!(!is_due(20).await);
 }

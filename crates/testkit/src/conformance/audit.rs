@@ -153,8 +153,8 @@ pub async fn a_folded_event_is_counted_on_and_not_doubled<D: Database>(db: D) {
         details: details(&json!({"count": 3, "only 3": true})),
         ..event.clone()
     };
-    let told = all_events(&fixture).await;
-    assert_eq!(told, [expect(&other), expect(&first)]);
+    let actual = all_events(&fixture).await;
+    assert_eq!(actual, [expect(&other), expect(&first)]);
 }
 
 /// The answer leaves when the event is there, so whoever asks next sees it.
@@ -165,8 +165,8 @@ pub async fn an_appended_event_is_seen_at_once<D: Database>(db: D) {
     for count in 1..=5 {
         let event = fixture.build.event(&key);
         fixture.db.append(Box::new(event.clone())).await.unwrap();
-        let told = all_events(&fixture).await;
-        assert_eq!((told.first(), told.len()), (Some(&event), count));
+        let actual = all_events(&fixture).await;
+        assert_eq!((actual.first(), actual.len()), (Some(&event), count));
     }
 }
 
@@ -185,8 +185,8 @@ pub async fn many_events_appended_at_once_are_all_there<D: Database>(db: D) {
     }
     let mut expect: Vec<EventId> = ids_of(&events, |event| event.id);
     expect.reverse();
-    let told = all_events(&fixture).await;
-    assert_eq!(ids_of(&told, |event| event.id), expect);
+    let actual = all_events(&fixture).await;
+    assert_eq!(ids_of(&actual, |event| event.id), expect);
 }
 
 /// No event without its change.

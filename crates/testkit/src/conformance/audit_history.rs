@@ -159,15 +159,15 @@ async fn walked<D: Database>(
     (limit, budget): Cut,
     list: impl Fn(&mut D::View, PageRequest) -> Result<Page<Event>, StoreError> + Clone + Send + 'static,
 ) -> Vec<Event> {
-    let (mut told, mut after) = (Vec::new(), None);
+    let (mut actual, mut after) = (Vec::new(), None);
     loop {
         let request = PageRequest::new(limit, after).with_budget(budget);
         let list = list.clone();
         let page = fixture.read(move |view| list(view, request)).await;
         assert!(page.items.len() <= limit);
-        told.extend(page.items);
+        actual.extend(page.items);
         if page.next.is_none() {
-            return told;
+            return actual;
         }
         assert_ne!(page.next, after, "no progress with a budget of {budget}");
         after = page.next;
@@ -184,15 +184,15 @@ async fn check_lists<D: Database>(fixture: &Fixture<D>, model: &Model, cuts: &[C
             .collect();
         for &cut in cuts {
             let (down, up) = (filter.clone(), filter.clone());
-            let mut told = walked(fixture, cut, move |view, page| view.events(&down, page)).await;
-            told.reverse();
+            let mut actual = walked(fixture, cut, move |view, page| view.events(&down, page)).await;
+            actual.reverse();
             let id = |event: &Event| event.id;
-            assert_eq!(ids_of(&told, id), ids_of(&expect, id), "{filter:?}");
-            assert!(told == expect, "{filter:?}");
+            assert_eq!(ids_of(&actual, id), ids_of(&expect, id), "{filter:?}");
+            assert!(actual == expect, "{filter:?}");
             let list = move |view: &mut D::View, page| view.events_oldest_first(&up, page);
-            let told = walked(fixture, cut, list).await;
-            assert_eq!(ids_of(&told, id), ids_of(&expect, id), "{filter:?}");
-            assert!(told == expect, "{filter:?}");
+            let actual = walked(fixture, cut, list).await;
+            assert_eq!(ids_of(&actual, id), ids_of(&expect, id), "{filter:?}");
+            assert!(actual == expect, "{filter:?}");
         }
     }
 }
@@ -264,8 +264,8 @@ pub async fn pruning_keeps_what_happened_at_the_very_time<D: Database>(db: D) {
         .await;
     assert_eq!((part.deleted, part.next), (2, None));
     let all = EventFilter::all(AuditVisibility::All);
-    let told = fixture.read(move |view| view.events(&all, ALL)).await;
-    assert_eq!(told.items, kept);
+    let actual = fixture.read(move |view| view.events(&all, ALL)).await;
+    assert_eq!(actual.items, kept);
 }
 
 /// As it sees all else that it has changed; what failed has left nothing.
@@ -279,7 +279,7 @@ pub async fn a_writer_sees_its_own_events_and_those_of_no_failed_savepoint<D: Da
     let parts = [&a, &b, &c, &d].map(Clone::clone);
     let list = EventFilter::all(AuditVisibility::Partner(partner));
     let asked = list.clone();
-    let told = fixture.write(move |tx| {
+    let actual = fixture.write(move |tx| {
         let [a, b, c, d] = &parts;
         tx.event_record(a)?;
         let within = tx.savepoint(|tx| {
@@ -296,12 +296,12 @@ pub async fn a_writer_sees_its_own_events_and_those_of_no_failed_savepoint<D: Da
         let paged = tx.events(&asked, page)?;
         Ok((after_failure.items, tx.events(&asked, ALL)?.items, paged))
     });
-    let (after_failure, at_the_end, paged) = told.await;
+    let (after_failure, at_the_end, paged) = actual.await;
     assert_eq!(after_failure, std::slice::from_ref(&a));
     assert_eq!(at_the_end, [d.clone(), a.clone()]);
     assert_eq!((paged.items, paged.next), (vec![a.clone()], None));
-    let told = fixture.read(move |view| view.events(&list, ALL)).await;
-    assert_eq!(told.items, [d, a]);
+    let actual = fixture.read(move |view| view.events(&list, ALL)).await;
+    assert_eq!(actual.items, [d, a]);
 }
 
 /// Neither a change that panicked nor one that was caught and forgotten leaves its event.
@@ -331,8 +331,8 @@ pub async fn a_change_that_failed_leaves_no_event<D: Database>(db: D) {
         })
         .await;
     let all = EventFilter::all(AuditVisibility::All);
-    let told = fixture.read(move |view| view.events(&all, ALL)).await;
-    assert_eq!(told.items, [kept]);
+    let actual = fixture.read(move |view| view.events(&all, ALL)).await;
+    assert_eq!(actual.items, [kept]);
 }
 
 /// Ids are made once; what comes twice all the same is shown once, and hurts nobody.
@@ -354,8 +354,8 @@ pub async fn an_event_that_comes_twice_is_listed_once<D: Database>(db: D) {
     let mut expect = events;
     expect.reverse();
     let all = EventFilter::all(AuditVisibility::All);
-    let told = fixture.read(move |view| view.events(&all, ALL)).await;
-    assert_eq!(told.items, expect);
+    let actual = fixture.read(move |view| view.events(&all, ALL)).await;
+    assert_eq!(actual.items, expect);
 }
 
 /// From the first millisecond that an id can tell to the last.

@@ -55,8 +55,8 @@ pub async fn an_event_is_found_by_its_id_within_the_visibility_alone<D: Database
     ] {
         for event in events {
             let expect = seen.contains(&event).then_some(event);
-            let told = found(&fixture, visibility, event.id).await;
-            assert_eq!(told.as_ref(), expect, "{visibility:?}");
+            let actual = found(&fixture, visibility, event.id).await;
+            assert_eq!(actual.as_ref(), expect, "{visibility:?}");
         }
     }
     assert_eq!(
@@ -86,16 +86,16 @@ pub async fn each_of_many_events_is_found_by_its_id<D: Database>(db: D) {
                     .iter()
                     .try_for_each(|event| tx.event_record(event).map(drop))?;
                 for event in &events {
-                    let told = tx.event(AuditVisibility::All, event.id)?;
-                    assert_eq!(told.as_ref(), Some(event));
+                    let actual = tx.event(AuditVisibility::All, event.id)?;
+                    assert_eq!(actual.as_ref(), Some(event));
                 }
                 Ok::<_, StoreError>(())
             })
             .await;
     }
     for event in all {
-        let told = found(&fixture, AuditVisibility::All, event.id).await;
-        assert_eq!(told, Some(event));
+        let actual = found(&fixture, AuditVisibility::All, event.id).await;
+        assert_eq!(actual, Some(event));
     }
     for ms in [1_699_999_999_999, 1_700_000_000_025, 1_700_000_060_001] {
         let id = EventId::from_ulid(Ulid::from_parts(ms, 0));

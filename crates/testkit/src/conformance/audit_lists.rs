@@ -66,12 +66,12 @@ async fn log<D: Database>(db: D) -> Log<D> {
 impl<D: Database> Log<D> {
     /// Checks that the filter lists the events at these places, the last first.
     async fn check(&self, filter: EventFilter, expect: &[usize]) {
-        let told = listed(&self.fixture, filter.clone()).await;
+        let actual = listed(&self.fixture, filter.clone()).await;
         let expect: Vec<EventId> = expect
             .iter()
             .filter_map(|&place| self.events.get(place).copied())
             .collect();
-        assert_eq!(told, expect, "{filter:?}");
+        assert_eq!(actual, expect, "{filter:?}");
     }
 }
 
@@ -301,8 +301,8 @@ pub async fn since_is_inclusive_and_until_exclusive<D: Database>(db: D) {
             until: until.map(at),
             ..EventFilter::all(AuditVisibility::All)
         };
-        let told = listed(&fixture, filter).await;
-        assert_eq!(told, expect, "from {since:?} to {until:?}");
+        let actual = listed(&fixture, filter).await;
+        assert_eq!(actual, expect, "from {since:?} to {until:?}");
     };
     for micros in times {
         check(Some(micros), None).await;

@@ -86,7 +86,7 @@ pub async fn rare_events_are_found_once_each_in_order_over_many_pages<D: Databas
     let rare = events_with_rare_ones(&fixture, actor).await;
     for filter in filters_of(partner, audit::ActorId::Key(id)) {
         for budget in [1, 2, 7, 1000] {
-            let (mut told, mut after) = (Vec::new(), None);
+            let (mut actual, mut after) = (Vec::new(), None);
             loop {
                 let filter = EventFilter {
                     action: Some(Action::KeyRevoke),
@@ -94,13 +94,13 @@ pub async fn rare_events_are_found_once_each_in_order_over_many_pages<D: Databas
                 };
                 let page = PageRequest::new(2, after).with_budget(budget);
                 let page = fixture.read(move |view| view.events(&filter, page)).await;
-                told.extend(page.items);
+                actual.extend(page.items);
                 if page.next.is_none() {
                     break;
                 }
                 after = page.next;
             }
-            assert_eq!(told, rare, "a budget of {budget}");
+            assert_eq!(actual, rare, "a budget of {budget}");
         }
     }
 }
@@ -111,15 +111,15 @@ async fn walked<D: Database, T: Send + 'static>(
     budget: usize,
     list: impl Fn(&mut D::View, PageRequest) -> Result<Page<T>, StoreError> + Clone + Send + 'static,
 ) -> (Vec<T>, usize) {
-    let (mut told, mut after, mut pages) = (Vec::new(), None, 0);
+    let (mut actual, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let (list, page) = (list.clone(), PageRequest::new(3, after).with_budget(budget));
         let page = fixture.read(move |view| list(view, page)).await;
         assert!(page.items.len() <= 3);
-        told.extend(page.items);
+        actual.extend(page.items);
         pages += 1;
         if page.next.is_none() {
-            return (told, pages);
+            return (actual, pages);
         }
         assert!(after.is_none_or(|after| page.next < Some(after)));
         after = page.next;
@@ -177,8 +177,8 @@ pub async fn orgs_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
             .cloned()
             .collect();
         let list = move |view: &mut D::View, page| view.orgs(&filter, page);
-        let (told, pages) = walked(&fixture, 5, list).await;
-        assert_eq!(told, expect);
+        let (actual, pages) = walked(&fixture, 5, list).await;
+        assert_eq!(actual, expect);
         assert!((5..=8).contains(&pages), "{pages} pages");
     }
 }
@@ -260,8 +260,8 @@ pub async fn orgs_are_listed_exactly_however_little_a_page_may_cost<D: Database>
             for budget in [1, 4, 100] {
                 let asked = filter.clone();
                 let list = move |view: &mut D::View, page| view.orgs(&asked, page);
-                let (told, _) = walked(&fixture, budget, list).await;
-                assert_eq!(told, expect, "{filter:?}");
+                let (actual, _) = walked(&fixture, budget, list).await;
+                assert_eq!(actual, expect, "{filter:?}");
             }
         }
     }
@@ -289,8 +289,8 @@ pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
             status: Some((KeyStatus::Revoked, at(100))),
         };
         let list = move |view: &mut D::View, page| view.keys(&filter, page);
-        let (told, pages) = walked(&fixture, 4, list).await;
-        assert_eq!(told, revoked);
+        let (actual, pages) = walked(&fixture, 4, list).await;
+        assert_eq!(actual, revoked);
         assert!((5..=6).contains(&pages), "{pages} pages");
     }
 }
@@ -314,6 +314,6 @@ pub async fn endpoints_are_listed_past_many_deleted_ones<D: Database>(db: D) {
     left.reverse();
     let partner = partner.id;
     let list = move |view: &mut D::View, page| view.endpoints(partner, page);
-    let (told, _) = walked(&fixture, 4, list).await;
-    assert_eq!(told, left);
+    let (actual, _) = walked(&fixture, 4, list).await;
+    assert_eq!(actual, left);
 }

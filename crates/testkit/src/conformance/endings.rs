@@ -117,9 +117,9 @@ pub async fn orgs_are_selected_by_their_lease_to_the_very_moment<D: Database>(db
     org(&fixture, &key, |_| ()).await;
     let rows: [(i64, &[OrgId]); 4] = [(9, &[]), (10, &[soon]), (19, &[soon]), (20, &[soon, later])];
     for (now, expect) in rows {
-        let mut told = doomed(&fixture, &DeletionSelector::Expired(at(now))).await;
-        told.sort_unstable();
-        assert_eq!(told, expect, "{now}");
+        let mut actual = doomed(&fixture, &DeletionSelector::Expired(at(now))).await;
+        actual.sort_unstable();
+        assert_eq!(actual, expect, "{now}");
     }
 }
 
@@ -162,9 +162,9 @@ pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
         DeletionSelector::Expired(at(2)),
         DeletionSelector::MadeBy(key.id),
     ] {
-        let mut told = doomed(&fixture, &which).await;
-        told.sort_unstable();
-        assert_eq!(told, expect, "{which:?}");
+        let mut actual = doomed(&fixture, &which).await;
+        actual.sort_unstable();
+        assert_eq!(actual, expect, "{which:?}");
     }
 }
 
@@ -278,7 +278,7 @@ pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(d
         all.push(fixture.org(&key).await.id);
     }
     let key = key.id;
-    let told = at_once(8, |_| {
+    let actual = at_once(8, |_| {
         let db = fixture.db.clone();
         async move {
             let sent = db.write(move |tx| {
@@ -290,9 +290,9 @@ pub async fn of_many_who_send_the_same_orgs_off_each_is_sent_once<D: Database>(d
             sent.await.unwrap()
         }
     });
-    let mut told: Vec<OrgId> = told.await.into_iter().flatten().collect();
-    told.sort_unstable();
-    assert_eq!(told, all);
+    let mut actual: Vec<OrgId> = actual.await.into_iter().flatten().collect();
+    actual.sort_unstable();
+    assert_eq!(actual, all);
     for id in all {
         let steps = fixture.read(move |view| view.org_steps(id)).await;
         assert_eq!(steps.len(), 3, "{steps:?}");
@@ -336,7 +336,7 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
     let key = fixture.key(&partner).await;
     let id = key.id;
     let orgs: Vec<Org> = (0..12).map(|_| fixture.build.org(&key)).collect();
-    let told = at_once(orgs.len() + 1, |n| {
+    let actual = at_once(orgs.len() + 1, |n| {
         let (db, org) = (fixture.db.clone(), orgs.get(n).cloned());
         async move {
             let Some(org) = org else {
@@ -363,7 +363,7 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
             0
         }
     });
-    let seen: usize = told.await.into_iter().sum();
+    let seen: usize = actual.await.into_iter().sum();
     let made = doomed(&fixture, &DeletionSelector::MadeBy(id)).await;
     assert_eq!(made.len(), seen);
 }

@@ -42,25 +42,25 @@ pub async fn expired_orgs_are_found_partner_by_partner<D: Database>(db: D) {
         let limits = DueLimits { partners, orgs };
         fixture.read(move |view| view.expired_orgs(at(now), after, limits))
     };
-    let told = |orgs: &[OrgId], after| ExpiredOrgs {
+    let actual = |orgs: &[OrgId], after| ExpiredOrgs {
         orgs: orgs.to_vec(),
         after,
     };
-    assert_eq!(found(9, None, 9, 9).await, told(&[], None));
+    assert_eq!(found(9, None, 9, 9).await, actual(&[], None));
     assert_eq!(
         found(30, None, 9, 9).await,
-        told(&[a10, a20, a30, c30], None)
+        actual(&[a10, a20, a30, c30], None)
     );
-    assert_eq!(found(30, None, 9, 4).await, told(&[a10, a20, c30], None));
-    assert_eq!(found(30, None, 9, 1).await, told(&[a10, c30], None));
-    assert_eq!(found(29, None, 9, 4).await, told(&[a10, a20], None));
+    assert_eq!(found(30, None, 9, 4).await, actual(&[a10, a20, c30], None));
+    assert_eq!(found(30, None, 9, 1).await, actual(&[a10, c30], None));
+    assert_eq!(found(29, None, 9, 4).await, actual(&[a10, a20], None));
     let (after_one, after_two) = (Some(one.id), Some(two.id));
     assert_eq!(
         found(30, None, 1, 4).await,
-        told(&[a10, a20, a30], after_one)
+        actual(&[a10, a20, a30], after_one)
     );
-    assert_eq!(found(30, after_one, 1, 4).await, told(&[], after_two));
-    assert_eq!(found(30, after_two, 2, 4).await, told(&[c30], None));
+    assert_eq!(found(30, after_one, 1, 4).await, actual(&[], after_two));
+    assert_eq!(found(30, after_two, 2, 4).await, actual(&[c30], None));
 
     let among = |ids: &[OrgId]| DeletionSelector::ExpiredAmong(at(20), ids.to_vec());
     let mut ended = doomed(&fixture, &among(&[a30, a20, a10, c30])).await;

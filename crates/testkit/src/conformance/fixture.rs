@@ -140,13 +140,13 @@ impl<D: Database> Fixture<D> {
     ) {
         let total = expect.len();
         for limit in [1, 2, 3, total.max(1), total + 1] {
-            let (mut told, mut after) = (Vec::new(), None);
+            let (mut actual, mut after) = (Vec::new(), None);
             loop {
                 let (list, page) = (list.clone(), PageRequest::new(limit, after));
                 let page = self.read(move |view| list(view, page)).await;
-                told.extend(page.items.iter().map(|item| id(item).ulid()));
-                assert!(told.len() <= total, "too many, {limit} a page");
-                let more_expected = told.len() < total;
+                actual.extend(page.items.iter().map(|item| id(item).ulid()));
+                assert!(actual.len() <= total, "too many, {limit} a page");
+                let more_expected = actual.len() < total;
                 assert_eq!(page.has_more(), more_expected, "has_more, {limit} a page");
                 if page.next.is_none() {
                     break;
@@ -155,7 +155,7 @@ impl<D: Database> Fixture<D> {
                 after = page.next;
             }
             let expect: Vec<Ulid> = expect.iter().map(|id| id.ulid()).collect();
-            assert_eq!(told, expect, "{limit} a page");
+            assert_eq!(actual, expect, "{limit} a page");
         }
     }
 }

@@ -59,10 +59,10 @@ pub async fn a_kept_answer_comes_back_to_the_same_call_alone<D: Database>(db: D)
     );
     // Another body does not take the place; it is for the caller to compare.
     let same = id.clone();
-    let told = fixture
+    let actual = fixture
         .write(move |tx| tx.idempotency_begin(&same, &OTHER_BODY, at(2), at(-9)))
         .await;
-    assert_eq!(told, kept());
+    assert_eq!(actual, kept());
 }
 
 /// One begun at `since` is still kept, one begun earlier is not.

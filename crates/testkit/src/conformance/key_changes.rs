@@ -114,11 +114,11 @@ pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: 
         .await;
     let second = (before + 2, Changed::Key(two));
     let both = vec![(before + 1, Changed::Key(one)), second];
-    let told = |since| changes(&fixture, since);
-    assert_eq!(told(before).await.changed, Some(both));
-    assert_eq!(told(before + 1).await.changed, Some(vec![second]));
-    assert_eq!(told(before + 2).await.changed, Some(Vec::new()));
-    assert_eq!(told(before + 3).await.changed, None, "a step back");
+    let actual = |since| changes(&fixture, since);
+    assert_eq!(actual(before).await.changed, Some(both));
+    assert_eq!(actual(before + 1).await.changed, Some(vec![second]));
+    assert_eq!(actual(before + 2).await.changed, Some(Vec::new()));
+    assert_eq!(actual(before + 3).await.changed, None, "a step back");
 }
 
 /// A revision that is visible means that all before it are.
@@ -139,11 +139,11 @@ pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
             let last = begun + u64::try_from(WRITERS * EACH).unwrap();
             while seen < last {
                 let since = seen;
-                let told: Result<Changes, StoreError> =
+                let actual: Result<Changes, StoreError> =
                     db.read(move |view| view.key_changes(since)).await;
-                let told = told.unwrap();
-                assert!(told.changed.is_some(), "a gap after {since}");
-                seen = told.revision;
+                let actual = actual.unwrap();
+                assert!(actual.changed.is_some(), "a gap after {since}");
+                seen = actual.revision;
                 tokio::task::yield_now().await;
             }
         })

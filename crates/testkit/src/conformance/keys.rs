@@ -324,8 +324,8 @@ pub async fn keys_are_filtered_by_status<D: Database>(db: D) {
             .collect();
         expect.reverse();
         assert!(!expect.is_empty());
-        let told = with_status(&fixture, status, at(0)).await;
-        assert_eq!(told, expect, "{status}");
+        let actual = with_status(&fixture, status, at(0)).await;
+        assert_eq!(actual, expect, "{status}");
     }
 }
 
@@ -346,8 +346,8 @@ pub async fn a_key_is_listed_as_expired_from_the_very_moment<D: Database>(db: D)
             (end, KeyStatus::Expired),
             (end + one, KeyStatus::Expired),
         ] {
-            let told = with_status(&fixture, status, now).await;
-            assert!(told.contains(&key.id), "{status} at {now}");
+            let actual = with_status(&fixture, status, now).await;
+            assert!(actual.contains(&key.id), "{status} at {now}");
         }
         let active = with_status(&fixture, KeyStatus::Active, end).await;
         assert!(!active.contains(&key.id));

@@ -49,8 +49,8 @@ pub(super) async fn set_due<D: Database>(fixture: &Fixture<D>, org: &Org, due: O
 
 pub(super) async fn holds<D: Database>(fixture: &Fixture<D>, org: &Org, token: LeaseToken) -> bool {
     let id = org.id;
-    let told = fixture.write(move |tx| tx.org_leased(id, token)).await;
-    told.is_some()
+    let actual = fixture.write(move |tx| tx.org_leased(id, token)).await;
+    actual.is_some()
 }
 
 pub(super) async fn next_due<D: Database>(
@@ -187,7 +187,7 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
         let before = taken.len();
         let ids: Vec<OrgId> = expect.iter().copied().collect();
         let tokens: Vec<_> = (0..8).map(|_| fixture.build.lease_token()).collect();
-        let told = at_once(tokens.len(), |n| {
+        let actual = at_once(tokens.len(), |n| {
             let (db, mut ids) = (fixture.db.clone(), ids.clone());
             ids.rotate_left(n);
             let hold = Lease {
@@ -199,7 +199,7 @@ pub async fn workers_at_once_never_get_the_same_org<D: Database>(db: D) {
                 Result::<Vec<OrgWork>, StoreError>::unwrap(orgs.await)
             }
         });
-        taken.extend(told.await.into_iter().flatten().map(|work| work.org.id));
+        taken.extend(actual.await.into_iter().flatten().map(|work| work.org.id));
         assert!(taken.len() > before, "nobody got what is due");
     }
     assert_eq!(taken.len(), expect.len(), "an org has two workers");
@@ -317,8 +317,8 @@ pub async fn the_next_due_org_is_the_earliest_that_nobody_holds<D: Database>(db:
 pub async fn the_backlog_is_what_is_due_and_held_by_nobody<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let backlog = async |now| {
-        let told = fixture.read(move |view| view.org_backlog(at(now), 9)).await;
-        (told.due, told.oldest)
+        let actual = fixture.read(move |view| view.org_backlog(at(now), 9)).await;
+        (actual.due, actual.oldest)
     };
     assert_eq!(backlog(0).await, (0, None));
     for due in [Some(20), Some(10), Some(50), None] {
@@ -373,8 +373,8 @@ pub async fn an_org_can_be_taken_on_record_by_the_worker_that_makes_it<D: Databa
         .await;
     for new in &orgs {
         let id = new.org.id;
-        let told = fixture.read(move |view| Ok((view.org_steps(id)?, view.subscription(id)?)));
-        assert_eq!(told.await, (new.steps.clone(), new.subscription));
+        let actual = fixture.read(move |view| Ok((view.org_steps(id)?, view.subscription(id)?)));
+        assert_eq!(actual.await, (new.steps.clone(), new.subscription));
         assert_eq!(fixture.stored_org(id).await, new.org);
     }
     let [a, b, c] = *ids.as_slice() else {

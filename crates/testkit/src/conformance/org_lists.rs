@@ -60,8 +60,8 @@ pub async fn a_visibility_shows_its_own_orgs_alone<D: Database>(db: D) {
             let held = fixture
                 .write(move |tx| tx.org_for_update(visibility, id))
                 .await;
-            let told = held.map(|org| org.id);
-            assert_eq!(told, expect, "org_for_update, {visibility:?}");
+            let actual = held.map(|org| org.id);
+            assert_eq!(actual, expect, "org_for_update, {visibility:?}");
         }
     }
 }
@@ -186,9 +186,9 @@ pub async fn orgs_are_filtered_by_all_of_the_labels<D: Database>(db: D) {
             labels: pairs.iter().map(owned).collect(),
             ..visible(OrgVisibility::All)
         };
-        let told = listed(&fixture, filter).await;
+        let actual = listed(&fixture, filter).await;
         let expect: Vec<_> = expect.iter().filter_map(|&n| ids.get(n).copied()).collect();
-        assert_eq!(told, expect, "{pairs:?}");
+        assert_eq!(actual, expect, "{pairs:?}");
     };
     check(&[], &[5, 4, 3, 2, 1, 0]).await;
     check(&[("env", "ci")], &[1, 0]).await;

@@ -62,8 +62,8 @@ pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
             fixture.add_org(&org).await;
             let id = org.id;
             assert_eq!(fixture.stored_org(id).await, org);
-            let told = fixture.write(move |tx| tx.org_for_update(OrgVisibility::All, id));
-            assert_eq!(told.await.as_ref(), Some(&org));
+            let actual = fixture.write(move |tx| tx.org_for_update(OrgVisibility::All, id));
+            assert_eq!(actual.await.as_ref(), Some(&org));
             let filter = OrgFilter {
                 visibility: OrgVisibility::One(partner.id, id),
                 status: Some(status),
@@ -123,8 +123,8 @@ pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Databas
     fixture.delete_org(&last, at(1)).await;
     assert_eq!((count(partner.id).await, count(other.id).await), (5, 0));
     let question = [fixture.build.id(), other.id, partner.id];
-    let told = fixture.write(move |tx| tx.live_org_counts(&question)).await;
-    assert_eq!(told, [0, 0, 5]);
+    let actual = fixture.write(move |tx| tx.live_org_counts(&question)).await;
+    assert_eq!(actual, [0, 0, 5]);
 }
 
 /// Those that are not there are left out.
@@ -148,11 +148,11 @@ pub async fn orgs_are_asked_for_where_they_stand_many_at_once<D: Database>(db: D
     fixture.org(&key).await;
     let mut ids: Vec<OrgId> = expect.iter().rev().map(|standing| standing.id).collect();
     ids.push(fixture.build.id());
-    let mut told = fixture
+    let mut actual = fixture
         .read(move |view| view.org_status_summaries(&ids))
         .await;
-    told.sort_unstable_by_key(|standing| standing.id);
-    assert_eq!(told, expect);
+    actual.sort_unstable_by_key(|standing| standing.id);
+    assert_eq!(actual, expect);
     assert_eq!(
         fixture.read(|view| view.org_status_summaries(&[])).await,
         []
@@ -269,11 +269,11 @@ pub async fn the_slug_of_a_workspace_is_unique_within_its_org_alone<D: Database>
     let twin = fixture.build.workspace(&org, "default");
     let next = fixture.build.workspace(&org, "next");
     let expect = [next.clone(), first];
-    let told = fixture.write(move |tx| {
+    let actual = fixture.write(move |tx| {
         let twin = tx.workspace_insert(&twin)?;
         Ok((twin, tx.workspace_insert(&next)?))
     });
-    assert_eq!(told.await, (false, true));
+    assert_eq!(actual.await, (false, true));
     assert_eq!(workspaces(&fixture, &org).await, expect);
     assert_eq!(workspaces(&fixture, &other).await, [elsewhere]);
 }

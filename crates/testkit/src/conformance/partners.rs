@@ -48,10 +48,10 @@ pub async fn a_partner_keeps_all_its_fields<D: Database>(db: D) {
         for partner in [bare, none, full] {
             fixture.add_partner(&partner).await;
             let id = partner.id;
-            let told = fixture.read(move |view| view.partner(id)).await;
-            assert_eq!(told.as_ref(), Some(&partner));
-            let told = fixture.write(move |tx| tx.partner_for_update(id)).await;
-            assert_eq!(told, Some(partner));
+            let actual = fixture.read(move |view| view.partner(id)).await;
+            assert_eq!(actual.as_ref(), Some(&partner));
+            let actual = fixture.write(move |tx| tx.partner_for_update(id)).await;
+            assert_eq!(actual, Some(partner));
         }
     }
 }
@@ -68,8 +68,8 @@ pub async fn a_partner_update_writes_everything_but_the_id_and_the_time_of_makin
     let change = expect.clone();
     expect.created_at = before.created_at;
     fixture.write(move |tx| tx.partner_update(&change)).await;
-    let told = fixture.read(move |view| view.partner(id)).await;
-    assert_eq!(told, Some(expect));
+    let actual = fixture.read(move |view| view.partner(id)).await;
+    assert_eq!(actual, Some(expect));
 
     // What was set can be taken back.
     let change = before.clone();
@@ -89,8 +89,8 @@ pub async fn an_unknown_partner_is_not_found_and_not_made_by_an_update<D: Databa
     let id: PartnerId = partner.id;
     fixture.write(move |tx| tx.partner_update(&partner)).await;
     assert_eq!(fixture.read(move |view| view.partner(id)).await, None);
-    let told = fixture.write(move |tx| tx.partner_for_update(id)).await;
-    assert_eq!(told, None);
+    let actual = fixture.write(move |tx| tx.partner_for_update(id)).await;
+    assert_eq!(actual, None);
 }
 
 /// No partner is listed twice or lost between pages.

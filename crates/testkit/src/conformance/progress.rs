@@ -105,8 +105,8 @@ pub async fn the_progress_of_many_orgs_is_written_at_once<D: Database>(db: D) {
     };
     for (work, expect) in [(&first, canceled), (&last, active)] {
         let id = work.org.id;
-        let told = fixture.read(move |view| view.subscription(id)).await;
-        assert_eq!(told, Some(expect));
+        let actual = fixture.read(move |view| view.subscription(id)).await;
+        assert_eq!(actual, Some(expect));
         assert_eq!(fixture.stored_org(id).await, work.org);
         let steps = fixture.read(move |view| view.org_steps(id)).await;
         assert_eq!(steps, work.steps);

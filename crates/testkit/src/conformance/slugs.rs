@@ -21,10 +21,10 @@ pub async fn a_slug_that_an_org_has_is_taken<D: Database>(db: D) {
         assert!(!fixture.try_add_org(&second, at(-1_000_000)).await);
         assert!(!fixture.try_add_org(&second, at(1_000_000)).await);
         let id = second.id;
-        let told = fixture
+        let actual = fixture
             .read(move |view| view.org(OrgVisibility::All, id))
             .await;
-        assert_eq!(told, None);
+        assert_eq!(actual, None);
     }
     let free = Org {
         slug: slug("another-slug"),
@@ -134,14 +134,14 @@ pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D)
                 ..fixture.build.org(key)
             })
             .collect();
-        let told = at_once(orgs.len(), |n| {
+        let actual = at_once(orgs.len(), |n| {
             let (db, org) = (fixture.db.clone(), orgs.get(n).unwrap().clone());
             async move {
                 let claimed = db.write(move |tx| acquire_slug_and_insert(tx, &org, at(0)));
                 Result::<bool, StoreError>::unwrap(claimed.await)
             }
         });
-        let mut winners = orgs.iter().zip(told.await).filter(|(_, won)| *won);
+        let mut winners = orgs.iter().zip(actual.await).filter(|(_, won)| *won);
         let winner = winners.next().unwrap().0.id;
         assert_eq!(winners.count(), 0, "{contested} has two orgs");
         let filter = OrgFilter {

@@ -28,8 +28,8 @@ impl From<StoreError> for Failure {
 async fn check_stored<D: Database>(fixture: &Fixture<D>, expect: &[(&Partner, bool)]) {
     for (n, (partner, stored)) in expect.iter().enumerate() {
         let id: PartnerId = partner.id;
-        let told = fixture.read(move |view| view.partner(id)).await;
-        assert_eq!(told.is_some(), *stored, "partner {n}");
+        let actual = fixture.read(move |view| view.partner(id)).await;
+        assert_eq!(actual.is_some(), *stored, "partner {n}");
     }
 }
 
@@ -48,8 +48,8 @@ pub async fn an_error_rolls_everything_back<D: Database>(db: D) {
     let error = refused.await.unwrap_err();
     assert!(matches!(error, Failure::Refused), "{error:?}");
     check_stored(&fixture, &[(&new, false)]).await;
-    let told = fixture.read(move |view| view.partner(id)).await;
-    assert_eq!(told, Some(before));
+    let actual = fixture.read(move |view| view.partner(id)).await;
+    assert_eq!(actual, Some(before));
     // And so does a reader's.
     let refused = fixture.db.read(|_| Err::<(), _>(Failure::Refused)).await;
     assert!(matches!(refused, Err(Failure::Refused)));
@@ -86,14 +86,14 @@ pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
     let partner = fixture.build.partner();
     let key = fixture.build.key(&partner);
     let (id, digest) = (key.id, fixture.build.digest());
-    let told = fixture.write(move |tx| {
+    let actual = fixture.write(move |tx| {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         let held = tx.key_by_digest(&[digest])?;
         tx.key_revoke(id, partner.created_at, OnRevoke::Keep)?;
         Ok((held, tx.key(id)?))
     });
-    let (before, after) = told.await;
+    let (before, after) = actual.await;
     assert_eq!(before.unwrap().key.revoked_at, None);
     assert!(after.unwrap().key.revoked_at.is_some());
 }
@@ -103,7 +103,7 @@ pub async fn a_failed_savepoint_is_undone_and_the_rest_is_kept<D: Database>(db: 
     let fixture = Fixture::new(db);
     let [before, within, after] = [(); 3].map(|()| fixture.build.partner());
     let parts = (before.clone(), within.clone(), after.clone());
-    let told = fixture.write(move |tx| {
+    let actual = fixture.write(move |tx| {
         let (before, within, after) = &parts;
         tx.partner_insert(before)?;
         let part = tx.savepoint(|tx| {
@@ -118,7 +118,7 @@ pub async fn a_failed_savepoint_is_undone_and_the_rest_is_kept<D: Database>(db: 
         tx.partner_insert(after)?;
         Ok(unchanged)
     });
-    assert!(told.await, "a change within the savepoint stayed");
+    assert!(actual.await, "a change within the savepoint stayed");
     check_stored(
         &fixture,
         &[(&before, true), (&within, false), (&after, true)],
@@ -138,7 +138,7 @@ pub async fn a_violated_constraint_in_a_savepoint_leaves_the_rest_of_the_transac
     let [before, within, after] = [(); 3].map(|()| fixture.build.partner());
     let twin = fixture.build.key(&partner);
     let parts = (before.clone(), within.clone(), after.clone());
-    let told = fixture.write(move |tx| {
+    let actual = fixture.write(move |tx| {
         let (before, within, after) = &parts;
         tx.partner_insert(before)?;
         let part = tx.savepoint(|tx| {
@@ -149,7 +149,7 @@ pub async fn a_violated_constraint_in_a_savepoint_leaves_the_rest_of_the_transac
         tx.partner_insert(after)?;
         Ok((part.is_err(), asked))
     });
-    assert_eq!(told.await, (true, true));
+    assert_eq!(actual.await, (true, true));
     check_stored(
         &fixture,
         &[(&before, true), (&within, false), (&after, true)],
@@ -223,8 +223,8 @@ pub async fn changes_of_one_partner_at_once_lose_none<D: Database>(db: D) {
         tx.partner_update(&partner)
     })
     .await;
-    let told = fixture.read(move |view| view.partner(id)).await;
-    assert_eq!(told.unwrap().max_orgs, WRITERS.try_into().ok());
+    let actual = fixture.read(move |view| view.partner(id)).await;
+    assert_eq!(actual.unwrap().max_orgs, WRITERS.try_into().ok());
 }
 
 fn counted(before: &Labels) -> Labels {
@@ -243,8 +243,8 @@ pub async fn changes_of_one_key_at_once_lose_none<D: Database>(db: D) {
         tx.key_update(&key)
     })
     .await;
-    let told = fixture.stored_key(id).await.labels;
-    assert_eq!(told.get("count"), Some(WRITERS.to_string().as_str()));
+    let actual = fixture.stored_key(id).await.labels;
+    assert_eq!(actual.get("count"), Some(WRITERS.to_string().as_str()));
 }
 
 /// Each reads the row for an update, adds one and writes it.
@@ -257,6 +257,6 @@ pub async fn changes_of_one_org_at_once_lose_none<D: Database>(db: D) {
         tx.org_update(&org, None)
     })
     .await;
-    let told = fixture.stored_org(id).await.attempts;
-    assert_eq!(usize::try_from(told), Ok(WRITERS));
+    let actual = fixture.stored_org(id).await.attempts;
+    assert_eq!(usize::try_from(actual), Ok(WRITERS));
 }

@@ -28,9 +28,9 @@ pub async fn what_overflows_is_given_up_with_its_reason<D: Database>(db: D) {
         panic!("three deliveries");
     };
     for one in [first, second] {
-        let told = fixture.stored_delivery(one).await.unwrap();
-        let answer = told.last_answer.unwrap();
-        assert_eq!(told.status, DeliveryStatus::Failed);
+        let actual = fixture.stored_delivery(one).await.unwrap();
+        let answer = actual.last_answer.unwrap();
+        assert_eq!(actual.status, DeliveryStatus::Failed);
         assert_eq!(
             (answer.at, answer.error.as_deref()),
             (at(40), Some("too many"))

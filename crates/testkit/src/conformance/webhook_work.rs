@@ -44,8 +44,8 @@ pub(super) async fn holds<D: Database>(
         .read(move |view| view.endpoint_leased(id, token))
         .await;
     assert_eq!(held, seen);
-    if let Some((told, secrets)) = &held {
-        assert_eq!(told, endpoint);
+    if let Some((actual, secrets)) = &held {
+        assert_eq!(actual, endpoint);
         assert_eq!(
             fixture.stored_secrets(endpoint).await.as_ref(),
             Some(secrets)
@@ -125,8 +125,8 @@ pub async fn all_free_endpoints_of_a_partner_are_found_together<D: Database>(db:
         .read(|view| view.endpoints_pending(at(0), None, 2))
         .await;
     let endpoints = found.endpoints.iter();
-    let told: Vec<_> = endpoints.map(|it| (it.partner_id, it.id)).collect();
-    assert_eq!(told, expect);
+    let actual: Vec<_> = endpoints.map(|it| (it.partner_id, it.id)).collect();
+    assert_eq!(actual, expect);
     assert_eq!(found.after, Some(other.id.max(one.id)));
     let after = found.after;
     let none = fixture.read(move |view| view.endpoints_pending(at(0), after, 2));
@@ -145,7 +145,7 @@ pub async fn workers_at_once_never_lease_the_same_endpoint<D: Database>(db: D) {
     }
     let ids: Vec<EndpointId> = expect.iter().rev().copied().collect();
     let tokens: Vec<Ulid> = (0..8).map(|_| token(&fixture)).collect();
-    let told = at_once(tokens.len(), |n| {
+    let actual = at_once(tokens.len(), |n| {
         let (db, mut ids) = (fixture.db.clone(), ids.clone());
         ids.rotate_left(n);
         let lease = Lease {
@@ -157,7 +157,7 @@ pub async fn workers_at_once_never_lease_the_same_endpoint<D: Database>(db: D) {
             Result::<Vec<EndpointId>, StoreError>::unwrap(held.await)
         }
     });
-    let taken: Vec<EndpointId> = told.await.into_iter().flatten().collect();
+    let taken: Vec<EndpointId> = actual.await.into_iter().flatten().collect();
     assert_eq!(taken.len(), expect.len(), "an endpoint has two workers");
     assert_eq!(BTreeSet::from_iter(taken), expect);
 }
@@ -283,9 +283,9 @@ pub async fn given_up_deliveries_of_one_endpoint_leave_those_of_others<D: Databa
     let give_up = |limit| fixture.write(move |tx| tx.deliveries_give_up(id, (at(9), None), limit));
     assert_eq!(give_up(1).await, 1);
     assert_eq!(fixture.stored_delivery(&later).await, Some(later));
-    let told = fixture.stored_delivery(&pending).await.unwrap();
-    assert_eq!(told.status, DeliveryStatus::Failed);
-    assert_eq!((told.due_at, told.ended_at), (None, Some(at(9))));
+    let actual = fixture.stored_delivery(&pending).await.unwrap();
+    assert_eq!(actual.status, DeliveryStatus::Failed);
+    assert_eq!((actual.due_at, actual.ended_at), (None, Some(at(9))));
     assert_eq!(fixture.stored_delivery(&other).await, Some(other));
     assert_eq!(fixture.stored_delivery(&arrived).await, Some(arrived));
     assert_eq!((give_up(9).await, give_up(9).await), (1, 0));

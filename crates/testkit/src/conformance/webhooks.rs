@@ -25,10 +25,10 @@ impl<D: Database> Fixture<D> {
 
     pub(super) async fn add_endpoint(&self, endpoint: &Endpoint) -> SealedSecrets {
         let (endpoint, secrets) = (endpoint.clone(), self.build.sealed_secrets());
-        let told = secrets.clone();
+        let actual = secrets.clone();
         self.write(move |tx| tx.endpoint_insert(&endpoint, &secrets))
             .await;
-        told
+        actual
     }
 
     /// A stored delivery, due so many microseconds after the start.
@@ -53,8 +53,8 @@ impl<D: Database> Fixture<D> {
 
     pub(super) async fn stored_secrets(&self, endpoint: &Endpoint) -> Option<SealedSecrets> {
         let (partner, id) = (endpoint.partner_id, endpoint.id);
-        let told = self.write(move |tx| tx.endpoint_for_update(partner, id));
-        told.await.map(|(_, secrets)| secrets)
+        let actual = self.write(move |tx| tx.endpoint_for_update(partner, id));
+        actual.await.map(|(_, secrets)| secrets)
     }
 
     pub(super) async fn stored_delivery(&self, delivery: &Delivery) -> Option<Delivery> {

@@ -12,7 +12,7 @@ pub(super) fn find() -> Option<PathBuf> {
         .into_iter()
         .chain(of_debian())
         .chain([PathBuf::from("/usr/local/pgsql/bin")])
-        .chain(told_by_pg_config())
+        .chain(found_by_pg_config())
         .find(|folder| is_complete(folder))
 }
 
@@ -51,7 +51,7 @@ fn of_debian() -> Vec<PathBuf> {
     versions.into_iter().rev().map(|(_, bin)| bin).collect()
 }
 
-fn told_by_pg_config() -> Option<PathBuf> {
+fn found_by_pg_config() -> Option<PathBuf> {
     let output = Command::new("pg_config").arg("--bindir").output().ok()?;
     let folder = String::from_utf8(output.stdout).ok()?;
     Some(PathBuf::from(folder.trim()))

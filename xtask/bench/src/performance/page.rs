@@ -18,7 +18,7 @@ const HEAD: &str = "# Benchmarks\n\n\
     wrk`), two threads, closed loop, the same script for both sides, and for the constant rate from an \
     open loop of our own; **the load generator, the server and the database share the cores of one \
     machine**, so no figure is the most that a server on its own machine can do.\n\n\
-    What sets the limits is told in [performance.md](performance.md).\n\n";
+    What sets the limits is in [performance.md](performance.md).\n\n";
 
 /// Writes the page of the newest results here; it tells which are of another commit.
 pub(crate) fn write(root: &Path, kept: &Path, commit: &str) -> Result<()> {

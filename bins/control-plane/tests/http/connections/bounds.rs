@@ -130,7 +130,7 @@ fn unsent(server: &Server) -> Vec<u64> {
 }
 
 #[test]
-fn bodies_that_are_thrown_away_and_answers_that_nobody_reads_are_not_kept() {
+fn discarded_bodies_and_unread_responses_are_not_buffered() {
     let store = Store::sqlite();
     let server = store.start();
     let before = memory(&server);

@@ -60,7 +60,7 @@ fn head_is_answered_wherever_get_is_and_without_a_body() {
 }
 
 #[test]
-fn what_is_no_request_gets_a_problem_and_spoils_no_answer_before_it() {
+fn a_malformed_request_gets_a_problem_and_changes_no_earlier_response() {
     let store = Store::sqlite();
     let server = store.start();
     let key = server.key(ALL_SCOPES);

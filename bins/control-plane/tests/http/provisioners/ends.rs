@@ -13,7 +13,7 @@ use crate::kit::{ALL_SCOPES, Script, Server, Store, eventually, lives, within};
 
 on_both_engines![
     a_program_that_takes_too_long_is_ended_with_its_children,
-    a_deletion_ends_the_making_and_cleans_up_after_it,
+    a_deletion_ends_the_provisioning_and_cleans_up_after_it,
     programs_end_with_a_server_that_is_killed_and_that_does_not_count,
     programs_end_with_a_server_that_is_asked_to_end,
     programs_end_before_another_server_takes_over_from_one_that_hangs,
@@ -47,7 +47,7 @@ fn a_program_that_takes_too_long_is_ended_with_its_children(store: Store) {
 }
 
 /// The deletion sees whether the making still runs, and what it has left.
-fn a_deletion_ends_the_making_and_cleans_up_after_it(store: Store) {
+fn a_deletion_ends_the_provisioning_and_cleans_up_after_it(store: Store) {
     let script = Script::new(
         &store,
         &format!(
@@ -77,7 +77,7 @@ fn a_deletion_ends_the_making_and_cleans_up_after_it(store: Store) {
 
 /// Waits until the org that was cut off is made by the next server, and sees that nothing was counted.
 #[track_caller]
-fn made_by_the_next(server: &Server, token: &str, id: &str) {
+fn provisioned_by_the_next(server: &Server, token: &str, id: &str) {
     let key = server.with_token(token);
     key.wait(id, "ready");
     let step = step(&key, id, "provision");
@@ -101,7 +101,7 @@ fn programs_end_with_a_server_that_is_killed_and_that_does_not_count(store: Stor
         }
         server = script.start(&store, &[]);
     }
-    made_by_the_next(&server, key.token(), &id);
+    provisioned_by_the_next(&server, key.token(), &id);
 }
 
 fn programs_end_with_a_server_that_is_asked_to_end(store: Store) {
@@ -116,7 +116,7 @@ fn programs_end_with_a_server_that_is_asked_to_end(store: Store) {
     script.write("exit 0");
     let began = Instant::now();
     let server = script.start(&store, &[]);
-    made_by_the_next(&server, key.token(), &id);
+    provisioned_by_the_next(&server, key.token(), &id);
     assert!(
         began.elapsed() < Duration::from_secs(8),
         "it waits for no lease: {:?}",
@@ -149,7 +149,7 @@ fn programs_end_before_another_server_takes_over_from_one_that_hangs(store: Stor
     signal(&server, "-STOP");
     let other = script.start(&store, &[]);
     all_gone(&processes, Duration::from_secs(9));
-    made_by_the_next(&other, key.token(), &id);
+    provisioned_by_the_next(&other, key.token(), &id);
     assert_eq!(script.read("overlap"), "");
     signal(&server, "-CONT");
     eventually("the first one answers again", || {
@@ -159,7 +159,7 @@ fn programs_end_before_another_server_takes_over_from_one_that_hangs(store: Stor
 }
 
 #[test]
-fn whoever_a_program_has_sent_away_keeps_nobody_waiting() {
+fn a_detached_child_of_a_program_delays_nothing() {
     let store = Store::sqlite();
     // It is in a session of its own, and holds the program's standard error open.
     let script = Script::new(
@@ -185,7 +185,7 @@ fn whoever_a_program_has_sent_away_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_program_whose_guard_is_killed_is_ended_and_tried_again() {
+fn a_program_whose_guard_is_killed_is_ended_and_retried() {
     let store = Store::sqlite();
     let script = Script::new(&store, &format!("[ -e running ] && exit 0\n{STAYS}"));
     let server = script.start(&store, &[]);

@@ -9,15 +9,15 @@ use super::{create, failure, read, step};
 use crate::kit::{ALL_SCOPES, Script, Store, within};
 
 on_both_engines![
-    a_program_makes_an_org_and_takes_it_away,
-    a_program_that_asks_for_another_try_gets_it,
+    a_program_provisions_and_deprovisions_an_org,
+    a_program_that_asks_for_a_retry_gets_it,
     the_last_line_on_standard_error_is_the_reason,
-    a_deletion_that_fails_is_tried_again_and_says_why,
-    a_program_that_is_ended_by_a_signal_is_tried_again,
+    a_deletion_that_fails_is_retried_and_says_why,
+    a_program_that_is_killed_by_a_signal_is_retried,
     attempts_are_counted_for_the_operator,
 ];
 
-fn a_program_makes_an_org_and_takes_it_away(store: Store) {
+fn a_program_provisions_and_deprovisions_an_org(store: Store) {
     let script = Script::new(
         &store,
         "cat > $1.json
@@ -64,7 +64,7 @@ fn a_program_makes_an_org_and_takes_it_away(store: Store) {
     );
 }
 
-fn a_program_that_asks_for_another_try_gets_it(store: Store) {
+fn a_program_that_asks_for_a_retry_gets_it(store: Store) {
     let script = Script::new(
         &store,
         "echo $MOLECULE_ATTEMPT >> attempts
@@ -119,7 +119,7 @@ fn the_last_line_on_standard_error_is_the_reason(store: Store) {
     assert_eq!(events.len(), 2, "{events:#?}");
 }
 
-fn a_deletion_that_fails_is_tried_again_and_says_why(store: Store) {
+fn a_deletion_that_fails_is_retried_and_says_why(store: Store) {
     let script = Script::new(
         &store,
         "[ $1 = provision ] || { echo the disk is in use >&2; exit 1; }",
@@ -138,7 +138,7 @@ fn a_deletion_that_fails_is_tried_again_and_says_why(store: Store) {
     assert_eq!(read(&key, &id)["failure"], Value::Null);
 }
 
-fn a_program_that_is_ended_by_a_signal_is_tried_again(store: Store) {
+fn a_program_that_is_killed_by_a_signal_is_retried(store: Store) {
     let script = Script::new(
         &store,
         "[ -e begun ] && exit 0

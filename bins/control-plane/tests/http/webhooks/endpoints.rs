@@ -6,16 +6,16 @@ use super::{EVERYTHING, deliveries, endpoint, path};
 use crate::kit::{ALL_SCOPES, ORG_SCOPES, Store};
 
 on_both_engines![
-    an_endpoint_is_made_read_listed_and_deleted,
+    an_endpoint_is_created_read_listed_and_deleted,
     an_endpoint_is_its_partners_alone,
-    what_is_wrong_with_an_endpoint_is_told_at_its_place,
+    errors_of_an_endpoint_have_pointers,
     a_partner_has_sixteen_endpoints_at_the_most,
     a_key_that_is_bound_to_an_org_can_not_manage_webhooks,
 ];
 
 const URL: &str = "https://hooks.invalid/molecule?team=1";
 
-fn an_endpoint_is_made_read_listed_and_deleted(store: Store) {
+fn an_endpoint_is_created_read_listed_and_deleted(store: Store) {
     let server = store.start();
     let key = server.key(&["webhooks:manage"]);
     let request = json!({"url": URL, "events": ["key.revoked", "org.ready", "org.ready"]});
@@ -92,7 +92,7 @@ fn an_endpoint_is_its_partners_alone(store: Store) {
         .problem(403, "not-permitted");
 }
 
-fn what_is_wrong_with_an_endpoint_is_told_at_its_place(store: Store) {
+fn errors_of_an_endpoint_have_pointers(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let ask = |request: Value| key.post("/cp/webhook-endpoints", request).pointers();

@@ -8,7 +8,7 @@ use crate::kit::{ALL_SCOPES, Reaction, Receiver, Store, eventually};
 on_both_engines![
     an_address_that_is_not_public_is_not_called,
     a_redirect_is_not_followed,
-    what_can_not_be_reached_is_told_in_words,
+    an_unreachable_receiver_is_explained,
 ];
 
 /// What was allowed when the endpoint was made is looked at again when it is called.
@@ -61,7 +61,7 @@ fn a_redirect_is_not_followed(store: Store) {
     assert_eq!(inner.got().len(), 0);
 }
 
-fn what_can_not_be_reached_is_told_in_words(store: Store) {
+fn an_unreachable_receiver_is_explained(store: Store) {
     let plain = Receiver::start();
     let server = store.start_with(ON_THIS_MACHINE);
     let key = server.key(ALL_SCOPES);

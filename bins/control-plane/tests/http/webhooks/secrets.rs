@@ -9,7 +9,7 @@ use crate::kit::{ALL_SCOPES, Receiver, Store};
 
 on_both_engines![
     while_secrets_rotate_all_that_overlap_sign,
-    an_endpoint_that_is_asked_for_twice_is_made_once,
+    an_endpoint_that_is_requested_twice_is_created_once,
     a_webhook_secret_is_never_logged_and_never_shown_again,
 ];
 
@@ -35,7 +35,7 @@ fn while_secrets_rotate_all_that_overlap_sign(store: Store) {
     assert!(!message.is_signed_with("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
 }
 
-fn an_endpoint_that_is_asked_for_twice_is_made_once(store: Store) {
+fn an_endpoint_that_is_requested_twice_is_created_once(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
     let body = json!({"url": "https://hooks.invalid/", "events": ["org.ready"]}).to_string();

@@ -217,7 +217,7 @@ async fn a_worker_that_has_lost_its_lease_writes_nothing_and_the_message_is_sent
 
 /// Nobody can tell then that the message has arrived; but its receiver is not flooded with it.
 #[tokio::test]
-async fn an_attempt_that_storage_does_not_take_is_made_again_when_the_lease_ends() {
+async fn an_attempt_that_can_not_be_stored_is_repeated_when_the_lease_ends() {
     /// A receiver during whose answer the database goes away.
     struct Unlucky(
         testkit::memory::MemoryDatabase,
