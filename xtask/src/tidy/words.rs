@@ -32,7 +32,6 @@ const NAMES: &[(&str, &str)] = &[
     ("ByTheWriter", "SqliteIndexWriter"),
     ("Gate", "ConnectionLimiter"),
     ("Passage", "Permit"),
-    ("Backlog", "AckPolicy"),
     ("Told", "Ack"),
     ("Appended", "PendingAcks"),
     ("Way", "BatchMode"),

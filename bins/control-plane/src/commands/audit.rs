@@ -91,19 +91,19 @@ async fn prune(db: &SqlDatabase, env: &Env, before: OffsetDateTime) -> anyhow::R
     ensure!(before <= env.now(), "--before: must not be in the future");
     let all = EventFilter::all(AuditVisibility::All);
     let oldest = page(db, &all, None, 1).await?;
-    let way = Way::new(oldest.first(), before);
+    let progress = Progress::new(oldest.first(), before);
     let mut pruning = Pruning::new(env, before, Some(system_user()));
     loop {
         let began = Instant::now();
         let more = pruning.part(db).await?;
-        way.has_come_to(pruning.reached());
+        progress.set_reached(pruning.reached());
         if !more {
             break;
         }
         // On SQLite one process writes at a time, so this leaves the server as much time as it took.
         tokio::time::sleep(began.elapsed()).await;
     }
-    way.is_done();
+    progress.finish();
     print(&format!("deleted {} events\n", pruning.deleted()))
 }
 
@@ -120,11 +120,11 @@ async fn export(
         ..EventFilter::all(AuditVisibility::All)
     };
     let mut output = BufWriter::new(stdout().lock());
-    let mut way: Option<Way> = None;
+    let mut progress: Option<Progress> = None;
     let mut after = after.map(|id| id.ulid());
     loop {
         let events = page(db, &filter, after, PAGE).await?;
-        let way = way.get_or_insert_with(|| Way::new(events.first(), until));
+        let progress = progress.get_or_insert_with(|| Progress::new(events.first(), until));
         let Some(last) = events.last().map(|event| event.id.ulid()) else {
             break;
         };
@@ -136,10 +136,10 @@ async fn export(
             }
         }
         after = Some(last);
-        way.has_come_to(after);
+        progress.set_reached(after);
     }
-    if let Some(way) = way {
-        way.is_done();
+    if let Some(progress) = progress {
+        progress.finish();
     }
     match output.flush() {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -168,12 +168,12 @@ async fn page(
 }
 
 /// A progress bar on standard error when that is a terminal.
-struct Way {
+struct Progress {
     start_ms: u64,
     bar: ProgressBar,
 }
 
-impl Way {
+impl Progress {
     /// From the oldest event to a time.
     fn new(oldest: Option<&Event>, until: OffsetDateTime) -> Self {
         let until_ms = u64::try_from(until.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
@@ -185,14 +185,14 @@ impl Way {
         Self { start_ms, bar }
     }
 
-    fn has_come_to(&self, id: Option<Ulid>) {
+    fn set_reached(&self, id: Option<Ulid>) {
         if let Some(id) = id {
             let done = id.timestamp_ms().saturating_sub(self.start_ms);
             self.bar.set_position(done);
         }
     }
 
-    fn is_done(&self) {
+    fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

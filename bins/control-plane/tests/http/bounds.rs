@@ -10,7 +10,6 @@ on_both_engines![
     long_queries_and_paths_are_refused_in_order,
     odd_paths_are_nowhere,
     odd_methods_are_refused,
-    labels_are_taken_up_to_their_bounds,
     errors_are_listed_up_to_a_bound,
     a_query_that_is_not_utf8_is_refused,
     an_escaped_path_is_nowhere,
@@ -261,61 +260,6 @@ fn odd_methods_are_refused(store: Store) {
         "{response}"
     );
     key.get("/cp/whoami").expect(200);
-}
-
-fn labels_are_taken_up_to_their_bounds(store: Store) {
-    let server = store.start();
-    let key = server.key(ALL_SCOPES);
-    let count = |count: usize| -> Value {
-        let labels = (0..count).map(|n| (format!("l{n}"), json!("x")));
-        labels.collect::<serde_json::Map<_, _>>().into()
-    };
-    let one = |name: usize, value: usize| json!({"k".repeat(name): "ä".repeat(value)});
-    for (n, (labels, pointer)) in [
-        (count(16), None),
-        (count(17), Some("/labels".to_owned())),
-        (one(63, 1), None),
-        (one(64, 1), Some(format!("/labels/{}", "k".repeat(64)))),
-        (one(1, 255), None),
-        (one(1, 256), Some("/labels/k".to_owned())),
-        (one(1, 0), None),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let slug = format!("labels-{n}");
-        let org = json!({"name": "a", "slug": slug, "plan": "free", "labels": labels});
-        let created = key.post("/cp/orgs", org);
-        // A patch merges into what is there, so each is of a key without labels.
-        let fresh = server.key(ALL_SCOPES);
-        let change = server
-            .admin()
-            .patch(&fresh.path(), json!({"labels": labels}));
-        let Some(pointer) = pointer else {
-            assert_eq!(created.expect(201)["labels"], labels);
-            assert_eq!(change.expect(200)["labels"], labels);
-            continue;
-        };
-        assert_eq!(created.pointers(), [pointer.as_str()]);
-        assert_eq!(change.pointers(), [pointer.as_str()]);
-    }
-    // What is taken away has a key that could be there.
-    let partner = format!("/cp/admin/partners/{}", key.partner_id());
-    for path in [key.path(), partner] {
-        let take_away = |name: &str| {
-            server
-                .admin()
-                .patch(&path, json!({"labels": {(name): null}}))
-        };
-        take_away("absent").expect(200);
-        for wrong in ["Upper", "", &"k".repeat(64)] {
-            let pointer = format!("/labels/{wrong}");
-            assert_eq!(take_away(wrong).pointers(), [pointer.as_str()]);
-        }
-    }
-    // The longest label can be asked for.
-    let label = format!("label=k:{}", "%C3%A4".repeat(255));
-    assert_eq!(key.all(&format!("/cp/orgs?{label}")).len(), 1);
 }
 
 #[test]

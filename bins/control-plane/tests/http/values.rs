@@ -1,4 +1,4 @@
-//! Values that are missing or wrong: each is told at its place, and nothing is made.
+//! Values that are missing or wrong: each has an error with its pointer, and nothing is created.
 
 use serde_json::{Value, json};
 
@@ -38,88 +38,37 @@ fn many_labels(count: usize) -> Value {
         .into()
 }
 
-fn labels_that_are_wrong(check: impl Fn(Value, &str)) {
-    check(many_labels(17), "/labels");
-    check(json!({"Upper": "x"}), "/labels/Upper");
-    check(json!({"": "x"}), "/labels/");
-    check(json!({"-a": "x"}), "/labels/-a");
-    check(json!({"a/b": "x"}), "/labels/a~1b");
-    check(json!({"a": 1}), "/labels/a");
-    check(json!({"a": null}), "/labels/a");
-    check(json!({"a": "x".repeat(256)}), "/labels/a");
-    check(json!(["a"]), "/labels");
-    check(json!("a:b"), "/labels");
-}
-
+/// One value of each kind; the crates of the domain have tables of what fits and what does not.
 fn values_of_an_org_are_checked_one_by_one(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    let wrong = |member: &str, value: Value, pointer: &str| {
+    for (member, value, pointer) in [
+        ("name", Value::Null, "/name"),
+        ("name", json!(7), "/name"),
+        ("name", json!("a\nb"), "/name"),
+        ("name", json!("é".repeat(201)), "/name"),
+        ("external_id", json!(""), "/external_id"),
+        ("slug", json!({}), "/slug"),
+        ("slug", json!("a--b"), "/slug"),
+        ("slug", json!("staging-api"), "/slug"),
+        ("plan", json!("Standard"), "/plan"),
+        ("labels", many_labels(17), "/labels"),
+        ("labels", json!({"Upper": "x"}), "/labels/Upper"),
+        ("labels", json!({"a/b": "x"}), "/labels/a~1b"),
+        ("labels", json!({"a": null}), "/labels/a"),
+        ("ttl_seconds", json!(59), "/ttl_seconds"),
+        ("status", json!("ready"), "/status"),
+        ("Name", json!("x"), "/Name"),
+        ("a~b", json!("x"), "/a~0b"),
+        ("", json!("x"), "/"),
+    ] {
         check(&key, "/cp/orgs", &org(), member, value, pointer);
-    };
+    }
     for member in ["name", "slug", "plan"] {
-        let pointer = format!("/{member}");
-        for value in [
-            Value::Null,
-            json!(7),
-            json!(true),
-            json!([]),
-            json!({}),
-            json!(""),
-        ] {
-            wrong(member, value, &pointer);
-        }
         let mut request = org();
         request.as_object_mut().unwrap().remove(member);
-        assert_eq!(key.post("/cp/orgs", request).pointers(), [pointer]);
-    }
-    for member in ["name", "external_id"] {
-        let pointer = format!("/{member}");
-        for text in [
-            "x".repeat(201),
-            "é".repeat(201),
-            "a\nb".into(),
-            "a\0b".into(),
-            "\u{7f}".into(),
-            "a\u{85}b".into(),
-        ] {
-            wrong(member, json!(text), &pointer);
-        }
-    }
-    for slug in [
-        "Acme",
-        "ACME-CORP",
-        "ab",
-        "a",
-        "1ab",
-        "-ab",
-        "ab-",
-        "a--b",
-        "a_b",
-        "acmé",
-        "a.b",
-        "a b",
-        "abc\n",
-        "xn--abc",
-        "app",
-        "www",
-        "api",
-        "admin",
-        "cp",
-        "dashboard",
-        "billing",
-        "status",
-        "docs",
-        "doc",
-        "staging-api",
-    ] {
-        wrong("slug", json!(slug), "/slug");
-    }
-    wrong("slug", json!("a".repeat(33)), "/slug");
-    labels_that_are_wrong(|value, pointer| wrong("labels", value, pointer));
-    for member in ["id", "status", "partner_id", "Name", "a/b", "a~b", ""] {
-        let pointer = format!("/{}", member.replace('~', "~0").replace('/', "~1"));
-        wrong(member, json!("x"), &pointer);
+        let pointers = key.post("/cp/orgs", request).pointers();
+        assert_eq!(pointers, [format!("/{member}")]);
     }
     let response = key.post(
         "/cp/orgs",
@@ -137,7 +86,33 @@ fn values_of_a_key_are_checked_one_by_one(store: Store) {
     let server = store.start();
     let admin = server.admin();
     let base = json!({"name": "a", "scopes": ["orgs:list"]});
-    let wrong = |member: &str, value: Value, pointer: &str| {
+    let limit = |limit: Value, window: Value| json!({"limit": limit, "window_seconds": window});
+    for (member, value, pointer) in [
+        ("scopes", json!("orgs:list"), "/scopes"),
+        ("scopes", json!(["orgs:list", "orgs:fly"]), "/scopes/1"),
+        ("expires_at", json!("2020-01-01T00:00:00Z"), "/expires_at"),
+        ("expires_at", json!("2099-02-30T00:00:00Z"), "/expires_at"),
+        ("expires_in_days", json!(1.5), "/expires_in_days"),
+        ("rate_limit", json!(600), "/rate_limit"),
+        (
+            "rate_limit",
+            limit(json!(0), json!(60)),
+            "/rate_limit/limit",
+        ),
+        (
+            "rate_limit",
+            limit(json!(6), Value::Null),
+            "/rate_limit/window_seconds",
+        ),
+        ("org_plans", json!([]), "/org_plans"),
+        ("allowed_cidrs", json!([]), "/allowed_cidrs"),
+        ("partner_id", json!("ptn_1"), "/partner_id"),
+        ("on_revoke", json!("burn"), "/on_revoke"),
+        ("max_live_orgs", json!(-1), "/max_live_orgs"),
+        ("labels", json!(["a"]), "/labels"),
+        ("disabled", json!(true), "/disabled"),
+        ("admin", json!(true), "/admin"),
+    ] {
         check(
             &admin,
             "/cp/admin/partner-keys",
@@ -146,62 +121,7 @@ fn values_of_a_key_are_checked_one_by_one(store: Store) {
             value,
             pointer,
         );
-    };
-    wrong("name", json!("x".repeat(201)), "/name");
-    wrong("name", Value::Null, "/name");
-    wrong("scopes", Value::Null, "/scopes");
-    wrong("scopes", json!("orgs:list"), "/scopes");
-    for scope in ["orgs:fly", "ORGS:LIST", "orgs:*", "*", "", "orgs:list "] {
-        wrong("scopes", json!(["orgs:list", scope]), "/scopes/1");
     }
-    wrong("scopes", json!([7]), "/scopes/0");
-    for value in [
-        json!("2020-01-01T00:00:00Z"),
-        json!("tomorrow"),
-        json!("2099-01-01"),
-        json!(7),
-        json!("2099-02-30T00:00:00Z"),
-    ] {
-        wrong("expires_at", value, "/expires_at");
-    }
-    for value in [json!(0), json!(-1), json!(1.5), json!("7"), json!(1e300)] {
-        wrong("expires_in_days", value, "/expires_in_days");
-    }
-    for (limit, window, pointer) in [
-        (json!(0), json!(60), "/rate_limit/limit"),
-        (json!(100_000_001), json!(60), "/rate_limit/limit"),
-        (json!("6"), json!(60), "/rate_limit/limit"),
-        (json!(6), json!(0), "/rate_limit/window_seconds"),
-        (json!(6), json!(86_401), "/rate_limit/window_seconds"),
-        (json!(6), Value::Null, "/rate_limit/window_seconds"),
-    ] {
-        wrong(
-            "rate_limit",
-            json!({"limit": limit, "window_seconds": window}),
-            pointer,
-        );
-    }
-    wrong(
-        "rate_limit",
-        json!({"limit": 6, "window_seconds": 60, "burst": 1}),
-        "/rate_limit/burst",
-    );
-    wrong("rate_limit", json!(600), "/rate_limit");
-    wrong("org_plans", json!([]), "/org_plans");
-    wrong("allowed_cidrs", json!([]), "/allowed_cidrs");
-    wrong("partner_id", json!("ptn_1"), "/partner_id");
-    wrong("on_revoke", json!("burn"), "/on_revoke");
-    for count in [json!(-1), json!(1.5), json!("3"), json!(1_000_000_001)] {
-        wrong("max_live_orgs", count, "/max_live_orgs");
-    }
-    labels_that_are_wrong(|value, pointer| wrong("labels", value, pointer));
-    for member in ["key", "id", "disabled", "status", "created_by", "admin"] {
-        wrong(member, json!("x"), &format!("/{member}"));
-    }
-    let both = json!({
-        "name": "a", "scopes": ["orgs:list"], "expires_at": "2099-01-01T00:00:00Z", "expires_in_days": 1,
-    });
-    admin.post("/cp/admin/partner-keys", both).pointers();
     for list in ["/cp/admin/partner-keys", "/cp/admin/partners"] {
         assert_eq!(admin.all(list), [Value::Null; 0]);
     }
