@@ -6,15 +6,15 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
+use audit::{Action, Actor, Event, Request, Target, TargetKind};
 use getrandom::{SysRng, rand_core::UnwrapErr};
-use ids::{AdminKeyId, Labels, Name, OrgId, PlanName, RequestId, Sequence, TypedId};
+use ids::{Name, OrgId, RequestId, Sequence, TypedId};
 use keys::{KeyDigest, KeyKind, Partner, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{NewOrg, Org, OrgProgress, OrgStatus, OrgWork, Slug, SlugRequest};
 use ratelimit::RateLimit;
-use scopes::Scope;
 use storage::{DatabaseUrl, Session, SqlDatabase, Writing};
 use stores::{Database as _, StoreError, prelude::*};
+use testkit::build::Build;
 use time::{Duration, OffsetDateTime};
 
 /// How many keys, or events, share a transaction.
@@ -53,6 +53,7 @@ struct Tenant {
 }
 
 struct Builder {
+    build: Build,
     sequence: Sequence,
     random: UnwrapErr<SysRng>,
     peppers: Peppers,
@@ -64,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let url: DatabaseUrl = args.database.parse()?;
     let db = SqlDatabase::open(&url)?;
     let mut builder = Builder {
+        build: Build::new(),
         sequence: Sequence::new(),
         random: UnwrapErr(SysRng),
         peppers: Peppers::new(Pepper::new(args.pepper.as_bytes())?, []),
@@ -188,47 +190,27 @@ impl Builder {
         } else {
             None
         };
-        let owner = new.clone().or(partner.take());
-        let partner_id = owner.as_ref().map_or_else(|| self.id(), |owner| owner.id);
-        *partner = owner;
+        *partner = new.clone().or(partner.take());
+        let owner = partner.as_ref().context("there is a partner")?;
         let plain = PlainKey::generate(KeyKind::Partner, &mut self.random);
         let key = PartnerKey {
             id: self.id(),
-            partner_id,
             name: Name::new(format!("key-{n}"))?,
-            scopes: Scope::ALL.iter().copied().collect(),
-            org_id: None,
-            org_plans: None,
-            allowed_cidrs: None,
             rate_limit: Some(LIMIT),
-            expires_at: None,
-            disabled: false,
-            max_live_orgs: None,
-            on_revoke: keys::OnRevoke::Keep,
-            labels: Labels::default(),
             key_prefix: plain.display_prefix().to_owned(),
             created_at: at,
-            created_by: self.id::<AdminKeyId>(),
-            last_used_at: None,
-            revoked_at: None,
+            ..self.build.key(owner)
         };
         let org = Org {
             id: self.id(),
-            partner_id,
-            created_by_key_id: key.id,
             name: Name::new(format!("Org {n}"))?,
             slug: Slug::new(format!("grown-{n}"))?,
-            plan: PlanName::new("standard")?,
             status: OrgStatus::Ready,
-            external_id: None,
-            labels: Labels::default(),
             created_at: at,
             updated_at: at,
             ready_at: Some(at),
-            expires_at: None,
-            deleted_at: None,
-            failure: None,
             attempts: 1,
+            ..self.build.org(&key)
         };
         let digest = self.peppers.digest(&plain);
         let tenant = Tenant {
@@ -245,20 +227,15 @@ impl Builder {
         Event {
             id: self.id(),
             occurred_at: self.at,
-            actor,
             action: Action::OrgStatus,
             target: Target::one(TargetKind::Org, org),
             org_id: Some(org),
-            outcome: Outcome::Success,
             request: Some(Request {
                 id: self.id::<RequestId>().to_string().into(),
-                method: "GET".into(),
                 route: "/cp/orgs/{id}/status".into(),
-                ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-                user_agent: Some("bench/1.0".into()),
-                status_code: 200,
+                ..self.build.request()
             }),
-            details: audit::Details::new(),
+            ..self.build.event_by(actor)
         }
     }
 }

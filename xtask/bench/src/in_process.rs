@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::{Result, ensure};
 use getrandom::{SysRng, rand_core::UnwrapErr};
-use ids::{AdminKeyId, KeyId, Labels, Name, PlanName, TypedId as _, Ulid};
+use ids::{KeyId, Name, PlanName, TypedId as _, Ulid};
 use keys::{KeyKind, PartnerDraft, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{LocalProvisioner, PlanCatalogue, ReservedSlugs};
 use ratelimit::{Limiter as _, MemoryLimiter, RateLimit, Subject};
-use scopes::Scope;
 use service::{ClientAddress, Credentials, Env, RequestInfo, Service, Settings, operations};
 use storage::{DatabaseUrl, SqlDatabase};
 use stores::{Database as _, StoreError, prelude::*};
+use testkit::build::Build;
 use time::OffsetDateTime;
 
 /// A limit that is never reached.
@@ -89,29 +89,15 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
     let peppers = Peppers::new(Pepper::new("bench-pepper-bench-pepper-bench-pepper")?, []);
     let env = Env::new(OffsetDateTime::now_utc, UnwrapErr(SysRng));
     let now = env.now();
-    let name = Name::new("bench")?;
-    let partner = PartnerDraft::for_one_key(name.clone()).into_partner(env.id(), now);
+    let partner = PartnerDraft::for_one_key(Name::new("bench")?).into_partner(env.id(), now);
     let plain = env.key(KeyKind::Partner);
     let digest = peppers.digest(&plain);
     let key = PartnerKey {
         id: env.id(),
-        partner_id: partner.id,
-        name,
-        scopes: Scope::ALL.iter().copied().collect(),
-        org_id: None,
-        org_plans: None,
-        allowed_cidrs: None,
         rate_limit: Some(LIMIT),
-        expires_at: None,
-        disabled: false,
-        max_live_orgs: None,
-        on_revoke: keys::OnRevoke::Keep,
-        labels: Labels::default(),
         key_prefix: plain.display_prefix().to_owned(),
         created_at: now,
-        created_by: env.id::<AdminKeyId>(),
-        last_used_at: None,
-        revoked_at: None,
+        ..Build::new().key(&partner)
     };
     db.write(move |tx| {
         tx.partner_insert(&partner)?;
