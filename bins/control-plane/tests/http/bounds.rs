@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::kit::{ALL_SCOPES, Caller, Server, Store};
 
 on_both_engines![

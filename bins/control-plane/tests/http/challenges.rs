@@ -1,8 +1,6 @@
 //! Credentials that are missing, malformed or misplaced, and who may go where.
 
-use serde_json::json;
-
-use crate::kit::{ADMIN_KEY, ALL_SCOPES, Response, Server, Store, tokens};
+use crate::kit::{ADMIN_KEY, Response, Store, tokens};
 
 on_both_engines![
     without_a_credential_there_is_a_plain_challenge,

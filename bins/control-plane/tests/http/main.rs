@@ -46,7 +46,6 @@ mod provisioners;
 mod quota;
 mod receipts;
 mod resources;
-mod scopes;
 mod secrets;
 mod settings;
 mod shared_limits;

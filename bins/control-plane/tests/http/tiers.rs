@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::kit::{ALL_SCOPES, Caller, Store};
 
 on_both_engines![
+    a_key_with_org_plans_creates_orgs_of_those_alone,
     a_key_changes_and_deletes_orgs_of_its_plans_alone,
     a_deletion_by_label_with_an_org_of_another_plan_deletes_none,
     whoami_shows_what_a_key_is_held_to,
@@ -100,5 +101,37 @@ fn whoami_shows_what_a_key_is_held_to(store: Store) {
         for name in held.as_object().unwrap().keys() {
             assert_eq!(credential.get(name), Some(&Value::Null), "{name}");
         }
+    }
+}
+
+fn a_key_with_org_plans_creates_orgs_of_those_alone(store: Store) {
+    let server = store.start();
+    let key = server.issue(json!({
+        "scopes": ["orgs:create", "orgs:list"], "org_plans": ["standard", "free"],
+    }));
+    let ask = |slug: &str, plan: &str| {
+        key.post(
+            "/cp/orgs",
+            json!({"name": "Acme", "slug": slug, "plan": plan}),
+        )
+    };
+    ask("acme-one", "standard").expect(201);
+    ask("acme-two", "free").expect(201);
+    ask("acme-three", "enterprise").problem(403, "org-plan-not-allowed");
+    assert_eq!(ask("acme-three", "platinum").pointers(), ["/plan"]);
+    assert_eq!(key.all("/cp/orgs").len(), 2);
+    // Every plan again, at once.
+    server
+        .admin()
+        .patch(&key.path(), json!({"org_plans": null}))
+        .expect(200);
+    ask("acme-three", "enterprise").expect(201);
+    for (plans, pointer) in [
+        (json!([]), "/org_plans"),
+        (json!(["free", "platinum"]), "/org_plans/1"),
+    ] {
+        let request = json!({"name": "a", "scopes": ["orgs:create"], "org_plans": plans});
+        let response = server.admin().post("/cp/admin/partner-keys", request);
+        assert_eq!(response.pointers(), [pointer]);
     }
 }

@@ -1,9 +1,7 @@
 //! Calls that are sent again.
 
-use std::sync::Arc;
-
 use ids::TypedId as _;
-use keys::{PartnerKey, PlainKey};
+use keys::PlainKey;
 use orgs::LocalProvisioner;
 use ratelimit::{Limiter as _, RateLimit, Subject};
 use service::{Audited, Error, IdempotencyKey, LimitName, Rejection, Rendered, operations};

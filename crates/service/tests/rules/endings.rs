@@ -7,7 +7,6 @@ use orgs::{
     DeletionSelector, LeaseConflict, LocalProvisioner, OrgDraft, OrgStatus, OrgsDeletion, Ttl,
 };
 use ratelimit::RateLimit;
-use serde_json::json;
 use service::{Error, OrgConflict, Rejection, operations};
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;

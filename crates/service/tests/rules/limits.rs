@@ -6,7 +6,6 @@ use ids::EventId;
 use keys::PlainKey;
 use ratelimit::RateLimit;
 use service::{ClientAddress, Credentials, Error, LimitName, operations};
-use stores::Database as _;
 use time::Duration;
 
 use crate::kit::{Bench, bench};

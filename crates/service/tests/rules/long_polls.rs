@@ -1,12 +1,11 @@
 //! Reading where an org stands once it stands elsewhere.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ids::OrgId;
 use keys::PlainKey;
 use orgs::{LocalProvisioner, OrgStatus, OrgVisibility, Transition};
-use ratelimit::RateLimit;
-use service::{ClientAddress, Credentials, Error, Rejection, operations};
+use service::{Error, Rejection, operations};
 use stores::{Database as _, StoreError, prelude::*};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

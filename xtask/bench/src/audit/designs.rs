@@ -105,7 +105,8 @@ impl Open {
                     None => {
                         let url = places.database(&name)?;
                         let rows = Rows::create_postgres(&url)?;
-                        (rows, rows::Reader::Postgres(PgConnection::establish(&url)?))
+                        let reader = Box::new(PgConnection::establish(&url)?);
+                        (rows, rows::Reader::Postgres(reader))
                     }
                 };
                 for events in prefill.chunks(5000) {
@@ -123,7 +124,7 @@ impl Open {
                     None => {
                         let url = places.database(&name)?;
                         let sink = Mentions::create_postgres(&url, &progress)?;
-                        let reader = PgConnection::establish(&url)?;
+                        let reader = Box::new(PgConnection::establish(&url)?);
                         (sink, mentions::Reader::Postgres(reader))
                     }
                 };

@@ -153,7 +153,7 @@ fn unindexed_postgres(
 /// A reader of design D.
 pub(crate) enum Reader {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Reader {
@@ -168,6 +168,7 @@ impl Reader {
         match self {
             Self::Sqlite(sqlite) => page!(sqlite, &mut found, subject, unindexed_sqlite)?,
             Self::Postgres(postgres) => {
+                let postgres = postgres.as_mut();
                 page!(postgres, &mut found, subject, unindexed_postgres)?;
             }
         }

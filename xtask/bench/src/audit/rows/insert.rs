@@ -71,7 +71,7 @@ fn details(event: &Event) -> String {
 /// What differs between the engines.
 pub(crate) enum Rows {
     Sqlite(SqliteConnection, sqlite::Checkpointer),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Rows {
@@ -88,7 +88,7 @@ impl Rows {
     pub(crate) fn create_postgres(url: &str) -> Result<Self> {
         let mut postgres = PgConnection::establish(url)?;
         postgres.batch_execute(&format!("{TABLE}; {INDEXES}"))?;
-        Ok(Self::Postgres(postgres))
+        Ok(Self::Postgres(Box::new(postgres)))
     }
 }
 
@@ -96,7 +96,7 @@ impl Sink for Rows {
     fn commit(&mut self, events: &[Event]) -> Result<()> {
         match self {
             Self::Postgres(postgres) => {
-                Columns::of(events).execute(postgres)?;
+                Columns::of(events).execute(postgres.as_mut())?;
             }
             Self::Sqlite(sqlite, checkpointer) => {
                 sqlite.immediate_transaction(|sqlite| {

@@ -177,7 +177,7 @@ macro_rules! page {
 /// A reader of design B.
 pub(crate) enum Reader {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Reader {
@@ -185,7 +185,10 @@ impl Reader {
         let limit = i64::try_from(limit)?.saturating_add(1);
         let rows = match self {
             Self::Sqlite(sqlite) => page!(sqlite, filter, limit),
-            Self::Postgres(postgres) => page!(postgres, filter, limit),
+            Self::Postgres(postgres) => {
+                let postgres = postgres.as_mut();
+                page!(postgres, filter, limit)
+            }
         };
         rows.into_iter()
             .map(Row::event)
