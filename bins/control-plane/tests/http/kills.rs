@@ -50,7 +50,11 @@ fn acknowledged_changes_survive_twenty_kills(store: Store) {
     let limit = json!({"limit": 100_000_000, "window_seconds": 1});
     let key = server.issue(json!({"scopes": ALL_SCOPES, "rate_limit": limit}));
     let mut said = Acknowledged::default();
-    for kill in 0..KILLS {
+    let mut kill = 0;
+    // On a busy machine a server may be killed before it has done anything, so there can be more.
+    while kill < KILLS || said.created.len() <= KILLS || said.deleted.len() <= 3 {
+        assert!(kill < 5 * KILLS, "too little was done");
+        kill += 1;
         let caller = server.with_token(key.token());
         let actual: Vec<Acknowledged> = thread::scope(|scope| {
             let caller = &caller;
@@ -70,10 +74,6 @@ fn acknowledged_changes_survive_twenty_kills(store: Store) {
         }
         server = store.start();
     }
-    assert!(
-        said.created.len() > KILLS && said.deleted.len() > 3,
-        "too little was done"
-    );
     check(&server, &said);
 }
 
