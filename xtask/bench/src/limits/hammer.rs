@@ -80,8 +80,7 @@ fn fallback(instances: &Instances) -> Result<u64> {
     let name = "molecule_limit_decisions_total{mode=\"fallback\"} ";
     let mut sum = 0_u64;
     for server in &instances.servers {
-        let response = server.client("").get("/metrics")?;
-        let text = String::from_utf8_lossy(&response.body).into_owned();
+        let text = server.client("").get("/metrics")?.body;
         let count = text.lines().find_map(|line| line.strip_prefix(name));
         sum = sum.saturating_add(count.context("the metric is missing")?.parse()?);
     }
