@@ -5,7 +5,7 @@ mod names;
 mod provisioner;
 mod raw;
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use ids::PlanName;
@@ -24,11 +24,15 @@ pub use self::{
 use crate::pepper::PepperReadings;
 
 const MASKED: &str = "[set]";
+/// In seconds.
+const MAX_SHUTDOWN_GRACE: u64 = 300;
 /// As many as may wait for a commit.
 const MAX_SQLITE_BATCH: usize = 4096;
 
 pub struct Settings {
     pub listen: SocketAddr,
+    /// From SIGTERM until the server stops listening.
+    pub shutdown_grace: Duration,
     pub data_dir: PathBuf,
     pub database_url: DatabaseUrl,
     /// Connections to PostgreSQL, for all uses together.
@@ -89,6 +93,7 @@ impl Settings {
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
         Ok(Self {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
+            shutdown_grace: shutdown_grace(raw.shutdown_grace.as_deref())?,
             data_dir,
             database_url,
             database_pool: database_pool(raw.database_pool.as_deref())?,
@@ -150,6 +155,22 @@ impl Settings {
             more_reserved_slugs,
         })
     }
+}
+
+/// A number of seconds up to [`MAX_SHUTDOWN_GRACE`].
+fn shutdown_grace(raw: Option<&str>) -> anyhow::Result<Duration> {
+    let Some(text) = raw else {
+        return Ok(Duration::ZERO);
+    };
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|&seconds| seconds <= MAX_SHUTDOWN_GRACE);
+    seconds.map(Duration::from_secs).with_context(|| {
+        format!(
+            "shutdown_grace: {text:?} is not a number of seconds from 0 to {MAX_SHUTDOWN_GRACE}"
+        )
+    })
 }
 
 /// A number from [`MIN_CONNECTIONS`] on.
@@ -258,6 +279,7 @@ impl fmt::Display for Settings {
         };
         let rows = [
             ("listen", self.listen.to_string()),
+            ("shutdown_grace", self.shutdown_grace.as_secs().to_string()),
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", self.database_url.to_string()),
             ("database_pool", self.database_pool.to_string()),

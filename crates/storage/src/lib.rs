@@ -40,7 +40,7 @@ pub use database::{Options, SQLITE_BATCH, SqlDatabase};
 pub use files::create_private_folder;
 pub use group_commit::acks::AuditMode;
 pub use list_queue::ListStats;
-pub use migrations::{migrate, migrate_if_empty, revert_all};
+pub use migrations::{migrate, migrate_if_empty, pending_migrations, revert_all};
 pub use session::{Reading, Session, Writing};
 pub use shares::{CONNECTIONS, MIN_CONNECTIONS};
 pub use threads::wait_until_closed;

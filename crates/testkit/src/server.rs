@@ -262,6 +262,14 @@ impl Server {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
         kill_process(id, Signal::TERM)?;
+        self.wait(timeout)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it has not within this time; when the system can't tell.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<ExitStatus> {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {

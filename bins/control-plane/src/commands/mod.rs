@@ -8,6 +8,7 @@ mod init;
 mod pepper;
 mod prepare;
 mod serve;
+mod shutdown;
 
 use std::{
     env,
@@ -36,6 +37,9 @@ use crate::{
 /// For each use of the database by a command: longer than for a call, whose client can retry.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The exit code where migrations are pending. An error has 1, a wrong command line 2.
+const PENDING: u8 = 3;
+
 /// The partner control plane: keys, orgs and their audit log, by API.
 #[derive(Parser)]
 #[command(name = "molecule-cp", version)]
@@ -54,7 +58,11 @@ enum Command {
     /// Serve the API (the default)
     Serve,
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        /// Only list what is missing; the exit code is 3 where something is
+        #[arg(long)]
+        check: bool,
+    },
     /// Create, list and revoke admin keys
     #[command(subcommand)]
     AdminKey(admin_key::AdminKeyCommand),
@@ -114,7 +122,8 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
     match command.unwrap_or(Command::Serve) {
         Command::Serve if init::is_needed() => return init::run(),
         Command::Serve => serve::run(&sources.load()?, orphans),
-        Command::Migrate => migrate(&sources.load()?),
+        Command::Migrate { check: false } => migrate(&sources.load()?),
+        Command::Migrate { check: true } => return check_migrations(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
         Command::Pepper(command) => pepper::run(&sources.load()?, &command),
         Command::Audit(command) => audit::run(&sources.load()?, command),
@@ -144,6 +153,18 @@ fn migrate(settings: &Settings) -> anyhow::Result<()> {
             .map(|name| format!("applied {name}\n"))
             .collect::<String>(),
     )
+}
+
+/// Returns the exit code.
+fn check_migrations(settings: &Settings) -> anyhow::Result<u8> {
+    let pending = storage::pending_migrations(&settings.database_url)?;
+    if pending.is_empty() {
+        print("The database is up to date.\n")?;
+        return Ok(0);
+    }
+    let lines = pending.iter().map(|name| format!("pending {name}\n"));
+    print(&lines.collect::<String>())?;
+    Ok(PENDING)
 }
 
 /// Runs a command on the database, also beside a server.

@@ -2,22 +2,26 @@
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use service::{LiveInstances, NewInstance, OrphanPolicy, Service};
 use storage::SqlDatabase;
 use stores::{Database as _, prelude::*};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-use super::{env, first_key, host, prepare::with_peppers};
+use super::{
+    env, first_key, host,
+    prepare::with_peppers,
+    shutdown::{Signals, serve_until_signal, tell_service_manager},
+};
 use crate::{
     background::Background,
     handlers::reference::Published,
-    http::{App, ConnectionLimiter, PreparedProblem, listen, server},
+    http::{App, ConnectionLimiter, Listener, PreparedProblem, Server},
     limiter::ChosenLimiter,
     metrics::Metrics,
     private_files::make_all_private,
@@ -31,8 +35,6 @@ use crate::{
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For this instance to leave the list of live ones.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// For the whole shutdown. An orchestrator kills after thirty seconds.
-const END_TIMEOUT: Duration = Duration::from_secs(28);
 /// For `/readyz` to be right from the first call on.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The descriptor limit where the system sets no bound.
@@ -60,10 +62,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let (max, max_per_address) = connections.bounds();
     tracing::info!(descriptors, max, max_per_address, "connection limits");
     // Before the first admin key is made: it is shown once, and must not be lost to a port in use.
-    let listener = listen(settings.listen)
-        .await
-        .with_context(|| format!("can't listen on {}", settings.listen))?;
-    let address = listener.local_addr().context("the socket has no address")?;
+    let listener = Listener::open(settings.listen).await?;
+    let address = listener.address().context("the socket has no address")?;
     make_all_private(settings);
     for name in storage::migrate(&settings.database_url)? {
         tracing::info!(migration = name, "migration applied");
@@ -125,6 +125,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let app = Arc::new(App {
         service,
         connections,
+        stopping: CancellationToken::new(),
         metrics,
         malformed_key: PreparedProblem::malformed_key(&public_url)?,
         public_url,
@@ -137,14 +138,20 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let sender = HttpSender::new(settings.webhook_address_policy)?;
     let background = Background::start(&app, sender, retention);
     wait_for_readiness(&app).await;
-    tokio::spawn(drain_on_signal(Arc::clone(&app)));
-    routes::router(&published)?;
-    let server = server(&app, &published, listener).context("serving on the socket failed")?;
-    tracing::info!(%address, database = %settings.database_url, "listening on http://{address}");
+    let signals = Signals::new().context("handling signals failed")?;
+    let by_socket_unit = listener.is_inherited();
+    let server = Server::start(&app, &published, listener).context("the server did not start")?;
+    tell_service_manager(NotifyState::Ready);
+    tracing::info!(
+        %address,
+        database = %settings.database_url,
+        by_socket_unit,
+        "listening on http://{address}"
+    );
     if let Some(key) = &first.admin_key {
         first_key::deliver(key, address, &settings.data_dir);
     }
-    let ended = server.await;
+    serve_until_signal(&app, server, signals, settings.shutdown_grace).await;
     background.stop().await;
     leave(&app).await;
     let settled = tokio::time::timeout(SETTLE_TIMEOUT, app.service.database().settle()).await;
@@ -158,7 +165,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         ),
     }
     tracing::info!("stopped");
-    ended.context("the server failed")
+    Ok(())
 }
 
 /// Takes this instance out of the list: nobody need wait for it any more.
@@ -178,32 +185,6 @@ async fn wait_for_readiness(app: &App) {
     while !is_ready() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// On the signal to stop, responds to held polls and drains connections, before the server waits for them.
-async fn drain_on_signal(app: Arc<App>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::warn!(
-            "handling signals failed; at shutdown, held polls end by their own timeouts"
-        );
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    thread::spawn(exit_after_timeout);
-    app.connections.drain();
-    app.service.close_status_watch();
-}
-
-fn exit_after_timeout() {
-    thread::sleep(END_TIMEOUT);
-    tracing::error!("timeout: shutdown took too long, exiting; is the database reachable?");
-    crate::end(0)
 }
 
 /// Raises the soft limit to the hard limit, which is returned.

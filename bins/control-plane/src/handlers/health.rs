@@ -24,8 +24,9 @@ pub async fn alive() -> HttpResponse {
 }
 
 pub const READYZ: Operation = Operation {
-    detail: "Checks that the database can be read and written, as of less than a second ago. The database is \
-             checked in the background: this request costs no connection, however often it is sent.",
+    detail: "Checks that the database can be read and written, as of less than a second ago, and that this \
+             server is not about to stop. The database is checked in the background: this request costs no \
+             connection, however often it is sent.",
     errors: &[ErrorCode::Internal, ErrorCode::Unavailable],
     ..Operation::new(
         "readyz",
@@ -35,10 +36,14 @@ pub const READYZ: Operation = Operation {
     )
 };
 
-/// The database answers, takes changes and tells of revocations. It is asked in the background, so this
+/// The server goes on, and the database answers, takes changes and tells of revocations. It is asked in the background, so this
 /// costs no connection however often it is called.
 pub async fn ready(request: PublicRequest) -> Result<HttpResponse, ProblemResponse> {
     let PublicRequest { app, id } = request;
+    if app.stopping.is_cancelled() {
+        let details = ProblemDetails::stopping();
+        return Err(ProblemResponse::unaudited(&app, &id, details));
+    }
     match readiness(&app) {
         Ok(()) => Ok(HttpResponse::Ok().json(HealthView::OK)),
         // The background work logs why.
@@ -74,7 +79,8 @@ pub async fn metrics(PublicRequest { app, .. }: PublicRequest) -> HttpResponse {
     app.metrics
         .lost_events
         .set(i64::try_from(lost).unwrap_or(i64::MAX));
-    app.metrics.ready.set(readiness(&app).is_ok().into());
+    let ready = readiness(&app).is_ok() && !app.stopping.is_cancelled();
+    app.metrics.ready.set(ready.into());
     let lists = app.service.database().list_stats();
     app.metrics.lists.set(lists);
     match app.metrics.text() {

@@ -9,6 +9,7 @@ mod credentials;
 mod endpoint;
 mod headers;
 mod labels;
+mod listener;
 mod prepared_problem;
 mod problem_details;
 mod problem_response;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use service::Service;
 use storage::SqlDatabase;
+use tokio_util::sync::CancellationToken;
 
 use crate::{limiter::ChosenLimiter, metrics::Metrics, provisioner::ChosenProvisioner};
 
@@ -30,11 +32,12 @@ pub use self::{
     connection::ConnectionLimiter,
     endpoint::{PublicRequest, authenticated, fallback, not_found, public},
     headers::{PREFERENCE_APPLIED, retry_after},
+    listener::Listener,
     prepared_problem::PreparedProblem,
     problem_details::{HandlerError, ProblemDetails},
     problem_response::ProblemResponse,
     router::{Endpoint, Router},
-    server::{listen, server},
+    server::Server,
 };
 
 /// The control plane of this server.
@@ -44,6 +47,8 @@ pub type ControlPlane = Service<SqlDatabase, ChosenLimiter, ChosenProvisioner>;
 pub struct App {
     pub service: Arc<ControlPlane>,
     pub connections: Arc<ConnectionLimiter>,
+    /// Cancelled when the server is to stop.
+    pub stopping: CancellationToken,
     pub metrics: Metrics,
     /// The URL under which clients reach this server, without a slash at its end.
     pub public_url: String,

@@ -114,6 +114,17 @@ impl ProblemDetails {
         }
     }
 
+    /// For whoever asks whether this server is ready.
+    pub fn stopping() -> Self {
+        Self {
+            retry_after: Some(UNAVAILABLE_RETRY),
+            ..Self::new(
+                ErrorCode::Unavailable,
+                "This server is about to stop. Send requests to another one, or again in a moment.",
+            )
+        }
+    }
+
     /// For an unknown path below `/cp`, and for what the credential can't see: nothing tells them apart.
     pub fn not_found() -> Self {
         Self::new(

@@ -94,6 +94,8 @@ raw_settings! {
     plain {
         /// Address and port to listen on
         listen "listen" "MOLECULE_CP_LISTEN";
+        /// How long the server goes on answering after SIGTERM, in seconds, for balancers to leave it
+        shutdown_grace "shutdown-grace" "MOLECULE_CP_SHUTDOWN_GRACE";
         /// Folder of the SQLite file and the generated pepper
         data_dir "data-dir" "MOLECULE_CP_DATA_DIR";
         /// How many connections to PostgreSQL there may be, for all uses together

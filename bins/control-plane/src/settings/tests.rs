@@ -20,6 +20,7 @@ fn without_a_word_the_defaults_hold() {
     let text = settings("").unwrap().to_string();
     for line in [
         "listen = \"127.0.0.1:8080\"",
+        "shutdown_grace = \"0\"",
         "database_url = \"sqlite:./data/molecule.db\"",
         "admin_rate_limit = \"6000/60\"",
         "auth_failure_limit = \"300/60\"",
@@ -49,6 +50,8 @@ fn secrets_are_masked() {
 #[test]
 fn what_is_wrong_is_named() {
     refused("listen = \"8080\"", "listen");
+    refused("shutdown_grace = \"5s\"", "shutdown_grace");
+    refused("shutdown_grace = \"301\"", "0 to 300");
     refused("admin_key = \"short\"", "32 to 256 characters");
     refused("pepper = \"short\"", "32 bytes or more");
     refused("admin_rate_limit = \"600\"", "limit/seconds");

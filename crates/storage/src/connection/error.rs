@@ -49,11 +49,25 @@ pub enum OpenError {
         /// Where it should be.
         url: String,
     },
+    /// It belongs to another program.
+    #[error(
+        "{url} holds tables of another program ({}); name a database of this program's own, which is \
+         empty at first", .tables.join(", ")
+    )]
+    Foreign {
+        /// Where it is, without its password.
+        url: String,
+        /// Some of its tables.
+        tables: Vec<String>,
+    },
     /// It is older than this program.
     #[error("the database lacks migrations ({}); run them first", .0.join(", "))]
     Pending(Vec<String>),
     /// It is newer than this program.
-    #[error("the database has migrations that this program does not know ({})", .0.join(", "))]
+    #[error(
+        "the database has migrations that this program does not know and can't work with ({}); start the \
+         newer version", .0.join(", ")
+    )]
     Newer(Vec<String>),
     /// The migrations can't be run.
     #[error("a migration failed")]
@@ -124,6 +138,14 @@ pub(crate) fn is_locked(error: &DieselError) -> bool {
         error,
         DieselError::DatabaseError(_, information)
             if information.message().contains("database is locked")
+    )
+}
+
+/// Whether that is why a transaction on an SQLite file could not begin.
+pub(crate) fn is_held_lock(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Unavailable(Some(source)) if source.to_string().contains("database is locked")
     )
 }
 

@@ -16,7 +16,7 @@ use crate::{
         url::{DatabaseUrl, Engine},
     },
     files,
-    session::{Mode, Session, Writing},
+    session::{Mode, Reading, Session, Writing},
 };
 
 type Migrations = Vec<Box<dyn Migration<AnyBackend>>>;
@@ -24,10 +24,12 @@ type Migrations = Vec<Box<dyn Migration<AnyBackend>>>;
 /// Applies the migrations that the database lacks and returns their names. An SQLite file and its
 /// folder are made when they are missing, for their owner alone.
 ///
-/// Several processes may do this at once: one of them applies them, the others wait.
+/// Several processes may do this at once: one of them applies them, the others wait for as long as it
+/// takes. Where nothing is missing no lock is taken, and the role needs no right to change tables.
 ///
 /// # Errors
-/// When the database can't be reached, a migration fails, or the database is newer than this program.
+/// When the database can't be reached, a migration fails, or the database is newer than this program or
+/// holds another program's tables.
 pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
     migrate_when(url, |_| true)
 }
@@ -50,20 +52,36 @@ fn migrate_when(
     }
     pooler::refuse_transaction_pooling(url)?;
     let mut session = connect::<Writing>(url)?;
+    let state = session.run(|connection| Ok(State::read(connection)))??;
+    if state.is_current(url)? {
+        return Ok(Vec::new());
+    }
     locked(&mut session, |connection| {
-        let applied = applied(connection)?;
-        let (pending, newer) = compare(connection)?;
-        if !wanted(applied.len()) {
+        let state = State::read(connection)?;
+        if !wanted(state.applied) || state.is_current(url)? {
             return Ok(Vec::new());
         }
-        if !newer.is_empty() {
-            return Err(OpenError::Newer(newer));
-        }
-        for migration in &pending {
+        for migration in &state.pending {
             connection.run_migration(migration).map_err(failed)?;
         }
-        Ok(names(&pending))
+        Ok(names(&state.pending))
     })
+}
+
+/// The names of the migrations that [`migrate`] would apply. The database stays as it is.
+///
+/// # Errors
+/// When the database can't be reached, is newer than this program or holds another program's tables.
+pub fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    if url.sqlite_path().is_some_and(|path| !path.exists()) {
+        let all: Result<Migrations, _> = engine::FOR_SQLITE.migrations();
+        return all.map(|all| names(&sorted(all))).map_err(failed);
+    }
+    match check::<Reading>(url) {
+        Ok(()) => Ok(Vec::new()),
+        Err(OpenError::Pending(names)) => Ok(names),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes all migrations back, and with them everything that is stored.
@@ -92,15 +110,20 @@ pub(crate) fn check<M: Mode>(url: &DatabaseUrl) -> Result<(), OpenError> {
         });
     }
     let mut session = connect::<M>(url)?;
-    let (pending, newer) = session
-        .run(|connection| Ok(compare(connection)))
+    let state = session
+        .run(|connection| Ok(State::read(connection)))
         .map_err(OpenError::Migration)??;
-    if !newer.is_empty() {
-        Err(OpenError::Newer(newer))
-    } else if !pending.is_empty() {
-        Err(OpenError::Pending(names(&pending)))
-    } else {
+    if state.is_current(url)? {
+        if !state.newer.is_empty() {
+            let newer = state.newer.join(", ");
+            tracing::warn!(
+                newer,
+                "a newer version has prepared this database; both can work on it"
+            );
+        }
         Ok(())
+    } else {
+        Err(OpenError::Pending(names(&state.pending)))
     }
 }
 
@@ -116,8 +139,18 @@ fn locked<T>(
     session: &mut Session<Writing>,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
-    session.run(engine::wait_long)?;
-    session.nested(|session| {
+    session.run(engine::wait_briefly)?;
+    let mut is_told = false;
+    while let Err(error) = session.begin() {
+        if !error::is_held_lock(&error) {
+            return Err(error.into());
+        }
+        if !is_told {
+            tracing::info!("another process has the database's file, waiting until it lets go");
+            is_told = true;
+        }
+    }
+    session.guarded(|session| {
         session.run(engine::lock)?;
         session.run(|connection| Ok(work(connection)))?
     })
@@ -129,13 +162,69 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// The migrations that the database lacks, in their order, and the versions that we don't know.
-fn compare(connection: &mut AnyConnection) -> Result<(Migrations, Vec<String>), OpenError> {
-    let mut pending: Migrations = engine::all(connection).migrations().map_err(failed)?;
-    pending.sort_by_key(|migration| migration.name().version().as_owned());
-    let mut applied = applied(connection)?;
-    pending.retain(|migration| !applied.remove(&migration.name().version().to_string()));
-    Ok((pending, applied.into_iter().collect()))
+/// How a database stands to this program.
+struct State {
+    /// How many migrations have been applied.
+    applied: usize,
+    /// The migrations that the database lacks, in their order.
+    pending: Migrations,
+    /// The versions that this program doesn't know.
+    newer: Vec<String>,
+    /// Whether a program that doesn't know them can work with the database all the same.
+    is_compatible: bool,
+    /// Some of another program's tables, where none of ours are.
+    foreign: Vec<String>,
+}
+
+impl State {
+    fn read(connection: &mut AnyConnection) -> Result<Self, OpenError> {
+        let known: Migrations = engine::all(connection).migrations().map_err(failed)?;
+        let mut newer = applied(connection)?;
+        let applied = newer.len();
+        let (mut pending, mut known_versions) = (sorted(known), BTreeSet::new());
+        pending.retain(|migration| {
+            let version = migration.name().version().to_string();
+            let is_pending = !newer.remove(&version);
+            known_versions.insert(version);
+            is_pending
+        });
+        let failed_query = |error| OpenError::Migration(error::store_error(&error));
+        let foreign = if pending.len() == known_versions.len() {
+            engine::tables(connection).map_err(failed_query)?
+        } else {
+            Vec::new()
+        };
+        let is_compatible = pending.is_empty() && !newer.is_empty() && {
+            let contracted = engine::contracted(connection).map_err(failed_query)?;
+            contracted.is_none_or(|version| known_versions.contains(&version))
+        };
+        Ok(Self {
+            applied,
+            pending,
+            newer: newer.into_iter().collect(),
+            is_compatible,
+            foreign,
+        })
+    }
+
+    /// Whether there is nothing to be applied.
+    fn is_current(&self, url: &DatabaseUrl) -> Result<bool, OpenError> {
+        if !self.foreign.is_empty() {
+            return Err(OpenError::Foreign {
+                url: url.to_string(),
+                tables: self.foreign.clone(),
+            });
+        }
+        if !self.newer.is_empty() && !self.is_compatible {
+            return Err(OpenError::Newer(self.newer.clone()));
+        }
+        Ok(self.pending.is_empty())
+    }
+}
+
+fn sorted(mut migrations: Migrations) -> Migrations {
+    migrations.sort_by_key(|migration| migration.name().version().as_owned());
+    migrations
 }
 
 /// The versions of the migrations that have been applied.

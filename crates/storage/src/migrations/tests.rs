@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use diesel::connection::SimpleConnection as _;
 use ids::OrgId;
 use orgs::{Step, StepName, Subscription};
@@ -6,21 +8,119 @@ use stores::prelude::*;
 use super::*;
 use crate::session::Reading;
 
-#[test]
-fn a_newer_database_is_refused() {
+fn on_both_engines(check: impl Fn(&DatabaseUrl)) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("cp.db");
-    let url: DatabaseUrl = format!("sqlite:{}", file.display()).parse().unwrap();
-    migrate(&url).unwrap();
-    check::<Reading>(&url).unwrap();
-    let mut session = connect::<Writing>(&url).unwrap();
-    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101')";
+    let file = format!("sqlite:{}", folder.path().join("cp.db").display());
+    check(&file.parse().unwrap());
+    if let Some(server) = testkit::postgres::Server::shared() {
+        check(&server.new_database().parse().unwrap());
+    }
+}
+
+fn execute(session: &mut Session<Writing>, sql: &str) {
     session
-        .run(|connection| connection.batch_execute(newer))
+        .run(|connection| connection.batch_execute(sql))
         .unwrap();
-    let is_newer = |outcome| matches!(outcome, Err(OpenError::Newer(v)) if v == ["20990101"]);
-    assert!(is_newer(check::<Reading>(&url)));
-    assert!(is_newer(migrate(&url).map(drop)));
+}
+
+#[test]
+fn a_database_that_a_newer_version_has_added_to_is_used_and_one_that_it_took_from_is_refused() {
+    on_both_engines(|url| {
+        assert!(!pending_migrations(url).unwrap().is_empty());
+        migrate(url).unwrap();
+        assert!(pending_migrations(url).unwrap().is_empty());
+        check::<Reading>(url).unwrap();
+        let mut session = connect::<Writing>(url).unwrap();
+        execute(
+            &mut session,
+            "INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101')",
+        );
+        check::<Reading>(url).unwrap();
+        assert!(migrate(url).unwrap().is_empty());
+        execute(
+            &mut session,
+            "INSERT INTO meta (name, value) VALUES ('contracted', '20990101')",
+        );
+        let is_newer = |outcome| matches!(outcome, Err(OpenError::Newer(v)) if v == ["20990101"]);
+        assert!(is_newer(check::<Reading>(url)));
+        assert!(is_newer(migrate(url).map(drop)));
+        assert!(is_newer(pending_migrations(url).map(drop)));
+        // What this version knows of has been reckoned with.
+        let known = "UPDATE meta SET value = (SELECT min(version) FROM __diesel_schema_migrations) \
+                     WHERE name = 'contracted'";
+        execute(&mut session, known);
+        check::<Reading>(url).unwrap();
+    });
+}
+
+#[test]
+fn a_database_of_another_program_is_refused_and_left_alone() {
+    on_both_engines(|url| {
+        if let Some(path) = url.sqlite_path() {
+            files::create_database_file(path).unwrap();
+        }
+        let mut session = connect::<Writing>(url).unwrap();
+        execute(
+            &mut session,
+            "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY, run_on TIMESTAMP);
+             INSERT INTO __diesel_schema_migrations (version) VALUES ('20240101');
+             CREATE TABLE orders (id BIGINT);",
+        );
+        let is_foreign = |outcome| matches!(outcome, Err(OpenError::Foreign { tables, .. }) if tables == ["orders"]);
+        assert!(is_foreign(migrate(url).map(drop)));
+        assert!(is_foreign(check::<Reading>(url)));
+        assert!(is_foreign(pending_migrations(url).map(drop)));
+    });
+}
+
+/// Whoever migrates may take long; `lock_timeout` and the like are for calls.
+#[test]
+fn a_process_waits_for_another_that_migrates() {
+    const MIGRATION: Duration = Duration::from_secs(7);
+    on_both_engines(|url| {
+        if let Some(path) = url.sqlite_path() {
+            files::create_database_file(path).unwrap();
+        }
+        let mut session = connect::<Writing>(url).unwrap();
+        let begun = Instant::now();
+        let (locked_tables, is_locked) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                locked(&mut session, |_| {
+                    locked_tables.send(()).unwrap();
+                    std::thread::sleep(MIGRATION);
+                    Ok(())
+                })
+                .unwrap();
+            });
+            is_locked.recv().unwrap();
+            assert!(!migrate(url).unwrap().is_empty());
+        });
+        assert!(begun.elapsed() >= MIGRATION);
+    });
+}
+
+/// Tables are made by whoever may; the server itself needs no such right.
+#[test]
+fn a_role_without_the_right_to_change_tables_works_on_a_database_that_is_up_to_date() {
+    let Some(server) = testkit::postgres::Server::shared() else {
+        return;
+    };
+    let owner = server.new_database();
+    migrate(&owner.parse().unwrap()).unwrap();
+    server.ask(
+        &owner,
+        "CREATE ROLE plain LOGIN;
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO plain;
+         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO plain;",
+    );
+    let plain: DatabaseUrl = owner.replace("postgres@", "plain@").parse().unwrap();
+    assert!(migrate(&plain).unwrap().is_empty());
+    check::<Reading>(&plain).unwrap();
+    let mut session = connect::<Writing>(&plain).unwrap();
+    let refused = session.run(|connection| connection.batch_execute("CREATE TABLE x (id BIGINT)"));
+    assert!(refused.is_err(), "the role may change tables");
 }
 
 /// A table that is written anew takes as long as it is large.

@@ -6,7 +6,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::body_meter::BodyKind;
+use super::{body_meter::BodyKind, limiter::Notices};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
@@ -27,10 +27,20 @@ pub struct Exchange {
     body_wanted: Cell<bool>,
     input_ended: Cell<bool>,
     closing: Cell<bool>,
+    /// Whether the last response says that the connection closes.
+    close_announced: Cell<bool>,
+    notices: Notices,
     task: RefCell<Option<Waker>>,
 }
 
 impl Exchange {
+    pub(super) fn new(notices: Notices) -> Self {
+        Self {
+            notices,
+            ..Self::default()
+        }
+    }
+
     /// A call begins, with a body of this kind.
     pub fn begin(&self, body: BodyKind) {
         self.phase.set(Phase::Running);
@@ -50,10 +60,16 @@ impl Exchange {
         self.phase.set(Phase::Responded);
     }
 
-    /// Whether the connection is closed after this response: the server stops, or it is unknown where the
-    /// next request begins.
+    /// Whether the connection is closed after this response, which must say so: the server stops, or it is
+    /// unknown where the next request begins.
     pub fn closes_after_response(&self) -> bool {
-        self.closing.get() || self.body_left.get()
+        let closes = self.closing.get() || self.body_left.get() || self.notices.is_stopping();
+        self.close_announced.set(closes);
+        closes
+    }
+
+    pub(super) fn is_close_announced(&self) -> bool {
+        self.close_announced.get()
     }
 
     /// Waits until the client has closed its side. Whether it is gone, or waits for its response, shows only

@@ -7,10 +7,11 @@ use std::{
 };
 
 use actix_web::web::{Buf as _, BytesMut};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::{
-    BODY_TIMEOUT, Connection, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_AHEAD, Stage,
+    BODY_TIMEOUT, Connection, DRAIN_TIMEOUT, FIRST_BYTE_TIMEOUT, HEAD_TIMEOUT, MAX_AHEAD, Stage,
     body_meter::{BodyMeter, Metered},
     exchange::Phase,
     head::{HeadScan, MAX_HEAD},
@@ -134,6 +135,7 @@ impl Connection {
             return None;
         };
         let first = scan.seen() == 0;
+        self.used = true;
         let end = scan.find_end(piece);
         if scan.seen() > MAX_HEAD {
             self.reject(HeadError::TooLarge);
@@ -183,16 +185,36 @@ impl Connection {
         }
     }
 
+    /// Whether a part of a request has come.
+    fn has_begun(&self) -> bool {
+        match &self.stage {
+            Stage::Head(scan) => scan.seen() > 0,
+            Stage::Called | Stage::Body { .. } => true,
+        }
+    }
+
+    /// Whether the system has bytes of the client's that were not read.
+    fn has_unread_input(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.socket
+            .as_ref()
+            .is_some_and(|socket| matches!(recv(&socket.tcp, &mut [0], flags), Ok((1.., _))))
+    }
+
     /// Whether the connection is closed because of a timeout or a notice.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> bool {
-        let in_body = matches!(self.stage, Stage::Body { .. });
         match self.notice() {
-            Some(Notice::Drain) if in_body => self.timer.shorten(DRAIN_TIMEOUT),
-            Some(_) => {
+            Some(Notice::Drain) if self.has_begun() => self.timer.shorten(DRAIN_TIMEOUT),
+            Some(Notice::Drain) if !self.used => {
+                self.timer.shorten_to(self.accepted + FIRST_BYTE_TIMEOUT);
+            }
+            // The runtime may not know of it yet, and then wakes the task.
+            Some(Notice::Drain) if self.has_unread_input() => return false,
+            Some(Notice::Drain | Notice::Evict) => {
                 self.end();
                 return true;
             }
-            None => {}
+            Some(Notice::LastResponse) | None => {}
         }
         if !self.timer.poll_expired(cx) {
             return false;

@@ -43,7 +43,8 @@ struct Connections {
     /// All of them, the oldest first.
     all: BTreeMap<u64, Entry>,
     by_origin: HashMap<Origin, BTreeSet<u64>>,
-    draining: bool,
+    /// What each new connection is told at once; none while the server goes on.
+    notice: u8,
     logged: Option<Instant>,
 }
 
@@ -71,14 +72,18 @@ struct Slot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// The server is about to stop: the next response is the last one, and says so.
+    LastResponse,
+    /// The server stops: what has begun is finished, and nothing else is waited for.
+    Drain,
     /// A new connection needs the slot.
     Evict,
-    /// The server stops.
-    Drain,
 }
 
-const EVICT: u8 = 1;
+// A later notice outweighs those before it.
+const LAST_RESPONSE: u8 = 1;
 const DRAIN: u8 = 2;
+const EVICT: u8 = 3;
 
 /// The permit of one connection, released on drop.
 pub struct ConnectionPermit {
@@ -115,9 +120,6 @@ impl ConnectionLimiter {
     pub fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let origin = self.origin(peer);
         let mut connections = self.connections.lock();
-        if connections.draining {
-            return None;
-        }
         let permits = connections.by_origin.get(&origin).map_or(0, BTreeSet::len);
         let bound = if matches!(origin, Origin::Client(_)) && permits >= self.max_per_address {
             Some("address")
@@ -138,6 +140,7 @@ impl ConnectionLimiter {
         }
         let slot = Arc::new(Slot::default());
         slot.waits_for_client.store(true, Ordering::Relaxed);
+        slot.notice.store(connections.notice, Ordering::Release);
         let entry = Entry {
             origin,
             slot: Arc::clone(&slot),
@@ -151,12 +154,26 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Notifies all connections that the server stops, and refuses new ones.
+    /// Has each connection, those that are yet to come as well, close after its next response.
+    pub fn close_after_response(&self) {
+        self.notify_all(LAST_RESPONSE);
+    }
+
+    /// Has each connection close as soon as it has no request, those that are yet to come as well.
     pub fn drain(&self) {
+        self.notify_all(DRAIN);
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.connections.lock().all.len()
+    }
+
+    fn notify_all(&self, notice: u8) {
         let mut connections = self.connections.lock();
-        connections.draining = true;
+        connections.notice = notice;
         for entry in connections.all.values() {
-            entry.slot.notify(DRAIN);
+            entry.slot.notify(notice);
         }
     }
 
@@ -237,20 +254,42 @@ impl Connections {
     }
 }
 
+/// The notices of one connection, for its call.
+#[derive(Debug, Default)]
+pub struct Notices(Option<Arc<Slot>>);
+
+impl Notices {
+    /// Whether the server stops, or is about to.
+    pub fn is_stopping(&self) -> bool {
+        let notice = self.0.as_ref().and_then(|slot| slot.notice());
+        matches!(notice, Some(Notice::LastResponse | Notice::Drain))
+    }
+}
+
 impl Slot {
+    fn notice(&self) -> Option<Notice> {
+        match self.notice.load(Ordering::Acquire) {
+            LAST_RESPONSE => Some(Notice::LastResponse),
+            DRAIN => Some(Notice::Drain),
+            EVICT => Some(Notice::Evict),
+            _ => None,
+        }
+    }
+
     fn notify(&self, notice: u8) {
-        self.notice.store(notice, Ordering::Release);
+        self.notice.fetch_max(notice, Ordering::Release);
         self.task.wake();
     }
 }
 
 impl ConnectionPermit {
     pub fn notice(&self) -> Option<Notice> {
-        match self.slot.notice.load(Ordering::Acquire) {
-            EVICT => Some(Notice::Evict),
-            DRAIN => Some(Notice::Drain),
-            _ => None,
-        }
+        self.slot.notice()
+    }
+
+    /// What the call of this connection can ask for the notice.
+    pub fn notices(&self) -> Notices {
+        Notices(Some(Arc::clone(&self.slot)))
     }
 
     /// Whether the connection is idle, so that it can be closed for another.
@@ -284,91 +323,4 @@ fn gauge(count: usize) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus::Registry;
-
-    use super::*;
-
-    fn limiter(descriptors: u64) -> Arc<ConnectionLimiter> {
-        let metrics = ConnectionMetrics::new(&Registry::new()).unwrap();
-        ConnectionLimiter::new(descriptors, vec!["10.0.0.0/8".parse().unwrap()], metrics)
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn acquire(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<ConnectionPermit> {
-        limiter.acquire(ip(address))
-    }
-
-    fn busy(limiter: &Arc<ConnectionLimiter>, address: &str) -> ConnectionPermit {
-        let permit = acquire(limiter, address).unwrap();
-        permit.set_waits_for_client(false);
-        permit
-    }
-
-    #[test]
-    fn bounds_leave_descriptors_for_everything_else() {
-        assert_eq!(limiter(1024).bounds(), (768, 384));
-        assert_eq!(limiter(128).bounds(), (64, 32));
-        assert_eq!(limiter(1_000_000).bounds(), (16_384, 8192));
-    }
-
-    #[test]
-    fn an_address_at_its_share_loses_its_oldest_idle_connection() {
-        let limiter = limiter(72);
-        assert_eq!(limiter.bounds(), (8, 4));
-        let at_work = busy(&limiter, "1.1.1.1");
-        let idle = acquire(&limiter, "1.1.1.1").unwrap();
-        let _others: Vec<_> = (0..2).map(|_| acquire(&limiter, "1.1.1.1")).collect();
-        assert_eq!(idle.notice(), None);
-        let newest = acquire(&limiter, "1.1.1.1").unwrap();
-        assert_eq!(idle.notice(), Some(Notice::Evict));
-        assert_eq!(at_work.notice(), None);
-        assert_eq!(newest.notice(), None);
-    }
-
-    #[test]
-    fn an_address_whose_connections_all_work_gets_no_more_and_others_do() {
-        let limiter = limiter(72);
-        let mut permits: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
-        assert!(acquire(&limiter, "1.1.1.1").is_none());
-        permits.push(busy(&limiter, "1.1.1.2"));
-        // A network of IPv6 has one share, and an IPv4 address in either form as well.
-        permits.extend((0..3).map(|_| busy(&limiter, "2001:db8::1")));
-        assert!(acquire(&limiter, "::ffff:1.1.1.1").is_none());
-        permits.remove(0);
-        assert!(acquire(&limiter, "1.1.1.1").is_some());
-    }
-
-    #[test]
-    fn at_the_total_the_oldest_idle_connection_of_any_address_is_evicted() {
-        let limiter = limiter(72);
-        let idle: Vec<_> = (0..4).map(|_| acquire(&limiter, "2001:db8::1")).collect();
-        let _busy: Vec<_> = (0..4).map(|_| busy(&limiter, "1.1.1.1")).collect();
-        assert!(acquire(&limiter, "1.1.1.2").is_some());
-        let notice = |permit: &Option<ConnectionPermit>| permit.as_ref().unwrap().notice();
-        assert_eq!(notice(&idle[0]), Some(Notice::Evict));
-        assert_eq!(notice(&idle[1]), None);
-    }
-
-    #[test]
-    fn a_trusted_proxy_has_no_share_of_its_own() {
-        let limiter = limiter(72);
-        let permits: Vec<_> = (0..8).map(|_| busy(&limiter, "10.1.2.3")).collect();
-        assert!(acquire(&limiter, "10.1.2.3").is_none());
-        drop(permits);
-        assert!(limiter.connections.lock().by_origin.is_empty());
-        assert!(limiter.connections.lock().all.is_empty());
-    }
-
-    #[test]
-    fn a_server_that_stops_notifies_all_and_accepts_no_more() {
-        let limiter = limiter(72);
-        let permits = busy(&limiter, "1.1.1.1");
-        limiter.drain();
-        assert_eq!(permits.notice(), Some(Notice::Drain));
-        assert!(acquire(&limiter, "1.1.1.2").is_none());
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ mod timer;
 use std::{net::SocketAddr, rc::Rc, sync::Arc, task::Context, time::Duration};
 
 use actix_web::web::BytesMut;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 pub use self::{body_meter::BodyKind, exchange::Exchange, limiter::ConnectionLimiter};
 use self::{
@@ -42,8 +42,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the client to read the response, from the moment when the socket buffer is full.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a body or a response when the server stops.
+/// For a head, a body or a response that has begun when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the first byte on a new connection when the server stops: its client has made it to send a request.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of the next requests is read ahead, in bytes.
 const MAX_AHEAD: usize = 4096;
 
@@ -57,6 +59,9 @@ pub struct Connection {
     /// Bytes that the framework has not been given yet.
     ahead: BytesMut,
     timer: Timer,
+    accepted: Instant,
+    /// Whether there was a request.
+    used: bool,
     /// Whether the socket buffer is full.
     blocked: bool,
     /// Whether the framework gets nothing more.
@@ -87,13 +92,16 @@ impl Connection {
         let permit = app.connections.acquire(peer.ip())?;
         let mut timer = Timer::default();
         timer.set(IDLE_TIMEOUT);
+        let exchange = Rc::new(Exchange::new(permit.notices()));
         Some(Self {
             socket: Some(Socket { tcp, permit }),
             app: Arc::clone(app),
-            exchange: Rc::default(),
+            exchange,
             stage: Stage::Head(HeadScan::default()),
             ahead: BytesMut::new(),
             timer,
+            accepted: Instant::now(),
+            used: false,
             blocked: false,
             over: false,
             head_error: None,
@@ -125,8 +133,10 @@ impl Connection {
     }
 
     fn register(&self, cx: &Context<'_>) {
-        if self.exchange.register(cx.waker())
-            && let Some(permit) = self.permit()
+        let is_new = self.exchange.register(cx.waker());
+        if let Some(permit) = self.permit()
+            // A notice has taken the task with it, and another one may follow.
+            && (is_new || permit.notice().is_some())
         {
             permit.register(cx.waker());
         }

@@ -19,7 +19,9 @@ impl Connection {
         if self.over {
             return;
         }
-        if matches!(self.stage, Stage::Body { .. }) || self.notice().is_some() {
+        // A client that was not told so may be sending its next request.
+        let closes = self.exchange.is_close_announced() || self.notice() == Some(Notice::Evict);
+        if matches!(self.stage, Stage::Body { .. }) || closes {
             self.end();
         } else {
             self.timer.set(IDLE_TIMEOUT);
@@ -44,7 +46,7 @@ impl Connection {
         match self.notice() {
             Some(Notice::Evict) => return true,
             Some(Notice::Drain) => self.timer.shorten(DRAIN_TIMEOUT),
-            None => {}
+            Some(Notice::LastResponse) | None => {}
         }
         let expired = self.timer.poll_expired(cx);
         if expired {

@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     Connection, HEAD_TIMEOUT, Stage, exchange::Phase, head::HeadScan, head_error::HeadError,
-    limiter::Notice,
 };
 
 impl AsyncRead for Connection {
@@ -27,9 +26,6 @@ impl AsyncRead for Connection {
         }
         if this.is_held_back() {
             this.read_ahead(cx);
-            if this.notice() == Some(Notice::Drain) {
-                this.exchange.close();
-            }
             return Poll::Pending;
         }
         this.await_body();

@@ -24,7 +24,11 @@ impl Timer {
 
     /// Sets the deadline unless there is an earlier one.
     pub fn shorten(&mut self, after: Duration) {
-        let at = Instant::now() + after;
+        self.shorten_to(Instant::now() + after);
+    }
+
+    /// Sets the deadline unless there is an earlier one.
+    pub fn shorten_to(&mut self, at: Instant) {
         if self.deadline.is_none_or(|deadline| at < deadline) {
             self.set_at(at);
         }

@@ -141,18 +141,27 @@ impl Server {
 
     /// Stops the server in whatever it does, until [`Server::resume`].
     pub fn pause(&self) {
-        self.signal("-STOP");
+        self.signal("STOP");
     }
 
     /// Has a server go on that was paused.
     pub fn resume(&self) {
-        self.signal("-CONT");
+        self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        let id = self.server.id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+    /// Sends a signal of this name.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.server.id().to_string());
+        let sent = Command::new("kill").args([name, id]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Waits until the server has ended by itself; tells how, and what it has logged.
+    #[track_caller]
+    pub fn wait(mut self, timeout: Duration) -> (ExitStatus, String) {
+        let status = self.server.wait(timeout).unwrap();
+        (status, self.log())
     }
 
     /// Kills the server in whatever it does.
