@@ -25,6 +25,7 @@ const DOCUMENTS: &[&str] = &[
     "README.md",
     "docs/partner-guide.md",
     "docs/operator-guide.md",
+    "docs/restarts.md",
     "docs/provisioning.md",
 ];
 

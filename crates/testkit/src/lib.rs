@@ -13,6 +13,7 @@ pub mod http;
 pub mod latency;
 pub mod memory;
 mod missing;
+pub mod nginx;
 pub mod postgres;
 pub mod process;
 pub mod random;

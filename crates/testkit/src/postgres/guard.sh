@@ -1,10 +1,10 @@
 # Owns one throwaway PostgreSQL: makes its data, starts and stops it on order, and takes all of it
 # away when stdin ends, which the kernel sees to however the test process ends.
 #
-# Arguments: the folder to own, the folder of the binaries, the port.
+# Arguments: the folder to own, the folder of the binaries, the port; for a standby the port of its primary.
 # Orders, one a line: start, stop, crash, pause, resume. Each is answered by one line: ok or failed.
 
-folder=$1 binaries=$2 port=$3
+folder=$1 binaries=$2 port=$3 primary=$4
 data=$folder/data
 server=
 
@@ -13,6 +13,11 @@ trap '' INT TERM HUP
 cd "$folder" || exit 1
 
 make() {
+    if [ -n "$primary" ]; then
+        "$binaries/pg_basebackup" --pgdata="$data" --host=127.0.0.1 --port="$primary" --username=postgres \
+            --write-recovery-conf --checkpoint=fast --no-sync >>"$folder/log" 2>&1
+        return
+    fi
     "$binaries/initdb" --pgdata="$data" --username=postgres --auth=trust --encoding=UTF8 \
         --no-locale --no-sync >>"$folder/log" 2>&1
 }
@@ -23,7 +28,7 @@ start() {
         -c unix_socket_directories= -c shared_buffers=16MB -c max_connections=200 \
         </dev/null >>"$folder/log" 2>&1 &
     server=$!
-    until grep -q '^ready' "$data/postmaster.pid" 2>/dev/null; do
+    until grep -Eq '^(ready|standby)' "$data/postmaster.pid" 2>/dev/null; do
         kill -0 "$server" 2>/dev/null || return 1
         sleep 0.05
     done

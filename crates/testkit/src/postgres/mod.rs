@@ -103,13 +103,26 @@ impl Server {
             crate::missing::report("PostgreSQL");
             return None;
         };
+        Some(Self::start_from(&binaries, None))
+    }
+
+    /// A copy of this server that follows it and takes no changes, until it is promoted.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        Self::start_from(&self.binaries, Some(self.port))
+    }
+
+    fn start_from(binaries: &Path, primary: Option<u16>) -> Self {
         for _ in 1..ATTEMPTS {
-            if let Ok(server) = Self::try_start(&binaries) {
-                return Some(server);
+            if let Ok(server) = Self::try_start(binaries, primary) {
+                return server;
             }
         }
-        match Self::try_start(&binaries) {
-            Ok(server) => Some(server),
+        match Self::try_start(binaries, primary) {
+            Ok(server) => server,
             Err(log) => panic!(
                 "PostgreSQL of {} does not start:\n{log}",
                 binaries.display()
@@ -117,7 +130,23 @@ impl Server {
         }
     }
 
-    fn try_start(binaries: &Path) -> Result<Self, String> {
+    /// Has a standby take changes from now on.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn promote(&self) {
+        self.sql("SELECT pg_promote()");
+    }
+
+    /// Has a server that is stopped take no changes from its next start on, as a standby.
+    ///
+    /// # Panics
+    /// When its folder can't be written to.
+    pub fn demote(&self) {
+        std::fs::write(self.folder.join("data/standby.signal"), "").unwrap();
+    }
+
+    fn try_start(binaries: &Path, primary: Option<u16>) -> Result<Self, String> {
         let user = user::for_server();
         let folder = tempfile::Builder::new()
             .prefix("testkit-postgres-")
@@ -132,6 +161,7 @@ impl Server {
             .args(["-c", include_str!("guard.sh"), "postgres-guard"])
             .args([folder.path(), binaries])
             .arg(port.to_string())
+            .args(primary.map(|port| port.to_string()))
             // A signal to the tests' process group must not reach the guard before its work is done.
             .process_group(0)
             .current_dir("/")
