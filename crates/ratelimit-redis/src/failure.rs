@@ -76,7 +76,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Every reason, in the order of [`Failure::number`].
+    /// Every reason, in the order of their numbers.
     pub const REASONS: [&str; 12] = [
         "unreachable",
         "timeout",
