@@ -127,10 +127,11 @@ impl Setup {
     }
 }
 
-/// A command that knows no setting of the one who runs the tests.
+/// A command that knows no setting of the one who runs the tests, and reads nothing.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
+    command.stdin(Stdio::null());
     forget_settings(&mut command);
     command
 }
@@ -170,7 +171,6 @@ impl Server {
     /// When it can't be started or does not listen in time; the message has its log.
     pub fn start(mut command: Command, log: &Path) -> io::Result<Self> {
         let child = command
-            .stdin(Stdio::null())
             .stdout(File::create(output_beside(log))?)
             .stderr(File::create(log)?)
             .spawn()

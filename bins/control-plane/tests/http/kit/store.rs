@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use tempfile::TempDir;
@@ -70,7 +70,6 @@ impl Store {
         let mut command = server::command(env!("CARGO_BIN_EXE_molecule-cp"));
         command
             .args(arguments)
-            .stdin(Stdio::null())
             .env("MOLECULE_CP_LISTEN", "127.0.0.1:0")
             .env("MOLECULE_CP_DATA_DIR", self.folder())
             .env("MOLECULE_CP_ADMIN_KEY", ADMIN_KEY)
