@@ -83,11 +83,18 @@ impl Settings {
             Some(other) => bail!("audit: {other:?} is not offered; there are strict and relaxed"),
         };
         let data_dir = PathBuf::from(raw.data_dir.unwrap_or_else(|| "./data".to_owned()));
-        let database_url = match raw.database_url {
+        let database_url: DatabaseUrl = match raw.database_url {
             Some(url) => url.parse().context("database_url")?,
             None => format!("sqlite:{}", data_dir.join("molecule.db").display())
                 .parse()
                 .context("data_dir")?,
+        };
+        let database_url = match raw.direct_database_url {
+            Some(direct) => direct
+                .parse()
+                .and_then(|direct| database_url.with_direct(&direct))
+                .context("direct_database_url")?,
+            None => database_url,
         };
         let private = parsed("webhook_allow_private", raw.webhook_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
@@ -282,6 +289,14 @@ impl fmt::Display for Settings {
             ("shutdown_grace", self.shutdown_grace.as_secs().to_string()),
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", self.database_url.to_string()),
+            (
+                "direct_database_url",
+                if self.database_url.has_direct() {
+                    self.database_url.direct().to_string()
+                } else {
+                    String::new()
+                },
+            ),
             ("database_pool", self.database_pool.to_string()),
             ("sqlite_batch", self.sqlite_batch.to_string()),
             ("admin_key", secret(self.admin_key.is_some()).to_owned()),

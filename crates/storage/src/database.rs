@@ -27,7 +27,7 @@ use crate::{
     pool::Pool,
     postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
-    shares::{CONNECTIONS, shares},
+    shares::{CONNECTIONS, OF_THREADS, shares},
     sqlite::SqliteWriter,
     stamps::Stamps,
 };
@@ -137,7 +137,8 @@ impl SqlDatabase {
         sizes: IndexSettings,
         stamps: Stamps,
     ) -> Result<Self, OpenError> {
-        pooler::refuse_transaction_pooling(url)?;
+        let calls = pooler::for_calls(url)?;
+        let url = &url.direct();
         migrations::check::<Reading>(url)?;
         let ack_policy = AckPolicy::stamping(options.audit, stamps);
         let handle = match &url.0 {
@@ -157,13 +158,16 @@ impl SqlDatabase {
                     together: options.sqlite_batch.get().min(TOGETHER),
                 }
             }
-            Engine::Postgres(_) => Self::open_postgres(url, options, ack_policy, sizes)?,
+            Engine::Postgres(_) | Engine::Pooled(_) => {
+                Self::open_postgres([&calls, url], options, ack_policy, sizes)?
+            }
         };
         Ok(Self(Arc::new(handle)))
     }
 
+    /// Calls may go through a pooler; what needs sessions of its own goes past it.
     fn open_postgres(
-        url: &DatabaseUrl,
+        [calls, url]: [&DatabaseUrl; 2],
         options: Options,
         ack_policy: Arc<AckPolicy>,
         sizes: IndexSettings,
@@ -171,7 +175,7 @@ impl SqlDatabase {
         let (readers, writers) = shares(options.connections);
         // A question has no transaction whose beginning would tell that the connection is dead.
         let lists = ListQueue::new(readers.into());
-        let readers = Pool::open(url, readers, true);
+        let readers = Pool::open(calls, readers, true);
         let (mut control, mut events) = (None, None);
         let too_few = |source| OpenError::TooFewConnections {
             url: url.to_string(),
@@ -181,10 +185,22 @@ impl SqlDatabase {
             let mut session = patiently(|| connect_to_postgres(url)).map_err(too_few)?;
             events = Some(patiently(|| Session::connect(url)).map_err(too_few)?);
             patiently(|| readers.connect()).map_err(too_few)?;
-            postgres::warn_when_few(&mut session, options.connections);
+            let is_shared = calls != url;
+            let wanted = if is_shared {
+                OF_THREADS
+            } else {
+                options.connections
+            };
+            postgres::warn_when_few(&mut session, wanted);
             control = Some(session);
         }
-        let writer = PostgresWriter::open(url, writers, events, Arc::clone(&ack_policy), sizes)?;
+        let writer = PostgresWriter::open(
+            [calls, url],
+            writers,
+            events,
+            Arc::clone(&ack_policy),
+            sizes,
+        )?;
         if options.connect_now {
             patiently(|| writer.connect()).map_err(too_few)?;
         }
@@ -288,7 +304,7 @@ impl Database for SqlDatabase {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let read = self.0.readers.run(|sessions| work(&mut *sessions.get()?));
+        let read = self.0.readers.run(|sessions| sessions.get()?.ask(work));
         within(self.0.timeout, read).await
     }
 

@@ -5,7 +5,7 @@ pub const CONNECTIONS: u8 = 16;
 /// How few can be chosen: one for each use.
 pub const MIN_CONNECTIONS: u8 = OF_THREADS + 2;
 /// One for control, one for events, two for the index of the log.
-const OF_THREADS: u8 = 4;
+pub(crate) const OF_THREADS: u8 = 4;
 /// How many readers and how many writers there are within so many connections to PostgreSQL.
 pub(crate) fn shares(connections: u8) -> (u8, u8) {
     let rest = connections.max(MIN_CONNECTIONS) - OF_THREADS;

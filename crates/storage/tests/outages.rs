@@ -190,7 +190,7 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_serves(
     let Some(pooler) = PgBouncer::start(server, "transaction") else {
         return;
     };
-    let through = pooler.url(server, &url).parse().unwrap();
+    let through: storage::DatabaseUrl = pooler.url(server, &url).parse().unwrap();
     for _ in 0..3 {
         let refused = storage::migrate(&through).unwrap_err().to_string();
         assert!(refused.contains("transaction mode"), "{refused}");
@@ -201,7 +201,28 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_serves(
     let Err(refused) = SqlDatabase::open(&through) else {
         panic!("it is not refused");
     };
-    assert!(refused.to_string().contains("transaction mode"));
+    assert!(
+        refused
+            .to_string()
+            .contains("MOLECULE_CP_DIRECT_DATABASE_URL")
+    );
+    // A direct URL that is none, and one of another database.
+    let also_pooled = through.clone().with_direct(&through).unwrap();
+    let Err(refused) = SqlDatabase::open(&also_pooled) else {
+        panic!("it is not refused");
+    };
+    assert!(
+        refused.to_string().contains("transaction mode"),
+        "{refused}"
+    );
+    let elsewhere = through.with_direct(&server.new_database().parse().unwrap());
+    let Err(refused) = SqlDatabase::open(&elsewhere.unwrap()) else {
+        panic!("it is not refused");
+    };
+    assert!(
+        refused.to_string().contains("different databases"),
+        "{refused}"
+    );
 
     let pooler = PgBouncer::start(server, "session").unwrap();
     let db = opened(&pooler.url(server, &url));

@@ -144,6 +144,9 @@ raw_settings! {
     secret {
         /// sqlite:PATH or postgres://…
         database_url database_url_file "database-url" "MOLECULE_CP_DATABASE_URL";
+        /// With a pooler in transaction mode: postgres://… of the server itself
+        direct_database_url direct_database_url_file "direct-database-url"
+            "MOLECULE_CP_DIRECT_DATABASE_URL";
         /// redis://… or rediss://…, through which instances share their rate limits
         redis_url redis_url_file "redis-url" "MOLECULE_CP_REDIS_URL";
         /// An admin key of your own, 32 characters or more

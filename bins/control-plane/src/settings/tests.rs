@@ -56,6 +56,10 @@ fn what_is_wrong_is_named() {
     refused("pepper = \"short\"", "32 bytes or more");
     refused("admin_rate_limit = \"600\"", "limit/seconds");
     refused("database_url = \"mysql://x\"", "database_url");
+    refused(
+        "direct_database_url = \"postgres://localhost/cp\"",
+        "direct_database_url",
+    );
     refused("trusted_proxies = \"10.0.0.0/33\"", "trusted_proxies");
     refused("trusted_proxies = \"010.0.0.0/8\"", "trusted_proxies");
     refused("login_url = \"javascript:alert(1)\"", "login_url");

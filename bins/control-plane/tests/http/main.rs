@@ -42,6 +42,7 @@ mod outages;
 mod partners;
 mod peppers;
 mod pipelines;
+mod poolers;
 mod problems;
 mod program;
 mod provisioners;

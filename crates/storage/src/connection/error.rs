@@ -24,12 +24,24 @@ pub enum OpenError {
     /// A pooler hands each transaction to another session.
     #[error(
         "{url} leads to a pooler in transaction mode (such as PgBouncer with pool_mode = transaction), \
-         through which this program can't work: connect it to PostgreSQL itself, or to a pooler in \
-         session mode"
+         through which not everything of this program can work: name the server itself in \
+         MOLECULE_CP_DIRECT_DATABASE_URL as well, for what needs a session of its own, or connect to \
+         PostgreSQL or to a pooler in session mode alone"
     )]
     TransactionPooling {
         /// Where it is, without its password.
         url: String,
+    },
+    /// The URL of the server itself leads elsewhere.
+    #[error(
+        "{url} and the direct URL {direct} lead to different databases: \
+         MOLECULE_CP_DIRECT_DATABASE_URL must name the same one, past the pooler"
+    )]
+    OtherDatabase {
+        /// Through the pooler, without its password.
+        url: String,
+        /// Past it.
+        direct: String,
     },
     /// It gives too few connections.
     #[error(

@@ -76,12 +76,17 @@ impl AnyConnection {
         let connected = match &url.0 {
             Engine::Sqlite(path) => SqliteConnection::establish(path).map(Self::Sqlite),
             Engine::Postgres(url) => PgConnection::establish(url).map(Self::Postgres),
+            Engine::Pooled(url) => PgConnection::establish(url).map(|connection| {
+                Self::Postgres(connection.through_pooler(settings::of_transaction(read_only)))
+            }),
         };
         let mut connection = connected
             .map_err(|error| error::unavailable(url.without_secrets(&error.to_string())))?;
-        connection
-            .settle(read_only)
-            .map_err(|error| error::store_error(&error))?;
+        // Through a pooler, what is set on a session would be somebody else's.
+        if !connection.is_pooled() {
+            let settled = connection.settle(read_only);
+            settled.map_err(|error| error::store_error(&error))?;
+        }
         Ok(connection)
     }
 
@@ -99,6 +104,14 @@ impl AnyConnection {
                 }
                 settled => return settled,
             }
+        }
+    }
+
+    /// Whether each transaction may have another session.
+    pub(crate) const fn is_pooled(&self) -> bool {
+        match self {
+            Self::Postgres(postgres) => postgres.is_pooled(),
+            Self::Sqlite(_) => false,
         }
     }
 

@@ -60,6 +60,8 @@ pub struct PgConnection {
     statements: StatementCache<Pg, Statement>,
     types: PgMetadataCache,
     transaction: AnsiTransactionManager,
+    /// What each transaction sets, where the next one may have another session.
+    each_transaction: Option<String>,
     instrumentation: Option<Box<dyn Instrumentation>>,
 }
 
@@ -146,6 +148,20 @@ impl PgConnection {
         self.server.timeout = None;
     }
 
+    /// For a pooler that gives each transaction another session: each sets this at its beginning, and no
+    /// statement stays prepared.
+    pub(super) fn through_pooler(self, each_transaction: String) -> Self {
+        Self {
+            each_transaction: Some(each_transaction),
+            ..self
+        }
+    }
+
+    /// Whether each transaction may have another session.
+    pub(super) const fn is_pooled(&self) -> bool {
+        self.each_transaction.is_some()
+    }
+
     /// Asks whether the server is there.
     pub(crate) fn ping(&mut self) -> QueryResult<()> {
         self.batch_execute("")
@@ -162,7 +178,7 @@ impl PgConnection {
         let mut binds = RawBytesBindCollector::<Pg>::new();
         source.collect_binds(&mut binds, self, &Pg)?;
         let values = binds.binds.into_iter().map(Encoded);
-        let answer = if source.is_safe_to_cache_prepared(&Pg)? {
+        let answer = if !self.is_pooled() && source.is_safe_to_cache_prepared(&Pg)? {
             let statement = self.statements.cached_statement(
                 source,
                 &Pg,
@@ -218,9 +234,17 @@ fn parameter_types(types: &[PgTypeMetadata]) -> QueryResult<Vec<Type>> {
 
 impl SimpleConnection for PgConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
-        let outcome = self
-            .server
-            .run(async |client| client.batch_execute(sql).await);
+        let outcome = match &self.each_transaction {
+            // One way to the server and back for both.
+            Some(settings) if sql.starts_with("BEGIN") => {
+                let sql = format!("{sql}; {settings}");
+                self.server
+                    .run(async |client| client.batch_execute(&sql).await)
+            }
+            _ => self
+                .server
+                .run(async |client| client.batch_execute(sql).await),
+        };
         self.follow(outcome)
     }
 }
@@ -247,6 +271,7 @@ impl Connection for PgConnection {
             statements: StatementCache::new(),
             types: PgMetadataCache::new(),
             transaction: AnsiTransactionManager::default(),
+            each_transaction: None,
             instrumentation: get_default_instrumentation(),
         })
     }

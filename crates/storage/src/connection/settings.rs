@@ -48,3 +48,25 @@ pub(super) fn settings(connection: &AnyConnection, read_only: bool) -> String {
         ),
     }
 }
+
+/// The statements that settle how a transaction behaves whose session is somebody else's afterwards. They
+/// come first in it.
+pub(super) fn of_transaction(read_only: bool) -> String {
+    let plans = if read_only {
+        ""
+    } else {
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+         SET LOCAL enable_seqscan = off;
+         SET LOCAL enable_hashjoin = off;
+         SET LOCAL enable_mergejoin = off;"
+    };
+    format!(
+        "{plans}
+         SET LOCAL jit = off;
+         SET LOCAL lock_timeout = '5s';
+         SET LOCAL statement_timeout = '30s';
+         SET LOCAL idle_in_transaction_session_timeout = '30s';
+         SELECT set_config('synchronous_commit', 'on', true)
+         WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');"
+    )
+}

@@ -31,11 +31,14 @@ pub enum InvalidDatabaseUrl {
     /// SQLite would keep it in memory, where every connection has a database of its own.
     #[error("sqlite: needs the path of a file; a database in memory can't be shared")]
     InMemory,
+    /// A direct URL beside one that no pooler can be behind.
+    #[error("a direct URL is for PostgreSQL behind a pooler: both URLs are postgres://…")]
+    NoPooler,
 }
 
 /// Where a database is, and by its scheme which engine it has. It prints without its password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(pub(crate) Engine);
+pub struct DatabaseUrl(pub(crate) Engine, Option<String>);
 
 /// An engine and what it needs to find a database.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(crate) enum Engine {
     Sqlite(String),
     /// The URL, with the parameters of libpq.
     Postgres(String),
+    /// The same, of a pooler that gives each transaction another session.
+    Pooled(String),
 }
 
 impl DatabaseUrl {
@@ -52,7 +57,46 @@ impl DatabaseUrl {
     pub fn sqlite_path(&self) -> Option<&Path> {
         match &self.0 {
             Engine::Sqlite(path) => Some(Path::new(path)),
-            Engine::Postgres(_) => None,
+            Engine::Postgres(_) | Engine::Pooled(_) => None,
+        }
+    }
+
+    /// The same database, with the URL of the server itself for what can't go through a pooler.
+    ///
+    /// # Errors
+    /// [`InvalidDatabaseUrl::NoPooler`] unless both are of PostgreSQL.
+    pub fn with_direct(self, direct: &Self) -> Result<Self, InvalidDatabaseUrl> {
+        match (&self.0, &direct.0) {
+            (Engine::Postgres(_), Engine::Postgres(direct)) => {
+                let direct = Some(direct.clone());
+                Ok(Self(self.0, direct))
+            }
+            (Engine::Sqlite(_) | Engine::Postgres(_) | Engine::Pooled(_), _) => {
+                Err(InvalidDatabaseUrl::NoPooler)
+            }
+        }
+    }
+
+    /// Whether the server itself has a URL of its own.
+    #[must_use]
+    pub const fn has_direct(&self) -> bool {
+        self.1.is_some()
+    }
+
+    /// For what needs a session of its own.
+    #[must_use]
+    pub fn direct(&self) -> Self {
+        match &self.1 {
+            Some(direct) => Self(Engine::Postgres(direct.clone()), None),
+            None => self.clone(),
+        }
+    }
+
+    /// For transactions that may each have another session.
+    pub(crate) fn pooled(&self) -> Self {
+        match &self.0 {
+            Engine::Postgres(url) => Self(Engine::Pooled(url.clone()), None),
+            Engine::Sqlite(_) | Engine::Pooled(_) => self.clone(),
         }
     }
 
@@ -60,7 +104,7 @@ impl DatabaseUrl {
     pub(crate) fn without_secrets(&self, text: &str) -> String {
         match &self.0 {
             Engine::Sqlite(_) => text.to_owned(),
-            Engine::Postgres(url) => secrets(url)
+            Engine::Postgres(url) | Engine::Pooled(url) => secrets(url)
                 .into_iter()
                 .fold(text.to_owned(), |text, secret| text.replace(secret, MASK)),
         }
@@ -81,7 +125,7 @@ impl FromStr for DatabaseUrl {
             if lacks_sslmode(text) {
                 return Err(InvalidDatabaseUrl::NoSslmode);
             }
-            return Ok(Self(Engine::Postgres(text.to_owned())));
+            return Ok(Self(Engine::Postgres(text.to_owned()), None));
         }
         let path = text
             .strip_prefix("sqlite://")
@@ -93,7 +137,7 @@ impl FromStr for DatabaseUrl {
             // A URI of SQLite's can ask for a database in memory in several ways.
             Err(InvalidDatabaseUrl::InMemory)
         } else {
-            Ok(Self(Engine::Sqlite(path.to_owned())))
+            Ok(Self(Engine::Sqlite(path.to_owned()), None))
         }
     }
 }
@@ -102,7 +146,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Engine::Sqlite(path) => write!(f, "sqlite:{path}"),
-            Engine::Postgres(url) => f.write_str(&self.without_secrets(url)),
+            Engine::Postgres(url) | Engine::Pooled(url) => f.write_str(&self.without_secrets(url)),
         }
     }
 }

@@ -124,7 +124,7 @@ impl ListQueue {
                 abandoned: Arc::clone(&abandoned),
             }));
             let outcome = session.check_wanted().map_err(E::from);
-            let outcome = outcome.and_then(|()| work(&mut session));
+            let outcome = outcome.and_then(|()| session.ask(work));
             session.set_limit(None);
             if session.take_cut() {
                 counters.cut.fetch_add(1, Ordering::Relaxed);

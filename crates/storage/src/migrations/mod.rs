@@ -50,6 +50,7 @@ fn migrate_when(
     if let Some(path) = url.sqlite_path() {
         files::create_database_file(path)?;
     }
+    let url = &url.direct();
     pooler::refuse_transaction_pooling(url)?;
     let mut session = connect::<Writing>(url)?;
     let state = session.run(|connection| Ok(State::read(connection)))??;
@@ -77,7 +78,7 @@ pub fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let all: Result<Migrations, _> = engine::FOR_SQLITE.migrations();
         return all.map(|all| names(&sorted(all))).map_err(failed);
     }
-    match check::<Reading>(url) {
+    match check::<Reading>(&url.direct()) {
         Ok(()) => Ok(Vec::new()),
         Err(OpenError::Pending(names)) => Ok(names),
         Err(error) => Err(error),
@@ -89,7 +90,7 @@ pub fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
 /// # Errors
 /// When the database can't be reached or a migration can't be taken back.
 pub fn revert_all(url: &DatabaseUrl) -> Result<(), OpenError> {
-    let mut session = connect::<Writing>(url)?;
+    let mut session = connect::<Writing>(&url.direct())?;
     locked(&mut session, |connection| {
         let migrations = engine::all(connection);
         connection

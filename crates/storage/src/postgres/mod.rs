@@ -76,14 +76,14 @@ pub(crate) struct PostgresWriter {
 
 impl PostgresWriter {
     pub(crate) fn open(
-        url: &DatabaseUrl,
+        [calls, url]: [&DatabaseUrl; 2],
         writers: u8,
         events: Option<Session<Writing>>,
         ack_policy: Arc<AckPolicy>,
         sizes: IndexSettings,
     ) -> Result<Self, OpenError> {
         // The `BEGIN` of each transaction tells whether the connection lives.
-        let pool = Pool::open(url, writers, false);
+        let pool = Pool::open(calls, writers, false);
         let (jobs, receiver) = queue(Arc::clone(&ack_policy));
         let stamps = ack_policy.stamps().clone();
         let segment_counter = SegmentCounter::default();
@@ -138,12 +138,13 @@ impl PostgresWriter {
             // It does no harm to note the same use twice, as when a connection dies over it.
             for _ in 0..sessions.most() {
                 let mut session = sessions.get()?;
-                let noted = session.key_touch(id, at);
+                let noted = session.run_alone(|session| session.key_touch(id, at));
                 if noted.is_ok() || !session.is_broken() {
                     return noted;
                 }
             }
-            sessions.get()?.key_touch(id, at)
+            let mut session = sessions.get()?;
+            session.run_alone(|session| session.key_touch(id, at))
         };
         self.pool.run(note).await
     }

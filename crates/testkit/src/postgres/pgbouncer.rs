@@ -57,6 +57,7 @@ impl PgBouncer {
             format!(
                 "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
                  listen_port = {port}\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n\
+                 max_client_conn = 1000\ndefault_pool_size = 8\nserver_idle_timeout = 1\n\
                  unix_socket_dir =\nignore_startup_parameters = extra_float_digits\n",
                 server.port(),
                 users.display()

@@ -1,0 +1,20 @@
+//! Through PgBouncer in transaction mode, with the server itself for what needs a session.
+
+use std::sync::OnceLock;
+
+use storage::{DatabaseUrl, SqlDatabase};
+use testkit::postgres::{PgBouncer, Server};
+
+fn fresh() -> Option<SqlDatabase> {
+    /// One for all: it ends with the process.
+    static POOLER: OnceLock<Option<PgBouncer>> = OnceLock::new();
+    let server = Server::shared()?;
+    let pooler = POOLER.get_or_init(|| PgBouncer::start(server, "transaction"));
+    let direct = server.new_database();
+    let url: DatabaseUrl = pooler.as_ref()?.url(server, &direct).parse().unwrap();
+    let url = url.with_direct(&direct.parse().unwrap()).unwrap();
+    storage::migrate(&url).unwrap();
+    Some(SqlDatabase::open(&url).unwrap())
+}
+
+testkit::conformance_tests!(fresh());
