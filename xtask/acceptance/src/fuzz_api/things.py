@@ -191,7 +191,7 @@ class Things:
         elif label == "POST /cp/admin/orgs/{id}/resume" and case.path_parameters:
             # Resumed, or found to be in another state than was thought.
             self.suspended = [org for org in self.suspended if org != case.path_parameters["id"]]
-        elif case.method == "GET" and status == 200 and '"next_cursor"' in response.text:
+        elif case.method == "GET" and status == 200 and response.text.startswith('{"data":'):
             told = response.json()
             if told["has_more"]:
                 query = dict(case.query or {}) | {"cursor": told["next_cursor"]}
