@@ -1,6 +1,8 @@
 //! A connection as a reader or a writer sees it, with its transactions and savepoints. Nothing here knows a
 //! table.
 
+mod pooled;
+
 use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -258,40 +260,7 @@ impl<M> Session<M> {
     }
 }
 
-impl Session<Reading> {
-    /// Runs work that asks. Through a pooler that is one transaction: what holds for the session otherwise,
-    /// such as its timeouts, is set there.
-    pub(crate) fn ask<T, E: From<StoreError>>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        if !self.connection.is_pooled() {
-            return work(self);
-        }
-        self.run(AnyConnection::begin_snapshot)?;
-        let answers = work(self);
-        let ended = self.roll_back_to(0);
-        answers.and_then(|answers| {
-            ended?;
-            Ok(answers)
-        })
-    }
-}
-
 impl Session<Writing> {
-    /// Runs work of one statement, which is a transaction of its own; through a pooler one that brings its
-    /// settings along.
-    pub(crate) fn run_alone<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if self.connection.is_pooled() {
-            self.nested(work)
-        } else {
-            work(self)
-        }
-    }
-
     /// Notes the event of a change, to be written when the transaction ends.
     pub(crate) fn add_event(&mut self, event: &Event) -> Result<Receipt, StoreError> {
         if let Some(error) = &self.aborted {
