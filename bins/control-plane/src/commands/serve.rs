@@ -21,7 +21,7 @@ use super::{
 use crate::{
     background::Background,
     handlers::reference::Published,
-    http::{App, ConnectionLimiter, Listener, PreparedProblem, Server},
+    http::{App, ConnectionLimiter, Listener, Pacing, PreparedProblem, Server},
     limiter::ChosenLimiter,
     metrics::Metrics,
     private_files::make_all_private,
@@ -122,10 +122,12 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         },
         env,
     );
+    let stopping = CancellationToken::new();
     let app = Arc::new(App {
         service,
         connections,
-        stopping: CancellationToken::new(),
+        pacing: Pacing::new(stopping.clone()),
+        stopping,
         metrics,
         malformed_key: PreparedProblem::malformed_key(&public_url)?,
         public_url,

@@ -14,11 +14,12 @@ use api::{
 };
 use futures_util::future::LocalBoxFuture;
 use ids::{KeyId, OrgId, TypedId};
-use service::{Context, Credentials, Error, IdempotencyKey, Operation, RequestInfo, operations};
+use service::{
+    Context, Credentials, Error, IdempotencyKey, LimitName, Operation, RequestInfo, operations,
+};
 
 use super::{
     App, ControlPlane,
-    address::client_address,
     body::{self, Body},
     connection::Exchange,
     credentials::{NoCredential, bearer},
@@ -151,7 +152,9 @@ async fn extract(
         Ok(key) => key,
         Err(error) => {
             app.metrics.unknown_credentials.inc();
+            let source = request.address_source();
             request.discard().await;
+            app.pacing.wait(source, 0).await;
             return Err(match error {
                 NoCredential::Malformed => ProblemResponse::malformed_key(&app, &id),
                 NoCredential::Missing | NoCredential::Misplaced(_) => {
@@ -166,6 +169,8 @@ async fn extract(
         .then(|| request.path.id::<KeyId>("id"))
         .flatten();
     let info = request_info(&request, operation);
+    let token = app.pacing.source(key.expose());
+    let address = app.pacing.source(info.client.limited_by());
     let authenticating = app.service.authenticate(info, Credentials { key, revokes });
     let mut context = match Box::pin(authenticating).await {
         Ok(context) => context,
@@ -174,6 +179,12 @@ async fn extract(
             if let Error::InvalidKey = rejection.error {
                 app.metrics.unknown_credentials.inc();
             }
+            let source = if is_unknown(&rejection.error) {
+                address
+            } else {
+                token
+            };
+            app.pacing.wait(source, 0).await;
             return Err(ProblemResponse::rejected(&app, &id, rejection));
         }
     };
@@ -208,6 +219,14 @@ async fn extract(
     })
 }
 
+/// Whether a call was refused for a token that is not known, or for its address.
+fn is_unknown(error: &Error) -> bool {
+    if let Error::RateLimited { limits, .. } = error {
+        return limits.contains(&LimitName::Address);
+    }
+    matches!(error, Error::InvalidKey)
+}
+
 /// What audit events tell of a request.
 fn request_info(request: &Request, operation: Operation) -> RequestInfo {
     let Request {
@@ -221,7 +240,7 @@ fn request_info(request: &Request, operation: Operation) -> RequestInfo {
         operation,
         subject: path.param("id").filter(|id| is_an_id(id)).map(Arc::from),
         org_id: path.id::<OrgId>("id"),
-        client: client_address(request.peer, headers, &app.trusted_proxies),
+        client: request.client(),
         user_agent: user_agent(headers),
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use actix_web::{
     FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder,
-    ResponseError as _, dev::Payload, error::ErrorInternalServerError,
+    ResponseError as _,
+    body::{BodySize, MessageBody as _},
+    dev::Payload,
+    error::ErrorInternalServerError,
 };
 use api::ErrorCode;
 use service::{Operation, operations};
@@ -107,9 +110,10 @@ where
 {
     Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
         let handler = handler.clone();
+        let source = request.address_source();
         let Request { app, id, .. } = *request;
         let public = PublicRequest {
-            app,
+            app: Arc::clone(&app),
             id: Arc::clone(&id),
         };
         http.extensions_mut().insert(public);
@@ -123,6 +127,11 @@ where
                 Err(error) => HttpResponse::from_error(error),
             };
             set(response.headers_mut(), X_REQUEST_ID, &*id);
+            let bytes = match response.body().size() {
+                BodySize::Sized(bytes) => bytes,
+                BodySize::None | BodySize::Stream => 0,
+            };
+            app.pacing.wait(source, bytes).await;
             response
         }
     })
@@ -150,7 +159,9 @@ pub fn fallback(allowed: Vec<&'static str>) -> Endpoint {
         let allowed = Rc::clone(&allowed);
         async move {
             let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
+            let source = request.address_source();
             request.discard().await;
+            app.pacing.wait(source, 0).await;
             let details = match &*allowed {
                 [] => ProblemDetails::new(
                     ErrorCode::NotFound,

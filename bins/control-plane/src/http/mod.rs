@@ -10,6 +10,7 @@ mod endpoint;
 mod headers;
 mod labels;
 mod listener;
+mod pacing;
 mod prepared_problem;
 mod problem_details;
 mod problem_response;
@@ -33,6 +34,7 @@ pub use self::{
     endpoint::{PublicRequest, authenticated, fallback, not_found, public},
     headers::{PREFERENCE_APPLIED, retry_after},
     listener::Listener,
+    pacing::Pacing,
     prepared_problem::PreparedProblem,
     problem_details::{HandlerError, ProblemDetails},
     problem_response::ProblemResponse,
@@ -50,6 +52,7 @@ pub struct App {
     /// Cancelled when the server is to stop.
     pub stopping: CancellationToken,
     pub metrics: Metrics,
+    pub pacing: Pacing,
     /// The URL under which clients reach this server, without a slash at its end.
     pub public_url: String,
     /// The response to a key that was cut short or mistyped.

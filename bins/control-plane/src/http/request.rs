@@ -10,9 +10,13 @@ use actix_web::{
     },
 };
 use ids::{RequestId, TypedId};
+use service::ClientAddress;
 use smallvec::SmallVec;
 
-use super::{App, body::RequestBody, connection::BodyKind, headers::request_id};
+use super::{
+    App, address::client_address, body::RequestBody, connection::BodyKind, headers::request_id,
+    pacing::Source,
+};
 
 pub struct Request {
     pub app: Arc<App>,
@@ -30,6 +34,16 @@ pub struct Request {
 impl Request {
     pub fn id_of(headers: &HeaderMap, app: &App) -> Arc<str> {
         request_id(headers).unwrap_or_else(|| app.service.env().id::<RequestId>().text().into())
+    }
+
+    /// Where it comes from.
+    pub fn client(&self) -> ClientAddress {
+        client_address(self.peer, &self.headers, &self.app.trusted_proxies)
+    }
+
+    /// Its address, for answers that need no credential.
+    pub fn address_source(&self) -> Source {
+        self.app.pacing.source(self.client().limited_by())
     }
 
     /// Reads the body and throws it away, so that the client sees the response. Frees the headers first:

@@ -21,6 +21,7 @@ on_both_engines![
     a_key_that_can_not_be_used_can_not_fill_the_log,
     a_revoked_admin_key_can_not_fill_the_log,
     unusable_keys_are_refused_alike_and_apart,
+    floods_of_answers_that_no_limit_bounds_are_paced,
 ];
 
 fn limited(server: &Server, limit: u32) -> Caller {
@@ -223,4 +224,30 @@ fn unusable_keys_are_refused_alike_and_apart(store: Store) {
         .patch(&disabled.path(), json!({"disabled": false}))
         .expect(200);
     disabled.get("/cp/orgs").expect(200);
+}
+
+/// 2000 a second for each key and address, after the first 500.
+fn floods_of_answers_that_no_limit_bounds_are_paced(store: Store) {
+    let server = store.start();
+    let (over, revoked) = (limited(&server, 1), server.key(&["orgs:list"]));
+    over.get("/cp/whoami").expect(200);
+    assert_eq!(revoked.delete(&revoked.path()).status, 204);
+    let attacks = [
+        (&over, "/cp/whoami", 429),
+        (&revoked, "/cp/whoami", 401),
+        (&server.anon(), "/readyz", 200),
+        (&server.anon(), "/nothing", 404),
+    ];
+    for (caller, path, status) in attacks {
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    assert_eq!(statuses(caller, "GET", path, 100), [status; 100], "{path}");
+                });
+            }
+        });
+        // 1600 - 500 at 2000 a second.
+        assert!(begun.elapsed() > Duration::from_millis(540), "{path}");
+    }
 }

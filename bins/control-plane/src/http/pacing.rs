@@ -1,0 +1,130 @@
+//! Paces answers that no rate limit bounds: refusals, and what needs no credential.
+//!
+//! Such an answer is cheap, but a client with hundreds of connections asks for tens of thousands a second,
+//! and then all calls wait for the processors. So each source, a token or an address, is answered at a
+//! steady rate, and its further requests wait on their connections, where they cost nothing.
+
+use std::{
+    array,
+    hash::{BuildHasher as _, Hash, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How many sources are told apart. Two that share a cell wait for each other's refusals, never with a call
+/// that is served.
+const CELLS: usize = 4096;
+/// Of one answer: a source gets 2000 a second.
+const INTERVAL: Duration = Duration::from_micros(500);
+/// How far a source may be ahead: 500 answers at once.
+const BURST: Duration = Duration::from_millis(250);
+/// The longest wait, whatever the source has asked for.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// A body counts as one more answer for each of these.
+const BYTES_PER_ANSWER: u64 = 4096;
+
+/// When each source's answers so far are paid for, in microseconds since the start: the virtual scheduling
+/// algorithm of GCRA, where a request is put off instead of refused.
+pub struct Pacing {
+    start: Instant,
+    hasher: RandomState,
+    cells: Box<[AtomicU64; CELLS]>,
+    stopping: CancellationToken,
+}
+
+/// A token or an address, by its keyed hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source(u64);
+
+impl Pacing {
+    /// No answer waits once `stopping` is cancelled.
+    pub fn new(stopping: CancellationToken) -> Self {
+        Self {
+            start: Instant::now(),
+            hasher: RandomState::new(),
+            cells: Box::new(array::from_fn(|_| AtomicU64::new(0))),
+            stopping,
+        }
+    }
+
+    /// Who an answer is for. Other people can't find a source with the same cell.
+    pub fn source(&self, of: impl Hash) -> Source {
+        Source(self.hasher.hash_one(of))
+    }
+
+    /// Waits until a source may have an answer with a body of so many bytes.
+    pub async fn wait(&self, source: Source, bytes: u64) {
+        let wait = self.reserve(source, bytes, self.start.elapsed());
+        if wait.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
+
+    fn reserve(&self, Source(hash): Source, bytes: u64, now: Duration) -> Duration {
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let (now, burst, max) = (micros(now), micros(BURST), micros(MAX_WAIT));
+        let answers = 1 + bytes / BYTES_PER_ANSWER;
+        let cost = micros(INTERVAL).saturating_mul(answers);
+        let next = |cell: u64| cell.max(now).saturating_add(cost).min(now + burst + max);
+        let index = usize::try_from(hash).unwrap_or(usize::MAX) % CELLS;
+        let before = self.cells.get(index).and_then(|cell| {
+            let update = |cell| Some(next(cell));
+            cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+                .ok()
+        });
+        let paid_until = next(before.unwrap_or_default());
+        Duration::from_micros(paid_until.saturating_sub(now + burst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pacing() -> Pacing {
+        Pacing::new(CancellationToken::new())
+    }
+
+    #[test]
+    fn a_burst_is_answered_at_once_and_what_follows_at_a_steady_rate() {
+        let pacing = pacing();
+        let now = Duration::from_secs(7);
+        let waits: Vec<_> = (0..600)
+            .map(|_| pacing.reserve(Source(1), 0, now))
+            .collect();
+        assert_eq!(waits[499], Duration::ZERO);
+        assert_eq!(waits[500], INTERVAL);
+        assert_eq!(waits[599], INTERVAL * 100);
+        let later = now + INTERVAL * 100;
+        assert_eq!(pacing.reserve(Source(1), 0, later), INTERVAL);
+    }
+
+    #[test]
+    fn no_source_waits_for_another_and_none_for_longer_than_a_second() {
+        let pacing = pacing();
+        let now = Duration::ZERO;
+        for _ in 0..100_000 {
+            assert!(pacing.reserve(Source(1), 0, now) <= MAX_WAIT);
+        }
+        assert_eq!(pacing.reserve(Source(1), 0, now), MAX_WAIT);
+        assert_eq!(pacing.reserve(Source(2), 0, now), Duration::ZERO);
+        // What it has asked for in vain is not held against it for long.
+        let later = now + MAX_WAIT + BURST;
+        assert_eq!(pacing.reserve(Source(1), 0, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_long_body_counts_as_several_answers() {
+        let pacing = pacing();
+        let now = Duration::ZERO;
+        pacing.reserve(Source(1), 499 * BYTES_PER_ANSWER, now);
+        assert_eq!(pacing.reserve(Source(1), 0, now), INTERVAL);
+    }
+}
