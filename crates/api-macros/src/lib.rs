@@ -152,7 +152,7 @@ fn expand_request(input: &Input) -> TokenStream {
 
         impl crate::wire::WireType for #ident {
             fn schema(components: &mut crate::wire::Components) -> crate::wire::AnySchema {
-                crate::wire::object_schema::<Self>(components)
+                crate::wire::component::<Self>(components)
             }
 
             fn example() -> serde_json::Value {
@@ -189,24 +189,7 @@ fn object(input: &Input, request: bool, required: impl Fn(&Field) -> TokenStream
     let (ident, name, about) = (&input.ident, &input.name, &input.doc);
     let (impls, types, bounds) = input.generics.split_for_impl();
     let closed = request || input.closed;
-    let base = input.fields.iter().find(|field| field.flatten && !request);
-    let base = base.map(|field| {
-        let shape = &field.shape;
-        quote! {
-            fn base(components: &mut crate::wire::Components)
-                -> Option<(crate::wire::AnySchema, serde_json::Value)> {
-                Some((
-                    <#shape as crate::wire::WireType>::schema(components),
-                    <#shape as crate::wire::WireType>::example(),
-                ))
-            }
-        }
-    });
-    let fields = input
-        .fields
-        .iter()
-        .filter(|field| request || !field.flatten);
-    let fields = fields.map(|field| {
+    let fields = input.fields.iter().map(|field| {
         let shape = &field.shape;
         if field.flatten {
             return quote! {
@@ -214,6 +197,12 @@ fn object(input: &Input, request: bool, required: impl Fn(&Field) -> TokenStream
             };
         }
         let (wire, required) = (&field.name, required(field));
+        let schema = quote!(<#shape as crate::wire::WireType>::schema(components));
+        let schema = if request {
+            schema
+        } else {
+            quote!(crate::wire::open(#schema))
+        };
         let about = match (&field.doc, &input.like) {
             (None, Some(like)) => quote!(crate::wire::description_in::<#like>(#wire)),
             (doc, _) => quote!(#doc.to_owned()),
@@ -227,7 +216,7 @@ fn object(input: &Input, request: bool, required: impl Fn(&Field) -> TokenStream
                 name: #wire,
                 description: #about,
                 required: #required,
-                schema: <#shape as crate::wire::WireType>::schema(components),
+                schema: #schema,
                 example: #example,
             });
         }
@@ -258,8 +247,6 @@ fn object(input: &Input, request: bool, required: impl Fn(&Field) -> TokenStream
             fn name() -> String {
                 String::from(#name)
             }
-
-            #base
 
             fn fields(components: &mut crate::wire::Components) -> Vec<crate::wire::Field> {
                 let mut fields = Vec::new();

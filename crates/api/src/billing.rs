@@ -5,7 +5,7 @@ use ids::{OrgId, PlanName};
 use orgs::{BillingDraft, Org, Subscription, SubscriptionStatus};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::openapi::OneOfBuilder;
+use utoipa::openapi::{OneOfBuilder, Ref};
 
 use crate::{
     Request, Time,
@@ -22,7 +22,7 @@ struct SubscriptionView {
     /// The start of the paid period.
     current_period_start: Time,
     /// The end of the paid period; later than its start.
-    #[api(example = "2026-05-23T08:00:00Z")]
+    #[api(example = "2026-05-23T08:00:00.000000Z")]
     current_period_end: Time,
     /// The time at which the subscription ends; `null` if it renews.
     cancel_at: Option<Time>,
@@ -71,7 +71,7 @@ struct NewSubscription {
 
 /// The subscription in an object of its own.
 #[derive(Request)]
-#[api(like = BillingView)]
+#[api(name = "NewBillingOfSubscription", like = BillingView)]
 struct NestedBilling {
     #[api(example = "standard")]
     plan: Option<PlanName>,
@@ -80,7 +80,7 @@ struct NestedBilling {
 
 /// The fields of the subscription beside `plan`.
 #[derive(Request)]
-#[api(like = BillingView)]
+#[api(name = "NewBillingFlat", like = BillingView)]
 struct FlatBilling {
     plan: Option<PlanName>,
     #[api(flatten)]
@@ -130,11 +130,12 @@ impl<C> Request<C> for BillingRequest {
 
 impl WireType for BillingRequest {
     fn schema(components: &mut Components) -> AnySchema {
-        OneOfBuilder::new()
+        let forms = OneOfBuilder::new()
             .description(Some("A new billing state."))
             .item(NestedBilling::schema(components))
-            .item(FlatBilling::schema(components))
-            .into()
+            .item(FlatBilling::schema(components));
+        components.insert(Self::name(), forms.into());
+        Ref::from_schema_name(Self::name()).into()
     }
 
     fn example() -> Value {

@@ -46,7 +46,9 @@ pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Parameters, Query, QueryError};
 pub use time::{Time, parse_time};
-pub use webhook::{DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, message_body};
+pub use webhook::{
+    DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, TestView, message_body,
+};
 pub use whoami::{CredentialView, LimitView, WhoamiView};
 pub use wire::{BodyError, FieldError, Request};
 pub use workspace::{NewWorkspace, WorkspaceView};

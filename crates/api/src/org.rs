@@ -67,7 +67,7 @@ pub struct OrgView {
     /// The time at which the org was requested.
     created_at: Time,
     /// The time at which the org was first ready.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     ready_at: Option<Time>,
     /// The time at which the org is deleted unless its lease is renewed; `null` without a lease.
     expires_at: Option<Time>,

@@ -1,16 +1,32 @@
 //! Times on the wire: RFC 3339, UTC, ending in `Z`.
 
-use serde::{Serialize, Serializer, ser::Error};
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use time::{
+    OffsetDateTime, UtcOffset,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
+
+/// Always six digits of fraction, so that times are as long as each other and sort as text.
+const FORM: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 /// A time on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub OffsetDateTime);
 
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let utc = self.0.to_offset(UtcOffset::UTC);
+        f.write_str(&utc.format(FORM).map_err(|_| fmt::Error)?)
+    }
+}
+
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let utc = self.0.to_offset(UtcOffset::UTC);
-        serializer.serialize_str(&utc.format(&Rfc3339).map_err(S::Error::custom)?)
+        serializer.collect_str(self)
     }
 }
 
@@ -19,14 +35,14 @@ impl Serialize for Time {
 /// # Errors
 /// When the text has another form; the message says what form is meant.
 pub fn parse_time(text: &str) -> Result<OffsetDateTime, &'static str> {
-    const FORM: &str = "must be a time such as 2026-04-23T08:00:00Z (RFC 3339)";
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| FORM)?;
-    let utc = time.checked_to_offset(UtcOffset::UTC).ok_or(FORM)?;
+    const REFUSAL: &str = "must be a time such as 2026-04-23T08:00:00Z (RFC 3339)";
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| REFUSAL)?;
+    let utc = time.checked_to_offset(UtcOffset::UTC).ok_or(REFUSAL)?;
     if utc.year() < 1 {
-        return Err(FORM);
+        return Err(REFUSAL);
     }
     utc.replace_nanosecond(utc.microsecond() * 1000)
-        .map_err(|_| FORM)
+        .map_err(|_| REFUSAL)
 }
 
 #[cfg(test)]
@@ -47,7 +63,7 @@ mod tests {
 
     #[test]
     fn times_come_back_in_utc_and_microseconds() {
-        check("2026-04-23T08:00:00Z", Some("2026-04-23T08:00:00Z"));
+        check("2026-04-23T08:00:00Z", Some("2026-04-23T08:00:00.000000Z"));
         check(
             "2026-04-23T10:00:00.1234567+02:00",
             Some("2026-04-23T08:00:00.123456Z"),

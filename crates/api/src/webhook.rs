@@ -88,7 +88,7 @@ impl NewEndpointView<'_> {
 #[api(name = "DeliveryAnswer")]
 struct AnswerView {
     /// The time at which the attempt ended.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     at: Time,
     /// The HTTP status of the response; `null` if there was none.
     #[api(as = Option<Whole<100, 999>>, example = 503)]
@@ -133,10 +133,10 @@ pub struct DeliveryView {
     #[api(as = Present<AnswerView>)]
     last_answer: Option<AnswerView>,
     /// The time of the next attempt; `null` if there is none.
-    #[api(example = "2026-04-23T08:00:09.25Z")]
+    #[api(example = "2026-04-23T08:00:09.250000Z")]
     next_attempt_at: Option<Time>,
     /// The time at which the message was created.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     created_at: Time,
     /// The time at which the receiver accepted the message.
     delivered_at: Option<Time>,
@@ -158,16 +158,31 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
+/// The data of a test message.
+#[derive(Debug, Serialize, Response)]
+#[api(name = "WebhookTest")]
+pub struct TestView {
+    /// The endpoint that is tested.
+    pub endpoint_id: EndpointId,
+}
+
+/// The body of a message to a webhook endpoint.
+#[derive(Serialize, Response)]
+#[api(name = format!("{}Message", T::name()))]
+pub(crate) struct MessageView<T> {
+    /// The event that the message reports.
+    #[api(as = MessageType)]
+    r#type: &'static str,
+    /// The time of the event.
+    timestamp: Time,
+    /// The resource as it was at the time of the event.
+    data: T,
+}
+
 /// The body of a message to an endpoint: what happened, when, and the resource as it was then.
 #[must_use]
 pub fn message_body(kind: EventKind, at: OffsetDateTime, data: &impl Serialize) -> String {
-    #[derive(Serialize)]
-    struct Body<'a, T> {
-        r#type: &'static str,
-        timestamp: Time,
-        data: &'a T,
-    }
-    let body = Body {
+    let body = MessageView {
         r#type: kind.as_str(),
         timestamp: Time(at),
         data,
@@ -228,7 +243,7 @@ mod tests {
         let at = datetime!(2026-04-23 08:00 UTC);
         assert_eq!(
             message_body(EventKind::OrgReady, at, &["x"]),
-            r#"{"type":"org.ready","timestamp":"2026-04-23T08:00:00Z","data":["x"]}"#
+            r#"{"type":"org.ready","timestamp":"2026-04-23T08:00:00.000000Z","data":["x"]}"#
         );
     }
 }

@@ -22,7 +22,7 @@ pub struct WorkspaceView {
     #[api(as = Slug, example = "qa-team")]
     slug: String,
     /// The time at which the workspace was created.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     created_at: Time,
 }
 

@@ -18,9 +18,15 @@ use tempfile::TempDir;
 use testkit::server;
 
 /// What is installed; another version sends other cases.
-const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+const PACKAGES: &[&str] = &[
+    "schemathesis==4.32.5",
+    "openapi-spec-validator==0.9.0",
+    "openapi-python-client==0.29.1",
+];
 /// The script that does one run.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fuzz_api/run.py");
+/// The script that makes a client.
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fuzz_api/clients.py");
 /// Who calls.
 const CALLERS: [&str; 2] = ["admin", "partner"];
 /// How many cases fit into a run that everybody waits for.
@@ -63,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
         Some(program) => program.clone(),
         None => server::program()?,
     };
-    let mut holds = true;
+    let mut holds = makes_client(&python, &program)?;
     let start = Instant::now();
     let mut answers = 0;
     for run in 0..args.runs {
@@ -92,6 +98,20 @@ pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
     let took = start.elapsed().as_secs_f64();
     println!("schemathesis took {took:.1} s; {answers} cases were answered");
     Ok(Some(holds))
+}
+
+/// Whether a generator makes a client of the document that can be imported.
+fn makes_client(python: &Path, program: &Path) -> Result<bool> {
+    let folder = TempDir::new()?;
+    let status = Command::new(python)
+        .arg(CLIENTS)
+        .arg(program)
+        .arg(folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .status()
+        .context("the environment's python could not be run")?;
+    Ok(status.success())
 }
 
 /// One run of schemathesis.
@@ -151,7 +171,7 @@ fn answered(report: &str) -> u64 {
     report.lines().filter_map(count).sum()
 }
 
-/// The Python of an environment that has schemathesis, made at the first call; `None` without Python.
+/// The Python of an environment that has the packages, made at the first call; `None` without Python.
 fn python() -> Result<Option<PathBuf>> {
     let own = env::current_exe()?;
     let target = own
@@ -161,7 +181,8 @@ fn python() -> Result<Option<PathBuf>> {
     let folder = target.join("schemathesis");
     let python = folder.join("bin/python");
     let done = folder.join("installed");
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == SCHEMATHESIS) {
+    let wanted = PACKAGES.join("\n");
+    if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
         return Ok(Some(python));
     }
     let mut make = Command::new("python3");
@@ -170,13 +191,11 @@ fn python() -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", SCHEMATHESIS]);
+    install.args(["-m", "pip", "install", "--quiet"]);
+    install.args(PACKAGES);
     // With Python there, a package that does not come is a fault, not a machine without it.
-    ensure!(
-        succeeds(&mut install),
-        "{SCHEMATHESIS} could not be installed"
-    );
-    fs::write(done, SCHEMATHESIS)?;
+    ensure!(succeeds(&mut install), "{wanted} could not be installed");
+    fs::write(done, wanted)?;
     Ok(Some(python))
 }
 

@@ -1,12 +1,12 @@
 //! `molecule-cp admin-key`: also for operators who have lost their last admin key.
 
 use anyhow::{Context as _, bail};
+use api::Time;
 use clap::Subcommand;
 use ids::{AdminKeyId, Name};
 use service::Env;
 use storage::SqlDatabase;
 use stores::{Database as _, prelude::*};
-use time::format_description::well_known::Rfc3339;
 
 use super::{on_database, prepare::with_peppers, print, system_user};
 use crate::settings::Settings;
@@ -64,9 +64,9 @@ async fn list(db: &SqlDatabase) -> anyhow::Result<()> {
     for key in keys {
         let state = match key.revoked_at {
             None => "active".to_owned(),
-            Some(at) => format!("revoked {}", at.format(&Rfc3339)?),
+            Some(at) => format!("revoked {}", Time(at)),
         };
-        let created = key.created_at.format(&Rfc3339)?;
+        let created = Time(key.created_at);
         text += &format!(
             "{}  {created}  {:9}  {state}  {}\n",
             key.id,

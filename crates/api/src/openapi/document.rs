@@ -14,9 +14,9 @@ use utoipa::openapi::{
 };
 
 use super::{
-    Body, Described, Header, Method, Params, Success, Tag, Who, errors,
+    Body, Described, Header, Method, Params, Success, Tag, Who, errors, messages,
     parameters::{idempotency_key, path},
-    scope_allows,
+    samples, scope_allows,
 };
 use crate::{
     ErrorCode, Problem,
@@ -35,14 +35,16 @@ const BEARER: &str = "bearer";
 pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
     let mut paths = PathsBuilder::new();
     for call in calls {
-        let item = PathItem::new(http_method(call.method), operation(call));
+        let item = PathItem::new(http_method(call.method), operation(call, public_url));
         paths = paths.path(call.path, item);
     }
+    let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+    license.identifier = Some(license.name.clone());
     let info = InfoBuilder::new()
         .title("Molecule AI partner control plane")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(introduction()))
-        .license(Some(License::new(env!("CARGO_PKG_LICENSE"))));
+        .license(Some(license));
     let tags = Tag::ALL.iter().map(|tag| {
         TagBuilder::new()
             .name(tag.name())
@@ -54,6 +56,7 @@ pub fn document(calls: &[Described], public_url: &str) -> OpenApi {
         .servers(Some([ServerBuilder::new().url(public_url).build()]))
         .tags(Some(tags))
         .paths(paths)
+        .webhooks(Some(messages::webhooks()))
         .components(Some(components(calls, public_url)))
         .build()
 }
@@ -70,7 +73,9 @@ fn introduction() -> String {
          `/cp/whoami`, list the keys of its partner, and read and revoke itself.\n\nErrors are problem \
          documents (RFC 9457): `code` identifies the error, and `detail` says what to do next. Every \
          response to a known key names its audit event and what remains of its rate limits. Any POST \
-         can be repeated safely with an `Idempotency-Key`."
+         can be repeated safely with an `Idempotency-Key`.\n\nLater versions may add fields to responses, \
+         and words to the fields marked with `x-extensible-enum`: a client must go on when it meets one \
+         that it does not know. Times are UTC with six digits of fraction."
     )
 }
 
@@ -89,27 +94,28 @@ fn components(calls: &[Described], public_url: &str) -> Components {
     Problem::schema(&mut schemas);
     for call in calls {
         if let Some(body) = call.operation.body {
-            let schema = (body.schema)(&mut schemas);
-            schemas.insert((body.name)(), schema);
+            // What has a name adds itself.
+            (body.schema)(&mut schemas);
         }
         for response in call.operation.responses {
             if let Some(content) = response.content {
-                // What has a name adds itself.
                 (content.schema)(&mut schemas);
             }
         }
     }
+    messages::schemas(&mut schemas);
     let mut components = Components::new();
     components.schemas.extend(schemas);
     for header in Header::ALL {
         let name = header.name().to_owned();
         components.headers.insert(name, header.header().into());
     }
-    for (name, example) in errors::examples(public_url) {
-        components.examples.insert(name.to_owned(), example.into());
-    }
     for call in calls {
         for (status, codes) in errors::codes(call) {
+            for &code in &codes {
+                let example = errors::named_example(public_url, code);
+                components.examples.insert(code.to_string(), example.into());
+            }
             let name = errors::response_name(call.who, &codes);
             let response = errors::response(call.who, status, &codes);
             components.responses.insert(name, response.into());
@@ -126,7 +132,7 @@ fn components(calls: &[Described], public_url: &str) -> Components {
     components
 }
 
-fn operation(call: &Described) -> Operation {
+fn operation(call: &Described, public_url: &str) -> Operation {
     let described = call.operation;
     let mut operation = OperationBuilder::new()
         .operation_id(Some(described.id))
@@ -134,7 +140,7 @@ fn operation(call: &Described) -> Operation {
         .summary(Some(described.summary))
         .description(Some(description(call)))
         .request_body(described.body.map(|body| request_body(call.method, body)))
-        .extensions(Some(extensions(call)));
+        .extensions(Some(extensions(call, public_url)));
     for parameter in parameters(call) {
         operation = operation.parameter(parameter);
     }
@@ -171,7 +177,7 @@ fn description(call: &Described) -> String {
     }
 }
 
-fn extensions(call: &Described) -> Extensions {
+fn extensions(call: &Described, public_url: &str) -> Extensions {
     let scopes = match call.who {
         Who::Partner(scopes) => scopes.iter().map(|scope| scope.as_str()).collect(),
         Who::Anyone | Who::Admin | Who::Any => Vec::new(),
@@ -186,6 +192,10 @@ fn extensions(call: &Described) -> Extensions {
         ("x-required-scopes", json!(scopes)),
         ("x-credential", credential),
         ("x-audit-action", json!(call.action)),
+        (
+            "x-codeSamples",
+            samples::of(call, &parameters(call), public_url),
+        ),
     ])
 }
 
@@ -225,12 +235,10 @@ fn parameters(call: &Described) -> Vec<Parameter> {
 }
 
 fn request_body(method: Method, body: Body) -> RequestBody {
-    let content = || {
-        ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name((body.name)())))
-            .example(Some((body.example)()))
-            .build()
-    };
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name((body.name)())))
+        .example(Some((body.example)()))
+        .build();
     let required = if body.required {
         Required::True
     } else {
@@ -238,10 +246,13 @@ fn request_body(method: Method, body: Body) -> RequestBody {
     };
     let builder = RequestBodyBuilder::new()
         .required(Some(required))
-        .content("application/json", content());
+        .content("application/json", content);
     if method == Method::Patch {
+        // A second type with the same schema makes generators declare the body twice.
         builder
-            .content("application/merge-patch+json", content())
+            .description(Some(
+                "A merge patch (RFC 7396), which may also be sent as `application/merge-patch+json`.",
+            ))
             .build()
     } else {
         builder.build()

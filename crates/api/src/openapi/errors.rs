@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use utoipa::openapi::{
-    AllOfBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+    Content, Ref, RefOr, Response, ResponseBuilder,
     content::ContentBuilder,
     example::{Example, ExampleBuilder},
+    extensions::Extensions,
 };
 
 use super::{Described, Method, Who, headers::Header};
-use crate::{ErrorCode, FieldError, Problem, wire::one_of};
+use crate::{ErrorCode, FieldError, Problem};
 
 /// The error codes of an operation, by status.
 pub(super) fn codes(operation: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
     let mut codes: Vec<ErrorCode> = operation.operation.errors.to_vec();
     codes.extend(of_caller(operation.who));
+    // A malformed head is refused whatever it asks for.
+    codes.push(ErrorCode::InvalidRequest);
     if operation.who != Who::Anyone {
         codes.extend(of_form(operation));
     }
@@ -61,7 +64,7 @@ fn of_caller(who: Who) -> Vec<ErrorCode> {
 
 /// The errors about the form of the request.
 fn of_form(operation: &Described) -> Vec<ErrorCode> {
-    let mut codes = vec![ErrorCode::InvalidRequest];
+    let mut codes = Vec::new();
     if operation.path.contains('{') {
         codes.push(ErrorCode::NotFound);
     }
@@ -103,7 +106,8 @@ pub(super) fn response(who: Who, status: u16, codes: &[ErrorCode]) -> Response {
         .collect::<Vec<_>>();
     let mut response = ResponseBuilder::new()
         .description(meanings.join(" "))
-        .content("application/problem+json", content(status, codes));
+        .content("application/problem+json", content(codes))
+        .extensions(Some(extensions(codes)));
     for header in headers(who, status, codes) {
         response = response.header_ref(header.name(), header.reference());
     }
@@ -131,20 +135,13 @@ fn headers(who: Who, status: u16, codes: &[ErrorCode]) -> Vec<Header> {
     headers
 }
 
-fn content(status: u16, codes: &[ErrorCode]) -> Content {
-    let words = codes.iter().map(|code| code.as_str());
-    let narrowed = ObjectBuilder::new()
-        .property(
-            "status",
-            ObjectBuilder::new()
-                .schema_type(utoipa::openapi::schema::Type::Integer)
-                .enum_values(Some([status])),
-        )
-        .property("code", one_of(words));
-    let schema: RefOr<Schema> = AllOfBuilder::new()
-        .item(Ref::from_schema_name("Problem"))
-        .item(narrowed)
-        .into();
+/// The codes for programs. A schema of its own would make one more type of each response in generated clients.
+fn extensions(codes: &[ErrorCode]) -> Extensions {
+    let codes: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    Extensions::from_iter([("x-error-codes", json!(codes))])
+}
+
+fn content(codes: &[ErrorCode]) -> Content {
     let examples = codes.iter().map(|code| {
         (
             code.as_str(),
@@ -152,7 +149,7 @@ fn content(status: u16, codes: &[ErrorCode]) -> Content {
         )
     });
     ContentBuilder::new()
-        .schema(Some(schema))
+        .schema(Some(Ref::from_schema_name("Problem")))
         .examples_from_iter(examples)
         .build()
 }
@@ -161,15 +158,12 @@ fn reference(code: ErrorCode) -> String {
     format!("#/components/examples/{code}")
 }
 
-/// The example of each code.
-pub(super) fn examples(public_url: &str) -> impl Iterator<Item = (&'static str, Example)> {
-    ErrorCode::ALL.iter().map(move |&code| {
-        let example = ExampleBuilder::new()
-            .summary(code.title())
-            .value(Some(example(public_url, code)))
-            .build();
-        (code.as_str(), example)
-    })
+/// The example of a code, for the responses to refer to.
+pub(super) fn named_example(public_url: &str, code: ErrorCode) -> Example {
+    ExampleBuilder::new()
+        .summary(code.title())
+        .value(Some(example(public_url, code)))
+        .build()
 }
 
 /// A problem document with this code, as the server may send it.

@@ -7,8 +7,10 @@
 mod document;
 mod errors;
 mod headers;
+mod messages;
 mod operation;
 mod parameters;
+mod samples;
 
 use scopes::Scope;
 

@@ -22,10 +22,10 @@ pub struct StepView {
     #[api(example = 1)]
     attempts: u32,
     /// The time at which the last attempt started.
-    #[api(example = "2026-04-23T08:00:00Z")]
+    #[api(example = "2026-04-23T08:00:00.000000Z")]
     started_at: Option<Time>,
     /// The time at which the last attempt ended.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     finished_at: Option<Time>,
 }
 
@@ -56,7 +56,7 @@ pub struct StatusView {
     /// The time at which the org was requested.
     created_at: Time,
     /// The time of the last change.
-    #[api(example = "2026-04-23T08:00:04Z")]
+    #[api(example = "2026-04-23T08:00:04.000000Z")]
     updated_at: Time,
     /// The page at which the customer logs in.
     #[api(as = Url)]

@@ -12,9 +12,9 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::openapi::{
-    AllOfBuilder, ObjectBuilder, Ref, RefOr, Schema,
+    ObjectBuilder, Ref, RefOr, Schema,
     extensions::Extensions,
     schema::{AdditionalProperties, Type},
 };
@@ -24,7 +24,7 @@ pub(crate) use self::{
     generic::*,
     labels::{LabelPatch, label_parameter},
     object::{MAX_ERRORS, exclusive},
-    schema::{described, list, matching, one_of, whole},
+    schema::{described, list, matching, one_of, open, string, whole},
     types::*,
 };
 
@@ -90,11 +90,6 @@ pub trait ObjectType {
     /// The name of its schema.
     fn name() -> String;
 
-    /// The object that it extends, with that one's example.
-    fn base(_components: &mut Components) -> Option<(AnySchema, Value)> {
-        None
-    }
-
     /// Its fields.
     fn fields(components: &mut Components) -> Vec<Field>;
 }
@@ -127,7 +122,7 @@ pub trait Request<C>: RequestBody + Sized {
 }
 
 /// The schema of an object.
-pub(crate) fn object_schema<T: ObjectType>(components: &mut Components) -> AnySchema {
+fn object_schema<T: ObjectType>(components: &mut Components) -> AnySchema {
     let mut object = ObjectBuilder::new().schema_type(Type::Object);
     if T::CLOSED {
         object =
@@ -145,34 +140,14 @@ pub(crate) fn object_schema<T: ObjectType>(components: &mut Components) -> AnySc
         }
         object = object.property(field.name, described(field.schema, field.description));
     }
-    match T::base(components) {
-        None => object.description(Some(T::DESCRIPTION)).into(),
-        Some((base, _)) => AllOfBuilder::new()
-            .description(Some(T::DESCRIPTION))
-            .item(base)
-            .item(object)
-            .into(),
-    }
+    object.description(Some(T::DESCRIPTION)).into()
 }
 
 /// An object of this type.
 pub(crate) fn object_example<T: ObjectType>() -> Value {
-    let mut unused = Components::new();
-    let base = T::base(&mut unused).and_then(|(_, example)| match example {
-        Value::Object(members) => Some(members),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            None
-        }
-    });
-    let own = T::fields(&mut unused)
-        .into_iter()
-        .filter_map(|field| Some((field.name.to_owned(), field.example?)));
-    Value::Object(
-        base.unwrap_or_default()
-            .into_iter()
-            .chain(own)
-            .collect::<Map<_, _>>(),
-    )
+    let fields = T::fields(&mut Components::new()).into_iter();
+    let members = fields.filter_map(|field| Some((field.name.to_owned(), field.example?)));
+    Value::Object(members.collect())
 }
 
 /// Adds an object to the components, and refers to it.

@@ -1,12 +1,15 @@
 //! Schemas in short.
 
+use std::mem;
+
 use serde_json::{Value, json};
 use utoipa::{
     Number,
     openapi::{
         Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema,
         SchemaFormat,
-        schema::{SchemaType, Type},
+        extensions::Extensions,
+        schema::{ArrayItems, SchemaType, Type},
     },
 };
 
@@ -25,6 +28,27 @@ pub(crate) fn matching(pattern: impl Into<String>) -> Object {
 /// One of these words.
 pub(crate) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
     string().enum_values(Some(words)).build()
+}
+
+/// The same in a response, where a later version of the server may use other words. Generators make a string
+/// of it, so that a client goes on with a word that it does not know; `x-extensible-enum` lists those of today.
+pub(crate) fn open(mut schema: AnySchema) -> AnySchema {
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => {
+            if let Some(mut words) = object.enum_values.take() {
+                words.retain(|word| !word.is_null());
+                let known = [("x-extensible-enum", Value::Array(words))];
+                object.extensions = Some(Extensions::from_iter(known));
+            }
+        }
+        RefOr::T(Schema::Array(array)) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                **items = open(mem::replace(items, RefOr::T(Schema::default())));
+            }
+        }
+        RefOr::Ref(_) | RefOr::T(_) => {}
+    }
+    schema
 }
 
 /// A whole number within bounds.
@@ -101,7 +125,6 @@ pub(crate) fn described(mut schema: AnySchema, description: String) -> AnySchema
         RefOr::T(Schema::Object(object)) => &mut object.description,
         RefOr::T(Schema::Array(array)) => &mut array.description,
         RefOr::T(Schema::OneOf(parts)) => &mut parts.description,
-        RefOr::T(Schema::AllOf(parts)) => &mut parts.description,
         RefOr::T(_) => return schema,
     };
     *place = Some(description);

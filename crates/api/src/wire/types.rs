@@ -46,7 +46,7 @@ wire_types! {
     u32 = schema::whole(0, u32::MAX), 1;
     u16 = schema::whole(0, u16::MAX), 1;
     i64 = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer), 0;
-    Time = schema::time(), "2026-04-23T08:00:00Z";
+    Time = schema::time(), "2026-04-23T08:00:00.000000Z";
     FutureTime = schema::time(), "2099-01-01T00:00:00Z";
     CursorText = matching("^[A-Za-z0-9_-]+$"), "AWs5ZIck__8IAAAAAAAAAAAAAAAAAAAATQ";
     RequestIdText = matching("^[A-Za-z0-9._-]{1,128}$"), "req_01J9ZK6V3QG8W0T5N4R2M7XACD";

@@ -1,11 +1,10 @@
 //! Transactional outbox: messages to a partner's endpoints, written in the transaction of the change that they
 //! announce. So no message is about what did not happen, and no change lacks its message.
 
-use api::{KeyView, OrgView, message_body};
+use api::{KeyView, OrgView, TestView, message_body};
 use ids::{EndpointId, PartnerId};
 use keys::PartnerKey;
 use orgs::Org;
-use serde_json::json;
 use stores::{StoreError, Transaction};
 use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, EventKind};
@@ -109,7 +108,9 @@ impl Outbox {
     /// A test message.
     pub(crate) fn test(&self, endpoint: &Endpoint, now: OffsetDateTime) -> Delivery {
         let ids = (endpoint.id, endpoint.partner_id);
-        let data = json!({"endpoint_id": endpoint.id});
+        let data = TestView {
+            endpoint_id: endpoint.id,
+        };
         let body = message_body(EventKind::Test, now, &data);
         self.message(ids, EventKind::Test, body, now)
     }

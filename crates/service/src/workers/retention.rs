@@ -3,11 +3,12 @@
 
 use std::time::Duration as StdDuration;
 
+use api::Time;
 use audit::{Action, Actor, Event, Outcome, Target, TargetKind};
 use ids::{EventId, Ulid};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction, prelude::*};
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
 use crate::{Env, Service, SystemUser, runtime::periodic::Next};
@@ -135,7 +136,7 @@ fn count(events: usize) -> u64 {
 fn event(env: &Env, before: OffsetDateTime, deleted: u64, by: Option<&SystemUser>) -> Event {
     let stamp = env.stamp();
     let mut details = by.map(SystemUser::details).unwrap_or_default();
-    let before = before.format(&Rfc3339).unwrap_or_default();
+    let before = Time(before).to_string();
     details.insert("before".to_owned(), before.into());
     details.insert("deleted".to_owned(), deleted.into());
     Event {

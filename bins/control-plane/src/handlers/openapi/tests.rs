@@ -169,3 +169,67 @@ fn every_member_is_explained() {
         }
     });
 }
+
+/// Generators make a type of each inline alternative, with a name that nobody chose.
+#[test]
+fn alternatives_are_named_and_words_of_responses_are_open() {
+    let whole = whole();
+    walk(&whole, "", &mut |at, members| {
+        for combined in ["allOf", "anyOf"] {
+            assert!(!members.contains_key(combined), "{combined} at {at}");
+        }
+        let parts = members.get("oneOf").and_then(Value::as_array);
+        for part in parts.into_iter().flatten() {
+            let named = part.get("$ref").is_some() || *part == json!({"type": "null"});
+            assert!(named, "{part} at {at}");
+        }
+        // Requests and parameters have closed lists of words; responses and messages have none.
+        let request = ["/schemas/New", "Changes/", "/parameters/", "/headers/"];
+        if members.contains_key("enum") {
+            assert!(request.iter().any(|part| at.contains(part)), "enum at {at}");
+        }
+    });
+    let status = &whole["components"]["schemas"]["Org"]["properties"]["status"];
+    assert_eq!(status["x-extensible-enum"][1], "ready");
+}
+
+#[test]
+fn every_message_is_described() {
+    let whole = whole();
+    let webhooks = whole["webhooks"].as_object().unwrap();
+    let types = &whole["components"]["schemas"]["OrgMessage"]["properties"]["type"];
+    let types = types["x-extensible-enum"].as_array().unwrap();
+    assert_eq!(webhooks.len(), types.len());
+    for name in types {
+        let body = &webhooks[name.as_str().unwrap()]["post"]["requestBody"];
+        assert_eq!(
+            &body["content"]["application/json"]["example"]["type"],
+            name
+        );
+    }
+}
+
+#[test]
+fn every_operation_has_a_command_with_examples_of_its_own_kind() {
+    let whole = whole();
+    let source = |path: &str, method: &str| {
+        let source = &whole["paths"][path][method]["x-codeSamples"][0]["source"];
+        source.as_str().unwrap().to_owned()
+    };
+    for (path, item) in whole["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let source = source(path, method);
+            assert!(source.starts_with("curl "), "{source}");
+            assert!(
+                !source.contains("={}") && !source.contains("/{"),
+                "{source}"
+            );
+        }
+    }
+    let redeliver = "/cp/webhook-endpoints/{id}/deliveries/{delivery}/redeliver";
+    let source = source(redeliver, "post");
+    assert!(
+        source.contains("/whe_") && source.contains("/whd_"),
+        "{source}"
+    );
+}

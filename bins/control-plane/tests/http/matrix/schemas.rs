@@ -1,4 +1,4 @@
-//! Bodies against the schemas of the document, which here allow no members that they do not name.
+//! Bodies against the schemas of the document, which here allow no members and words that they do not name.
 
 use serde_json::Value;
 
@@ -34,12 +34,15 @@ impl Schemas {
     }
 }
 
-/// Refuses other members wherever an object is referred to; the parts of an `allOf` need each other's.
+/// Refuses other members wherever an object is referred to, and words that this version does not name.
 fn close(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            let others = members.iter_mut().filter(|(name, _)| *name != "allOf");
-            others.for_each(|(_, member)| close(member));
+            members.iter_mut().for_each(|(_, member)| close(member));
+            if let Some(Value::Array(mut words)) = members.remove("x-extensible-enum") {
+                words.push(Value::Null);
+                members.insert("enum".to_owned(), Value::Array(words));
+            }
             let target = members.get("$ref").and_then(Value::as_str);
             if target.is_some_and(|target| target.starts_with("#/components/schemas/")) {
                 members.insert("unevaluatedProperties".to_owned(), Value::Bool(false));

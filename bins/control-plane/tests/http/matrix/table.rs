@@ -132,6 +132,7 @@ pub const TABLE: &[Row] = &[
     open("metrics", "text/plain", Nothing),
     open("getOpenApi", JSON, Nothing),
     open("getReference", "text/html", Nothing),
+    open("getGuide", "text/html", Nothing),
     open("getProblem", "text/html", Problem),
     row("createPartner", Admin, Nothing, "partner.create", 201, partner),
     row("listPartners", Admin, Nothing, "partner.list", 200, nothing),
