@@ -1,5 +1,6 @@
 //! Partner keys: issued, changed and revoked by the operator. A key lists its partner's and revokes itself.
 
+mod replay;
 mod revoke;
 
 use audit::{Target, TargetKind};
@@ -13,7 +14,10 @@ use ratelimit::Limiter;
 use scopes::{Scope, ScopeSet};
 use stores::{Database, Transaction, prelude::*};
 
-pub use self::revoke::RevocationReceipt;
+pub use self::{
+    replay::{ReplayedRevocation, key_revoke_replay},
+    revoke::RevocationReceipt,
+};
 use crate::{
     Audited, Caller, Context, Error, Rejection, Rendered, Service, audited::Auditable,
     partners::changed,

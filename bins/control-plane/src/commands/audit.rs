@@ -58,7 +58,7 @@ pub fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
 }
 
 /// A time as in the API, or a date, which is its midnight.
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
+pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     match Date::parse(text, format_description!("[year]-[month]-[day]")) {
         Ok(date) => Ok(date.midnight().assume_utc()),
         Err(_) => api::parse_time(text).map_err(|form| format!("{form} or a date: 2026-04-23")),

@@ -5,6 +5,7 @@ mod audit;
 mod first_key;
 mod guard;
 mod init;
+mod key;
 mod pepper;
 mod prepare;
 mod serve;
@@ -66,6 +67,9 @@ enum Command {
     /// Create, list and revoke admin keys
     #[command(subcommand)]
     AdminKey(admin_key::AdminKeyCommand),
+    /// Revoke again what was revoked after the backup that was restored
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Show which peppers are needed
     #[command(subcommand)]
     Pepper(pepper::PepperCommand),
@@ -125,6 +129,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
         Command::Migrate { check: false } => migrate(&sources.load()?),
         Command::Migrate { check: true } => return check_migrations(&sources.load()?),
         Command::AdminKey(command) => admin_key::run(&sources.load()?, command),
+        Command::Key(command) => key::run(&sources.load()?, command),
         Command::Pepper(command) => pepper::run(&sources.load()?, &command),
         Command::Audit(command) => audit::run(&sources.load()?, command),
         Command::Guard {

@@ -15,6 +15,7 @@ use crate::kit::{ADMIN_KEY, ALL_SCOPES, Store, eventually, tokens};
 on_both_engines![
     migrate_creates_the_database_and_can_be_repeated,
     admin_keys_are_created_listed_and_revoked_beside_a_server,
+    revocations_are_replayed_from_an_exported_log,
     data_outlives_the_server,
     a_signal_ends_the_server_in_good_order,
     settings_are_shown_with_secrets_masked,
@@ -89,6 +90,59 @@ fn admin_keys_are_created_listed_and_revoked_beside_a_server(store: Store) {
     let actual: Vec<_> = server.events("action=admin_key.revoke");
     assert_eq!(actual.len(), 1);
     assert_eq!(actual[0]["target"]["id"], *id);
+}
+
+/// A restored backup has a key as active whose revocation the log tells of: here the log of another key, with the
+/// first one's id in its place.
+fn revocations_are_replayed_from_an_exported_log(store: Store) {
+    let server = store.start();
+    let (gone, restored, other) = (
+        server.key(&["orgs:list"]),
+        server.key(&["orgs:list"]),
+        server.key(&["orgs:list"]),
+    );
+    assert_eq!(gone.delete(&gone.path()).status, 204);
+    let revocation = &server.events("action=key.revoke")[0];
+    let at = revocation["occurred_at"].as_str().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    let log = succeeded(&store.run(&["audit", "export", "--since", at], &[]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let run = |log: &str, since: &str| {
+        std::fs::write(&path, log).unwrap();
+        let path = path.to_str().unwrap();
+        store.run(&["key", "revoke-since", since, "--log", path], &[])
+    };
+    let unknown = log.replace(gone.id(), "pak_01HXKM4000000000000000000A");
+    let log = log.replace(gone.id(), restored.id());
+    // A file that is cut off changes nothing.
+    let broken = run(&log[..log.len() - 3], at);
+    assert!(!broken.status.success(), "{broken:#?}");
+    let later = succeeded(&run(&log, "2099-01-01"));
+    assert!(later.starts_with("revoked 0 partner keys"), "{later}");
+    restored.get("/cp/orgs").expect(200);
+
+    let done = succeeded(&run(&log, at));
+    assert!(done.starts_with("revoked 1 partner keys"), "{done}");
+    let refused = eventually("a refusal", || {
+        Some(restored.get("/cp/orgs")).filter(|response| response.status != 200)
+    });
+    refused.problem(401, "key-revoked");
+    other.get("/cp/orgs").expect(200);
+    let event = &server.events("action=key.revoke")[1];
+    assert_eq!(event["actor"]["type"], "system");
+    assert_eq!(event["target"]["id"], restored.id());
+    assert_eq!(event["details"]["replay_of"], revocation["id"]);
+    assert!(event["details"]["system_user"].is_string(), "{event:#}");
+
+    let again = succeeded(&run(&log, at));
+    assert!(again.contains("; 1 were revoked already"), "{again}");
+    let unknown = succeeded(&run(&unknown, at));
+    assert!(
+        unknown.ends_with(" 1 are not in this database\n"),
+        "{unknown}"
+    );
+    assert_eq!(server.events("action=key.revoke").len(), 2);
 }
 
 fn data_outlives_the_server(store: Store) {
