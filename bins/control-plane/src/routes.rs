@@ -12,12 +12,12 @@ use service::{Access, Operation, operations as op};
 
 use crate::{
     handlers::{
-        audit_events, billing, health, instances, keys, openapi as document, orgs, partners,
+        audit_events, billing, guide, health, instances, keys, openapi as document, orgs, partners,
         problems,
         reference::{self, Published},
         webhooks, whoami, workspaces,
     },
-    http::{Endpoint, Router, authenticated, fallback, not_found, public},
+    http::{Endpoint, Router, authenticated, fallback, for_browsers, not_found, public},
 };
 
 /// One route that asks for a credential, as the inventory lists it.
@@ -157,6 +157,7 @@ const OPEN: &[(&str, &openapi::Operation)] = &[
     ("/metrics", &health::METRICS),
     ("/cp/openapi.json", &document::OPENAPI),
     ("/cp/docs", &reference::REFERENCE),
+    ("/cp/guide", &guide::GUIDE),
     ("/problems/{code}", &problems::PROBLEM_READ),
 ];
 
@@ -177,6 +178,9 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
     let mut router = Router::new(("/cp", not_found(Vec::new())), fallback(Vec::new()));
     guarded(&mut router)?;
+    // No part of the API, so the description leaves it out.
+    let front = for_browsers(reference::front(published), fallback(Vec::new()));
+    router.resource("/", "/", vec![(Method::GET, front)], fallback(Vec::new()))?;
     let mut serve = |path: &str, pattern, endpoint: Endpoint| {
         let methods = vec![(Method::GET, endpoint)];
         router.resource(path, pattern, methods, fallback(allowed(&["GET"])))
@@ -185,9 +189,10 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     plain("/healthz", public(health::alive))?;
     plain("/readyz", public(health::ready))?;
     plain("/metrics", public(health::metrics))?;
-    // Under /cp, and open all the same: these two stand before the question who asks.
+    // Under /cp, and open all the same: these stand before the question who asks.
     plain("/cp/openapi.json", public(document::read(published)))?;
     plain("/cp/docs", public(reference::read(published)))?;
+    plain("/cp/guide", public(guide::read(published)))?;
     for &code in ErrorCode::ALL {
         let endpoint = public(problems::read(published, code));
         serve(&format!("/problems/{code}"), "/problems/{code}", endpoint)?;

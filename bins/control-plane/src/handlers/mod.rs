@@ -2,6 +2,7 @@
 
 pub mod audit_events;
 pub mod billing;
+pub mod guide;
 pub mod health;
 pub mod instances;
 pub mod keys;

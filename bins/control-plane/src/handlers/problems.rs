@@ -14,7 +14,8 @@ use api::{
 use super::reference::Published;
 
 pub const PROBLEM_READ: Operation = Operation {
-    detail: "The field `type` of a problem document links here.",
+    detail: "The field `type` of a problem document links here: a page for browsers, which says what the error means \
+             and what to do. Programs go by `code`.",
     errors: &[ErrorCode::NotFound],
     ..Operation::new(
         "getProblem",

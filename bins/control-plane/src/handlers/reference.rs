@@ -24,12 +24,12 @@ use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::openapi;
+use super::{guide, openapi};
 
 /// The style of all pages, which is part of each.
 const STYLE: &str = include_str!("../../assets/pages/style.css");
 /// Whatever is put into them is escaped, as their names end in `.html`.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("head.html", include_str!("../../assets/pages/head.html")),
     (
         "errors.html",
@@ -43,6 +43,8 @@ const TEMPLATES: [(&str, &str); 4] = [
         "problem.html",
         include_str!("../../assets/pages/problem.html"),
     ),
+    ("front.html", include_str!("../../assets/pages/front.html")),
+    ("guide.html", include_str!("../../assets/pages/guide.html")),
 ];
 /// The methods of a path, in the order in which they are read.
 const METHODS: [&str; 5] = ["post", "get", "put", "patch", "delete"];
@@ -52,6 +54,8 @@ pub struct Published {
     /// The OpenAPI document.
     pub document: Bytes,
     reference: Bytes,
+    front: Bytes,
+    pub(super) guide: Bytes,
     problems: HashMap<ErrorCode, Bytes>,
     policy: String,
 }
@@ -75,9 +79,15 @@ impl Published {
         }
         let reference = pages.get_template("reference.html")?.render(context! {
             style => STYLE,
-            api => Serde(api),
+            api => Serde(&api),
             errors => Serde(&errors),
             methods => Serde(METHODS),
+        })?;
+        let front = pages.get_template("front.html")?.render(context! {
+            style => STYLE, api => Serde(&api),
+        })?;
+        let guide = pages.get_template("guide.html")?.render(context! {
+            style => STYLE, guide => guide::html(public_url),
         })?;
         let problem = pages.get_template("problem.html")?;
         let problems = ErrorCode::ALL.iter().zip(&errors).map(|(&code, error)| {
@@ -89,6 +99,8 @@ impl Published {
         Ok(Self {
             problems: problems.collect::<Result<_, minijinja::Error>>()?,
             reference: reference.into(),
+            front: front.into(),
+            guide: guide.into(),
             document: document.into(),
             policy: content_security_policy(),
         })
@@ -146,6 +158,12 @@ pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Cl
     move || ready(published.respond(published.reference.clone()))
 }
 
+/// The page at `/`, for browsers.
+pub fn front(published: &Arc<Published>) -> impl Fn() -> HttpResponse + Clone + 'static {
+    let published = Arc::clone(published);
+    move || published.respond(published.front.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -194,7 +212,7 @@ mod tests {
         for part in [
             "<td>string, <code>^[a-z](-?[a-z0-9])+$</code>, 3 to 32 characters</td>",
             "<td>integer, 1 to 100, default <code>20</code></td>",
-            "curl -X DELETE https://cp.example.com/cp/orgs?label=run_id:123 \\\n",
+            "curl -X DELETE &#x27;https://cp.example.com/cp/orgs?label=run_id:123&#x27; \\\n",
             "<a href=\"/problems/slug-taken\"><code>slug-taken</code></a>",
             "<a href=\"#schema-NewOrg\">NewOrg</a>",
             "\"slug\": \"acme-corp\"",
@@ -207,7 +225,8 @@ mod tests {
     fn pages_load_nothing_but_their_style() {
         let published = published();
         assert_eq!(published.problems.len(), ErrorCode::ALL.len());
-        for page in published.problems.values().chain([&published.reference]) {
+        let others = [&published.reference, &published.front, &published.guide];
+        for page in published.problems.values().chain(others) {
             let (head, body) = text(page).split_once("</style>").unwrap();
             let (_, style) = head.split_once("<style>").unwrap();
             let digest = STANDARD.encode(Sha256::digest(style));

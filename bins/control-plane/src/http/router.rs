@@ -37,6 +37,15 @@ impl Endpoint {
             Box::pin(respond(http, request))
         }))
     }
+
+    /// The response to a request.
+    pub(super) fn respond(
+        &self,
+        http: HttpRequest,
+        request: Box<Request>,
+    ) -> LocalBoxFuture<'static, HttpResponse> {
+        (self.0)(http, request)
+    }
 }
 
 struct Resource {
@@ -158,7 +167,7 @@ impl Router {
                 path,
                 body: RequestBody::new(payload, Rc::clone(&exchange)),
             });
-            let responding = (endpoint.0)(http.clone(), request);
+            let responding = endpoint.respond(http.clone(), request);
             async move {
                 let mut response = responding.await;
                 if exchange.closes_after_response() {
