@@ -12,7 +12,7 @@ pub mod conformance;
 pub mod http;
 pub mod latency;
 pub mod memory;
-mod missing;
+pub mod missing;
 pub mod nginx;
 pub mod postgres;
 pub mod process;

@@ -9,7 +9,7 @@ const SKIPS: &str = "MOLECULE_TEST_SKIPS";
 ///
 /// # Panics
 /// Where `CI` is set: there a skipped test would pass for one that ran.
-pub(crate) fn report(what: &str) {
+pub fn report(what: &str) {
     let ci = env::var_os("CI").is_some();
     let skips = env::var_os(SKIPS);
     report_to(what, ci, skips.as_ref().map(Path::new), &test_program());

@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use crate::kit::Store;
+use serde_json::Value;
+use testkit::missing;
+
+use crate::kit::{ALL_SCOPES, Store, eventually};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
@@ -91,5 +94,88 @@ fn the_systemd_service_is_well_confined() {
             String::from_utf8_lossy(&output.stdout)
         ),
         Err(error) => eprintln!("SKIPPED: systemd-analyze can't be run: {error}"),
+    }
+}
+
+/// The metrics that an expression names. Prometheus makes `up` itself.
+fn metrics(expression: &str) -> impl Iterator<Item = &str> {
+    const LABELS: [&str; 3] = [
+        "http_request_method",
+        "http_route",
+        "http_response_status_code",
+    ];
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| {
+        let ours = ["molecule_", "http_", "process_"];
+        ours.iter().any(|prefix| word.starts_with(prefix)) && !LABELS.contains(word)
+    })
+}
+
+/// The expressions in a dashboard.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str() {
+                    Some(text) if ["expr", "query"].contains(&&**name) => {
+                        found.push(text.to_owned());
+                    }
+                    _ => expressions(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The names of a server's metrics, once it has served and measured something.
+fn served() -> BTreeSet<String> {
+    let store = Store::sqlite();
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    key.wait(org["id"].as_str().unwrap(), "ready");
+    let names = || {
+        let text = server.anon().get("/metrics").body;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let names = samples.filter_map(|line| line.split(['{', ' ']).next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    eventually("the measurement of webhooks", || {
+        Some(names()).filter(|names| names.contains("molecule_webhook_attempts_total"))
+    })
+}
+
+#[test]
+fn alerts_and_dashboards_name_metrics_that_a_server_has() {
+    let served = served();
+    let dashboard: Value = serde_json::from_str(&read("grafana/molecule-cp.json")).unwrap();
+    let mut texts = Vec::new();
+    expressions(&dashboard, &mut texts);
+    assert!(texts.len() > 20, "{texts:?}");
+    texts.push(read("prometheus/alerts.yml"));
+    let mut seen = 0;
+    for name in texts.iter().flat_map(|text| metrics(text)) {
+        assert!(served.contains(name), "no server has {name}: {served:#?}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    for arguments in [
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts_test.yml"],
+    ] {
+        let mut promtool = Command::new("promtool");
+        promtool
+            .args(arguments)
+            .current_dir(folder().join("prometheus"));
+        match promtool.output() {
+            Ok(output) => assert!(output.status.success(), "{output:#?}"),
+            Err(_) => return missing::report("promtool (Debian's package prometheus)"),
+        }
     }
 }
