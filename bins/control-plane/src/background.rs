@@ -147,7 +147,7 @@ impl Background {
             "log-unknown-credentials",
             LOG_UNKNOWN_CREDENTIALS,
             move |app| {
-                let count = app.metrics.unknown_credentials.get();
+                let count = app.metrics.authentications.without_credential();
                 if count > logged {
                     let requests = count - logged;
                     tracing::info!(

@@ -201,6 +201,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether the request was charged to the limits.
+    #[must_use]
+    pub const fn is_charged(&self) -> bool {
+        self.is_charged
+    }
+
     /// The key whose last use this request is to be recorded as.
     pub(crate) fn used_key(&self) -> Option<KeyId> {
         match &self.caller {

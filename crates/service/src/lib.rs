@@ -46,9 +46,13 @@ pub use self::{
     error::{Error, OrgConflict},
     idempotency::{IdempotencyKey, Rendered},
     instances::{LiveInstances, Receipt, Unconfirmed, follow_server_clock},
-    keys::RevocationReceipt,
+    keys::{ReplayedRevocation, RevocationReceipt, key_revoke_replay},
     operation::{Access, Operation, operations},
-    orgs::{OrgWithSteps, held_polls::HeldPollCounts, status_cache::REVALIDATE_INTERVAL},
+    orgs::{
+        OrgWithSteps,
+        held_polls::HeldPollCounts,
+        status_cache::{CacheCounts, REVALIDATE_INTERVAL},
+    },
     runtime::periodic::{Next, PeriodicJob},
     setup::{
         FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke,

@@ -30,6 +30,7 @@ use crate::{
     shares::{CONNECTIONS, OF_THREADS, shares},
     sqlite::SqliteWriter,
     stamps::Stamps,
+    stats::{PoolStats, QueueStats},
 };
 
 /// How many readers an SQLite file has at the least, however few processors there are.
@@ -240,6 +241,31 @@ impl SqlDatabase {
     #[must_use]
     pub fn list_stats(&self) -> ListStats {
         self.0.lists.stats()
+    }
+
+    /// The connections in use. An SQLite file has one writer, whose queue says what waits for it.
+    #[must_use]
+    pub fn pool_stats(&self) -> Vec<PoolStats> {
+        let readers = self.0.readers.stats("read");
+        match &self.0.writer {
+            Writer::Sqlite(_) => vec![readers],
+            Writer::Postgres(writer) => vec![readers, writer.pool_stats()],
+        }
+    }
+
+    /// What waits for the thread that writes audit events; on SQLite it makes all changes.
+    #[must_use]
+    pub fn audit_queue_stats(&self) -> QueueStats {
+        match &self.0.writer {
+            Writer::Sqlite(writer) => writer.queue_stats(),
+            Writer::Postgres(writer) => writer.queue_stats(),
+        }
+    }
+
+    /// Has somebody told how long each commit of audit events takes, from when the thread takes them until they are
+    /// durable; on SQLite also of changes, which share its commits. The first observer stays.
+    pub fn observe_audit_commits(&self, observer: impl Fn(Duration) + Send + Sync + 'static) {
+        self.0.ack_policy.observe_commits(observer);
     }
 
     /// How many events could not be made durable although their calls had been answered; none unless

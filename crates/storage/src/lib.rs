@@ -26,6 +26,7 @@ mod session;
 mod shares;
 mod sqlite;
 mod stamps;
+mod stats;
 mod tables;
 mod threads;
 
@@ -43,4 +44,5 @@ pub use list_queue::ListStats;
 pub use migrations::{migrate, migrate_if_empty, pending_migrations, revert_all};
 pub use session::{Reading, Session, Writing};
 pub use shares::{CONNECTIONS, MIN_CONNECTIONS};
+pub use stats::{PoolStats, QueueStats};
 pub use threads::wait_until_closed;

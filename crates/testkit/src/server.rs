@@ -139,7 +139,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 fn forget_settings(command: &mut Command) {
     command.env_remove("RUST_LOG");
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("MOLECULE_CP_") {
+        let name_text = name.to_string_lossy();
+        if ["MOLECULE_CP_", "OTEL_"]
+            .iter()
+            .any(|ours| name_text.starts_with(ours))
+        {
             command.env_remove(name);
         }
     }

@@ -75,10 +75,8 @@ pub const METRICS: Operation = Operation {
 
 /// The numbers.
 pub async fn metrics(PublicRequest { app, .. }: PublicRequest) -> HttpResponse {
-    let lost = app.service.database().lost_events();
-    app.metrics
-        .lost_events
-        .set(i64::try_from(lost).unwrap_or(i64::MAX));
+    let authentications = app.metrics.authentications.lookups();
+    app.metrics.database.set(&app.service, authentications);
     let ready = readiness(&app).is_ok() && !app.stopping.is_cancelled();
     app.metrics.ready.set(ready.into());
     let lists = app.service.database().list_stats();

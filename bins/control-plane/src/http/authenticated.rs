@@ -14,9 +14,7 @@ use api::{
 };
 use futures_util::future::LocalBoxFuture;
 use ids::{KeyId, OrgId, TypedId};
-use service::{
-    Context, Credentials, Error, IdempotencyKey, LimitName, Operation, RequestInfo, operations,
-};
+use service::{Context, Credentials, IdempotencyKey, Operation, RequestInfo, operations};
 
 use super::{
     App, ControlPlane,
@@ -29,6 +27,7 @@ use super::{
     problem_response::ProblemResponse,
     request::{Request, RequestPath},
 };
+use crate::metrics::Outcome;
 
 /// A call by a known credential, within its limits, that may ask for its operation. The body was read.
 pub struct AuthenticatedRequest {
@@ -151,7 +150,11 @@ async fn extract(
     let key = match bearer(&request.headers, request.uri.query().unwrap_or_default()) {
         Ok(key) => key,
         Err(error) => {
-            app.metrics.unknown_credentials.inc();
+            let outcome = match error {
+                NoCredential::Malformed => Outcome::Malformed,
+                NoCredential::Missing | NoCredential::Misplaced(_) => Outcome::Missing,
+            };
+            app.metrics.authentications.ended(None, outcome);
             let source = request.address_source();
             request.discard().await;
             app.pacing.wait(source, 0).await;
@@ -169,6 +172,7 @@ async fn extract(
         .then(|| request.path.id::<KeyId>("id"))
         .flatten();
     let info = request_info(&request, operation);
+    let kind = key.kind();
     let token = app.pacing.source(key.expose());
     let address = app.pacing.source(info.client.limited_by());
     let authenticating = app.service.authenticate(info, Credentials { key, revokes });
@@ -176,10 +180,13 @@ async fn extract(
         Ok(context) => context,
         Err(rejection) => {
             request.discard().await;
-            if let Error::InvalidKey = rejection.error {
-                app.metrics.unknown_credentials.inc();
+            let outcome = Outcome::from(&rejection.error);
+            app.metrics.authentications.ended(Some(kind), outcome);
+            if outcome == Outcome::Unknown {
+                app.metrics.rate_limits.allowed_address();
             }
-            let source = if is_unknown(&rejection.error) {
+            // For a token that is not known, or for its address.
+            let source = if matches!(outcome, Outcome::Unknown | Outcome::Limited) {
                 address
             } else {
                 token
@@ -188,6 +195,12 @@ async fn extract(
             return Err(ProblemResponse::rejected(&app, &id, rejection));
         }
     };
+    app.metrics
+        .authentications
+        .succeeded(context.caller.is_admin());
+    if context.is_charged() {
+        app.metrics.rate_limits.allowed(&context.limits);
+    }
     let Request {
         method,
         uri,
@@ -217,14 +230,6 @@ async fn extract(
         body,
         exchange,
     })
-}
-
-/// Whether a call was refused for a token that is not known, or for its address.
-fn is_unknown(error: &Error) -> bool {
-    if let Error::RateLimited { limits, .. } = error {
-        return limits.contains(&LimitName::Address);
-    }
-    matches!(error, Error::InvalidKey)
 }
 
 /// What audit events tell of a request.

@@ -59,7 +59,7 @@ impl ProblemResponse {
     pub fn rejected(app: &Arc<App>, request_id: &Arc<str>, rejection: Rejection) -> Self {
         if let Error::RateLimited { limits, .. } = &rejection.error {
             for limit in limits {
-                app.metrics.rate_limited(limit.as_str());
+                app.metrics.rate_limits.limited(*limit);
             }
         }
         let details = ProblemDetails::of_error(&rejection.error);

@@ -3,6 +3,8 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use service::{FoldedCounts, HeldPollCounts};
 
+use super::set;
+
 pub struct LimitMetrics {
     throttled_lookups: IntCounter,
     folded_rejections: IntCounter,
@@ -49,9 +51,6 @@ impl LimitMetrics {
 
     /// Sets the metrics to what the service has counted since the process began.
     pub fn set(&self, throttled_lookups: u64, refusals: FoldedCounts, polls: HeldPollCounts) {
-        let set = |counter: &IntCounter, count: u64| {
-            counter.inc_by(count.saturating_sub(counter.get()));
-        };
         set(&self.throttled_lookups, throttled_lookups);
         set(&self.folded_rejections, refusals.folded);
         set(&self.lost_refusals, refusals.lost);

@@ -3,6 +3,8 @@
 use prometheus::{IntCounter, IntGauge, Registry};
 use storage::ListStats;
 
+use super::{gauge, register, set};
+
 pub struct ListMetrics {
     running: IntGauge,
     waiting: IntGauge,
@@ -13,19 +15,11 @@ pub struct ListMetrics {
 
 impl ListMetrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
+        let number = |name: &str, help: &str| register(registry, IntGauge::new(name, help));
+        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help));
         Ok(Self {
-            running: gauge("molecule_lists_running", "Lists that are being read")?,
-            waiting: gauge("molecule_lists_waiting", "Lists that wait for their turn")?,
+            running: number("molecule_lists_running", "Lists that are being read")?,
+            waiting: number("molecule_lists_waiting", "Lists that wait for their turn")?,
             refused: counter(
                 "molecule_lists_refused_total",
                 "Lists refused because too many of the same key were waiting",
@@ -42,7 +36,6 @@ impl ListMetrics {
     }
 
     pub fn set(&self, stats: ListStats) {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.set(gauge(stats.running));
         self.waiting.set(gauge(stats.waiting));
         for (counter, count) in [
@@ -50,7 +43,7 @@ impl ListMetrics {
             (&self.cut, stats.cut),
             (&self.abandoned, stats.abandoned),
         ] {
-            counter.inc_by(count.saturating_sub(counter.get()));
+            set(counter, count);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Metrics of limits that instances share.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use ratelimit_redis::Stats;
+
+use super::set;
 
 pub struct SharedLimitMetrics {
     partitioned: IntGauge,
@@ -41,9 +43,6 @@ impl SharedLimitMetrics {
 
     /// Sets the metrics to what the limiter has counted since the process began.
     pub fn set(&self, stats: &Stats) {
-        let set = |counter: &IntCounter, count: u64| {
-            counter.inc_by(count.saturating_sub(counter.get()));
-        };
         self.partitioned.set(stats.is_partitioned.into());
         for (mode, count) in [
             ("exact", stats.exact),

@@ -6,6 +6,7 @@ use crate::kit::{ALL_SCOPES, Store, tokens};
 
 on_both_engines![
     health_routes_answer_anyone,
+    browsers_get_a_page_that_leads_on,
     metrics_count_calls_and_hold_no_ids,
     a_request_id_is_taken_when_it_is_harmless_and_replaced_otherwise,
     addresses_are_believed_of_trusted_proxies_alone,
@@ -24,6 +25,30 @@ fn health_routes_answer_anyone(store: Store) {
     }
 }
 
+fn browsers_get_a_page_that_leads_on(store: Store) {
+    let server = store.start();
+    let anyone = server.anon();
+    let accept = |kinds| [("accept", kinds)];
+    let browser = accept("text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = anyone.send("GET", "/", &browser, b"");
+    assert_eq!(page.status, 200, "{page:#?}");
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    for path in ["/cp/docs", "/cp/guide"] {
+        assert!(page.body.contains(&format!("href=\"{path}\"")), "{path}");
+        assert_eq!(
+            anyone.get(path).header("content-type"),
+            "text/html; charset=utf-8"
+        );
+    }
+    for other in ["*/*", "application/json"] {
+        let response = anyone.send("GET", "/", &accept(other), b"");
+        response.problem(404, "not-found");
+    }
+    anyone
+        .send("POST", "/", &browser, b"")
+        .problem(404, "not-found");
+}
+
 fn metrics_count_calls_and_hold_no_ids(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
@@ -37,11 +62,52 @@ fn metrics_count_calls_and_hold_no_ids(store: Store) {
         .anon()
         .get("/cp/orgs")
         .problem(401, "missing-credentials");
+    let unknown = server.with_token(&tokens::well_formed("mol_pk_"));
+    unknown.get("/cp/orgs").problem(401, "invalid-key");
     let text = server.anon().get("/metrics").body;
     let counts = text.lines().any(|line| {
-        line.contains("/cp/orgs/{id}\"") && line.contains("GET") && line.ends_with("\"200\"} 2")
+        line.starts_with("http_server_request_duration_seconds_count{")
+            && line.contains("http_request_method=\"GET\"")
+            && line.contains("http_response_status_code=\"200\"")
+            && line.contains("http_route=\"/cp/orgs/{id}\"")
+            && line.ends_with("} 2")
     });
     assert!(counts, "{text}");
+    for line in [
+        "molecule_authentications_total{credential=\"none\",outcome=\"missing\"} 1",
+        "molecule_authentications_total{credential=\"partner_key\",outcome=\"unknown\"} 1",
+        "molecule_rate_limit_decisions_total{limit=\"address\",outcome=\"allowed\"} 1",
+        "molecule_rate_limit_decisions_total{limit=\"key\",outcome=\"limited\"} 0",
+        concat!(
+            "molecule_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        ),
+        "molecule_audit_events_lost_total 0",
+    ] {
+        assert!(
+            text.lines().any(|actual| actual == line),
+            "{line} in\n{text}"
+        );
+    }
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "molecule_data_disk_free_bytes",
+        "molecule_audit_commit_duration_seconds_count",
+        "molecule_cache_lookups_total{cache=\"credential\",result=\"hit\"}",
+        "molecule_cache_lookups_total{cache=\"status\",result=\"miss\"}",
+        "molecule_database_connections_max{pool=\"read\"}",
+    ] {
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        let value: f64 = value
+            .unwrap_or_else(|| panic!("{name}"))
+            .trim()
+            .parse()
+            .unwrap();
+        assert!(value > 0.0, "{name} {value}");
+    }
     for id in [
         key.id(),
         key.partner_id(),

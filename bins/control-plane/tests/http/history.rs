@@ -166,7 +166,7 @@ fn relaxed_responses_are_audited_soon_and_at_shutdown(store: Store) {
     assert!(seen(&server, &[refused]));
     let metrics = server.anon().get("/metrics").body;
     assert!(
-        metrics.contains("molecule_audit_events_lost 0"),
+        metrics.contains("molecule_audit_events_lost_total 0"),
         "{metrics}"
     );
     // The very last ones too.

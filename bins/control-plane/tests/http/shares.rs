@@ -178,7 +178,8 @@ fn a_key_has_its_share_of_running_calls_with_an_idempotency_key(store: Store) {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(3) {
             let metrics = server.anon().get("/metrics").body;
-            let name = "molecule_rate_limited_total{limit=\"idempotency\"} ";
+            let name =
+                "molecule_rate_limit_decisions_total{limit=\"idempotency\",outcome=\"limited\"} ";
             let refused = metrics.lines().find_map(|line| line.strip_prefix(name));
             if refused.is_some_and(|count| count.parse::<u64>().unwrap() >= over) {
                 break;

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration as StdDuration,
 };
@@ -85,6 +85,7 @@ pub(crate) struct CredentialCache {
     credentials: Cache<[u8; 32], Arc<CachedCredential>>,
     unknown: Cache<[u8; 32], ReadVersion>,
     changes: RwLock<KnownChanges>,
+    misses: AtomicU64,
 }
 
 /// What is known of changes.
@@ -145,11 +146,25 @@ impl CredentialCache {
             credentials: Cache::new(credentials),
             unknown: Cache::new(MAX_UNKNOWN.min(credentials)),
             changes: RwLock::default(),
+            misses: AtomicU64::new(0),
         }
+    }
+
+    /// How often nothing valid was found.
+    pub(crate) fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 
     /// What is cached of a digest and valid at `now`.
     pub(crate) fn get(&self, digest: &KeyDigest, now: ClockReading) -> CacheLookup {
+        let found = self.find(digest, now);
+        if matches!(found, CacheLookup::Miss) {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    fn find(&self, digest: &KeyDigest, now: ClockReading) -> CacheLookup {
         let changes = self.changes.read();
         if !changes.is_fresh(now) {
             return CacheLookup::Miss;

@@ -22,6 +22,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         self.key_changes.run(self.read_key_changes()).await
     }
 
+    /// How often the credential cache had nothing valid, since the process began.
+    #[must_use]
+    pub fn credential_cache_misses(&self) -> u64 {
+        self.credentials.misses()
+    }
+
+    /// How long ago the log of changes was last read; `None` where it could not be since the process began, or since
+    /// the cache was dropped.
+    #[must_use]
+    pub fn revision_lag(&self) -> Option<Duration> {
+        self.credentials.age(ClockReading::now(self.env.wall()))
+    }
+
     /// Whether the credential cache is valid: the log of changes was read a moment ago.
     #[must_use]
     pub fn is_credential_cache_fresh(&self) -> bool {

@@ -46,9 +46,19 @@ pub(crate) struct StatusCache {
     watch: StatusWatch,
 }
 
+/// How often the status cache was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// It had a valid entry.
+    pub hits: u64,
+    /// It had none.
+    pub misses: u64,
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     entries: HashMap<OrgId, Entry, RandomState>,
+    counts: CacheCounts,
     /// What was read before this change is not cached.
     min_change: u64,
 }
@@ -99,17 +109,32 @@ impl StatusCache {
     }
 
     pub(crate) fn get(&self, id: OrgId) -> Option<Arc<OrgWithSteps>> {
-        match self.shard(id)?.lock().entries.get_mut(&id)? {
-            Entry::Cached {
+        let mut shard = self.shard(id)?.lock();
+        let found = match shard.entries.get_mut(&id) {
+            Some(Entry::Cached {
                 status,
                 read_at,
                 is_hot,
-            } if read_at.elapsed() < TTL => {
+            }) if read_at.elapsed() < TTL => {
                 *is_hot = true;
                 Some(Arc::clone(status))
             }
-            Entry::Cached { .. } | Entry::Invalidated { .. } => None,
+            Some(Entry::Cached { .. } | Entry::Invalidated { .. }) | None => None,
+        };
+        // Under the lock that is held anyway.
+        match found {
+            Some(_) => shard.counts.hits += 1,
+            None => shard.counts.misses += 1,
         }
+        found
+    }
+
+    fn counts(&self) -> CacheCounts {
+        let shards = self.shards.iter().map(|shard| shard.lock().counts);
+        shards.fold(CacheCounts::default(), |sum, counts| CacheCounts {
+            hits: sum.hits + counts.hits,
+            misses: sum.misses + counts.misses,
+        })
     }
 
     /// To be called before a read begins.
@@ -221,6 +246,12 @@ impl StatusCache {
 }
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
+    /// How often the status cache was asked since the process began.
+    #[must_use]
+    pub fn status_cache_counts(&self) -> CacheCounts {
+        self.statuses.counts()
+    }
+
     /// Revalidates the cached statuses that clients go on polling; to be called every [`REVALIDATE_INTERVAL`].
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -56,7 +56,11 @@ pub(crate) struct AckPolicy {
     max_lead: Duration,
     early: Mutex<Early>,
     lost: AtomicU64,
+    commits: OnceLock<CommitObserver>,
 }
+
+/// Is told how long each commit of events took.
+type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// The events that were acknowledged and are not durable yet.
 struct Early {
@@ -98,6 +102,7 @@ impl AckPolicy {
                 failed: false,
             }),
             lost: AtomicU64::new(0),
+            commits: OnceLock::new(),
         }
     }
 
@@ -108,6 +113,19 @@ impl AckPolicy {
 
     pub(crate) const fn stamps(&self) -> &Stamps {
         &self.stamps
+    }
+
+    /// Has commits observed; by the first one who asks.
+    pub(crate) fn observe_commits(&self, observer: impl Fn(Duration) + Send + Sync + 'static) {
+        // A second observer is a mistake that hurts nobody.
+        drop(self.commits.set(Box::new(observer)));
+    }
+
+    /// Events that were taken at this time are durable now.
+    pub(crate) fn committed(&self, taken: Instant) {
+        if let Some(observer) = self.commits.get() {
+            observer(taken.elapsed());
+        }
     }
 
     /// How many events were acknowledged and then could not be made durable.
@@ -203,6 +221,10 @@ impl PendingAcks {
     pub(crate) fn push(&mut self, event: Box<Event>, ack: Ack) {
         self.events.push(event);
         self.acks.push(ack);
+    }
+
+    pub(crate) const fn policy(&self) -> &Arc<AckPolicy> {
+        &self.policy
     }
 
     pub(crate) fn events(&self) -> &[Box<Event>] {

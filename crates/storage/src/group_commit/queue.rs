@@ -4,7 +4,10 @@
 //! and share a commit: a commit takes about as long as writing some hundred events.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -15,6 +18,7 @@ use stores::StoreError;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::acks::{Ack, AckPolicy};
+use crate::QueueStats;
 
 /// How many jobs may be queued.
 pub(crate) const CAPACITY: usize = 4096;
@@ -44,6 +48,66 @@ struct Shared<T> {
     urgent: Mutex<Vec<T>>,
     /// The thread that receives, once it has let events linger.
     consumer: OnceLock<Thread>,
+    waits: Waits,
+}
+
+/// Since when the oldest job waits, in nanoseconds from `base`; 0 where none does. One job of each batch reads the
+/// clock, and the others find its time there.
+struct Waits {
+    base: Instant,
+    /// Of what is queued.
+    queued: AtomicU64,
+    /// Of what the receiver has taken last and is at.
+    taken: AtomicU64,
+}
+
+impl Waits {
+    fn new() -> Self {
+        Self {
+            base: Instant::now(),
+            queued: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    /// A job is queued.
+    fn begin(&self) {
+        if self.queued.load(Ordering::Relaxed) == 0 {
+            let relaxed = Ordering::Relaxed;
+            // It fails where another job is older.
+            let _ = self
+                .queued
+                .compare_exchange(0, self.now(), relaxed, relaxed);
+        }
+    }
+
+    /// All that was taken before is done.
+    fn end(&self) {
+        self.taken.store(0, Ordering::Relaxed);
+    }
+
+    /// What was queued is taken, all of it unless `left`.
+    fn take(&self, left: bool) {
+        let since = self.queued.swap(0, Ordering::Relaxed);
+        self.taken.store(since, Ordering::Relaxed);
+        if left {
+            self.begin();
+        }
+    }
+
+    fn oldest(&self) -> Duration {
+        let since = [&self.taken, &self.queued].map(|since| since.load(Ordering::Relaxed));
+        let since = since.into_iter().find(|since| *since > 0);
+        since.map_or(Duration::ZERO, |since| {
+            Duration::from_nanos(self.now().saturating_sub(since))
+        })
+    }
 }
 
 /// The sending end.
@@ -72,6 +136,7 @@ pub(crate) fn queue<T: Queueable>(policy: Arc<AckPolicy>) -> (Queue<T>, Receiver
         policy,
         urgent: Mutex::default(),
         consumer: OnceLock::new(),
+        waits: Waits::new(),
     });
     let queue = Queue {
         sender,
@@ -92,6 +157,8 @@ impl<T: Queueable> Queue<T> {
     /// [`StoreError::Overloaded`] when the queue is full.
     pub(crate) fn send(&self, job: T) -> Result<(), StoreError> {
         let awaited = job.is_awaited();
+        // Before it is sent: once the receiver has taken it, the time would stand for nothing.
+        self.shared.waits.begin();
         self.sender.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Closed(_) => StoreError::Unavailable(None),
@@ -102,8 +169,17 @@ impl<T: Queueable> Queue<T> {
         Ok(())
     }
 
+    /// What waits now.
+    pub(crate) fn stats(&self) -> QueueStats {
+        QueueStats {
+            length: CAPACITY.saturating_sub(self.sender.capacity()),
+            oldest: self.shared.waits.oldest(),
+        }
+    }
+
     /// Queues a job, and waits for room if the queue is full.
     pub(crate) async fn send_when_room(&self, job: T) -> Result<(), StoreError> {
+        self.shared.waits.begin();
         let sent = self.sender.send(job).await;
         self.wake();
         sent.map_err(|_| StoreError::Unavailable(None))
@@ -111,6 +187,7 @@ impl<T: Queueable> Queue<T> {
 
     /// As [`Queue::send_when_room`], for a thread that may block.
     pub(crate) fn send_blocking(&self, job: T) -> Result<(), StoreError> {
+        self.shared.waits.begin();
         let sent = self.sender.blocking_send(job);
         self.wake();
         sent.map_err(|_| StoreError::Unavailable(None))
@@ -185,11 +262,13 @@ impl<T: Queueable> Receiver<T> {
     /// Waits for a job and takes all that are queued, up to `max`; how many there are. None when all
     /// senders are gone. Only one thread may receive.
     pub(crate) fn receive(&mut self, jobs: &mut Vec<T>, max: usize) -> usize {
+        self.shared.waits.end();
         self.receiver.blocking_recv_many(jobs, max);
         jobs.splice(..0, self.shared.urgent().drain(..));
         if self.shared.policy.allows_early() {
             self.linger(jobs, max);
         }
+        self.shared.waits.take(!self.receiver.is_empty());
         jobs.len()
     }
 
@@ -320,6 +399,25 @@ mod tests {
         assert_eq!(woken, [TestJob::Early, TestJob::Woken]);
         drop(receiver);
         assert!(queue.send_first(TestJob::Early).is_err());
+    }
+
+    #[test]
+    fn the_oldest_job_counts_until_it_is_done() {
+        let (queue, mut receiver) = lingering(AuditMode::Strict, LONG);
+        assert_eq!(queue.stats(), QueueStats::default());
+        queue.send(TestJob::Awaited).unwrap();
+        queue.send(TestJob::Awaited).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let queued = queue.stats();
+        assert_eq!(queued.length, 2);
+        assert!(queued.oldest >= Duration::from_millis(20), "{queued:?}");
+        assert_eq!(received(&mut receiver, 8).len(), 2);
+        let taken = queue.stats();
+        assert_eq!(taken.length, 0);
+        assert!(taken.oldest >= queued.oldest, "{taken:?}");
+        queue.send(TestJob::Awaited).unwrap();
+        assert_eq!(received(&mut receiver, 8).len(), 1);
+        assert!(queue.stats().oldest < taken.oldest);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod limiter;
 use stores::StoreError;
 
 use self::{connections::Connections, limiter::ConnectionLimiter};
-use crate::{connection::url::DatabaseUrl, session::Mode};
+use crate::{PoolStats, connection::url::DatabaseUrl, session::Mode};
 
 /// A pool of sessions of one mode. Work on them runs on the runtime's blocking threads.
 pub(crate) struct Pool<M: Mode> {
@@ -27,6 +27,11 @@ impl<M: Mode> Pool<M> {
     /// Has a session connected, for whoever comes first.
     pub(crate) fn connect(&self) -> Result<(), StoreError> {
         self.sessions.get().map(drop)
+    }
+
+    /// Its connections as they are now.
+    pub(crate) fn stats(&self, name: &'static str) -> PoolStats {
+        self.limiter.stats(name)
     }
 
     /// Runs work that may block, once it is its turn.

@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, atomic::Ordering},
     thread,
+    time::Instant,
 };
 
 use ids::EventId;
@@ -75,6 +76,7 @@ impl Appender {
         if count == 0 {
             return Vec::new();
         }
+        let taken = Instant::now();
         let all = self.attempt(|session| {
             // It is stamped again for each attempt, on a connection that is there.
             let deadline = pending.stamp();
@@ -94,6 +96,9 @@ impl Appender {
             all => all,
         };
         self.segment_counter.fetch_add(1, Ordering::Relaxed);
+        if outcome.is_ok() {
+            self.ack_policy.committed(taken);
+        }
         outcome.unwrap_or_else(|error| {
             tracing::error!(%error, events = count, "audit events could not be written");
             std::iter::repeat_n(Err(error), count).collect()

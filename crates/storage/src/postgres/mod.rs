@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
+    PoolStats, QueueStats,
     connection::{
         AnyConnection,
         error::{MIN_AT_ONCE, OpenError},
@@ -107,6 +108,15 @@ impl PostgresWriter {
             segment_counter,
             _indexing: indexing,
         })
+    }
+
+    /// What waits for the thread that appends events.
+    pub(crate) fn queue_stats(&self) -> QueueStats {
+        self.jobs.stats()
+    }
+
+    pub(crate) fn pool_stats(&self) -> PoolStats {
+        self.pool.stats("write")
     }
 
     /// Has a writer connected.

@@ -1,6 +1,6 @@
 //! What shares one transaction of the writer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use ids::EventId;
 use stores::StoreError;
@@ -17,6 +17,8 @@ use crate::{
 
 /// What is done in one transaction.
 pub(super) struct Batch {
+    /// When the writer took it.
+    taken: Instant,
     work: Vec<Box<dyn Work>>,
     changes: bool,
     only_probes: bool,
@@ -42,6 +44,7 @@ impl From<StoreError> for Failed {
 impl Batch {
     pub(super) fn new(jobs: impl Iterator<Item = Job>, ack_policy: Arc<AckPolicy>) -> Self {
         let mut batch = Self {
+            taken: Instant::now(),
             work: Vec::new(),
             changes: false,
             only_probes: true,
@@ -110,6 +113,9 @@ impl Batch {
 
 impl Committed for Batch {
     fn answer(self, outcome: &Result<(), StoreError>) {
+        if self.needs_sync && outcome.is_ok() {
+            self.pending.policy().committed(self.taken);
+        }
         for work in self.work {
             work.answer(outcome);
         }

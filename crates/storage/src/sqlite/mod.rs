@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
+    QueueStats,
     connection::{error::OpenError, url::DatabaseUrl},
     group_commit::{
         acks::AckPolicy,
@@ -108,6 +109,11 @@ impl SqliteWriter {
 
     pub(crate) async fn append(&self, event: Box<Event>) -> Result<EventId, StoreError> {
         self.jobs.append(event).await
+    }
+
+    /// What waits for the thread.
+    pub(crate) fn queue_stats(&self) -> QueueStats {
+        self.jobs.stats()
     }
 
     /// Finds out whether the thread takes changes.

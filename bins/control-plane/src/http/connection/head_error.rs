@@ -75,8 +75,10 @@ impl HeadError {
             route: "unrouted",
             status,
         };
+        let took = std::time::Duration::ZERO;
         app.metrics
-            .count_response(&LastResponse::default(), labels, std::time::Duration::ZERO);
+            .http
+            .answered(&LastResponse::default(), labels, took);
         format!(
             "HTTP/1.1 {status} {reason}\r\ncontent-type: {PROBLEM_JSON}\r\nx-request-id: {id}\r\n\
              content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n{body}",

@@ -104,7 +104,7 @@ fn a_malformed_request_gets_a_problem_and_changes_no_earlier_response() {
     wire.send("\r\n\r\n\r\nGET /healthz HTTP/1.1\nHost: a\n\n");
     assert_eq!(wire.response().status, 200);
     let metrics = server.anon().get("/metrics").body;
-    let counted = r#"molecule_http_requests_total{method="OTHER",route="unrouted",status="431"} 4"#;
+    let counted = r#"http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="431",http_route="unrouted"} 4"#;
     assert!(metrics.contains(counted), "{metrics}");
 }
 
