@@ -2,13 +2,25 @@
 
 use std::{
     env,
+    fmt::Result,
     io::{IsTerminal as _, stderr},
 };
 
-use tracing::level_filters::LevelFilter;
+use serde_json::json;
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _,
+    filter::Targets,
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields,
+        format::{Compact, Format, Json, Writer},
+    },
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
+
+use crate::traces::Scope;
 
 /// `RUST_LOG` chooses what is logged, by levels of crates and modules. Without it, `info` and above, and no
 /// parse errors of the framework: anybody could fill the log with them.
@@ -24,9 +36,17 @@ pub fn start() {
     };
     let format = fmt::layer().with_writer(stderr);
     let format = if stderr().is_terminal() {
-        format.compact().with_target(false).boxed()
+        format
+            .compact()
+            .with_target(false)
+            .map_event_format(NamingRequest)
+            .boxed()
     } else {
-        format.json().flatten_event(true).boxed()
+        format
+            .json()
+            .flatten_event(true)
+            .map_event_format(NamingRequest)
+            .boxed()
     };
     tracing_subscriber::registry()
         .with(format.with_filter(filter))
@@ -41,4 +61,54 @@ fn default_filter() -> Targets {
         .with_default(LevelFilter::INFO)
         .with_target("actix_server", LevelFilter::WARN)
         .with_target("actix_http", LevelFilter::OFF)
+}
+
+/// Has each line of a request name it, and its trace.
+struct NamingRequest<F>(F);
+
+impl<S, N, T> FormatEvent<S, N> for NamingRequest<Format<Json, T>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    Format<Json, T>: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> Result {
+        let named = Scope::with_current(|scope| {
+            let mut line = String::new();
+            self.0
+                .format_event(context, Writer::new(&mut line), event)?;
+            // Before the line's own members.
+            let line = line.strip_prefix('{').unwrap_or(&line);
+            write!(writer, "{{\"request_id\":{},", json!(&*scope.request_id))?;
+            if let Some(trace) = scope.trace {
+                write!(writer, "\"trace_id\":\"{}\",", trace.trace())?;
+            }
+            writer.write_str(line)
+        });
+        named.unwrap_or_else(|| self.0.format_event(context, writer, event))
+    }
+}
+
+impl<S, N, T> FormatEvent<S, N> for NamingRequest<Format<Compact, T>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    Format<Compact, T>: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> Result {
+        if let Some(named) = Scope::with_current(|scope| write!(writer, "{} ", scope.request_id)) {
+            named?;
+        }
+        self.0.format_event(context, writer, event)
+    }
 }

@@ -13,6 +13,7 @@ mod private_files;
 mod provisioner;
 mod routes;
 mod settings;
+mod traces;
 mod webhooks;
 
 use std::{

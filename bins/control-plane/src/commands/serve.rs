@@ -28,6 +28,7 @@ use crate::{
     provisioner::ChosenProvisioner,
     routes,
     settings::Settings,
+    traces::Exporter,
     webhooks::HttpSender,
 };
 
@@ -50,8 +51,9 @@ pub fn run(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()> {
-    let metrics = Metrics::new()?;
-    let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone())?;
+    let metrics = Metrics::new(&settings.data_dir)?;
+    let (tracer, exporter) = Exporter::start();
+    let provisioner = ChosenProvisioner::new(settings, metrics.provisioning.clone(), &tracer)?;
     // After the provisioner, whose programs get the old limit.
     let descriptors = raise_descriptor_limit();
     let connections = ConnectionLimiter::new(
@@ -77,6 +79,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     };
     let env = env();
     let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
+    metrics.database.observe(&db);
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
         service::follow_server_clock(&db, &env).await?;
         service::resume_ids(&db, &env).await?;
@@ -129,6 +132,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         pacing: Pacing::new(stopping.clone()),
         stopping,
         metrics,
+        tracer,
         malformed_key: PreparedProblem::malformed_key(&public_url)?,
         public_url,
         login_url: settings.login_url.clone(),
@@ -137,7 +141,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     let retention = settings
         .audit_retention_days
         .map(|days| time::Duration::days(days.into()));
-    let sender = HttpSender::new(settings.webhook_address_policy)?;
+    let sender = HttpSender::new(settings.webhook_address_policy)?.traced(&app.tracer, "webhook");
     let background = Background::start(&app, sender, retention);
     wait_for_readiness(&app).await;
     let signals = Signals::new().context("handling signals failed")?;
@@ -155,6 +159,9 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
     }
     serve_until_signal(&app, server, signals, settings.shutdown_grace).await;
     background.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
     leave(&app).await;
     let settled = tokio::time::timeout(SETTLE_TIMEOUT, app.service.database().settle()).await;
     match settled {

@@ -13,6 +13,7 @@ use actix_web::{
     body::{BodySize, MessageBody as _},
     dev::Payload,
     error::ErrorInternalServerError,
+    http::header::{ACCEPT, HeaderValue},
 };
 use api::ErrorCode;
 use service::{Operation, operations};
@@ -28,7 +29,10 @@ use super::{
     request::Request,
     router::Endpoint,
 };
-use crate::metrics::{LastResponse, ResponseLabels};
+use crate::{
+    metrics::{LastResponse, ResponseLabels},
+    traces::{Ended, Scope},
+};
 
 /// The endpoint of an operation. Its handler names the [`AuthenticatedRequest`], or this does not compile.
 pub fn authenticated<H, F>(operation: Operation, handler: H) -> Endpoint
@@ -43,10 +47,17 @@ where
         let id = Arc::clone(&request.id);
         let last = Rc::clone(&last);
         let (method, route) = (method_name(&request.method), route(&request.path));
+        let (span, trace) = app.tracer.server(&request.headers);
+        let scope = Scope {
+            request_id: Arc::clone(&id),
+            trace,
+        };
+        // In a box, for a call that is held keeps it.
+        let span = span.map(|span| Box::new((span, request.uri.path().to_owned())));
         let handler = handler.clone();
         http.extensions_mut()
             .insert(Unauthenticated { request, operation });
-        async move {
+        scope.run(async move {
             let extracted = AuthenticatedRequest::from_request(&http, &mut Payload::None).await;
             let response = match extracted {
                 Ok(request) => {
@@ -69,9 +80,12 @@ where
                 route,
                 status,
             };
-            app.metrics.count_response(&last, labels, began.elapsed());
+            app.metrics.http.answered(&last, labels, began.elapsed());
+            if let Some(span) = span {
+                let (span, path) = *span;
+                span.end(|| ended(labels, &id, path));
+            }
             tracing::debug!(
-                request_id = &*id,
                 method,
                 route,
                 status,
@@ -79,8 +93,28 @@ where
                 "answered"
             );
             response
-        }
+        })
     })
+}
+
+/// A request by OpenTelemetry's conventions for HTTP servers.
+fn ended(labels: ResponseLabels, request_id: &str, path: String) -> Ended {
+    let ResponseLabels {
+        method,
+        route,
+        status,
+    } = labels;
+    Ended {
+        name: format!("{method} {route}"),
+        texts: vec![
+            ("http.request.method", method.to_owned()),
+            ("http.route", route.to_owned()),
+            ("url.path", path),
+            ("molecule.request_id", request_id.to_owned()),
+        ],
+        numbers: vec![("http.response.status_code", status.into())],
+        failed: status >= 500,
+    }
 }
 
 /// A request of a path that needs no credential.
@@ -134,6 +168,22 @@ where
             app.pacing.wait(source, bytes).await;
             response
         }
+    })
+}
+
+/// The endpoint of a path that is a page for browsers, and `other` for all others.
+pub fn for_browsers(
+    page: impl Fn() -> HttpResponse + Clone + 'static,
+    other: Endpoint,
+) -> Endpoint {
+    let page = public(move || ready(page()));
+    Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
+        let accept = request.headers.get(ACCEPT).map(HeaderValue::as_bytes);
+        // Browsers name it as it is written here.
+        let wants_page =
+            accept.is_some_and(|accept| memchr::memmem::find(accept, b"text/html").is_some());
+        let endpoint = if wants_page { &page } else { &other };
+        endpoint.respond(http, request)
     })
 }
 

@@ -25,13 +25,15 @@ use service::Service;
 use storage::SqlDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::{limiter::ChosenLimiter, metrics::Metrics, provisioner::ChosenProvisioner};
+use crate::{
+    limiter::ChosenLimiter, metrics::Metrics, provisioner::ChosenProvisioner, traces::Tracer,
+};
 
 pub use self::{
     audited_response::AuditedResponse,
     authenticated::AuthenticatedRequest,
     connection::ConnectionLimiter,
-    endpoint::{PublicRequest, authenticated, fallback, not_found, public},
+    endpoint::{PublicRequest, authenticated, fallback, for_browsers, not_found, public},
     headers::{PREFERENCE_APPLIED, retry_after},
     listener::Listener,
     pacing::Pacing,
@@ -52,6 +54,7 @@ pub struct App {
     /// Cancelled when the server is to stop.
     pub stopping: CancellationToken,
     pub metrics: Metrics,
+    pub tracer: Tracer,
     pub pacing: Pacing,
     /// The URL under which clients reach this server, without a slash at its end.
     pub public_url: String,

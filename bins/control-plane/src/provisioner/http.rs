@@ -17,7 +17,7 @@ use webhooks::{
 };
 
 use super::{failed, message::verb, reason::clean, retry, trust};
-use crate::{settings::HttpSettings, webhooks::HttpSender};
+use crate::{settings::HttpSettings, traces::Tracer, webhooks::HttpSender};
 
 pub struct Http {
     sender: HttpSender,
@@ -44,12 +44,11 @@ struct Problem {
 }
 
 impl Http {
-    pub fn new(settings: &HttpSettings, login_url: &str) -> anyhow::Result<Self> {
+    pub fn new(settings: &HttpSettings, login_url: &str, tracer: &Tracer) -> anyhow::Result<Self> {
+        let roots = trust::roots(settings.ca_file.as_deref())?;
         Ok(Self {
-            sender: HttpSender::trusting(
-                AddressPolicy::Anywhere,
-                trust::roots(settings.ca_file.as_deref())?,
-            )?,
+            sender: HttpSender::trusting(AddressPolicy::Anywhere, roots)?
+                .traced(tracer, "provision"),
             url: settings.url.clone(),
             secret: settings.secret.clone(),
             timeout: settings.timeout,

@@ -14,8 +14,10 @@ use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, StopReason};
 use crate::{
     metrics::ProvisioningMetrics,
     settings::{ProvisionerSettings, Settings},
+    traces::Tracer,
 };
 
+pub use self::trust::roots as system_roots;
 use self::{exec::Exec, http::Http};
 
 /// The provisioner of the settings, with its metrics.
@@ -31,11 +33,17 @@ enum Kind {
 }
 
 impl ChosenProvisioner {
-    pub fn new(settings: &Settings, metrics: ProvisioningMetrics) -> anyhow::Result<Self> {
+    pub fn new(
+        settings: &Settings,
+        metrics: ProvisioningMetrics,
+        tracer: &Tracer,
+    ) -> anyhow::Result<Self> {
         let kind = match &settings.provisioner {
             ProvisionerSettings::Local => Kind::Local,
             ProvisionerSettings::Exec(exec) => Kind::Exec(Exec::new(exec, &settings.login_url)?),
-            ProvisionerSettings::Http(http) => Kind::Http(Http::new(http, &settings.login_url)?),
+            ProvisionerSettings::Http(http) => {
+                Kind::Http(Http::new(http, &settings.login_url, tracer)?)
+            }
         };
         Ok(Self { kind, metrics })
     }

@@ -1,4 +1,4 @@
-//! Which certificates of the operator's provisioner are trusted.
+//! Which certificates of the operator's own services are trusted.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub fn roots(file: Option<&Path>) -> anyhow::Result<RootCertStore> {
     }
     if let Some(path) = file {
         add_file(&mut roots, path)
-            .with_context(|| format!("provisioner_ca_file: {}", path.display()))?;
+            .with_context(|| format!("the file of authorities {}", path.display()))?;
     }
     Ok(roots)
 }

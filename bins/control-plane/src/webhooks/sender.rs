@@ -7,9 +7,10 @@ use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
+    header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
+use ids::PartnerId;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_rustls::{TlsConnector, rustls::RootCertStore};
 use webhooks::{
@@ -21,6 +22,7 @@ use super::{
     connect::{connect, public_roots, tls},
     lookups::Lookups,
 };
+use crate::traces::{Ended, Span, TRACEPARENT, Tracer};
 
 /// In bytes: enough for the excerpt in any script.
 const MAX_BODY: usize = 2048;
@@ -34,6 +36,9 @@ pub struct HttpSender {
     reach: AddressPolicy,
     tls: TlsConnector,
     lookups: Lookups,
+    tracer: Tracer,
+    /// The name of the spans of messages.
+    name: &'static str,
 }
 
 impl HttpSender {
@@ -49,15 +54,68 @@ impl HttpSender {
             reach,
             tls,
             lookups: Lookups::default(),
+            tracer: Tracer::default(),
+            name: "message",
         })
+    }
+
+    /// The same sender; its messages are spans of this name.
+    pub fn traced(self, tracer: &Tracer, name: &'static str) -> Self {
+        Self {
+            tracer: tracer.clone(),
+            name,
+            ..self
+        }
     }
 
     async fn exchange(&self, posting: &OutgoingMessage) -> Result<SendOutcome, String> {
         // The settings may have changed since the endpoint was created.
         let url = EndpointUrl::new(posting.url.as_str(), self.reach)
             .map_err(|error| format!("the URL {error}"))?;
-        let request = request(&url, posting).ok_or("the URL can't be asked for")?;
-        let to = (posting.partner_id, &url);
+        let mut request = request(posting).ok_or("the message can't be sent")?;
+        let span = self.tracer.client();
+        if let Some(traceparent) = span.as_ref().map(Span::traceparent)
+            && let Ok(value) = traceparent.parse()
+        {
+            request.headers_mut().insert(TRACEPARENT, value);
+        }
+        let answer = self.ask((posting.partner_id, &url), request).await;
+        if let Some(span) = span {
+            let status = answer.as_ref().ok().map(|(status, _)| *status);
+            span.end(|| self.ended(&url, status));
+        }
+        let (status_code, body) = answer?;
+        Ok(SendOutcome::Response { status_code, body })
+    }
+
+    /// By OpenTelemetry's conventions for HTTP clients; the path may be a secret of the receiver's.
+    fn ended(&self, url: &EndpointUrl, status: Option<u16>) -> Ended {
+        let host = url.parts().host_str().unwrap_or_default().to_owned();
+        let port = url.parts().port_or_known_default().map(u64::from);
+        let status = status.map(u64::from);
+        let numbers = [("server.port", port), ("http.response.status_code", status)];
+        Ended {
+            name: self.name.to_owned(),
+            texts: vec![
+                ("http.request.method", "POST".to_owned()),
+                ("server.address", host),
+            ],
+            numbers: numbers
+                .into_iter()
+                .filter_map(|(name, number)| Some((name, number?)))
+                .collect(),
+            failed: status.is_none_or(|status| status >= 400),
+        }
+    }
+
+    /// Sends a request to a URL on a connection of its own; the status and the beginning of the body.
+    pub async fn ask(
+        &self,
+        (partner, url): (PartnerId, &EndpointUrl),
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(u16, String), String> {
+        address(&mut request, url).ok_or("the URL can't be asked for")?;
+        let to = (partner, url);
         let stream = connect(to, self.reach, (&self.lookups, &self.tls)).await?;
         let (mut send, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
@@ -69,8 +127,7 @@ impl HttpSender {
         background.spawn(connection);
         let response = send.send_request(request).await.map_err(broken)?;
         let status_code = response.status().as_u16();
-        let body = beginning(response).await;
-        Ok(SendOutcome::Response { status_code, body })
+        Ok((status_code, beginning(response).await))
     }
 }
 
@@ -90,7 +147,8 @@ fn broken(error: hyper::Error) -> String {
     }
 }
 
-fn request(url: &EndpointUrl, posting: &OutgoingMessage) -> Option<Request<Full<Bytes>>> {
+/// Names the host and the path of a URL in a request.
+fn address(request: &mut Request<Full<Bytes>>, url: &EndpointUrl) -> Option<()> {
     let parts = url.parts();
     let host = parts.host_str()?;
     let host = match parts.port() {
@@ -101,11 +159,17 @@ fn request(url: &EndpointUrl, posting: &OutgoingMessage) -> Option<Request<Full<
         Some(query) => format!("{}?{query}", parts.path()),
         None => parts.path().to_owned(),
     };
-    Request::post(path)
-        .header(HOST, host)
+    *request.uri_mut() = path.parse().ok()?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, host.parse().ok()?);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    Some(())
+}
+
+fn request(posting: &OutgoingMessage) -> Option<Request<Full<Bytes>>> {
+    Request::post("/")
         .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, AGENT)
-        .header(CONNECTION, "close")
         .header(ID_HEADER, &posting.id)
         .header(TIMESTAMP_HEADER, &posting.timestamp)
         .header(SIGNATURE_HEADER, &posting.signature)

@@ -56,6 +56,7 @@ mod shared_limits;
 mod shares;
 mod starts;
 mod tiers;
+mod traces;
 mod values;
 mod visibility;
 mod webhooks;
