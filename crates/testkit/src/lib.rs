@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod redis;
+pub mod relay;
 pub mod server;
 pub mod sqlite;
 pub mod tail;

@@ -9,6 +9,7 @@ mod duplicates;
 mod fuzz_api;
 mod held_polls;
 mod leases;
+mod outages;
 mod races;
 mod receipts;
 mod suffixes;
@@ -45,6 +46,8 @@ enum Verb {
     HeldPolls(held_polls::Args),
     /// Create many orgs with a lease, and see when each is deleted.
     Leases(leases::Args),
+    /// Restart PostgreSQL and Redis under load, and see that every answer is right.
+    Outages(outages::Args),
     /// Race revocations and narrowings against calls, on the server that answers them and on another.
     Races(races::Args),
     /// Race revocations with a receipt against calls on all instances, and measure the receipts.
@@ -62,6 +65,7 @@ fn main() -> Result<ExitCode> {
         Verb::FuzzApi(args) => fuzz_api::run(&args)?,
         Verb::HeldPolls(args) => Some(held_polls::run(&args)?),
         Verb::Leases(args) => Some(leases::run(&args)?),
+        Verb::Outages(args) => outages::run(&args)?,
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),

@@ -21,6 +21,7 @@ mod budgets;
 mod challenges;
 mod clocks;
 mod connections;
+mod cut_offs;
 mod deploy;
 mod endings;
 mod failovers;

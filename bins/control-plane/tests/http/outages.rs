@@ -245,3 +245,26 @@ fn commands_over_tls_end_in_good_order() {
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("certificate verify failed"), "{log}");
 }
+
+/// Four instances with pools of 16 share 20 connections, three of which are for superusers.
+#[test]
+fn instances_share_a_server_with_few_connections() {
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    postgres.sql("ALTER SYSTEM SET max_connections = 20");
+    postgres.restart();
+    let store = Store::at(with_role(&postgres, "crowd", 17));
+    let mut servers = vec![store.start()];
+    let key = servers[0].key(ALL_SCOPES);
+    for n in 1..4 {
+        match Server::try_start(store.program(&["serve"], &[])) {
+            Ok(server) => servers.push(server),
+            // It says what to raise, or to lower.
+            Err(error) => assert!(error.to_string().contains("connections"), "{n}: {error}"),
+        }
+    }
+    for server in &servers {
+        is_right_again(server, &server.with_token(key.token()));
+    }
+}

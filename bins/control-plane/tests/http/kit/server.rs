@@ -1,7 +1,7 @@
 //! A running server.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Shutdown, TcpStream},
     process::{Command, ExitStatus},
     time::Duration,
@@ -25,13 +25,18 @@ impl Server {
     /// Starts the program and waits until it listens.
     #[track_caller]
     pub fn start(program: Command) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = server::Server::start(program, &folder.path().join("server.log")).unwrap();
-        Self {
+        Self::try_start(program).unwrap()
+    }
+
+    /// The same; the error has the log of a server that has ended instead.
+    pub fn try_start(program: Command) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = server::Server::start(program, &folder.path().join("server.log"))?;
+        Ok(Self {
             address: server.address.to_string(),
             server,
             _folder: folder,
-        }
+        })
     }
 
     /// Where it listens.
