@@ -13,6 +13,7 @@ mod outages;
 mod races;
 mod receipts;
 mod suffixes;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Verb {
     Receipts(receipts::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
+    /// Replace instances of one version by those of the next, and back.
+    Upgrade(upgrade::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -68,6 +71,7 @@ fn main() -> Result<ExitCode> {
         Verb::Outages(args) => outages::run(&args)?,
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
+        Verb::Upgrade(args) => upgrade::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };
     Ok(match holds {

@@ -18,13 +18,48 @@ const RULE: &str = "migrations";
 const FOLDER: &str = "migrations/";
 const CHECKSUMS: &str = "migrations/checksums.txt";
 const ENGINES: [&str; 2] = ["sqlite", "postgres"];
+/// Until this step, no two versions worked on one database.
+const LAST_FREE_STEP: &str = "2026-11-30-000080_instances";
+/// What takes something away, or makes it stricter.
+const CONTRACTING: [&str; 5] = [
+    "DROP TABLE",
+    "DROP COLUMN",
+    "RENAME",
+    "SET NOT NULL",
+    "ADD CONSTRAINT",
+];
 const FILES: [&str; 2] = ["up.sql", "down.sql"];
 
 /// Checks that the steps are paired and unchanged.
 pub(super) fn check(sources: &[Source]) -> Vec<Problem> {
     let mut problems = unpaired(sources);
     problems.extend(changed(sources));
+    problems.extend(silently_contracting(sources));
     problems
+}
+
+/// Steps that take away what the version before may use, and don't keep that version out.
+fn silently_contracting(sources: &[Source]) -> Vec<Problem> {
+    let takes_away = |text: &str| {
+        let text = text.to_uppercase();
+        CONTRACTING.iter().any(|statement| text.contains(statement))
+    };
+    step_files(sources)
+        .into_iter()
+        .filter(|(path, text)| {
+            let step = path.split('/').nth(1).unwrap_or_default();
+            path.ends_with("up.sql")
+                && step > LAST_FREE_STEP
+                && takes_away(text)
+                && !text.contains("contracted")
+        })
+        .map(|(path, _)| {
+            let advice = "it takes away what the version before may use, which works on the same database \
+                          during an upgrade: do so one version later, and write the version into the row \
+                          `contracted` of `meta`";
+            Problem::new(RULE, format!("{FOLDER}{path}"), advice)
+        })
+        .collect()
 }
 
 /// Adds a line for each file that has none. A line that is there stays as it is.
@@ -234,5 +269,21 @@ mod tests {
         let after = with_new_lines(&sources);
         assert!(after.starts_with(&before));
         assert_eq!(after.lines().count(), before.lines().count() + 2);
+    }
+
+    #[test]
+    fn what_the_version_before_uses_is_taken_away_one_version_later() {
+        let step = |name: &str, up: &str| {
+            let path = |file| format!("migrations/sqlite/{name}/{file}");
+            let sources = [source(&path("up.sql"), up), source(&path("down.sql"), "x")];
+            let lines = silently_contracting(&sources).into_iter();
+            lines.map(|problem| problem.subject).collect::<Vec<_>>()
+        };
+        let (new, drop) = ("2027-01-01-000001_a", "alter table a drop column b;");
+        assert_eq!(step(new, drop), [format!("migrations/sqlite/{new}/up.sql")]);
+        assert_eq!(step(LAST_FREE_STEP, drop), [""; 0]);
+        assert_eq!(step(new, "ALTER TABLE a ADD COLUMN b TEXT;"), [""; 0]);
+        let told = format!("{drop} UPDATE meta SET value = 'x' WHERE name = 'contracted';");
+        assert_eq!(step(new, &told), [""; 0]);
     }
 }
