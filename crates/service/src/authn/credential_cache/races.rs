@@ -19,7 +19,10 @@ pub(super) mod sync {
 
 use keys::KeyWithPartner;
 use shuttle::{
-    sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering::SeqCst},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
     thread,
 };
 use testkit::{build::Build, clock::START};
@@ -48,7 +51,10 @@ struct Process {
 
 impl Process {
     fn follow(&self, database: &Mutex<Database>) {
-        let asked = moment();
+        self.follow_asked(database, moment());
+    }
+
+    fn follow_asked(&self, database: &Mutex<Database>, asked: ClockReading) {
         let newest = self.credentials.newest_revision();
         let changes = database.lock().unwrap().changes(newest);
         self.credentials.apply(asked, changes);
@@ -56,7 +62,11 @@ impl Process {
 
     /// What a request finds: in the cache, else in the database, and then cached.
     fn call(&self, database: &Mutex<Database>) -> Caller {
-        if let CacheLookup::Hit(known) = self.credentials.get(&self.digest, moment()) {
+        self.call_at(database, moment())
+    }
+
+    fn call_at(&self, database: &Mutex<Database>, now: ClockReading) -> Caller {
+        if let CacheLookup::Hit(known) = self.credentials.get(&self.digest, now) {
             return known.caller.clone();
         }
         let version = self.credentials.read_version();
@@ -68,9 +78,13 @@ impl Process {
 }
 
 fn moment() -> ClockReading {
+    moment_after(Duration::ZERO)
+}
+
+fn moment_after(passed: Duration) -> ClockReading {
     ClockReading {
-        monotonic: *STEADY,
-        wall: START,
+        monotonic: *STEADY + passed.unsigned_abs(),
+        wall: START + passed,
     }
 }
 
@@ -208,6 +222,81 @@ fn confirmed_revocation() {
         thread::yield_now();
     }
     for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Whoever waits for confirmations goes on without an instance whose last report is older than
+/// [`instances::LIVE_FOR`]. It may be paused and go on later, but has nothing left that it trusts.
+#[test]
+fn a_dead_instance_accepts_no_key_that_was_revoked_meanwhile() {
+    shuttle::check_random(death, 3000);
+    shuttle::check_pct(death, 1000, 4);
+}
+
+fn death() {
+    let build = Build::new();
+    let partner = build.partner();
+    let held = KeyWithPartner {
+        key: build.key(&partner),
+        partner,
+    };
+    let (digest, id) = (build.digest(), held.key.id);
+    let database = Arc::new(Mutex::new(Database {
+        log: Vec::new(),
+        held,
+    }));
+    let process = Arc::new(Process {
+        credentials: CredentialCache::with_capacity(16),
+        digest,
+    });
+    let seconds = Arc::new(AtomicU64::new(0));
+    // When it has reported, in seconds, and the revision.
+    let report = Arc::new(Mutex::new((0, 0)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let now = |seconds: &AtomicU64| {
+        let passed = i64::try_from(seconds.load(SeqCst)).unwrap();
+        moment_after(Duration::seconds(passed))
+    };
+    process.follow(&database);
+    drop(process.call(&database));
+    let reporting = {
+        let (process, database) = (process.clone(), database.clone());
+        let (seconds, report) = (seconds.clone(), report.clone());
+        thread::spawn(move || {
+            for _ in 0..2 {
+                // It may be paused behind each of these lines.
+                process.follow_asked(&database, now(&seconds));
+                let revision = process.credentials.newest_revision();
+                *report.lock().unwrap() = (seconds.load(SeqCst), revision);
+            }
+        })
+    };
+    let calling = {
+        let (database, seconds, is_over) = (database.clone(), seconds.clone(), is_over.clone());
+        thread::spawn(move || {
+            for _ in 0..4 {
+                let after = is_over.load(SeqCst);
+                let caller = process.call_at(&database, now(&seconds));
+                assert!(!after || is_revoked(&caller), "a revoked key was accepted");
+            }
+        })
+    };
+    {
+        let mut database = database.lock().unwrap();
+        database.held.key.revoked_at = Some(START);
+        database.log.push((1, Changed::Key(id)));
+    }
+    let live_for = u64::try_from(instances::LIVE_FOR.whole_seconds()).unwrap();
+    for _ in 0..=live_for {
+        let (reported, revision) = *report.lock().unwrap();
+        if revision == 1 || reported + live_for < seconds.load(SeqCst) {
+            is_over.store(true, SeqCst);
+        }
+        seconds.fetch_add(1, SeqCst);
+        thread::yield_now();
+    }
+    for thread in [reporting, calling] {
         thread.join().unwrap();
     }
 }
