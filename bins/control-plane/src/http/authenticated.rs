@@ -173,8 +173,8 @@ async fn extract(
         .flatten();
     let info = request_info(&request, operation);
     let kind = key.kind();
-    let token = app.pacing.source(key.expose());
-    let address = app.pacing.source(info.client.limited_by());
+    let token = app.pacing.token(key.expose());
+    let address = info.client.limited_by();
     let authenticating = app.service.authenticate(info, Credentials { key, revokes });
     let mut context = match Box::pin(authenticating).await {
         Ok(context) => context,
@@ -187,7 +187,7 @@ async fn extract(
             }
             // For a token that is not known, or for its address.
             let source = if matches!(outcome, Outcome::Unknown | Outcome::Limited) {
-                address
+                app.pacing.address(address)
             } else {
                 token
             };

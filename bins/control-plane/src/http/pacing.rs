@@ -6,11 +6,13 @@
 
 use std::{
     array,
-    hash::{BuildHasher as _, Hash, RandomState},
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
+use ratelimit::Subject;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +37,7 @@ pub struct Pacing {
     stopping: CancellationToken,
 }
 
-/// A token or an address, by its keyed hash.
+/// A token or an address, by its keyed hash: nobody can find another one with the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source(u64);
 
@@ -50,9 +52,14 @@ impl Pacing {
         }
     }
 
-    /// Who an answer is for. Other people can't find a source with the same cell.
-    pub fn source(&self, of: impl Hash) -> Source {
-        Source(self.hasher.hash_one(of))
+    /// Whoever has this token.
+    pub fn token(&self, token: &str) -> Source {
+        Source(self.hasher.hash_one(token))
+    }
+
+    /// Whoever calls from an address, or from its /64 network with IPv6.
+    pub fn address(&self, address: IpAddr) -> Source {
+        Source(self.hasher.hash_one(Subject::address(address)))
     }
 
     /// Waits until a source may have an answer with a body of so many bytes.

@@ -43,7 +43,7 @@ impl Request {
 
     /// Its address, for answers that need no credential.
     pub fn address_source(&self) -> Source {
-        self.app.pacing.source(self.client().limited_by())
+        self.app.pacing.address(self.client().limited_by())
     }
 
     /// Reads the body and throws it away, so that the client sees the response. Frees the headers first:
