@@ -13,6 +13,8 @@ pub(crate) struct Input {
     pub(crate) generics: Generics,
     /// The name of its schema, an expression that gives a text.
     pub(crate) name: TokenStream,
+    /// The name of the client's type; none when the schema's depends on a type.
+    pub(crate) client_name: Option<Ident>,
     pub(crate) doc: String,
     pub(crate) like: Option<Type>,
     pub(crate) context: Option<Type>,
@@ -59,6 +61,7 @@ impl Input {
         }
         let mut found = Self {
             name: ident.to_string().to_token_stream(),
+            client_name: Some(ident.clone()),
             doc: doc(&input.attrs).ok_or_else(|| {
                 Error::new_spanned(
                     &ident,
@@ -89,7 +92,9 @@ impl Input {
 
     fn attribute(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         if meta.path.is_ident("name") {
-            self.name = meta.value()?.parse::<Expr>()?.to_token_stream();
+            let name = meta.value()?.parse::<Expr>()?;
+            self.client_name = literal(&name).map(|text| Ident::new(&text.value(), text.span()));
+            self.name = name.to_token_stream();
         } else if meta.path.is_ident("like") {
             self.like = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("context") {
@@ -170,6 +175,19 @@ impl Field {
     }
 }
 
+/// The text of a literal.
+fn literal(expression: &Expr) -> Option<&LitStr> {
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = expression
+    {
+        Some(text)
+    } else {
+        None
+    }
+}
+
 /// The doc comment: lines become one text, paragraphs stay apart.
 fn doc(attributes: &[Attribute]) -> Option<String> {
     let lines = attributes.iter().filter_map(|attribute| {
@@ -177,15 +195,7 @@ fn doc(attributes: &[Attribute]) -> Option<String> {
         if !pair.path.is_ident("doc") {
             return None;
         }
-        if let Expr::Lit(ExprLit {
-            lit: Lit::Str(line),
-            ..
-        }) = &pair.value
-        {
-            Some(line.value().trim().to_owned())
-        } else {
-            None
-        }
+        literal(&pair.value).map(|line| line.value().trim().to_owned())
     });
     let mut text = String::new();
     for line in lines {

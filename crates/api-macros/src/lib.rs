@@ -1,17 +1,20 @@
 //! `#[derive(Request)]`, `#[derive(Response)]` and `#[derive(Query)]` for the structs of `crates/api`.
 //!
 //! A struct is the one description of an object or a query of the API. Its fields, in their order, are what is read
-//! and what the OpenAPI document shows; doc comments are the descriptions. The expansion refers to
+//! and what the OpenAPI document shows; doc comments are the descriptions. Each derive also makes the type that
+//! a client holds the object or query in. The expansion refers to
 //! `crate::wire` and `crate::query`, so the derives work in `crates/api` alone.
 //!
 //! `docs/architecture.md` says why this is not deserr, eserde or utoipa's derive.
 
+mod client;
 mod input;
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, parse_macro_input};
 
+use client::{Direction, client_type};
 use input::{Field, Input};
 
 /// Reads an object of a request, and describes it.
@@ -80,7 +83,10 @@ fn expand_query(input: &Input) -> TokenStream {
         let condition = field.admin.then(|| quote!(if by_admin));
         quote!(#condition { parameters.push(crate::query::parameter::<#ty>(#wire, #about)); })
     });
+    let client = client_type(input, Direction::Sent);
     quote! {
+        #client
+
         impl crate::query::Query for #ident {
             fn read(
                 query: &mut crate::query::Parameters,
@@ -126,8 +132,10 @@ fn expand_request(input: &Input) -> TokenStream {
         quote!(let #name = #read; #(#checks)*)
     });
     let names = input.fields.iter().map(|field| &field.ident);
+    let client = client_type(input, Direction::Sent);
     quote! {
         #object
+        #client
 
         impl crate::wire::RequestBody for #ident {
             fn name() -> String {
@@ -169,8 +177,10 @@ fn expand_response(input: &Input) -> TokenStream {
         let required = !field.skipped;
         quote!(#required)
     });
+    let client = client_type(input, Direction::Received);
     quote! {
         #object
+        #client
 
         impl #impls crate::wire::WireType for #ident #types #bounds {
             fn schema(components: &mut crate::wire::Components) -> crate::wire::AnySchema {

@@ -9,7 +9,7 @@ use utoipa::openapi::{OneOfBuilder, Ref};
 
 use crate::{
     Request, Time,
-    wire::{AnySchema, Components, Object, RequestBody, WireType},
+    wire::{AnySchema, ClientType, Components, Object, RequestBody, WireType},
 };
 
 /// The subscription of an org.
@@ -114,6 +114,11 @@ impl RequestBody for BillingRequest {
     fn name() -> String {
         "NewBilling".to_owned()
     }
+}
+
+/// A client sends the first form.
+impl ClientType for BillingRequest {
+    type As = nested_billing_client::NewBillingOfSubscription;
 }
 
 impl<C> Request<C> for BillingRequest {

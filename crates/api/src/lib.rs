@@ -5,6 +5,7 @@
 //! is done with it.
 
 mod billing;
+pub mod client;
 mod code;
 mod cursor;
 mod empty;
@@ -21,6 +22,7 @@ mod partner;
 mod prefer;
 mod problem;
 mod query;
+mod secret;
 mod time;
 mod webhook;
 mod whoami;
@@ -45,6 +47,7 @@ pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
 pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Parameters, Query, QueryError};
+pub use secret::Secret;
 pub use time::{Time, parse_time};
 pub use webhook::{
     DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, TestView, message_body,

@@ -2,13 +2,13 @@
 
 use api_macros::{Query, Response};
 use ids::{Page, PageRequest};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     Cursor,
     query::{Parameters, Query, QueryError},
-    wire::{AnySchema, AtMost, Components, CursorText, FromText, WireType, whole},
+    wire::{AnySchema, AtMost, ClientType, Components, CursorText, FromText, WireType, whole},
 };
 
 /// How many items a page has when nothing is said.
@@ -37,6 +37,10 @@ impl WireType for Limit {
     fn example() -> Value {
         json!(DEFAULT_LIMIT)
     }
+}
+
+impl ClientType for Limit {
+    type As = u32;
 }
 
 impl FromText for Limit {
@@ -81,7 +85,7 @@ impl ListParams {
 }
 
 /// One page of a list, newest first.
-#[derive(Debug, Serialize, Response)]
+#[derive(Debug, Serialize, Deserialize, Response)]
 #[api(name = format!("{}List", T::name()))]
 pub struct ListView<T> {
     /// The items, newest first.

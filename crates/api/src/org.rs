@@ -1,8 +1,8 @@
 //! Orgs.
 
-mod deletion;
-mod filter;
-mod status;
+pub(crate) mod deletion;
+pub(crate) mod filter;
+pub(crate) mod status;
 
 use api_macros::{Request, Response};
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};

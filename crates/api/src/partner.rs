@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::{
     Time,
     wire::{
-        AnySchema, Burst, Components, FieldError, FromJson, LabelPatch, NotNull, OrgCount, Read,
-        WindowSeconds, WireType,
+        AnySchema, Burst, ClientType, Components, FieldError, FromJson, LabelPatch, NotNull,
+        OrgCount, Read, WindowSeconds, WireType,
     },
 };
 
@@ -52,6 +52,10 @@ impl WireType for RateLimit {
     fn example() -> Value {
         RateLimitView::example()
     }
+}
+
+impl ClientType for RateLimit {
+    type As = new_rate_limit_client::NewRateLimit;
 }
 
 impl<C> FromJson<C> for RateLimit {

@@ -107,6 +107,13 @@ macro_rules! registry {
                     serializer.collect_str(self)
                 }
             }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                    text.parse().map_err(serde::de::Error::custom)
+                }
+            }
         )*
 
         #[cfg(test)]

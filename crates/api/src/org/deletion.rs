@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::filter::labels;
 use crate::{
     query::{Parameters, QueryError, QueryField},
-    wire::{AnySchema, AtMost, label_parameter, list},
+    wire::{AnySchema, AtMost, ClientType, label_parameter, list},
 };
 
 /// An org that is deleted by label.
@@ -63,6 +63,10 @@ pub struct DeletionQuery {
 /// Labels of which there must be one. [`OrgsDeletion`] is asked for that, once unknown parameters are
 /// refused: whoever misspells `label` is to learn that.
 struct DeletionLabels(Vec<(String, String)>);
+
+impl ClientType for DeletionLabels {
+    type As = Vec<String>;
+}
 
 impl QueryField for DeletionLabels {
     const REQUIRED: bool = true;

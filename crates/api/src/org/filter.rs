@@ -6,7 +6,7 @@ use orgs::{OrgListRequest, OrgStatus, Slug};
 
 use crate::{
     query::{Parameters, QueryError, QueryField},
-    wire::{AnySchema, label_parameter, list},
+    wire::{AnySchema, ClientType, label_parameter, list},
 };
 
 /// Which orgs to list.
@@ -39,6 +39,10 @@ impl From<OrgFilters> for OrgListRequest {
 
 /// Labels that an org must have, each a key and its value.
 struct LabelFilters(Vec<(String, String)>);
+
+impl ClientType for LabelFilters {
+    type As = Vec<String>;
+}
 
 impl QueryField for LabelFilters {
     const REPEATED: bool = true;

@@ -3,6 +3,7 @@
 //! A struct derives `Request` or `Response` (`crates/api-macros`); each of its fields is a [`WireType`], and
 //! in requests [`FromJson`]. Nothing else lists the fields.
 
+mod client;
 mod generic;
 mod labels;
 mod object;
@@ -19,7 +20,12 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, Type},
 };
 
-pub use self::object::{BodyError, FieldError, Object, Read};
+pub use self::{
+    client::{ClientType, Word, Words},
+    object::{
+        BodyError, FieldError, Object, Read, field_error_client::FieldError as FieldErrorReceived,
+    },
+};
 pub(crate) use self::{
     generic::*,
     labels::{LabelPatch, label_parameter},

@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+
+mod admin;
+mod answer;
+mod audit_events;
+mod builder;
+mod error;
+mod pages;
+mod partner_keys;
+mod partner_orgs;
+mod request;
+mod retry;
+mod tls;
+mod wait;
+mod webhooks;
+
+pub use api::{ErrorCode, client::*};
+pub use ids::{
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TypedId,
+    Ulid, WorkspaceId,
+};
+pub use keys::{KeyStatus, OnRevoke, PartnerPlan};
+pub use orgs::{OrgStatus, StepName, StepStatus, SubscriptionStatus};
+pub use reqwest::Method;
+pub use scopes::Scope;
+
+pub use self::{
+    admin::Admin,
+    answer::Answer,
+    builder::{Builder, InvalidSetting},
+    error::{Error, Refusal},
+    pages::Items,
+    partner_orgs::OrgDeletion,
+    request::{Client, Request},
+    retry::RetryPolicy,
+    wait::{States, is_pending},
+};
