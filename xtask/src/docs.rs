@@ -27,6 +27,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/operator-guide.md",
     "docs/restarts.md",
     "docs/provisioning.md",
+    "docs/molctl.md",
 ];
 
 /// What the scripts call beside what every system has.
@@ -54,6 +55,8 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
         return Ok(());
     }
     let program = workspace.server()?;
+    // Beside the server, so that it stands on the search path of the scripts too.
+    workspace.program("molctl", "dev")?;
     println!();
     for document in DOCUMENTS {
         let result = check_one(workspace, document, &program);
@@ -89,6 +92,8 @@ fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()
         .args(["-E", "-e", "-u", "-o", "pipefail"])
         .arg(&script)
         .env("PATH", path_with(program)?)
+        // Programs keep what they keep in the folder.
+        .env("HOME", folder.path())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -119,7 +124,11 @@ fn quiet(program: impl Into<OsString>, folder: &TempDir) -> Command {
     command.current_dir(folder.path());
     command.env("NO_PROXY", "*").env("no_proxy", "*");
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("MOLECULE_CP_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("MOLECULE_CP_")
+            || text.starts_with("MOLCTL_")
+            || text == "XDG_CONFIG_HOME"
+        {
             command.env_remove(name);
         }
     }
