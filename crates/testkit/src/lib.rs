@@ -16,6 +16,7 @@ pub mod missing;
 pub mod nginx;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod random;
 pub mod redis;
 pub mod relay;

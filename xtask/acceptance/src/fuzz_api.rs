@@ -6,16 +6,16 @@
 //! on the server, and `fuzz_api/hooks.py` what schemathesis can't know by itself.
 
 use std::{
-    env, fs,
+    fs,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
-use testkit::server;
+use testkit::{python, server};
 
 /// What is installed; another version sends other cases.
 const PACKAGES: &[&str] = &[
@@ -62,7 +62,7 @@ pub(crate) struct Args {
 
 /// Whether all answers were as described; `None` without Python.
 pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
-    let Some(python) = python()? else {
+    let Some(python) = python::try_environment("schemathesis", PACKAGES)? else {
         return Ok(None);
     };
     let program = match &args.program {
@@ -169,39 +169,4 @@ impl Running {
 fn answered(report: &str) -> u64 {
     let count = |line: &str| line.strip_prefix(ANSWERS)?.parse::<u64>().ok();
     report.lines().filter_map(count).sum()
-}
-
-/// The Python of an environment that has the packages, made at the first call; `None` without Python.
-fn python() -> Result<Option<PathBuf>> {
-    let own = env::current_exe()?;
-    let target = own
-        .ancestors()
-        .nth(2)
-        .context("programs are in target/debug")?;
-    let folder = target.join("schemathesis");
-    let python = folder.join("bin/python");
-    let done = folder.join("installed");
-    let wanted = PACKAGES.join("\n");
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(Some(python));
-    }
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&folder);
-    if !succeeds(&mut make) {
-        return Ok(None);
-    }
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet"]);
-    install.args(PACKAGES);
-    // With Python there, a package that does not come is a fault, not a machine without it.
-    ensure!(succeeds(&mut install), "{wanted} could not be installed");
-    fs::write(done, wanted)?;
-    Ok(Some(python))
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
