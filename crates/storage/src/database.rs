@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    num::NonZeroUsize,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -20,14 +19,15 @@ use crate::{
         url::{DatabaseUrl, Engine},
     },
     control::{Control, connect_to_postgres},
-    group_commit::acks::{AckPolicy, AuditMode},
+    group_commit::acks::AckPolicy,
     indexer::IndexSettings,
     list_queue::{ListQueue, ListStats},
     migrations,
+    options::Options,
     pool::Pool,
     postgres::{self, PostgresWriter},
     session::{Reading, Session, Writing},
-    shares::{CONNECTIONS, OF_THREADS, shares},
+    shares::{OF_THREADS, shares},
     sqlite::SqliteWriter,
     stamps::Stamps,
     stats::{PoolStats, QueueStats},
@@ -40,45 +40,8 @@ const SQLITE_READERS: u8 = 4;
 /// little, and they wait for each other.
 const TOGETHER: usize = 128;
 
-/// How many changes to an SQLite file share a commit at the most, so that none waits long for it.
-pub const SQLITE_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
-
-/// How long anything that is asked of the database may take, unless it is chosen: whoever calls is to be
-/// told within ten seconds, and may have waited for two things.
-const TIMEOUT: Duration = Duration::from_secs(7);
-
 /// How long a connection that the start needs is tried for.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What can be chosen when a database is opened.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// What the audit log promises.
-    pub audit: AuditMode,
-    /// How long anything that is asked of the database may take, the wait for a turn included.
-    pub timeout: Duration,
-    /// How many connections to PostgreSQL there are at the most, for all uses together; no fewer than
-    /// [`crate::MIN_CONNECTIONS`].
-    pub connections: u8,
-    /// Whether a connection to PostgreSQL is made for each use at once, so that one which can't be had is
-    /// an error of the start; else each is made when it is needed.
-    pub connect_now: bool,
-    /// How many changes to an SQLite file share a commit at the most; those that are made by one closure
-    /// count once, and are no more than that either.
-    pub sqlite_batch: NonZeroUsize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            audit: AuditMode::Strict,
-            timeout: TIMEOUT,
-            connections: CONNECTIONS,
-            connect_now: false,
-            sqlite_batch: SQLITE_BATCH,
-        }
-    }
-}
 
 /// A database on SQLite or PostgreSQL. A clone is another handle to the same; when the last one is
 /// dropped, what waits is still written, and then the connections close.
@@ -109,7 +72,7 @@ impl SqlDatabase {
         Self::open_with(url, Options::default())
     }
 
-    /// Opens a database that has been migrated. With [`AuditMode::Relaxed`], call
+    /// Opens a database that has been migrated. With [`crate::AuditMode::Relaxed`], call
     /// [`SqlDatabase::settle`] before the program ends.
     ///
     /// # Errors
@@ -269,7 +232,7 @@ impl SqlDatabase {
     }
 
     /// How many events could not be made durable although their calls had been answered; none unless
-    /// the mode is [`AuditMode::Relaxed`].
+    /// the mode is [`crate::AuditMode::Relaxed`].
     #[must_use]
     pub fn lost_events(&self) -> u64 {
         self.0.ack_policy.lost_events()

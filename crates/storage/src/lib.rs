@@ -20,6 +20,7 @@ mod indexer;
 mod key_cache;
 mod list_queue;
 mod migrations;
+mod options;
 mod pool;
 mod postgres;
 mod session;
@@ -37,11 +38,12 @@ pub use connection::{
     error::OpenError,
     url::{DatabaseUrl, InvalidDatabaseUrl},
 };
-pub use database::{Options, SQLITE_BATCH, SqlDatabase};
+pub use database::SqlDatabase;
 pub use files::create_private_folder;
 pub use group_commit::acks::AuditMode;
 pub use list_queue::ListStats;
 pub use migrations::{migrate, migrate_if_empty, pending_migrations, revert_all};
+pub use options::{Options, SQLITE_BATCH};
 pub use session::{Reading, Session, Writing};
 pub use shares::{CONNECTIONS, MIN_CONNECTIONS};
 pub use stats::{PoolStats, QueueStats};

@@ -4,10 +4,7 @@
 //! and share a commit: a commit takes about as long as writing some hundred events.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -17,8 +14,11 @@ use ids::EventId;
 use stores::StoreError;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::acks::{Ack, AckPolicy};
-use crate::QueueStats;
+use super::{
+    acks::{Ack, AckPolicy},
+    waits::Waits,
+};
+use crate::stats::QueueStats;
 
 /// How many jobs may be queued.
 pub(crate) const CAPACITY: usize = 4096;
@@ -49,65 +49,6 @@ struct Shared<T> {
     /// The thread that receives, once it has let events linger.
     consumer: OnceLock<Thread>,
     waits: Waits,
-}
-
-/// Since when the oldest job waits, in nanoseconds from `base`; 0 where none does. One job of each batch reads the
-/// clock, and the others find its time there.
-struct Waits {
-    base: Instant,
-    /// Of what is queued.
-    queued: AtomicU64,
-    /// Of what the receiver has taken last and is at.
-    taken: AtomicU64,
-}
-
-impl Waits {
-    fn new() -> Self {
-        Self {
-            base: Instant::now(),
-            queued: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.base.elapsed().as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    }
-
-    /// A job is queued.
-    fn begin(&self) {
-        if self.queued.load(Ordering::Relaxed) == 0 {
-            let relaxed = Ordering::Relaxed;
-            // It fails where another job is older.
-            let _ = self
-                .queued
-                .compare_exchange(0, self.now(), relaxed, relaxed);
-        }
-    }
-
-    /// All that was taken before is done.
-    fn end(&self) {
-        self.taken.store(0, Ordering::Relaxed);
-    }
-
-    /// What was queued is taken, all of it unless `left`.
-    fn take(&self, left: bool) {
-        let since = self.queued.swap(0, Ordering::Relaxed);
-        self.taken.store(since, Ordering::Relaxed);
-        if left {
-            self.begin();
-        }
-    }
-
-    fn oldest(&self) -> Duration {
-        let since = [&self.taken, &self.queued].map(|since| since.load(Ordering::Relaxed));
-        let since = since.into_iter().find(|since| *since > 0);
-        since.map_or(Duration::ZERO, |since| {
-            Duration::from_nanos(self.now().saturating_sub(since))
-        })
-    }
 }
 
 /// The sending end.

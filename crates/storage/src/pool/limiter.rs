@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use stores::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::PoolStats;
+use crate::stats::PoolStats;
 
 /// How many may wait; whoever comes on top of them is refused at once.
 const MAX_WAITING: usize = 4096;

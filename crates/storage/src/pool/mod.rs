@@ -6,7 +6,7 @@ mod limiter;
 use stores::StoreError;
 
 use self::{connections::Connections, limiter::ConnectionLimiter};
-use crate::{PoolStats, connection::url::DatabaseUrl, session::Mode};
+use crate::{connection::url::DatabaseUrl, session::Mode, stats::PoolStats};
 
 /// A pool of sessions of one mode. Work on them runs on the runtime's blocking threads.
 pub(crate) struct Pool<M: Mode> {

@@ -14,7 +14,6 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
-    PoolStats, QueueStats,
     connection::{
         AnyConnection,
         error::{MIN_AT_ONCE, OpenError},
@@ -32,6 +31,7 @@ use crate::{
     },
     session::{Reading, Session, Writing},
     stamps::Stamps,
+    stats::{PoolStats, QueueStats},
     threads,
 };
 

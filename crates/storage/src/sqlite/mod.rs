@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
-    QueueStats,
     connection::{error::OpenError, url::DatabaseUrl},
     group_commit::{
         acks::AckPolicy,
@@ -17,6 +16,7 @@ use crate::{
     },
     indexer::{IndexSettings, Indexing},
     session::{Session, Writing},
+    stats::QueueStats,
     threads,
 };
 
