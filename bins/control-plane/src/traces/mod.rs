@@ -2,7 +2,7 @@
 //!
 //! The trace context goes in and out by W3C's header `traceparent`. Spans are exported by OTLP over HTTP, in protobuf,
 //! once a standard variable names a collector: `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
-//! OpenTelemetry's own crates would be a tenth of the program's build for these few messages.
+//! `docs/architecture.md` says why this is not OpenTelemetry's own crates.
 
 mod context;
 mod exporter;

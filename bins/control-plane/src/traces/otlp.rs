@@ -30,10 +30,7 @@ pub fn export(resource: &[(String, String)], spans: &[Span]) -> Vec<u8> {
             }
         });
         of_resource.message(2, |of_scope| {
-            of_scope.message(1, |scope| {
-                scope.bytes(1, b"molecule-cp");
-                scope.bytes(2, env!("CARGO_PKG_VERSION").as_bytes());
-            });
+            of_scope.message(1, |scope| scope.bytes(1, b"molecule-cp"));
             for span in spans {
                 of_scope.message(2, |message| write(span, message));
             }
@@ -116,5 +113,43 @@ impl Message {
 
     fn text_attribute(&mut self, field: u64, name: &str, value: &str) {
         self.attribute(field, name, |any| any.bytes(1, value.as_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the protocol's own Python package writes of the same span.
+    const EXPECTED: &str = "0a9e010a160a140a0c736572766963652e6e616d6512040a0263701283010a0d0a0b6d6f6c656375\
+         6c652d637012720a1001010101010101010101010101010101120802020202020202022208030303\
+         03030303032a07776562686f6f6b3003390100000000000000412c010000000000004a150a0e7365\
+         727665722e6164647265737312030a01684a120a0b7365727665722e706f7274120318bb037a0218\
+         02";
+
+    #[test]
+    fn a_span_has_the_bytes_that_the_protocols_package_writes() {
+        let context = |id| TraceContext {
+            trace_id: [1; 16],
+            span_id: [id; 8],
+            sampled: true,
+        };
+        let span = Span {
+            context: context(2),
+            parent: Some(context(3)),
+            kind: Kind::Client,
+            began: 1,
+            ended: 300,
+            what: Ended {
+                name: "webhook".to_owned(),
+                texts: vec![("server.address", "h".to_owned())],
+                numbers: vec![("server.port", 443)],
+                failed: true,
+            },
+        };
+        let resource = [("service.name".to_owned(), "cp".to_owned())];
+        let bytes = export(&resource, &[span]);
+        let actual: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(actual, EXPECTED);
     }
 }
