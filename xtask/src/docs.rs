@@ -1,7 +1,8 @@
 //! `cargo xtask docs`: runs the commands that the documents tell their readers to run.
 //!
-//! The blocks `sh` of one document are one script, run in an empty folder beside a server of its own
-//! that serves for the first time. Blocks of another kind, such as `console`, are shown and not run.
+//! The blocks `sh` of one document are one script, run in a folder of its server, which serves for the first
+//! time. Documents that a reader tries one after the other share both. Blocks of another kind, such as
+//! `console`, are shown and not run.
 
 use std::{
     env,
@@ -21,13 +22,12 @@ use tempfile::TempDir;
 use crate::{test::Outcome, workspace::Workspace};
 
 /// The documents whose commands are run.
-const DOCUMENTS: &[&str] = &[
-    "README.md",
-    "docs/partner-guide.md",
-    "docs/operator-guide.md",
-    "docs/restarts.md",
-    "docs/provisioning.md",
-    "docs/molctl.md",
+const DOCUMENTS: &[&[&str]] = &[
+    &["README.md", "docs/partner-guide.md"],
+    &["docs/operator-guide.md"],
+    &["docs/restarts.md"],
+    &["docs/provisioning.md"],
+    &["docs/molctl.md"],
 ];
 
 /// What the scripts call beside what every system has.
@@ -58,14 +58,18 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
     // Beside the server, so that it stands on the search path of the scripts too.
     workspace.program("molctl", "dev")?;
     println!();
-    for document in DOCUMENTS {
-        let result = check_one(workspace, document, &program);
-        let result_text = match &result {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => format!("FAILED\n{error:#}"),
-        };
-        println!("commands of {document} ... {result_text}");
-        outcome.count(result.is_ok());
+    for documents in DOCUMENTS {
+        let folder = tempfile::tempdir()?;
+        let server = Server::start(&program, &folder)?;
+        for document in *documents {
+            let result = check_one(workspace, document, &program, (&server, &folder));
+            let result_text = match &result {
+                Ok(()) => "ok".to_owned(),
+                Err(error) => format!("FAILED\n{error:#}"),
+            };
+            println!("commands of {document} ... {result_text}");
+            outcome.count(result.is_ok());
+        }
     }
     Ok(())
 }
@@ -79,16 +83,19 @@ fn is_there(tool: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn check_one(workspace: &Workspace, document: &str, program: &Path) -> Result<()> {
+fn check_one(
+    workspace: &Workspace,
+    document: &str,
+    program: &Path,
+    (server, folder): (&Server, &TempDir),
+) -> Result<()> {
     let text = fs::read_to_string(workspace.root().join(document))?;
-    let folder = tempfile::tempdir()?;
-    let server = Server::start(program, &folder)?;
     let values = [("CP", &*server.base), ("ADMIN_KEY", &*server.admin_key)];
     let script = folder.path().join("document.sh");
     fs::write(&script, script_of(&text, &values)?)?;
     let output_path = folder.path().join("document.out");
     let output = File::create(&output_path)?;
-    let mut shell = quiet("bash", &folder)
+    let mut shell = quiet("bash", folder)
         .args(["-E", "-e", "-u", "-o", "pipefail"])
         .arg(&script)
         .env("PATH", path_with(program)?)

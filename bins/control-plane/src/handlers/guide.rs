@@ -31,7 +31,7 @@ pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Cl
 pub fn html(public_url: &str) -> String {
     let text = TEXT
         .replace(EXAMPLE_URL, public_url)
-        .replace("](routes.md)", "](/cp/docs)");
+        .replace("[routes.md](routes.md)", "[the reference](/cp/docs)");
     let mut events: Vec<_> = Parser::new_ext(&text, Options::ENABLE_TABLES).collect();
     name_headings(&mut events);
     let mut html = String::new();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use orgs::{OrgBacklog, ProvisionError, ProvisionRequest};
+use ids::PlanName;
+use orgs::{OrgBacklog, ProvisionError, StepName};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use time::OffsetDateTime;
 
@@ -66,7 +67,8 @@ impl ProvisioningMetrics {
 
     pub fn attempted(
         &self,
-        request: &ProvisionRequest,
+        step: StepName,
+        plan: &PlanName,
         result: &Result<(), ProvisionError>,
         took: Duration,
     ) {
@@ -76,7 +78,7 @@ impl ProvisioningMetrics {
             Err(ProvisionError::Failed(_)) => "failed",
             Err(ProvisionError::Interrupted) => "interrupted",
         };
-        let (step, plan) = (request.verb.as_str(), request.org.plan.as_str());
+        let (step, plan) = (step.as_str(), plan.as_str());
         self.attempts
             .with_label_values(&[step, plan, outcome])
             .inc();

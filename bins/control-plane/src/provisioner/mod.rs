@@ -9,7 +9,7 @@ mod trust;
 
 use std::{future::Future, time::Instant};
 
-use orgs::{Failure, ProvisionError, ProvisionRequest, Provisioner, StopReason};
+use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, StopReason};
 
 use crate::{
     metrics::ProvisioningMetrics,
@@ -47,22 +47,40 @@ impl ChosenProvisioner {
         };
         Ok(Self { kind, metrics })
     }
-}
 
-impl Provisioner for ChosenProvisioner {
     async fn run(
         &self,
-        request: &ProvisionRequest,
+        step: StepName,
+        org: &Org,
         stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         let began = Instant::now();
         let result = match &self.kind {
             Kind::Local => Ok(()),
-            Kind::Exec(exec) => exec.run(request, stop).await,
-            Kind::Http(http) => http.run(request, stop).await,
+            Kind::Exec(exec) => exec.run(step, org, stop).await,
+            Kind::Http(http) => http.run(step, org, stop).await,
         };
-        self.metrics.attempted(request, &result, began.elapsed());
+        self.metrics
+            .attempted(step, &org.plan, &result, began.elapsed());
         result
+    }
+}
+
+impl Provisioner for ChosenProvisioner {
+    async fn provision(
+        &self,
+        org: &Org,
+        stop: impl Future<Output = StopReason> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.run(StepName::Provision, org, stop).await
+    }
+
+    async fn deprovision(
+        &self,
+        org: &Org,
+        stop: impl Future<Output = StopReason> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.run(StepName::Deprovision, org, stop).await
     }
 
     fn max_concurrency(&self) -> usize {

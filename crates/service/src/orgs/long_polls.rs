@@ -195,8 +195,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         let began = match org.status {
             OrgStatus::Provisioning => org.created_at,
-            OrgStatus::Updating
-            | OrgStatus::Deprovisioning
+            OrgStatus::Deprovisioning
             | OrgStatus::Ready
             | OrgStatus::Failed
             | OrgStatus::Suspended

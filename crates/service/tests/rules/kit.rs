@@ -9,8 +9,8 @@ use audit::{AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
-    ChangeKind, LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError,
-    ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
+    LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError, Provisioner,
+    ReservedSlugs, Step, StopReason,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
@@ -203,20 +203,6 @@ impl<P: Provisioner> Bench<P> {
             .unwrap();
     }
 
-    /// Begins a change of a ready org that its provisioner is to carry out.
-    pub async fn change(&self, id: OrgId, kind: ChangeKind) {
-        let now = self.clock.now();
-        let changed = self.db.write(move |tx| {
-            let mut org = tx.org_for_update(OrgVisibility::All, id)?.unwrap();
-            org.begin_change(kind.clone(), now).unwrap();
-            let mut steps = tx.org_steps(id)?;
-            steps.push(Step::pending(kind.verb().step()));
-            tx.org_update(&org, Some(now))?;
-            tx.steps_replace(id, &steps)
-        });
-        changed.await.map_err(|error: StoreError| error).unwrap();
-    }
-
     pub async fn org(&self, id: OrgId) -> Org {
         let read = self.db.read(move |view| view.org(OrgVisibility::All, id));
         read.await.unwrap().unwrap()
@@ -254,15 +240,21 @@ pub struct Gated {
 }
 
 impl Provisioner for Gated {
-    async fn run(
+    async fn provision(
         &self,
-        request: &ProvisionRequest,
+        _org: &Org,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        if request.verb == Verb::Provision {
-            self.entered.add_permits(1);
-            self.let_through.acquire().await.unwrap().forget();
-        }
+        self.entered.add_permits(1);
+        self.let_through.acquire().await.unwrap().forget();
+        Ok(())
+    }
+
+    async fn deprovision(
+        &self,
+        _org: &Org,
+        _stop: impl Future<Output = StopReason> + Send,
+    ) -> Result<(), ProvisionError> {
         Ok(())
     }
 }

@@ -13,6 +13,5 @@ mod long_polls;
 mod provisioning;
 mod recording;
 mod stopping;
-mod updates;
 mod visibility;
 mod webhooks;

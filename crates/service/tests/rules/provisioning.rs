@@ -6,8 +6,8 @@ use std::{
 };
 
 use orgs::{
-    Failure, LeaseToken, LocalProvisioner, OrgStatus, ProvisionError, ProvisionRequest,
-    Provisioner, StepName, StepStatus, StopReason, Transition,
+    Failure, LeaseToken, LocalProvisioner, Org, OrgStatus, ProvisionError, Provisioner, StepName,
+    StepStatus, StopReason, Transition,
 };
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
@@ -33,9 +33,17 @@ impl Scripted {
 }
 
 impl Provisioner for Scripted {
-    async fn run(
+    async fn provision(
         &self,
-        _request: &ProvisionRequest,
+        _org: &Org,
+        _stop: impl Future<Output = StopReason> + Send,
+    ) -> Result<(), ProvisionError> {
+        self.next()
+    }
+
+    async fn deprovision(
+        &self,
+        _org: &Org,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.next()

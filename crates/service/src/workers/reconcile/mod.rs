@@ -1,5 +1,4 @@
-//! The reconciler: takes orgs that are due, has them provisioned, changed or deprovisioned, and records the
-//! outcome.
+//! The reconciler: takes orgs that are due, has them provisioned or deprovisioned, and records the outcome.
 //!
 //! Every org is worked on under a lease, and every write asks for the lease's token, so a worker that has lost
 //! its lease can't write. Whatever is done may be done again. Orgs are worked on side by side: one that takes
@@ -17,7 +16,7 @@ use std::{
 };
 
 use ids::{OrgId, PartnerId};
-use orgs::{DueLimits, DueOrgs, Org, OrgProgress, ProvisionRequest, Provisioner, StopReason};
+use orgs::{DueLimits, DueOrgs, Org, OrgProgress, OrgStatus, Provisioner, StopReason};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
@@ -29,7 +28,7 @@ pub(crate) use self::{
     record::{FinishedAttempt, Recorded},
 };
 use self::{
-    outcome::change_step,
+    outcome::{change_step, working_step},
     slots::{HandedOver, Permit},
 };
 use crate::{
@@ -218,10 +217,16 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     async fn work_on(&self, org: Org, lease: AcquiredLease, cancel: CancellationToken) {
         let stop = CancellationReason::new();
         let work = async {
-            match ProvisionRequest::due(&org) {
-                Some(request) => self.provisioner.run(&request, stop.cancelled()).await,
+            match org.status {
+                OrgStatus::Provisioning => self.provisioner.provision(&org, stop.cancelled()).await,
+                OrgStatus::Deprovisioning => {
+                    self.provisioner.deprovision(&org, stop.cancelled()).await
+                }
                 // Nothing else is ever due.
-                None => Ok(()),
+                OrgStatus::Ready
+                | OrgStatus::Failed
+                | OrgStatus::Suspended
+                | OrgStatus::Deleted => Ok(()),
             }
         };
         let shutdown = async {
@@ -240,9 +245,10 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
 
 /// Records that an attempt at an org begins. Should its worker vanish, it is due again behind the others.
 fn begin_attempt(OrgProgress { work, due_at, .. }: &mut OrgProgress, now: OffsetDateTime) {
-    if let Some(verb) = work.org.verb() {
+    if work.org.status.is_pending() {
         work.org.updated_at = now;
-        change_step(&mut work.steps, verb.step(), |step| step.begin(now));
+        let working = working_step(work.org.status);
+        change_step(&mut work.steps, working, |step| step.begin(now));
         *due_at = Some(now);
     }
 }

@@ -1,2 +1,0 @@
-ALTER TABLE orgs DROP COLUMN pending_change;
-ALTER TABLE orgs DROP COLUMN options;
