@@ -8,15 +8,19 @@ use api_macros::{Request, Response};
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use orgs::{Failure, Org, OrgDraft, OrgStatus, Slug, Ttl};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 pub use self::{
     deletion::{DeletedOrgsView, DeletionQuery},
     filter::OrgFilters,
     status::StatusView,
 };
-use crate::{Time, wire::Url};
+use crate::{
+    Time,
+    wire::{AnyObject, Url},
+};
 
-/// Why the last attempt to create or delete an org failed.
+/// Why the last attempt to create, change or delete an org failed.
 #[derive(Clone, Debug, Serialize, Response)]
 #[api(name = "Failure")]
 pub struct FailureView {
@@ -49,6 +53,9 @@ pub struct OrgView {
     slug: String,
     /// The plan of the org, one of those that the operator offers.
     plan: PlanName,
+    /// What the plan of the org can be given: any object, of up to 16 KiB of JSON.
+    #[api(as = AnyObject, example = {"size": 3})]
+    options: Map<String, Value>,
     /// The status of the org.
     #[api(as = OrgStatus, example = "ready")]
     status: &'static str,
@@ -73,7 +80,7 @@ pub struct OrgView {
     expires_at: Option<Time>,
     /// The time at which the deletion was complete.
     deleted_at: Option<Time>,
-    /// Why the last attempt to create or delete the org failed; `null` if it did not.
+    /// Why the last attempt to create, change or delete the org failed; `null` if it did not.
     failure: Option<FailureView>,
 }
 
@@ -87,6 +94,7 @@ impl OrgView {
             login_url: org_login_url(login_url, &org.slug),
             slug: org.slug.to_string(),
             plan: org.plan,
+            options: org.options.into_map(),
             status: org.status.as_str(),
             partner_id: org.partner_id,
             created_by_key_id: org.created_by_key_id,

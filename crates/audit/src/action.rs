@@ -69,6 +69,8 @@ actions! {
     OrgRenew = "org.renew";
     /// The system has made an org ready.
     OrgProvisioned = "org.provisioned";
+    /// The system has changed an org, or given it up.
+    OrgUpdated = "org.updated";
     /// The system has given up making an org.
     OrgFailed = "org.failed";
     /// The system has begun to take an org away whose lease has run out.

@@ -7,6 +7,7 @@
 
 mod draft;
 mod filter;
+mod options;
 mod org;
 mod plan;
 mod provisioner;
@@ -20,9 +21,12 @@ mod workspace;
 
 pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
 pub use filter::{OrgFilter, OrgListRequest};
-pub use org::{Failure, LeaseConflict, Org, OrgVisibility};
+pub use options::{OptionsTooLong, OrgOptions};
+pub use org::{ChangeKind, Failure, LeaseConflict, Org, OrgVisibility, PendingChange};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
-pub use provisioner::{LocalProvisioner, ProvisionError, Provisioner, StopReason};
+pub use provisioner::{
+    LocalProvisioner, OrgConfig, ProvisionError, ProvisionRequest, Provisioner, StopReason, Verb,
+};
 pub use slug::{InvalidSlug, ReservedSlugs, SLUG_HOLD, Slug};
 pub use status::{InvalidTransition, OrgStatus, Transition, UnknownOrgStatus};
 pub use step::{Step, StepName, StepStatus};

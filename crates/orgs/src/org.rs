@@ -3,7 +3,7 @@
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use time::OffsetDateTime;
 
-use crate::{InvalidTransition, OrgStatus, Slug, Transition, Ttl};
+use crate::{InvalidTransition, OrgConfig, OrgOptions, OrgStatus, Slug, Transition, Ttl, Verb};
 
 /// Why the last attempt at an org did not succeed, in words that its partner can act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,35 @@ pub enum LeaseConflict {
     Deleting(OrgStatus),
 }
 
+/// What is to be changed of an org by its provisioner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingChange {
+    /// When it was asked for, which tells it from the org's other changes.
+    pub requested_at: OffsetDateTime,
+    /// What it is.
+    pub kind: ChangeKind,
+}
+
+/// The kinds of changes that a provisioner carries out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The org gets this plan and these options.
+    Update(OrgConfig),
+    /// The org gets other secrets.
+    Rotate,
+}
+
+impl ChangeKind {
+    /// What the provisioner is asked to do.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Update(_) => Verb::Update,
+            Self::Rotate => Verb::Rotate,
+        }
+    }
+}
+
 /// An org.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Org {
@@ -43,6 +72,10 @@ pub struct Org {
     pub slug: Slug,
     /// Its plan.
     pub plan: PlanName,
+    /// Its options.
+    pub options: OrgOptions,
+    /// What is being changed while it is [`OrgStatus::Updating`]; `None` otherwise.
+    pub change: Option<PendingChange>,
     /// Its status.
     pub status: OrgStatus,
     /// The partner's own name for it.
@@ -66,6 +99,36 @@ pub struct Org {
 }
 
 impl Org {
+    /// What its provisioner is to do, if anything.
+    #[must_use]
+    pub fn verb(&self) -> Option<Verb> {
+        match self.status {
+            OrgStatus::Provisioning => Some(Verb::Provision),
+            OrgStatus::Deprovisioning => Some(Verb::Deprovision),
+            OrgStatus::Updating => self.change.as_ref().map(|change| change.kind.verb()),
+            OrgStatus::Ready | OrgStatus::Failed | OrgStatus::Suspended | OrgStatus::Deleted => {
+                None
+            }
+        }
+    }
+
+    /// Begins a change that its provisioner is to carry out.
+    ///
+    /// # Errors
+    /// When it is not ready; nothing is changed then.
+    pub fn begin_change(
+        &mut self,
+        kind: ChangeKind,
+        now: OffsetDateTime,
+    ) -> Result<(), InvalidTransition> {
+        self.apply(Transition::Change, now)?;
+        self.change = Some(PendingChange {
+            requested_at: now,
+            kind,
+        });
+        Ok(())
+    }
+
     /// Applies a transition at `now`, with its times and its failure.
     ///
     /// # Errors
@@ -82,10 +145,27 @@ impl Org {
                 self.ready_at = self.ready_at.or(Some(now));
                 self.failure = None;
             }
-            Transition::Retry | Transition::Delete => {
+            Transition::Retry | Transition::Change => {
                 self.attempts = 0;
                 self.failure = None;
             }
+            Transition::Delete => {
+                self.attempts = 0;
+                self.failure = None;
+                self.change = None;
+            }
+            Transition::Changed => {
+                self.failure = None;
+                if let Some(PendingChange {
+                    kind: ChangeKind::Update(config),
+                    ..
+                }) = self.change.take()
+                {
+                    self.plan = config.plan;
+                    self.options = config.options;
+                }
+            }
+            Transition::KeepUnchanged => self.change = None,
             Transition::Deprovisioned => {
                 self.deleted_at = Some(now);
                 self.failure = None;

@@ -1,8 +1,10 @@
-//! Provisioners: what makes orgs real, and removes them again.
+//! Provisioners: what makes orgs real, changes them, and removes them again.
 
 use std::future::Future;
 
-use crate::{Failure, Org};
+use ids::PlanName;
+
+use crate::{ChangeKind, Failure, Org, OrgOptions, StepName};
 
 const DEFAULT_MAX_CONCURRENCY: usize = 64;
 
@@ -31,7 +33,79 @@ pub enum StopReason {
     LeaseLost,
 }
 
-/// Provisions and deprovisions what an org needs.
+/// What a provisioner is asked to do with an org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Provisions what the org needs.
+    Provision,
+    /// Removes it, whether it was provisioned wholly, in part, or not at all.
+    Deprovision,
+    /// Changes it to another plan or other options.
+    Update,
+    /// Replaces the secrets that it has given.
+    Rotate,
+}
+
+impl Verb {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.step().as_str()
+    }
+
+    /// The step of the org that shows how far it is.
+    #[must_use]
+    pub const fn step(self) -> StepName {
+        match self {
+            Self::Provision => StepName::Provision,
+            Self::Deprovision => StepName::Deprovision,
+            Self::Update => StepName::Update,
+            Self::Rotate => StepName::Rotate,
+        }
+    }
+}
+
+/// What an org's provisioner goes by: the plan and the options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrgConfig {
+    /// The plan.
+    pub plan: PlanName,
+    /// The options.
+    pub options: OrgOptions,
+}
+
+/// One thing that a provisioner is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvisionRequest {
+    /// What to do.
+    pub verb: Verb,
+    /// The org, for an update with the plan and the options that it is to have.
+    pub org: Org,
+    /// What an update changes: the plan and the options until now.
+    pub previous: Option<OrgConfig>,
+}
+
+impl ProvisionRequest {
+    /// What is due for this org; `None` when nothing is.
+    #[must_use]
+    pub fn due(org: &Org) -> Option<Self> {
+        let (verb, mut org) = (org.verb()?, org.clone());
+        let previous = match org.change.as_ref().map(|change| change.kind.clone()) {
+            Some(ChangeKind::Update(OrgConfig { plan, options })) => Some(OrgConfig {
+                plan: std::mem::replace(&mut org.plan, plan),
+                options: std::mem::replace(&mut org.options, options),
+            }),
+            Some(ChangeKind::Rotate) | None => None,
+        };
+        Some(Self {
+            verb,
+            org,
+            previous,
+        })
+    }
+}
+
+/// Does what orgs need: provisions and deprovisions them, and changes what was provisioned.
 ///
 /// It may be asked again for the same org, after a crash or when an answer was lost, and must then end
 /// in the same state: the org's id is the idempotency key.
@@ -41,17 +115,10 @@ pub enum StopReason {
 /// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done.
 /// A future that is dropped ends too, though nobody waits for that.
 pub trait Provisioner: Send + Sync + 'static {
-    /// Provisions what the org needs.
-    fn provision(
+    /// Does what is asked for.
+    fn run(
         &self,
-        org: &Org,
-        stop: impl Future<Output = StopReason> + Send,
-    ) -> impl Future<Output = Result<(), ProvisionError>> + Send;
-
-    /// Removes it, whether it was provisioned wholly, in part, or not at all.
-    fn deprovision(
-        &self,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> impl Future<Output = Result<(), ProvisionError>> + Send;
 
@@ -66,17 +133,9 @@ pub trait Provisioner: Send + Sync + 'static {
 pub struct LocalProvisioner;
 
 impl Provisioner for LocalProvisioner {
-    async fn provision(
+    async fn run(
         &self,
-        _org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
+        _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Ok(())

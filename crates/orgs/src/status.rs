@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// A text that is not the status of an org.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an org's status is one of provisioning, ready, failed, suspended, deprovisioning, deleted"
+    "an org's status is one of provisioning, ready, updating, failed, suspended, deprovisioning, deleted"
 )]
 pub struct UnknownOrgStatus;
 
@@ -16,6 +16,8 @@ pub enum OrgStatus {
     Provisioning,
     /// It can be used.
     Ready,
+    /// It can be used, while its provisioner changes it.
+    Updating,
     /// Provisioning has failed; an admin may retry it.
     Failed,
     /// An admin has suspended it.
@@ -28,9 +30,10 @@ pub enum OrgStatus {
 
 impl OrgStatus {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Provisioning,
         Self::Ready,
+        Self::Updating,
         Self::Failed,
         Self::Suspended,
         Self::Deprovisioning,
@@ -43,6 +46,7 @@ impl OrgStatus {
         match self {
             Self::Provisioning => "provisioning",
             Self::Ready => "ready",
+            Self::Updating => "updating",
             Self::Failed => "failed",
             Self::Suspended => "suspended",
             Self::Deprovisioning => "deprovisioning",
@@ -54,24 +58,33 @@ impl OrgStatus {
     #[must_use]
     pub const fn is_pending(self) -> bool {
         match self {
-            Self::Provisioning | Self::Deprovisioning => true,
+            Self::Provisioning | Self::Updating | Self::Deprovisioning => true,
             Self::Ready | Self::Failed | Self::Suspended | Self::Deleted => false,
         }
     }
 
     /// The statuses of an org that is not deleted or being deleted.
-    pub const DELETABLE: [Self; 4] = [
+    pub const DELETABLE: [Self; 5] = [
         Self::Provisioning,
         Self::Ready,
+        Self::Updating,
         Self::Failed,
         Self::Suspended,
     ];
+
+    /// Whether the org can be used.
+    #[must_use]
+    pub const fn is_usable(self) -> bool {
+        matches!(self, Self::Ready | Self::Updating)
+    }
 
     /// Whether the org is not deleted or being deleted.
     #[must_use]
     pub const fn is_deletable(self) -> bool {
         match self {
-            Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended => true,
+            Self::Provisioning | Self::Ready | Self::Updating | Self::Failed | Self::Suspended => {
+                true
+            }
             Self::Deprovisioning | Self::Deleted => false,
         }
     }
@@ -83,18 +96,23 @@ impl OrgStatus {
     pub const fn after(self, step: Transition) -> Result<Self, InvalidTransition> {
         match (step, self) {
             (Transition::Provisioned, Self::Provisioning)
+            | (Transition::Changed | Transition::KeepUnchanged, Self::Updating)
             | (Transition::Resume, Self::Suspended) => Ok(Self::Ready),
+            (Transition::Change, Self::Ready) => Ok(Self::Updating),
             (Transition::GiveUp, Self::Provisioning) => Ok(Self::Failed),
             (Transition::Retry, Self::Failed) => Ok(Self::Provisioning),
             (Transition::Suspend, Self::Ready) => Ok(Self::Suspended),
             (
                 Transition::Delete,
-                Self::Provisioning | Self::Ready | Self::Failed | Self::Suspended,
+                Self::Provisioning | Self::Ready | Self::Updating | Self::Failed | Self::Suspended,
             ) => Ok(Self::Deprovisioning),
             (Transition::Deprovisioned, Self::Deprovisioning) => Ok(Self::Deleted),
             (
                 Transition::Provisioned
                 | Transition::GiveUp
+                | Transition::Change
+                | Transition::Changed
+                | Transition::KeepUnchanged
                 | Transition::Retry
                 | Transition::Suspend
                 | Transition::Resume
@@ -130,6 +148,12 @@ pub enum Transition {
     Provisioned,
     /// Provisioning has failed for good.
     GiveUp,
+    /// A change is asked for that the provisioner carries out.
+    Change,
+    /// The change is done.
+    Changed,
+    /// The change has failed for good, and the org stays as it was.
+    KeepUnchanged,
     /// An admin asks to try again.
     Retry,
     /// An admin pauses the org.
@@ -147,6 +171,8 @@ impl fmt::Display for Transition {
         f.write_str(match self {
             Self::Provisioned => "be made ready",
             Self::GiveUp => "fail",
+            Self::Change | Self::Changed => "be changed",
+            Self::KeepUnchanged => "stay as it was",
             Self::Retry => "be retried",
             Self::Suspend => "be suspended",
             Self::Resume => "be resumed",
@@ -172,11 +198,17 @@ mod tests {
 
     #[test]
     fn the_moves_are_exactly_these() {
-        use OrgStatus::{Deleted, Deprovisioning, Failed, Provisioning, Ready, Suspended};
+        use OrgStatus::{
+            Deleted, Deprovisioning, Failed, Provisioning, Ready, Suspended, Updating,
+        };
         let allowed = [
             (Provisioning, Transition::Provisioned, Ready),
             (Provisioning, Transition::GiveUp, Failed),
             (Failed, Transition::Retry, Provisioning),
+            (Ready, Transition::Change, Updating),
+            (Updating, Transition::Changed, Ready),
+            (Updating, Transition::KeepUnchanged, Ready),
+            (Updating, Transition::Delete, Deprovisioning),
             (Ready, Transition::Suspend, Suspended),
             (Suspended, Transition::Resume, Ready),
             (Provisioning, Transition::Delete, Deprovisioning),
@@ -188,6 +220,9 @@ mod tests {
         let moves = [
             Transition::Provisioned,
             Transition::GiveUp,
+            Transition::Change,
+            Transition::Changed,
+            Transition::KeepUnchanged,
             Transition::Retry,
             Transition::Suspend,
             Transition::Resume,

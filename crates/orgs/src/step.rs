@@ -1,4 +1,4 @@
-//! The steps in which an org is provisioned and deprovisioned.
+//! The steps in which an org is provisioned, changed and deprovisioned.
 
 use time::OffsetDateTime;
 
@@ -9,13 +9,23 @@ pub enum StepName {
     Provision,
     /// The default workspace is made.
     Workspace,
+    /// The provisioner changes the org to another plan or other options.
+    Update,
+    /// The provisioner replaces the org's secrets.
+    Rotate,
     /// The provisioner takes away what the org stood on.
     Deprovision,
 }
 
 impl StepName {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Provision, Self::Workspace, Self::Deprovision];
+    pub const ALL: &[Self] = &[
+        Self::Provision,
+        Self::Workspace,
+        Self::Update,
+        Self::Rotate,
+        Self::Deprovision,
+    ];
 
     /// The steps in which an org is made, in their order.
     pub const PROVISIONING_STEPS: [Self; 2] = [Self::Provision, Self::Workspace];
@@ -26,6 +36,8 @@ impl StepName {
         match self {
             Self::Provision => "provision",
             Self::Workspace => "workspace",
+            Self::Update => "update",
+            Self::Rotate => "rotate",
             Self::Deprovision => "deprovision",
         }
     }

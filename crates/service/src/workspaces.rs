@@ -2,7 +2,7 @@
 
 use audit::{Target, TargetKind};
 use ids::{OrgId, Page, PageRequest};
-use orgs::{OrgStatus, Workspace, WorkspaceDraft};
+use orgs::{Workspace, WorkspaceDraft};
 use ratelimit::Limiter;
 use stores::{Database, prelude::*};
 
@@ -45,7 +45,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 .org_for_update(visibility(caller), org_id)?
                 .ok_or(Error::NotFound)?;
             check_org_plan(caller, &org.plan)?;
-            if org.status != OrgStatus::Ready {
+            if !org.status.is_usable() {
                 return Err(OrgConflict::NotReady(org.status).into());
             }
             if !tx.workspace_insert(&workspace)? {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 20] = [
+const MIGRATIONS: [&str; 21] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 20] = [
     "2026-11-30-000061_older_webhook_secrets",
     "2026-11-30-000070_ends_and_endpoints",
     "2026-11-30-000080_instances",
+    "2026-11-30-000090_org_updates",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

@@ -17,7 +17,7 @@ use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind}
 use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
 use instances::Instance;
 use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan};
-use orgs::{LeaseToken, Org, OrgStatus, Slug, Workspace};
+use orgs::{LeaseToken, Org, OrgOptions, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
 use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, EventKinds, SealedSecrets};
@@ -49,6 +49,18 @@ pub fn slug(text: &str) -> Slug {
 #[must_use]
 pub fn plan(text: &str) -> PlanName {
     PlanName::new(text).unwrap()
+}
+
+/// Options that fit.
+///
+/// # Panics
+/// When they do not.
+#[must_use]
+pub fn options(value: serde_json::Value) -> OrgOptions {
+    let serde_json::Value::Object(object) = value else {
+        panic!("{value}");
+    };
+    OrgOptions::new(object).unwrap()
 }
 
 /// Labels that fit.
@@ -184,6 +196,8 @@ impl Build {
             name: name("Acme Lab"),
             slug: slug(&format!("acme-{}", id.ulid().to_string().to_lowercase())),
             plan: plan("standard"),
+            options: OrgOptions::default(),
+            change: None,
             status: OrgStatus::Provisioning,
             external_id: None,
             labels: Labels::default(),

@@ -41,6 +41,8 @@ macro_rules! kinds {
 kinds! {
     /// An org can be used.
     OrgReady = "org.ready";
+    /// An org was changed, or its change has been given up.
+    OrgUpdated = "org.updated";
     /// Making an org has been given up.
     OrgFailed = "org.failed";
     /// An org was paused.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use ids::PlanName;
-use orgs::{OrgBacklog, ProvisionError, StepName};
+use orgs::{OrgBacklog, ProvisionError, ProvisionRequest};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use time::OffsetDateTime;
 
@@ -67,8 +66,7 @@ impl ProvisioningMetrics {
 
     pub fn attempted(
         &self,
-        step: StepName,
-        plan: &PlanName,
+        request: &ProvisionRequest,
         result: &Result<(), ProvisionError>,
         took: Duration,
     ) {
@@ -78,7 +76,7 @@ impl ProvisioningMetrics {
             Err(ProvisionError::Failed(_)) => "failed",
             Err(ProvisionError::Interrupted) => "interrupted",
         };
-        let (step, plan) = (step.as_str(), plan.as_str());
+        let (step, plan) = (request.verb.as_str(), request.org.plan.as_str());
         self.attempts
             .with_label_values(&[step, plan, outcome])
             .inc();

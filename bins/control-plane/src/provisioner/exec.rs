@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use orgs::{Org, ProvisionError, StepName, StopReason};
+use orgs::{Org, ProvisionError, ProvisionRequest, StopReason};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     failed,
-    message::{org_json, verb},
+    message::ProvisionedOrg,
     reason::{Tail, last_line},
     report::{HEARTBEAT, HEARTBEAT_INTERVAL, Report, TERMINATE},
     retry,
@@ -96,11 +96,11 @@ impl Exec {
     /// Runs the program once. Returns when its whole process group has ended.
     pub async fn run(
         &self,
-        step: StepName,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        match self.watch(step, org, stop).await {
+        let org = &request.org;
+        match self.watch(request, stop).await {
             Ok(run) => run.verdict(org),
             Err(error) => {
                 tracing::error!(org_id = %org.id, "starting the provisioner's guard failed: {error}");
@@ -114,17 +114,16 @@ impl Exec {
 
     async fn watch(
         &self,
-        step: StepName,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> std::io::Result<Run> {
-        let mut guard = self.guard(step, org).spawn()?;
+        let mut guard = self.guard(request).spawn()?;
         let (mut input, output, errors) =
             (guard.stdin.take(), guard.stdout.take(), guard.stderr.take());
         let (Some(mut output), Some(mut errors)) = (output, errors) else {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         };
-        let line = org_json(org, &self.login_url)?;
+        let line = serde_json::to_string(&ProvisionedOrg::new(request, &self.login_url))?;
         send(&mut input, format!("{line}\n").as_bytes()).await;
         let (mut stop, mut deadline) = (pin!(stop), pin!(sleep(self.timeout)));
         let mut heartbeats = interval(HEARTBEAT_INTERVAL);
@@ -167,7 +166,7 @@ impl Exec {
         Ok(run)
     }
 
-    fn guard(&self, step: StepName, org: &Org) -> Command {
+    fn guard(&self, ProvisionRequest { verb, org, .. }: &ProvisionRequest) -> Command {
         let mut command = Command::new(&self.own);
         command
             .arg0("molecule-cp")
@@ -178,7 +177,7 @@ impl Exec {
             )
             .arg("--")
             .arg(&self.program)
-            .arg(verb(step))
+            .arg(verb.as_str())
             // The settings in the environment hold secrets.
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

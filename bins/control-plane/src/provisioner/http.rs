@@ -1,14 +1,15 @@
 //! The provisioner `http`: a service of the operator's, which gets a signed message for each attempt.
 //!
 //! The messages are those of Standard Webhooks 1.0.0; `webhook-id` is the same for every attempt at one
-//! step of one org. The service may have an internal address: the operator has configured it.
+//! step of one org, and another one for each of its changes. The service may have an internal address: the
+//! operator has configured it.
 
 use std::{future::Future, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use api::{OrgView, Time};
+use api::Time;
 use ids::TypedId as _;
-use orgs::{Org, ProvisionError, StepName, StopReason};
+use orgs::{ProvisionError, ProvisionRequest, StopReason};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -16,7 +17,7 @@ use webhooks::{
     AddressPolicy, EndpointUrl, Message, OutgoingMessage, SendOutcome, Sender as _, WebhookSecret,
 };
 
-use super::{failed, message::verb, reason::clean, retry, trust};
+use super::{failed, message::ProvisionedOrg, reason::clean, retry, trust};
 use crate::{settings::HttpSettings, traces::Tracer, webhooks::HttpSender};
 
 pub struct Http {
@@ -34,7 +35,7 @@ struct Request {
     #[serde(rename = "type")]
     kind: String,
     timestamp: Time,
-    data: OrgView,
+    data: ProvisionedOrg,
 }
 
 /// The part of the response that is read: that of a problem document (RFC 9457).
@@ -64,14 +65,13 @@ impl Http {
     /// Sends one message and waits for the response.
     pub async fn run(
         &self,
-        step: StepName,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        let posting = match self.posting(step, org) {
+        let posting = match self.posting(request) {
             Ok(posting) => posting,
             Err(error) => {
-                tracing::error!(org_id = %org.id, "serializing the message failed: {error:#}");
+                tracing::error!(org_id = %request.org.id, "serializing the message failed: {error:#}");
                 return Err(failed(
                     "provisioner-failed",
                     "the message to the provisioner could not be serialized",
@@ -103,16 +103,20 @@ impl Http {
         }
     }
 
-    fn posting(&self, step: StepName, org: &Org) -> anyhow::Result<OutgoingMessage> {
+    fn posting(&self, request: &ProvisionRequest) -> anyhow::Result<OutgoingMessage> {
         let now = OffsetDateTime::now_utc();
-        let verb = verb(step);
-        let request = Request {
+        let (verb, org) = (request.verb.as_str(), &request.org);
+        let message = Request {
             kind: format!("org.{verb}"),
             timestamp: Time(now),
-            data: OrgView::new(org.clone(), &self.login_url),
+            data: ProvisionedOrg::new(request, &self.login_url),
         };
-        let body = serde_json::to_string(&request).context("the org is not JSON")?;
-        let id = format!("msg_{}_{verb}", org.id.ulid());
+        let body = serde_json::to_string(&message).context("the org is not JSON")?;
+        let mut id = format!("msg_{}_{verb}", org.id.ulid());
+        if let Some(change) = &org.change {
+            let micros = change.requested_at.unix_timestamp_nanos() / 1000;
+            id = format!("{id}_{micros}");
+        }
         let message = Message {
             id: &id,
             timestamp: now,

@@ -1,17 +1,35 @@
 //! An org as it is sent to a provisioner.
 
 use api::OrgView;
-use orgs::{Org, StepName};
+use ids::PlanName;
+use orgs::{OrgConfig, ProvisionRequest};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-/// The first argument of the program.
-pub const fn verb(step: StepName) -> &'static str {
-    match step {
-        StepName::Provision | StepName::Workspace => "provision",
-        StepName::Deprovision => "deprovision",
-    }
+/// The org as the API shows it, and for an update what it changes.
+#[derive(Serialize)]
+pub struct ProvisionedOrg {
+    #[serde(flatten)]
+    org: OrgView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Previous>,
 }
 
-/// The org as the API shows it, in one line.
-pub fn org_json(org: &Org, login_url: &str) -> serde_json::Result<String> {
-    serde_json::to_string(&OrgView::new(org.clone(), login_url))
+#[derive(Serialize)]
+struct Previous {
+    plan: PlanName,
+    options: Map<String, Value>,
+}
+
+impl ProvisionedOrg {
+    pub fn new(request: &ProvisionRequest, login_url: &str) -> Self {
+        let previous = request.previous.clone();
+        Self {
+            org: OrgView::new(request.org.clone(), login_url),
+            previous: previous.map(|OrgConfig { plan, options }| Previous {
+                plan,
+                options: options.into_map(),
+            }),
+        }
+    }
 }

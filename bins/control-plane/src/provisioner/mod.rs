@@ -9,7 +9,7 @@ mod trust;
 
 use std::{future::Future, time::Instant};
 
-use orgs::{Failure, Org, ProvisionError, Provisioner, StepName, StopReason};
+use orgs::{Failure, ProvisionError, ProvisionRequest, Provisioner, StopReason};
 
 use crate::{
     metrics::ProvisioningMetrics,
@@ -47,40 +47,22 @@ impl ChosenProvisioner {
         };
         Ok(Self { kind, metrics })
     }
+}
 
+impl Provisioner for ChosenProvisioner {
     async fn run(
         &self,
-        step: StepName,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         let began = Instant::now();
         let result = match &self.kind {
             Kind::Local => Ok(()),
-            Kind::Exec(exec) => exec.run(step, org, stop).await,
-            Kind::Http(http) => http.run(step, org, stop).await,
+            Kind::Exec(exec) => exec.run(request, stop).await,
+            Kind::Http(http) => http.run(request, stop).await,
         };
-        self.metrics
-            .attempted(step, &org.plan, &result, began.elapsed());
+        self.metrics.attempted(request, &result, began.elapsed());
         result
-    }
-}
-
-impl Provisioner for ChosenProvisioner {
-    async fn provision(
-        &self,
-        org: &Org,
-        stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.run(StepName::Provision, org, stop).await
-    }
-
-    async fn deprovision(
-        &self,
-        org: &Org,
-        stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.run(StepName::Deprovision, org, stop).await
     }
 
     fn max_concurrency(&self) -> usize {

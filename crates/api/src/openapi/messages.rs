@@ -33,6 +33,7 @@ pub(super) fn schemas(components: &mut Components) {
 const fn summary(kind: EventKind) -> &'static str {
     match kind {
         EventKind::OrgReady => "An org is ready",
+        EventKind::OrgUpdated => "An org was changed, or its change failed",
         EventKind::OrgFailed => "The provisioning of an org failed",
         EventKind::OrgSuspended => "An org was suspended",
         EventKind::OrgResumed => "An org was resumed",
@@ -47,6 +48,7 @@ const fn summary(kind: EventKind) -> &'static str {
 const fn content(kind: EventKind) -> Content {
     match kind {
         EventKind::OrgReady
+        | EventKind::OrgUpdated
         | EventKind::OrgFailed
         | EventKind::OrgSuspended
         | EventKind::OrgResumed

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{FailureView, org_login_url};
 use crate::{Time, wire::Url};
 
-/// A step in which an org is created or deleted.
+/// A step in which an org is created, changed or deleted.
 #[derive(Clone, Debug, Serialize, Response)]
 #[api(name = "Step")]
 pub struct StepView {
@@ -61,9 +61,9 @@ pub struct StatusView {
     /// The page at which the customer logs in.
     #[api(as = Url)]
     login_url: String,
-    /// The steps in which the org is created or deleted.
+    /// The steps in which the org is created, changed or deleted.
     steps: Vec<StepView>,
-    /// Why the last attempt to create or delete the org failed; `null` if it did not.
+    /// Why the last attempt to create, change or delete the org failed; `null` if it did not.
     failure: Option<FailureView>,
 }
 

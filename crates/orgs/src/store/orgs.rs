@@ -81,8 +81,8 @@ pub trait OrgStore: OrgQueries {
         id: OrgId,
     ) -> Result<Option<Org>, Self::Error>;
 
-    /// Writes the name, plan, status, times, failure and attempts, and when it is due next for the
-    /// reconciler. A lease stays as it is.
+    /// Writes the name, plan, options, change, status, times, failure and attempts, and when it is due next for
+    /// the reconciler. A lease stays as it is.
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
 
     /// Sets when an org's lease ends, and nothing else.

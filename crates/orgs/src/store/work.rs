@@ -47,7 +47,7 @@ pub struct DueOrg {
     pub id: OrgId,
     /// Its partner.
     pub partner_id: PartnerId,
-    /// Provisioning or deprovisioning.
+    /// Provisioning, updating or deprovisioning.
     pub status: OrgStatus,
     /// Since when it is due.
     pub due_at: OffsetDateTime,

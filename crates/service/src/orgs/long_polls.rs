@@ -195,7 +195,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         }
         let began = match org.status {
             OrgStatus::Provisioning => org.created_at,
-            OrgStatus::Deprovisioning
+            OrgStatus::Updating
+            | OrgStatus::Deprovisioning
             | OrgStatus::Ready
             | OrgStatus::Failed
             | OrgStatus::Suspended

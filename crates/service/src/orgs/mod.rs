@@ -74,6 +74,7 @@ const fn webhook_kind(status: OrgStatus) -> Option<EventKind> {
         OrgStatus::Suspended => Some(EventKind::OrgSuspended),
         OrgStatus::Ready => Some(EventKind::OrgResumed),
         OrgStatus::Provisioning
+        | OrgStatus::Updating
         | OrgStatus::Failed
         | OrgStatus::Deprovisioning
         | OrgStatus::Deleted => None,
@@ -213,6 +214,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     OrgStatus::Deprovisioning => {}
                     OrgStatus::Provisioning
                     | OrgStatus::Ready
+                    | OrgStatus::Updating
                     | OrgStatus::Failed
                     | OrgStatus::Suspended => {
                         org.apply(Transition::Delete, now)

@@ -8,7 +8,7 @@ use std::{
 
 use ids::{DeliveryId, PartnerId, TypedId as _, Ulid};
 use keys::PlainKey;
-use orgs::{Org, OrgStatus, ProvisionError, Provisioner, StopReason};
+use orgs::{OrgStatus, ProvisionError, ProvisionRequest, Provisioner, StopReason};
 use service::{Next, operations};
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
@@ -141,29 +141,17 @@ impl Noting {
     fn began(&self) -> Vec<PartnerId> {
         self.began.lock().unwrap().clone()
     }
-
-    async fn work(&self, org: &Org) -> Result<(), ProvisionError> {
-        self.began.lock().unwrap().push(org.partner_id);
-        self.gate.acquire().await.unwrap().forget();
-        Ok(())
-    }
 }
 
 impl Provisioner for Noting {
-    async fn provision(
+    async fn run(
         &self,
-        org: &Org,
+        request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        self.work(org).await
-    }
-
-    async fn deprovision(
-        &self,
-        org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.work(org).await
+        self.began.lock().unwrap().push(request.org.partner_id);
+        self.gate.acquire().await.unwrap().forget();
+        Ok(())
     }
 
     fn max_concurrency(&self) -> usize {

@@ -9,8 +9,8 @@ use audit::{AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
-    LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError, Provisioner,
-    ReservedSlugs, Step, StopReason,
+    ChangeKind, LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError,
+    ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
@@ -203,6 +203,20 @@ impl<P: Provisioner> Bench<P> {
             .unwrap();
     }
 
+    /// Begins a change of a ready org that its provisioner is to carry out.
+    pub async fn change(&self, id: OrgId, kind: ChangeKind) {
+        let now = self.clock.now();
+        let changed = self.db.write(move |tx| {
+            let mut org = tx.org_for_update(OrgVisibility::All, id)?.unwrap();
+            org.begin_change(kind.clone(), now).unwrap();
+            let mut steps = tx.org_steps(id)?;
+            steps.push(Step::pending(kind.verb().step()));
+            tx.org_update(&org, Some(now))?;
+            tx.steps_replace(id, &steps)
+        });
+        changed.await.map_err(|error: StoreError| error).unwrap();
+    }
+
     pub async fn org(&self, id: OrgId) -> Org {
         let read = self.db.read(move |view| view.org(OrgVisibility::All, id));
         read.await.unwrap().unwrap()
@@ -240,21 +254,15 @@ pub struct Gated {
 }
 
 impl Provisioner for Gated {
-    async fn provision(
+    async fn run(
         &self,
-        _org: &Org,
+        request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        self.entered.add_permits(1);
-        self.let_through.acquire().await.unwrap().forget();
-        Ok(())
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+        if request.verb == Verb::Provision {
+            self.entered.add_permits(1);
+            self.let_through.acquire().await.unwrap().forget();
+        }
         Ok(())
     }
 }

@@ -13,5 +13,6 @@ mod long_polls;
 mod provisioning;
 mod recording;
 mod stopping;
+mod updates;
 mod visibility;
 mod webhooks;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use orgs::{
-    Failure, LeaseToken, LocalProvisioner, Org, OrgStatus, ProvisionError, Provisioner, StepName,
-    StepStatus, StopReason, Transition,
+    Failure, LeaseToken, LocalProvisioner, OrgStatus, ProvisionError, ProvisionRequest,
+    Provisioner, StepName, StepStatus, StopReason, Transition,
 };
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
@@ -33,17 +33,9 @@ impl Scripted {
 }
 
 impl Provisioner for Scripted {
-    async fn provision(
+    async fn run(
         &self,
-        _org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        self.next()
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
+        _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         self.next()

@@ -6,8 +6,12 @@ use std::{
     time::Duration as StdDuration,
 };
 
-use orgs::{Failure, Org, OrgStatus, ProvisionError, Provisioner, StepStatus, StopReason};
+use orgs::{
+    ChangeKind, Failure, OrgConfig, OrgOptions, OrgStatus, ProvisionError, ProvisionRequest,
+    Provisioner, StepName, StepStatus, StopReason, Verb,
+};
 use stores::{Database as _, prelude::*};
+use testkit::build;
 use time::Duration;
 use tokio::{
     sync::Semaphore,
@@ -17,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Bench, bench_with};
 
-/// Makes the orgs whose slug begins with `slow` only when it is told to stop, all others at once.
+/// Does one thing to the orgs whose slug begins with `slow` only when it is told to stop, all else at once.
 #[derive(Clone)]
 struct Slow {
+    verb: Verb,
     entered: Arc<Semaphore>,
     reasons: Arc<Mutex<Vec<StopReason>>>,
     at_once: usize,
@@ -27,6 +32,7 @@ struct Slow {
 
 fn slow(at_once: usize) -> Slow {
     Slow {
+        verb: Verb::Provision,
         entered: Arc::new(Semaphore::new(0)),
         reasons: Arc::default(),
         at_once,
@@ -34,26 +40,19 @@ fn slow(at_once: usize) -> Slow {
 }
 
 impl Provisioner for Slow {
-    async fn provision(
+    async fn run(
         &self,
-        org: &Org,
+        request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
-        if !org.slug.as_str().starts_with("slow") {
+        let is_slow = request.org.slug.as_str().starts_with("slow");
+        if request.verb != self.verb || !is_slow {
             return Ok(());
         }
         self.entered.add_permits(1);
         let stop = stop.await;
         self.reasons.lock().unwrap().push(stop);
         Err(ProvisionError::Interrupted)
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
     }
 
     fn max_concurrency(&self) -> usize {
@@ -95,6 +94,40 @@ async fn a_deletion_stops_the_provisioning_and_then_deprovisions() {
     assert_eq!(steps.first().unwrap().status, StepStatus::Failed);
     assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
     assert_eq!(bench.org(id).await.status, OrgStatus::Deleted);
+}
+
+#[tokio::test]
+async fn a_deletion_stops_an_update_and_then_deprovisions_the_org_as_it_was() {
+    let slow = Slow {
+        verb: Verb::Update,
+        ..slow(4)
+    };
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    bench.service.reconcile_due().await.unwrap();
+    let update = OrgConfig {
+        plan: build::plan("free"),
+        options: OrgOptions::default(),
+    };
+    bench.change(id, ChangeKind::Update(update)).await;
+    let service = Arc::clone(&bench.service);
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    bench.delete_org(&key, id).await;
+    working.await.unwrap().unwrap();
+    assert_eq!(slow.reasons(), [StopReason::Deletion]);
+    let org = bench.org(id).await;
+    assert_eq!((org.status, org.change), (OrgStatus::Deprovisioning, None));
+    let steps = bench.steps(id).await;
+    let update = steps.iter().find(|step| step.name == StepName::Update);
+    assert_eq!(update.unwrap().status, StepStatus::Failed);
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
+    let org = bench.org(id).await;
+    assert_eq!(
+        (org.status, org.plan.as_str()),
+        (OrgStatus::Deleted, "standard")
+    );
 }
 
 #[tokio::test]
@@ -198,23 +231,15 @@ async fn an_attempt_cut_off_by_a_shutdown_is_retried_at_once_and_not_counted() {
 struct Broken;
 
 impl Provisioner for Broken {
-    async fn provision(
+    async fn run(
         &self,
-        _org: &Org,
+        _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
     ) -> Result<(), ProvisionError> {
         Err(ProvisionError::TryAgain(Failure {
             code: "no-room".to_owned(),
             message: "there is no room".to_owned(),
         }))
-    }
-
-    async fn deprovision(
-        &self,
-        _org: &Org,
-        _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
     }
 }
 

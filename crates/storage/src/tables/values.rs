@@ -60,6 +60,11 @@ pub(crate) fn name(text: String, what: &'static str) -> Result<Name, StoreError>
     Name::new(text).map_err(|_| corrupt(what))
 }
 
+/// The plan that a text names.
+pub(crate) fn plan(text: String, what: &'static str) -> Result<PlanName, StoreError> {
+    PlanName::new(text).map_err(|_| corrupt(what))
+}
+
 /// A number that is not negative.
 pub(crate) fn number<N: TryFrom<i64>>(value: i64, what: &'static str) -> Result<N, StoreError> {
     N::try_from(value).map_err(|_| corrupt(what))
@@ -89,10 +94,7 @@ pub(crate) fn plans_text(plans: &[PlanName]) -> String {
 /// Plans from a JSON array.
 pub(crate) fn plans(text: &str, what: &'static str) -> Result<Vec<PlanName>, StoreError> {
     let names: Vec<String> = serde_json::from_str(text).map_err(|_| corrupt(what))?;
-    names
-        .into_iter()
-        .map(|name| PlanName::new(name).map_err(|_| corrupt(what)))
-        .collect()
+    names.into_iter().map(|name| plan(name, what)).collect()
 }
 
 /// The digest that some bytes are.

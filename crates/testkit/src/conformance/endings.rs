@@ -5,11 +5,12 @@ use std::{thread, time::Duration};
 use ids::{KeyId, OrgId};
 use keys::{KeyStatus, OnRevoke, PartnerKey};
 use orgs::{DeletionSelector, Failure, Org, OrgVisibility, Step, StepName, Transition};
+use serde_json::json;
 use stores::{Database, StoreError, prelude::*};
 
 use super::{
     fixture::{Fixture, acquire_slug_and_insert, at, at_once, ids_of},
-    orgs::STATUSES,
+    orgs::{STATUSES, update},
 };
 use crate::{build::labels, clock::START};
 
@@ -61,9 +62,9 @@ pub async fn the_orgs_of_a_key_are_counted_until_they_are_deleted<D: Database>(d
     }
     let last = fixture.org(&sister).await;
     let count = |of| fixture.read(move |view| Ok(view.live_org_counts_of_keys(&[of])?.remove(0)));
-    assert_eq!((count(key.id).await, count(sister.id).await), (5, 1));
+    assert_eq!((count(key.id).await, count(sister.id).await), (6, 1));
     fixture.delete_org(&last, at(1)).await;
-    assert_eq!((count(key.id).await, count(sister.id).await), (5, 0));
+    assert_eq!((count(key.id).await, count(sister.id).await), (6, 0));
 }
 
 /// All of the labels must fit, newest first, and nothing beyond the visibility is touched.
@@ -156,7 +157,7 @@ pub async fn what_is_going_or_gone_is_not_doomed<D: Database>(db: D) {
             expect.push(id);
         }
     }
-    assert_eq!(expect.len(), 4);
+    assert_eq!(expect.len(), 5);
     for which in [
         labelled(OrgVisibility::Partner(partner.id), &[("a", "b")]),
         DeletionSelector::Expired(at(2)),
@@ -208,6 +209,7 @@ pub async fn orgs_sent_off_are_as_after_a_deletion_of_each<D: Database>(db: D) {
         let org = Org {
             status,
             attempts: 7,
+            change: Some(update("free", json!({}))),
             failure: Some(Failure {
                 code: "quota".to_owned(),
                 message: "there is no room".to_owned(),

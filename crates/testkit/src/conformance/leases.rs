@@ -126,6 +126,7 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
     for (partner, status, dues) in [
         (first, OrgStatus::Provisioning, &[7, 5, 6, 4][..]),
         (second, OrgStatus::Provisioning, &[9, 8]),
+        (second, OrgStatus::Updating, &[9]),
         (first, OrgStatus::Deprovisioning, &[3]),
     ] {
         let key = fixture
@@ -146,8 +147,8 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
         orgs.sort_by_key(|it| it.due_at);
         expect.extend(orgs);
     }
-    let [a4, a5, a6, _, b8, b9, going] = *expect.as_slice() else {
-        panic!("seven orgs");
+    let [a4, a5, a6, _, b8, b9, changing, going] = *expect.as_slice() else {
+        panic!("eight orgs");
     };
     let due = |now, after, partners, orgs| {
         let limits = DueLimits { partners, orgs };
@@ -159,17 +160,17 @@ pub async fn due_orgs_are_found_by_partner<D: Database>(db: D) {
         (expect.clone(), None, false)
     );
     let some = due(9, None, 9, 4).await;
-    assert_eq!(some.orgs, [a4, a5, b8, b9, going]);
+    assert_eq!(some.orgs, [a4, a5, b8, b9, changing, going]);
     assert!(some.more);
     let early = due(6, None, 9, 4).await;
     assert_eq!(early.orgs, [a4, a5, a6, going], "nobody else has any due");
     let of_first = due(9, None, 1, 1).await;
-    assert_eq!(of_first.orgs, [a4, going]);
+    assert_eq!(of_first.orgs, [a4, changing, going]);
     assert_eq!((of_first.after, of_first.more), (Some(first), true));
     let of_second = due(9, Some(first), 1, 2).await;
     assert_eq!(
         (of_second.orgs, of_second.after),
-        (vec![b8, b9], Some(second))
+        (vec![b8, b9, changing], Some(second))
     );
     assert_eq!(due(9, Some(second), 1, 2).await, DueOrgs::default());
     assert_eq!(due(2, None, 9, 9).await, DueOrgs::default());

@@ -2,28 +2,43 @@
 
 use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
-    Failure, Org, OrgFilter, OrgStatus, OrgVisibility, StatusSummary, Step, StepName, StepStatus,
-    Subscription, SubscriptionStatus, Workspace,
+    ChangeKind, Failure, Org, OrgConfig, OrgFilter, OrgStatus, OrgVisibility, PendingChange,
+    StatusSummary, Step, StepName, StepStatus, Subscription, SubscriptionStatus, Workspace,
 };
+use serde_json::json;
 use stores::{Database, prelude::*};
 
 use super::fixture::{ALL, Fixture, at};
-use crate::build::{labels, name, plan, slug};
+use crate::build::{labels, name, options, plan, slug};
 
 /// All states of an org.
-pub(super) const STATUSES: [OrgStatus; 6] = [
+pub(super) const STATUSES: [OrgStatus; 7] = [
     OrgStatus::Provisioning,
     OrgStatus::Ready,
+    OrgStatus::Updating,
     OrgStatus::Failed,
     OrgStatus::Suspended,
     OrgStatus::Deprovisioning,
     OrgStatus::Deleted,
 ];
 
+/// An update to a plan, asked for at the start.
+pub(super) fn update(name: &str, object: serde_json::Value) -> PendingChange {
+    PendingChange {
+        requested_at: at(5),
+        kind: ChangeKind::Update(OrgConfig {
+            plan: plan(name),
+            options: options(object),
+        }),
+    }
+}
+
 fn full(org: Org) -> Org {
     Org {
         name: name(&"é".repeat(200)),
         plan: plan("tier_2-eu"),
+        options: options(json!({"size": 3, "Ünïcode \u{0}": ["\"", {"deep": null}]})),
+        change: Some(update("free", json!({"size": 1e-7}))),
         external_id: Some(name("Ünïcode 100% \"_'")),
         labels: labels(&[
             ("run_id", "123"),
@@ -119,12 +134,12 @@ pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Databas
     }
     let last = fixture.org(&other_key).await;
     let count = |of| fixture.read(move |view| Ok(view.live_org_counts(&[of])?.remove(0)));
-    assert_eq!((count(partner.id).await, count(other.id).await), (5, 1));
+    assert_eq!((count(partner.id).await, count(other.id).await), (6, 1));
     fixture.delete_org(&last, at(1)).await;
-    assert_eq!((count(partner.id).await, count(other.id).await), (5, 0));
+    assert_eq!((count(partner.id).await, count(other.id).await), (6, 0));
     let question = [fixture.build.id(), other.id, partner.id];
     let actual = fixture.write(move |tx| tx.live_org_counts(&question)).await;
-    assert_eq!(actual, [0, 0, 5]);
+    assert_eq!(actual, [0, 0, 6]);
 }
 
 /// Those that are not there are left out.

@@ -16,7 +16,11 @@ impl State {
         limits: DueLimits,
     ) -> DueOrgs {
         let mut found = DueOrgs::default();
-        for status in [OrgStatus::Provisioning, OrgStatus::Deprovisioning] {
+        for status in [
+            OrgStatus::Provisioning,
+            OrgStatus::Updating,
+            OrgStatus::Deprovisioning,
+        ] {
             let rows = self.orgs.rows();
             let pending = rows.filter(|row| row.org.status == status && row.due_at.is_some());
             let mut by_partner: BTreeMap<PartnerId, Vec<&OrgRow>> = BTreeMap::new();

@@ -184,6 +184,8 @@ impl OrgStore for MemoryTx {
             let (stored, org) = (&mut row.org, org.clone());
             stored.name = org.name;
             stored.plan = org.plan;
+            stored.options = org.options;
+            stored.change = org.change;
             stored.status = org.status;
             stored.updated_at = org.updated_at;
             stored.ready_at = org.ready_at;

@@ -1,4 +1,5 @@
-//! The reconciler: takes orgs that are due, has them provisioned or deprovisioned, and records the outcome.
+//! The reconciler: takes orgs that are due, has them provisioned, changed or deprovisioned, and records the
+//! outcome.
 //!
 //! Every org is worked on under a lease, and every write asks for the lease's token, so a worker that has lost
 //! its lease can't write. Whatever is done may be done again. Orgs are worked on side by side: one that takes
@@ -16,7 +17,7 @@ use std::{
 };
 
 use ids::{OrgId, PartnerId};
-use orgs::{DueLimits, DueOrgs, Org, OrgProgress, OrgStatus, Provisioner, StopReason};
+use orgs::{DueLimits, DueOrgs, Org, OrgProgress, ProvisionRequest, Provisioner, StopReason};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
@@ -28,7 +29,7 @@ pub(crate) use self::{
     record::{FinishedAttempt, Recorded},
 };
 use self::{
-    outcome::{change_step, working_step},
+    outcome::change_step,
     slots::{HandedOver, Permit},
 };
 use crate::{
@@ -217,16 +218,10 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     async fn work_on(&self, org: Org, lease: AcquiredLease, cancel: CancellationToken) {
         let stop = CancellationReason::new();
         let work = async {
-            match org.status {
-                OrgStatus::Provisioning => self.provisioner.provision(&org, stop.cancelled()).await,
-                OrgStatus::Deprovisioning => {
-                    self.provisioner.deprovision(&org, stop.cancelled()).await
-                }
+            match ProvisionRequest::due(&org) {
+                Some(request) => self.provisioner.run(&request, stop.cancelled()).await,
                 // Nothing else is ever due.
-                OrgStatus::Ready
-                | OrgStatus::Failed
-                | OrgStatus::Suspended
-                | OrgStatus::Deleted => Ok(()),
+                None => Ok(()),
             }
         };
         let shutdown = async {
@@ -245,10 +240,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
 
 /// Records that an attempt at an org begins. Should its worker vanish, it is due again behind the others.
 fn begin_attempt(OrgProgress { work, due_at, .. }: &mut OrgProgress, now: OffsetDateTime) {
-    if work.org.status.is_pending() {
+    if let Some(verb) = work.org.verb() {
         work.org.updated_at = now;
-        let working = working_step(work.org.status);
-        change_step(&mut work.steps, working, |step| step.begin(now));
+        change_step(&mut work.steps, verb.step(), |step| step.begin(now));
         *due_at = Some(now);
     }
 }

@@ -2,8 +2,8 @@
 
 use ids::{Name, OrgId, WorkspaceId};
 use orgs::{
-    DEFAULT_WORKSPACE, Failure, Org, OrgStatus, OrgWork, ProvisionError, Slug, Step, StepName,
-    Transition, Workspace,
+    DEFAULT_WORKSPACE, Failure, Org, OrgWork, ProvisionError, Slug, Step, StepName, Transition,
+    Verb, Workspace,
 };
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -14,16 +14,6 @@ use crate::env::Percent;
 const MAX_ATTEMPTS: u32 = 12;
 /// The longest delay of a retry.
 const MAX_RETRY_DELAY: Duration = Duration::seconds(10);
-
-/// The step in which the provisioner works on an org of this status.
-pub(super) const fn working_step(status: OrgStatus) -> StepName {
-    match status {
-        OrgStatus::Deprovisioning | OrgStatus::Deleted => StepName::Deprovision,
-        OrgStatus::Provisioning | OrgStatus::Ready | OrgStatus::Failed | OrgStatus::Suspended => {
-            StepName::Provision
-        }
-    }
-}
 
 /// Changes one step of an org, if it has it.
 pub(super) fn change_step(steps: &mut [Step], name: StepName, change: impl FnOnce(&mut Step)) {
@@ -39,10 +29,6 @@ pub(super) fn after_provision(
     result: &Result<(), ProvisionError>,
     (now, spread): (OffsetDateTime, Percent),
 ) -> Result<Option<OffsetDateTime>, StoreError> {
-    let moved = |org: &mut Org, step| {
-        org.apply(step, now)
-            .map_err(|_| StoreError::Corrupt { what: "the status" })
-    };
     change_step(steps, StepName::Provision, |step| {
         step.end(result.is_ok(), now)
     });
@@ -52,24 +38,64 @@ pub(super) fn after_provision(
                 step.begin(now);
                 step.end(true, now);
             });
-            moved(org, Transition::Provisioned)?;
+            moved(org, Transition::Provisioned, now)?;
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure)) if org.attempts < MAX_ATTEMPTS => {
             Ok(Some(retry_at(org, failure, (now, spread))))
         }
         Err(ProvisionError::TryAgain(failure)) => {
-            org.failure = Some(final_failure(failure, org.attempts));
-            moved(org, Transition::GiveUp)?;
+            org.failure = Some(Failure {
+                code: failure.code.clone(),
+                message: format!(
+                    "{}; delete the org, or ask the operator to retry it",
+                    last_of(failure, org.attempts)
+                ),
+            });
+            moved(org, Transition::GiveUp, now)?;
             Ok(None)
         }
         Err(ProvisionError::Failed(failure)) => {
             org.failure = Some(failure.clone());
-            moved(org, Transition::GiveUp)?;
+            moved(org, Transition::GiveUp, now)?;
             Ok(None)
         }
         Err(ProvisionError::Interrupted) => Ok(Some(now)),
     }
+}
+
+/// Applies the outcome of a change; when the org is due again. An org whose change is given up stays ready as
+/// it was, and its failure says why.
+pub(super) fn after_change(
+    OrgWork { org, steps }: &mut OrgWork,
+    verb: Verb,
+    result: &Result<(), ProvisionError>,
+    (now, spread): (OffsetDateTime, Percent),
+) -> Result<Option<OffsetDateTime>, StoreError> {
+    change_step(steps, verb.step(), |step| step.end(result.is_ok(), now));
+    let message = match result {
+        Ok(()) => {
+            moved(org, Transition::Changed, now)?;
+            return Ok(None);
+        }
+        Err(ProvisionError::TryAgain(failure)) if org.attempts < MAX_ATTEMPTS => {
+            return Ok(Some(retry_at(org, failure, (now, spread))));
+        }
+        Err(ProvisionError::Interrupted) => return Ok(Some(now)),
+        Err(ProvisionError::TryAgain(failure)) => {
+            format!(
+                "{}; the org is as it was, try again later",
+                last_of(failure, org.attempts)
+            )
+        }
+        Err(ProvisionError::Failed(failure)) => failure.message.clone(),
+    };
+    org.failure = Some(Failure {
+        code: format!("{}-failed", verb.as_str()),
+        message,
+    });
+    moved(org, Transition::KeepUnchanged, now)?;
+    Ok(None)
 }
 
 /// Applies the outcome of deprovisioning, which is retried without end; when the org is due again.
@@ -83,8 +109,7 @@ pub(super) fn after_deprovision(
     });
     match result {
         Ok(()) => {
-            org.apply(Transition::Deprovisioned, now)
-                .map_err(|_| StoreError::Corrupt { what: "the status" })?;
+            moved(org, Transition::Deprovisioned, now)?;
             Ok(None)
         }
         Err(ProvisionError::TryAgain(failure) | ProvisionError::Failed(failure)) => {
@@ -94,16 +119,17 @@ pub(super) fn after_deprovision(
     }
 }
 
-/// The failure of an org after its last attempt, in words that a partner can act on.
-fn final_failure(last: &Failure, attempts: u32) -> Failure {
-    Failure {
-        code: last.code.clone(),
-        message: format!(
-            "failed after {attempts} attempts, the last with: {}; delete the org, or ask the operator to \
-             retry it",
-            last.message
-        ),
-    }
+fn moved(org: &mut Org, step: Transition, now: OffsetDateTime) -> Result<(), StoreError> {
+    org.apply(step, now)
+        .map_err(|_| StoreError::Corrupt { what: "the status" })
+}
+
+/// What is said of the last of several attempts.
+fn last_of(failure: &Failure, attempts: u32) -> String {
+    format!(
+        "failed after {attempts} attempts, the last with: {}",
+        failure.message
+    )
 }
 
 /// Records a temporary failure; when to retry: after 1 s, 2 s, 4 s, 8 s, then every 10 s, up to a quarter

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{EventId, OrgId, WorkspaceId};
-use orgs::{LeaseToken, Org, OrgProgress, OrgStatus, ProvisionError, Provisioner, StepStatus};
+use orgs::{
+    LeaseToken, Org, OrgProgress, OrgStatus, ProvisionError, Provisioner, StepStatus, Verb,
+};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 use webhooks::EventKind;
 
 use super::outcome::{
-    after_deprovision, after_provision, change_step, default_workspace, working_step,
+    after_change, after_deprovision, after_provision, change_step, default_workspace,
 };
 use crate::{Service, env::Percent, runtime::batcher::all_or_each, webhooks::outbox::Outbox};
 
@@ -22,6 +24,8 @@ pub(crate) struct FinishedAttempt {
     token: LeaseToken,
     /// The org's status when the attempt began.
     before: OrgStatus,
+    /// What was attempted.
+    verb: Option<Verb>,
     result: Result<(), ProvisionError>,
     /// The ids of what may have to be written.
     event: EventId,
@@ -49,6 +53,7 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             id,
             token,
             before: org.status,
+            verb: org.verb(),
             result,
             event: self.env.id(),
             workspace: self.env.id(),
@@ -114,6 +119,7 @@ fn record_all<T: Transaction>(
         };
         let FinishedAttempt {
             before,
+            verb,
             result,
             now,
             ..
@@ -122,11 +128,13 @@ fn record_all<T: Transaction>(
         if work.org.status != *before {
             // A deletion was asked for meanwhile: it is next, and at once.
             due_at = work.org.status.is_pending().then_some(*now);
-            change_step(&mut work.steps, working_step(*before), |step| {
-                if step.status == StepStatus::Running {
-                    step.end(result.is_ok(), *now);
-                }
-            });
+            if let Some(verb) = verb {
+                change_step(&mut work.steps, verb.step(), |step| {
+                    if step.status == StepStatus::Running {
+                        step.end(result.is_ok(), *now);
+                    }
+                });
+            }
         } else if *result == Err(ProvisionError::Interrupted) {
             due_at = work.org.status.is_pending().then_some(*now);
         } else {
@@ -134,13 +142,13 @@ fn record_all<T: Transaction>(
                 work.org.attempts = work.org.attempts.saturating_add(1);
             }
             let retry = (*now, one.spread);
-            due_at = match work.org.status {
-                OrgStatus::Provisioning => after_provision(&mut work, result, retry)?,
-                OrgStatus::Deprovisioning => after_deprovision(&mut work, result, retry)?,
-                OrgStatus::Ready
-                | OrgStatus::Failed
-                | OrgStatus::Suspended
-                | OrgStatus::Deleted => None,
+            due_at = match verb {
+                Some(Verb::Provision) => after_provision(&mut work, result, retry)?,
+                Some(Verb::Deprovision) => after_deprovision(&mut work, result, retry)?,
+                Some(verb @ (Verb::Update | Verb::Rotate)) => {
+                    after_change(&mut work, *verb, result, retry)?
+                }
+                None => None,
             };
             let org = &work.org;
             if org.status == OrgStatus::Ready && *before == OrgStatus::Provisioning {
@@ -150,10 +158,10 @@ fn record_all<T: Transaction>(
             if org.status == OrgStatus::Deleted && *before == OrgStatus::Deprovisioning {
                 deleted.push((org.slug.clone(), org.id, *now));
             }
-            if let Some(event) = audit_event(org, *before, one.event, *now) {
-                tx.event_record(&event)?;
+            if let Some(action) = audit_action(org.status, *verb) {
+                tx.event_record(&audit_event(org, action, one))?;
             }
-            if let Some(kind) = webhook_kind(org.status) {
+            if let Some(kind) = webhook_kind(org.status, *verb) {
                 messages.push((kind, org.clone(), *now));
             }
         }
@@ -181,41 +189,64 @@ fn record_all<T: Transaction>(
 }
 
 /// The webhook for an org whose work has ended.
-const fn webhook_kind(status: OrgStatus) -> Option<EventKind> {
-    match status {
-        OrgStatus::Ready => Some(EventKind::OrgReady),
-        OrgStatus::Failed => Some(EventKind::OrgFailed),
-        OrgStatus::Deleted => Some(EventKind::OrgDeleted),
-        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => None,
+const fn webhook_kind(status: OrgStatus, verb: Option<Verb>) -> Option<EventKind> {
+    match (status, verb) {
+        (OrgStatus::Ready, Some(Verb::Update)) => Some(EventKind::OrgUpdated),
+        (OrgStatus::Ready, Some(Verb::Rotate)) => None,
+        (OrgStatus::Ready, _) => Some(EventKind::OrgReady),
+        (OrgStatus::Failed, _) => Some(EventKind::OrgFailed),
+        (OrgStatus::Deleted, _) => Some(EventKind::OrgDeleted),
+        (
+            OrgStatus::Provisioning
+            | OrgStatus::Updating
+            | OrgStatus::Deprovisioning
+            | OrgStatus::Suspended,
+            _,
+        ) => None,
     }
 }
 
-/// The audit event of an org whose work has ended.
-fn audit_event(org: &Org, before: OrgStatus, id: EventId, now: OffsetDateTime) -> Option<Event> {
-    let (action, outcome) = match org.status {
-        OrgStatus::Ready => (Action::OrgProvisioned, Outcome::Success),
-        OrgStatus::Failed => (Action::OrgFailed, Outcome::Failed),
-        OrgStatus::Deleted => (Action::OrgDeleted, Outcome::Success),
-        OrgStatus::Provisioning | OrgStatus::Deprovisioning | OrgStatus::Suspended => return None,
-    };
+/// What the audit log says of an org whose work has ended.
+const fn audit_action(status: OrgStatus, verb: Option<Verb>) -> Option<Action> {
+    match (status, verb) {
+        (OrgStatus::Ready, Some(Verb::Update)) => Some(Action::OrgUpdated),
+        (OrgStatus::Ready, Some(Verb::Rotate)) => None,
+        (OrgStatus::Ready, _) => Some(Action::OrgProvisioned),
+        (OrgStatus::Failed, _) => Some(Action::OrgFailed),
+        (OrgStatus::Deleted, _) => Some(Action::OrgDeleted),
+        (
+            OrgStatus::Provisioning
+            | OrgStatus::Updating
+            | OrgStatus::Deprovisioning
+            | OrgStatus::Suspended,
+            _,
+        ) => None,
+    }
+}
+
+fn audit_event(org: &Org, action: Action, attempt: &FinishedAttempt) -> Event {
     let mut details = Details::new();
     details.insert("slug".to_owned(), org.slug.as_str().into());
     details.insert("attempts".to_owned(), org.attempts.into());
-    details.insert("from".to_owned(), before.as_str().into());
+    details.insert("from".to_owned(), attempt.before.as_str().into());
     if let Some(failure) = &org.failure {
         details.insert("failure".to_owned(), failure.message.as_str().into());
     }
-    Some(Event {
-        id,
-        occurred_at: now,
+    Event {
+        id: attempt.event,
+        occurred_at: attempt.now,
         actor: Actor::System {
             partner_id: Some(org.partner_id),
         },
         action,
         target: Target::one(TargetKind::Org, org.id),
         org_id: Some(org.id),
-        outcome,
+        outcome: if org.failure.is_some() {
+            Outcome::Failed
+        } else {
+            Outcome::Success
+        },
         request: None,
         details,
-    })
+    }
 }

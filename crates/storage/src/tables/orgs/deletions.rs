@@ -146,6 +146,7 @@ impl OrgDeletionStore for Session<Writing> {
                     table::failure_message.eq(None::<String>),
                     table::attempts.eq(0),
                     table::due_at.eq(at),
+                    table::pending_change.eq(None::<String>),
                     table::steps.eq(with_deprovision_step()),
                 ))
                 .execute(connection)

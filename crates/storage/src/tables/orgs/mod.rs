@@ -1,5 +1,6 @@
 //! Orgs: their rows, in which their steps, subscriptions and leases stand too, their labels and their slugs.
 
+mod change;
 mod deletions;
 mod labels;
 mod lists;

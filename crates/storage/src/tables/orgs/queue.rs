@@ -28,6 +28,10 @@ impl OrgQueue {
         at: "due_at",
         free: "(lease_until IS NULL OR lease_until <= $2)",
     };
+    pub(in crate::tables) const UPDATING: Self = Self {
+        waiting: "status = 'updating' AND due_at IS NOT NULL",
+        ..Self::PROVISIONING
+    };
     pub(in crate::tables) const DEPROVISIONING: Self = Self {
         waiting: "status = 'deprovisioning' AND due_at IS NOT NULL",
         ..Self::PROVISIONING

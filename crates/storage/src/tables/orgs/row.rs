@@ -2,10 +2,9 @@
 
 use ::orgs::{Failure, Lease, NewOrg, Org, OrgProgress, Slug, Subscription};
 use diesel::{expression::SqlLiteral, prelude::*, sql_types::Bool};
-use ids::PlanName;
 use stores::StoreError;
 
-use super::steps;
+use super::{change, steps};
 use crate::{
     connection::bulk::{BulkInsert, bulk_row},
     tables::{values, webhook_announcements::webhook_announcements},
@@ -19,6 +18,8 @@ diesel::table! {
         name -> Text,
         slug -> Text,
         plan -> Text,
+        options -> Text,
+        pending_change -> Nullable<Text>,
         status -> Text,
         external_id -> Nullable<Text>,
         labels -> Text,
@@ -67,6 +68,8 @@ pub(super) struct OrgRow {
 pub(super) struct StateRow {
     name: String,
     plan: String,
+    options: String,
+    pending_change: Option<String>,
     status: String,
     updated_at: i64,
     ready_at: Option<i64>,
@@ -103,6 +106,8 @@ bulk_row!(NewRow {
     name: Text = org.state.name,
     slug: Text = org.slug,
     plan: Text = org.state.plan,
+    options: Text = org.state.options,
+    pending_change: OptionalText = org.state.pending_change,
     status: Text = org.state.status,
     external_id: OptionalText = org.external_id,
     labels: Text = org.labels,
@@ -151,6 +156,8 @@ bulk_row!(ProgressRow {
 } set {
     name: Text = org.state.name,
     plan: Text = org.state.plan,
+    options: Text = org.state.options,
+    pending_change: OptionalText = org.state.pending_change,
     status: Text = org.state.status,
     updated_at: Number = org.state.updated_at,
     ready_at: OptionalNumber = org.state.ready_at,
@@ -184,6 +191,8 @@ impl From<&Org> for StateRow {
         Self {
             name: org.name.to_string(),
             plan: org.plan.to_string(),
+            options: org.options.to_string(),
+            pending_change: org.change.as_ref().map(change::text),
             status: org.status.to_string(),
             updated_at: values::micros(org.updated_at),
             ready_at: org.ready_at.map(values::micros),
@@ -206,7 +215,13 @@ impl TryFrom<OrgRow> for Org {
             created_by_key_id: values::id(&row.created_by_key_id, "the creator of an org")?,
             name: values::name(state.name, "the name of an org")?,
             slug: Slug::new(row.slug).map_err(|_| values::corrupt("the slug of an org"))?,
-            plan: PlanName::new(state.plan).map_err(|_| values::corrupt("the plan of an org"))?,
+            plan: values::plan(state.plan, "the plan of an org")?,
+            options: change::options(&state.options)?,
+            change: state
+                .pending_change
+                .as_deref()
+                .map(change::parse)
+                .transpose()?,
             status: state
                 .status
                 .parse()

@@ -31,8 +31,9 @@ use crate::{
 };
 
 /// The statuses in which orgs are worked on, and where they wait for it.
-const PENDING: [(OrgStatus, OrgQueue); 2] = [
+const PENDING: [(OrgStatus, OrgQueue); 3] = [
     (OrgStatus::Provisioning, OrgQueue::PROVISIONING),
+    (OrgStatus::Updating, OrgQueue::UPDATING),
     (OrgStatus::Deprovisioning, OrgQueue::DEPROVISIONING),
 ];
 
