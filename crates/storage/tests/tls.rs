@@ -192,3 +192,37 @@ fn the_server_may_ask_for_a_certificate_or_a_password_bound_to_the_channel() {
     let plain = encrypted.connect("known:s3cret", "127.0.0.1", "sslmode=disable");
     assert!(plain.unwrap_err().contains("SQLSTATE 28000"));
 }
+
+#[test]
+fn any_password_and_a_unix_socket_work() {
+    let Some(encrypted) = Encrypted::start() else {
+        return;
+    };
+    // Every character that a URL gives a meaning to, and one beyond ASCII.
+    encrypted
+        .server
+        .sql("CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'a@b:c/d?e#f%g&h=i+j k''l\\m\u{e9}'");
+    let hba = encrypted.server.folder().join("data/pg_hba.conf");
+    let rules = fs::read_to_string(&hba).unwrap();
+    fs::write(
+        &hba,
+        format!("host all odd 127.0.0.1/32 scram-sha-256\n{rules}"),
+    )
+    .unwrap();
+    encrypted.server.sql("SELECT pg_reload_conf()");
+    let odd = "odd:a%40b%3Ac%2Fd%3Fe%23f%25g%26h%3Di%2Bj%20k%27l%5Cm%C3%A9";
+    let disabled = "sslmode=disable";
+    assert_eq!(encrypted.connect(odd, "127.0.0.1", disabled), Ok(false));
+    let wrong = encrypted.connect("odd:a", "127.0.0.1", disabled);
+    assert!(wrong.unwrap_err().contains("SQLSTATE 28P01"));
+    let socket = encrypted.server.folder().display().to_string();
+    if encrypted
+        .server
+        .folder()
+        .join(format!(".s.PGSQL.{}", encrypted.server.port()))
+        .exists()
+    {
+        let host = socket.replace('/', "%2F");
+        assert_eq!(encrypted.connect("postgres", &host, ""), Ok(false));
+    }
+}

@@ -246,15 +246,13 @@ fn commands_over_tls_end_in_good_order() {
     assert!(log.contains("certificate verify failed"), "{log}");
 }
 
-/// Four instances with pools of 16 share 20 connections, three of which are for superusers.
+/// Four instances with pools of 16 share what a server with `max_connections = 20` leaves to a role.
 #[test]
 fn instances_share_a_server_with_few_connections() {
-    let Some(postgres) = Postgres::start() else {
+    let Some(postgres) = Postgres::shared() else {
         return;
     };
-    postgres.sql("ALTER SYSTEM SET max_connections = 20");
-    postgres.restart();
-    let store = Store::at(with_role(&postgres, "crowd", 17));
+    let store = Store::at(with_role(postgres, "crowd", 17));
     let mut servers = vec![store.start()];
     let key = servers[0].key(ALL_SCOPES);
     for n in 1..4 {

@@ -23,9 +23,11 @@ make() {
 }
 
 start() {
-    # No unix sockets: their paths have a small limit and temporary folders may be deep.
+    # The paths of Unix sockets have a small limit, and temporary folders may be deep.
+    sockets=
+    [ ${#folder} -lt 80 ] && sockets=$folder
     "$binaries/postgres" -D "$data" -p "$port" -c listen_addresses=127.0.0.1 \
-        -c unix_socket_directories= -c shared_buffers=16MB -c max_connections=200 \
+        -c unix_socket_directories="$sockets" -c shared_buffers=16MB -c max_connections=200 \
         </dev/null >>"$folder/log" 2>&1 &
     server=$!
     until grep -Eq '^(ready|standby)' "$data/postmaster.pid" 2>/dev/null; do
