@@ -30,6 +30,8 @@ const SWEEP_LIMITER: Duration = Duration::from_secs(30);
 const EXPIRE_IDEMPOTENCY_KEYS: Duration = Duration::from_secs(60);
 const PRUNE_DELIVERIES: Duration = Duration::from_secs(60);
 const PRUNE_EVENTS: Duration = Duration::from_secs(600);
+/// How often what is sealed is looked through; a pass goes on by itself.
+const RESEAL: Duration = Duration::from_secs(300);
 /// How many orgs that are due are counted at the most.
 const MAX_DUE_COUNT: usize = 10_000;
 /// How long the workers and jobs may take to stop, all of them together.
@@ -111,6 +113,11 @@ impl Background {
             "expire-idempotency-keys",
             EXPIRE_IDEMPOTENCY_KEYS,
             |app| async move { app.service.expire_idempotency_keys().await },
+        );
+        self.every(
+            "reseal",
+            RESEAL,
+            |app| async move { app.service.reseal().await },
         );
         self.every("prune-deliveries", PRUNE_DELIVERIES, |app| async move {
             app.service.prune_deliveries().await

@@ -15,7 +15,7 @@ use crate::{
         audit_events, billing, guide, health, instances, keys, openapi as document, orgs, partners,
         problems,
         reference::{self, Published},
-        webhooks, whoami, workspaces,
+        secrets, webhooks, whoami, workspaces,
     },
     http::{Endpoint, Router, authenticated, fallback, for_browsers, not_found, public},
 };
@@ -111,6 +111,12 @@ routes! {
     }
     "/cp/orgs/{id}/renew" {
         POST ORG_RENEW orgs::renew;
+    }
+    "/cp/orgs/{id}/secrets" {
+        GET ORG_SECRETS_READ secrets::read;
+    }
+    "/cp/orgs/{id}/rotate-secrets" {
+        POST ORG_SECRETS_ROTATE secrets::rotate;
     }
     "/cp/orgs/{id}/workspaces" {
         POST WORKSPACE_CREATE workspaces::create;

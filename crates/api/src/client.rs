@@ -35,6 +35,7 @@ pub use crate::{
         new_org_client::NewOrg,
         org_view_client::Org,
         renewal_client::Renewal,
+        secrets::secrets_view_client::OrgSecrets,
         status::{status_view_client::OrgState, step_view_client::Step},
     },
     partner::{

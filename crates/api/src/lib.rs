@@ -42,7 +42,9 @@ pub use instance::{
 };
 pub use key::{KeyFilters, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges};
 pub use list::{ListParams, ListView, list_view};
-pub use org::{DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgView, Renewal, StatusView};
+pub use org::{
+    DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgView, Renewal, SecretsView, StatusView,
+};
 pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
 pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;

@@ -2,7 +2,10 @@
 
 pub(crate) mod deletion;
 pub(crate) mod filter;
+pub(crate) mod secrets;
 pub(crate) mod status;
+
+use std::collections::BTreeMap;
 
 use api_macros::{Request, Response};
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
@@ -13,11 +16,12 @@ use serde_json::{Map, Value};
 pub use self::{
     deletion::{DeletedOrgsView, DeletionQuery},
     filter::OrgFilters,
+    secrets::SecretsView,
     status::StatusView,
 };
 use crate::{
     Time,
-    wire::{AnyObject, Url},
+    wire::{AnyObject, EntryName, StringMap, Url},
 };
 
 /// Why the last attempt to create, change or delete an org failed.
@@ -82,6 +86,12 @@ pub struct OrgView {
     deleted_at: Option<Time>,
     /// Why the last attempt to create, change or delete the org failed; `null` if it did not.
     failure: Option<FailureView>,
+    /// What the provisioner of the org has handed back, such as addresses; empty until the org is ready.
+    #[api(as = StringMap, example = {"host": "db.example.com"})]
+    outputs: BTreeMap<String, String>,
+    /// The names of the secrets that the org has.
+    #[api(as = Vec<EntryName>)]
+    secret_names: Vec<String>,
 }
 
 impl OrgView {
@@ -105,6 +115,8 @@ impl OrgView {
             expires_at: org.expires_at.map(Time),
             deleted_at: org.deleted_at.map(Time),
             failure: org.failure.map(FailureView::from),
+            outputs: org.outputs,
+            secret_names: org.secret_names,
         }
     }
 }

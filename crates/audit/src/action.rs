@@ -65,6 +65,12 @@ actions! {
     OrgResume = "org.resume";
     /// A failed org is to be tried again.
     OrgRetry = "org.retry";
+    /// The secrets of an org were read.
+    OrgSecretsRead = "org.secrets.read";
+    /// Other secrets for an org were asked for.
+    OrgSecretsRotate = "org.secrets.rotate";
+    /// The system has got other secrets for an org, or has given that up.
+    OrgSecretsRotated = "org.secrets.rotated";
     /// An org's lease was prolonged.
     OrgRenew = "org.renew";
     /// The system has made an org ready.

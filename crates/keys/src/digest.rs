@@ -176,6 +176,12 @@ impl Peppers {
         self.all().map(Pepper::check_value)
     }
 
+    /// The id of the current pepper.
+    #[must_use]
+    pub const fn current_id(&self) -> PepperId {
+        self.current.id()
+    }
+
     /// The ids of all peppers, the current one's first.
     pub fn ids(&self) -> impl Iterator<Item = PepperId> {
         self.all().map(Pepper::id)

@@ -40,7 +40,7 @@ impl FromStr for PepperId {
     }
 }
 
-/// How many keys need a pepper: those that are neither revoked nor expired.
+/// How much needs a pepper: keys that are neither revoked nor expired, and secrets that are sealed under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PepperUse {
     /// The pepper; `None` for keys whose pepper an earlier version did not note.
@@ -49,6 +49,8 @@ pub struct PepperUse {
     pub partner_keys: u64,
     /// How many admin keys.
     pub admin_keys: u64,
+    /// How many orgs' secrets.
+    pub org_secrets: u64,
 }
 
 /// What a database remembers of the peppers that it was used with.

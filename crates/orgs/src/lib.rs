@@ -9,6 +9,7 @@ mod draft;
 mod filter;
 mod options;
 mod org;
+mod output;
 mod plan;
 mod provisioner;
 mod slug;
@@ -23,6 +24,7 @@ pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraf
 pub use filter::{OrgFilter, OrgListRequest};
 pub use options::{OptionsTooLong, OrgOptions};
 pub use org::{ChangeKind, Failure, LeaseConflict, Org, OrgVisibility, PendingChange};
+pub use output::{InvalidOutput, MAX_ANSWER, OrgSecrets, ProvisionOutput, SecretMask, SecretValue};
 pub use plan::{EmptyCatalogue, PlanCatalogue};
 pub use provisioner::{
     LocalProvisioner, OrgConfig, ProvisionError, ProvisionRequest, Provisioner, StopReason, Verb,

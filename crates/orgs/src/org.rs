@@ -1,5 +1,7 @@
 //! An org and who may see it.
 
+use std::collections::BTreeMap;
+
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use time::OffsetDateTime;
 
@@ -94,6 +96,10 @@ pub struct Org {
     pub deleted_at: Option<OffsetDateTime>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
+    /// What its provisioner has handed back for all who see it.
+    pub outputs: BTreeMap<String, String>,
+    /// The names of the secrets that its provisioner has handed back.
+    pub secret_names: Vec<String>,
     /// How many attempts at its present work have ended.
     pub attempts: u32,
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use ids::PlanName;
 
-use crate::{ChangeKind, Failure, Org, OrgOptions, StepName};
+use crate::{ChangeKind, Failure, Org, OrgOptions, ProvisionOutput, SecretMask, StepName};
 
 const DEFAULT_MAX_CONCURRENCY: usize = 64;
 
@@ -20,6 +20,22 @@ pub enum ProvisionError {
     /// It was cancelled before it was done; this does not count as an attempt.
     #[error("the provisioner was cancelled")]
     Interrupted,
+}
+
+impl ProvisionError {
+    /// The same, with what it says changed.
+    #[must_use]
+    pub fn map_message(self, change: impl FnOnce(&str) -> String) -> Self {
+        let changed = |Failure { code, message }| Failure {
+            code,
+            message: change(&message),
+        };
+        match self {
+            Self::TryAgain(failure) => Self::TryAgain(changed(failure)),
+            Self::Failed(failure) => Self::Failed(changed(failure)),
+            Self::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// Why a provisioner is to stop before it is done.
@@ -83,6 +99,8 @@ pub struct ProvisionRequest {
     pub org: Org,
     /// What an update changes: the plan and the options until now.
     pub previous: Option<OrgConfig>,
+    /// The org's secrets, which no log line and no failure may show.
+    pub known_secrets: SecretMask,
 }
 
 impl ProvisionRequest {
@@ -101,6 +119,7 @@ impl ProvisionRequest {
             verb,
             org,
             previous,
+            known_secrets: SecretMask::default(),
         })
     }
 }
@@ -115,12 +134,12 @@ impl ProvisionRequest {
 /// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done.
 /// A future that is dropped ends too, though nobody waits for that.
 pub trait Provisioner: Send + Sync + 'static {
-    /// Does what is asked for.
+    /// Does what is asked for, and hands back what the org's users need.
     fn run(
         &self,
         request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
-    ) -> impl Future<Output = Result<(), ProvisionError>> + Send;
+    ) -> impl Future<Output = Result<ProvisionOutput, ProvisionError>> + Send;
 
     /// How many orgs it can work on at the same time, 1 at the least.
     fn max_concurrency(&self) -> usize {
@@ -137,8 +156,8 @@ impl Provisioner for LocalProvisioner {
         &self,
         _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        Ok(())
+    ) -> Result<ProvisionOutput, ProvisionError> {
+        Ok(ProvisionOutput::default())
     }
 
     /// It is done at once, so this bounds what waits to be recorded.

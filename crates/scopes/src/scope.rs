@@ -37,6 +37,8 @@ scopes! {
     OrgsList = "orgs:list";
     /// Delete orgs.
     OrgsDelete = "orgs:delete";
+    /// Read and rotate the secrets of orgs.
+    OrgsSecrets = "orgs:secrets";
     /// Create workspaces in orgs.
     WorkspacesCreate = "workspaces:create";
     /// Read the billing state of orgs.

@@ -19,6 +19,11 @@ pub enum OrgConflict {
     /// It must be ready.
     #[error("the org is {0}; this needs one that is ready")]
     NotReady(OrgStatus),
+    /// Its secrets can't be opened: the operator has given up the pepper that they were sealed under.
+    #[error(
+        "the org's secrets are lost, for the operator has given up the key that sealed them; rotate them"
+    )]
+    SecretsLost,
     /// Its lease can't be renewed.
     #[error(transparent)]
     Lease(#[from] LeaseConflict),

@@ -51,13 +51,14 @@ pub use self::{
     orgs::{
         OrgWithSteps,
         held_polls::HeldPollCounts,
+        secrets::OpenedSecrets,
         status_cache::{CacheCounts, REVALIDATE_INTERVAL},
     },
     runtime::periodic::{Next, PeriodicJob},
     setup::{
         FirstStart, SetupError, SystemUser, admin_key_create, admin_key_revoke,
         instance::{NewInstance, OtherInstance},
-        peppers::{OrphanPolicy, OrphanedKeys},
+        peppers::{OrphanPolicy, Orphans},
         prepare, resume_ids,
     },
     webhooks::webhook_secret_pepper,
@@ -123,6 +124,8 @@ pub struct Service<D, L, P> {
         Batcher<(), workers::reconcile::FinishedAttempt, Option<workers::reconcile::Recorded>>,
     outbox: webhooks::outbox::Outbox,
     deliverer: workers::deliver::Deliverer,
+    resealer: workers::reseal::Resealer,
+    secret_reads: Batcher<ids::Ulid, ids::OrgId, Option<stores::SealedOrgSecrets>>,
     /// The pruning that is under way, if there is one.
     pruning: tokio::sync::Mutex<Option<Pruning>>,
     clock: workers::clock_steps::ClockWatch,
@@ -171,6 +174,8 @@ impl<D, L, P> Service<D, L, P> {
             pruning: tokio::sync::Mutex::default(),
             clock,
             deliverer: workers::deliver::Deliverer::default(),
+            resealer: workers::reseal::Resealer::default(),
+            secret_reads: Batcher::new(BatcherConfig::TRANSACTIONS),
             outgoing: tokio::sync::Notify::new(),
         })
     }

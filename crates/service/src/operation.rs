@@ -109,6 +109,10 @@ pub mod operations {
         ORGS_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
         /// Renew an org's lease.
         ORG_RENEW = OrgRenew on Org by Partner(&[Scope::OrgsCreate]);
+        /// Read the secrets of an org.
+        ORG_SECRETS_READ = OrgSecretsRead on Org by Partner(&[Scope::OrgsSecrets]);
+        /// Replace the secrets of an org.
+        ORG_SECRETS_ROTATE = OrgSecretsRotate on Org by Partner(&[Scope::OrgsSecrets]);
         /// Create a workspace.
         WORKSPACE_CREATE = WorkspaceCreate on Org by Partner(&[Scope::WorkspacesCreate]);
         /// List an org's workspaces.

@@ -33,6 +33,15 @@ impl IdempotencyId {
         }
     }
 
+    /// A request as it is stored: the id of its credential, and the digest of its method, path and key.
+    #[must_use]
+    pub const fn stored(credential: String, request: [u8; 32]) -> Self {
+        Self {
+            credential,
+            request,
+        }
+    }
+
     /// The credential's id.
     #[must_use]
     pub fn credential(&self) -> &str {
@@ -55,8 +64,19 @@ pub struct StoredResponse {
     pub sealed: Option<Vec<u8>>,
 }
 
+/// Queries for stored responses.
+pub trait IdempotencyQueries {
+    /// Up to `limit` responses that are not erased, of the first requests behind `after`, in the order of
+    /// credentials and requests.
+    fn sealed_responses(
+        &mut self,
+        after: Option<&IdempotencyId>,
+        limit: usize,
+    ) -> Result<Vec<(IdempotencyId, Vec<u8>)>, StoreError>;
+}
+
 /// The store trait for responses; all within the caller's transaction.
-pub trait IdempotencyStore {
+pub trait IdempotencyStore: IdempotencyQueries {
     /// Reserves the place of a request's response. When a response is stored there that was begun at `since` or
     /// later, it is returned and nothing is reserved; an older one is deleted.
     ///
@@ -80,6 +100,15 @@ pub trait IdempotencyStore {
 
     /// Erases the response that shows the secret of this key; its place stays reserved.
     fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError>;
+
+    /// Replaces a sealed response by `new`, if it still is `expected`; `false` when it is not, or when another
+    /// transaction is about to change it.
+    fn idempotency_reseal(
+        &mut self,
+        id: &IdempotencyId,
+        expected: &[u8],
+        new: &[u8],
+    ) -> Result<bool, StoreError>;
 
     /// Deletes up to `limit` responses that were begun before `since`; how many there were.
     fn idempotency_expire(

@@ -26,11 +26,13 @@ use webhooks::{
 
 mod error;
 mod idempotency;
+mod org_secrets;
 pub mod prelude;
 mod requester;
 
 pub use error::StoreError;
-pub use idempotency::{IdempotencyId, IdempotencyStore, StoredResponse};
+pub use idempotency::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoredResponse};
+pub use org_secrets::{OrgSecretQueries, OrgSecretStore, SealedOrgSecrets};
 pub use requester::Requester;
 
 /// All queries of a database.
@@ -50,6 +52,8 @@ pub trait Queries:
     + DeliveryQueries<Error = StoreError>
     + AnnouncementQueries<Error = StoreError>
     + InstanceQueries<Error = StoreError>
+    + OrgSecretQueries
+    + IdempotencyQueries
 {
 }
 
@@ -69,6 +73,8 @@ impl<T> Queries for T where
         + DeliveryQueries<Error = StoreError>
         + AnnouncementQueries<Error = StoreError>
         + InstanceQueries<Error = StoreError>
+        + OrgSecretQueries
+        + IdempotencyQueries
 {
 }
 
@@ -93,6 +99,7 @@ pub trait Transaction:
     + WebhookRetention
     + IdempotencyStore
     + InstanceStore
+    + OrgSecretStore
 {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of
     /// the transaction goes on.

@@ -17,4 +17,6 @@ pub use webhooks::{
     EndpointQueries as _, EndpointStore as _, WebhookRetention as _,
 };
 
-pub use crate::IdempotencyStore as _;
+pub use crate::{
+    IdempotencyQueries as _, IdempotencyStore as _, OrgSecretQueries as _, OrgSecretStore as _,
+};

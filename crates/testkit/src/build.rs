@@ -11,7 +11,7 @@
 //! assert_eq!(key.partner_id, partner.id);
 //! ```
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
 use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
@@ -207,6 +207,8 @@ impl Build {
             expires_at: None,
             deleted_at: None,
             failure: None,
+            outputs: BTreeMap::new(),
+            secret_names: Vec::new(),
             attempts: 0,
         }
     }

@@ -90,6 +90,23 @@ impl SealedSecrets {
             .map(Vec::as_slice)
     }
 
+    /// The same secrets, each sealed anew.
+    #[must_use]
+    pub fn map(&self, mut reseal: impl FnMut(&[u8]) -> Vec<u8>) -> Self {
+        Self {
+            current: reseal(&self.current),
+            old: self.old.as_deref().map(&mut reseal),
+            older: self
+                .older
+                .iter()
+                .map(|old| OldSecret {
+                    sealed: reseal(&old.sealed),
+                    until: old.until,
+                })
+                .collect(),
+        }
+    }
+
     /// Those that sign beside the one in force at `now`, the newest first; `overlap` is the end of the
     /// one before the last rotation.
     pub fn overlapping(

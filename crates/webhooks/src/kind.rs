@@ -43,6 +43,8 @@ kinds! {
     OrgReady = "org.ready";
     /// An org was changed, or its change has been given up.
     OrgUpdated = "org.updated";
+    /// An org has other secrets.
+    OrgSecretsRotated = "org.secrets_rotated";
     /// Making an org has been given up.
     OrgFailed = "org.failed";
     /// An org was paused.

@@ -2,14 +2,15 @@
 //!
 //! The programs of a killed server would go on while another server provisions their orgs. So each program
 //! has a guard process, which waits for the program and reads commands of the server. On a command, a
-//! heartbeat timeout or the end of the server it terminates the program's process group. The protocol is
-//! in `provisioner/report.rs`.
+//! heartbeat timeout or the end of the server it terminates the program's process group. It reads what the
+//! program writes to standard output, however much that is, and tells the server the beginning of it. The
+//! protocol is in `provisioner/report.rs`.
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, Read as _, Write as _, stdin, stdout},
+    io::{BufRead as _, ErrorKind, Read as _, Write as _, stdin, stdout},
     os::unix::process::CommandExt as _,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use orgs::MAX_ANSWER;
 use rustix::{
     io::Errno,
     process::{
@@ -33,7 +35,7 @@ use tokio::{
 };
 
 use crate::provisioner::report::{
-    GRACE, HEARTBEAT, HEARTBEAT_TIMEOUT, Report, SHORT_GRACE, TERMINATE,
+    Answer, GRACE, HEARTBEAT, HEARTBEAT_TIMEOUT, Report, SHORT_GRACE, TERMINATE,
 };
 
 /// In bytes.
@@ -41,6 +43,9 @@ const MAX_ORG: u64 = 1024 * 1024;
 /// How often and how long apart the process group is polled after SIGKILL.
 const MAX_POLLS: u32 = 25;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// For the end of standard output once the program's group has ended. A process that has left the group may
+/// have it open.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the program to its end.
 pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Result<()> {
@@ -62,7 +67,7 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
     let spawned = Command::new(program)
         .arg(verb)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .process_group(0)
         .spawn();
     let mut child = match spawned {
@@ -72,6 +77,7 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
     if let Some(input) = child.stdin.take() {
         write_org(input, org);
     }
+    let answer = child.stdout.take().map(ProgramOutput::read);
     let group = Arc::new(Group::led_by(&child));
     // When this fails the server is gone, which `watch` notices.
     let _ = send(&Report::Started(group.leader.as_raw_pid()));
@@ -88,6 +94,11 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
         code.or(signal)
             .context("the program has neither ended nor been ended")?
     };
+    if let Some(bytes) = answer.map(ProgramOutput::beginning)
+        && !bytes.is_empty()
+    {
+        send(&Report::Answer(Answer(bytes)))?;
+    }
     send(&report)
 }
 
@@ -132,6 +143,44 @@ fn send(report: &Report) -> anyhow::Result<()> {
     let mut output = stdout().lock();
     writeln!(output, "{report}")?;
     Ok(output.flush()?)
+}
+
+/// What a program writes to standard output. A thread reads it all, so that the program never waits, and keeps
+/// one byte more than is allowed.
+struct ProgramOutput {
+    beginning: Arc<Mutex<Vec<u8>>>,
+    end: Receiver<()>,
+}
+
+impl ProgramOutput {
+    fn read(mut pipe: ChildStdout) -> Self {
+        let beginning = Arc::new(Mutex::new(Vec::new()));
+        let (kept, (ended, end)) = (Arc::clone(&beginning), mpsc::channel());
+        thread::spawn(move || {
+            let mut buffer = vec![0; 16 * 1024];
+            loop {
+                let count = match pipe.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(_) => break,
+                };
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let left = (MAX_ANSWER + 1).saturating_sub(kept.len());
+                kept.extend_from_slice(buffer.get(..count.min(left)).unwrap_or_default());
+            }
+            // Nobody may wait any more.
+            let _ = ended.send(());
+        });
+        Self { beginning, end }
+    }
+
+    /// The beginning of all that was written, once the program has ended.
+    fn beginning(self) -> Vec<u8> {
+        let _ = self.end.recv_timeout(ANSWER_TIMEOUT);
+        let kept = self.beginning.lock();
+        std::mem::take(&mut kept.unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The process group of a program.

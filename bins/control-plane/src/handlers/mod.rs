@@ -11,6 +11,7 @@ pub mod orgs;
 pub mod partners;
 pub mod problems;
 pub mod reference;
+pub mod secrets;
 pub mod webhooks;
 pub mod whoami;
 pub mod workspaces;

@@ -345,7 +345,7 @@ const CHANGED_ORG: &[Success] = &[Success::new(
 )];
 
 /// Writes an org's body beside the change that it tells of.
-fn org_view(request: &AuthenticatedRequest) -> impl Fn(&Org) -> Rendered + Send + use<> {
+pub(super) fn org_view(request: &AuthenticatedRequest) -> impl Fn(&Org) -> Rendered + Send + use<> {
     let login_url = request.login_url().to_owned();
     move |org| rendered(&OrgView::new(org.clone(), &login_url))
 }

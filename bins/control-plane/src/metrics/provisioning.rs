@@ -64,14 +64,14 @@ impl ProvisioningMetrics {
         })
     }
 
-    pub fn attempted(
+    pub fn attempted<T>(
         &self,
         request: &ProvisionRequest,
-        result: &Result<(), ProvisionError>,
+        result: &Result<T, ProvisionError>,
         took: Duration,
     ) {
         let outcome = match result {
-            Ok(()) => "done",
+            Ok(_) => "done",
             Err(ProvisionError::TryAgain(_)) => "again",
             Err(ProvisionError::Failed(_)) => "failed",
             Err(ProvisionError::Interrupted) => "interrupted",

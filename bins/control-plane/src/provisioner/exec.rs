@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use orgs::{Org, ProvisionError, ProvisionRequest, StopReason};
+use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, StopReason};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,10 +25,10 @@ use tokio::{
 };
 
 use super::{
-    failed,
+    failed, handed_back,
     message::ProvisionedOrg,
     reason::{Tail, last_line},
-    report::{HEARTBEAT, HEARTBEAT_INTERVAL, Report, TERMINATE},
+    report::{Answer, HEARTBEAT, HEARTBEAT_INTERVAL, Report, TERMINATE},
     retry,
 };
 use crate::settings::ExecSettings;
@@ -42,8 +42,8 @@ const ALWAYS_PASSED: &[&str] = &[
 /// For the rest of standard error once the program has ended. It is in the pipe already; more can only come
 /// from a process that the program has left behind.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
-/// More than a guard ever writes, in bytes.
-const MAX_OUTPUT: usize = 4096;
+/// More than a guard ever writes, in bytes: the program's answer in base64, and lines of its own.
+const MAX_OUTPUT: usize = MAX_ANSWER * 4 / 3 + 8192;
 
 #[derive(Debug)]
 pub struct Exec {
@@ -98,12 +98,12 @@ impl Exec {
         &self,
         request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
-        let org = &request.org;
+    ) -> Result<ProvisionOutput, ProvisionError> {
         match self.watch(request, stop).await {
-            Ok(run) => run.verdict(org),
+            Ok(run) => run.verdict(request),
             Err(error) => {
-                tracing::error!(org_id = %org.id, "starting the provisioner's guard failed: {error}");
+                let org = request.org.id;
+                tracing::error!(org_id = %org, "starting the provisioner's guard failed: {error}");
                 Err(retry(
                     "provisioner-unavailable",
                     "starting the provisioner failed; it will be retried",
@@ -206,16 +206,26 @@ struct Run {
 }
 
 impl Run {
-    fn verdict(mut self, org: &Org) -> Result<(), ProvisionError> {
-        let text = self.tail.text();
+    fn verdict(mut self, request: &ProvisionRequest) -> Result<ProvisionOutput, ProvisionError> {
+        let org = &request.org;
+        let output = String::from_utf8_lossy(&self.output).into_owned();
+        let (mut report, mut answer) = (None, Vec::new());
+        for line in output.lines() {
+            match Report::parse(line) {
+                Some(Report::Answer(Answer(bytes))) => answer = bytes,
+                Some(other) => report = Some(other),
+                None => {}
+            }
+        }
+        let mut secrets = request.known_secrets.clone();
+        secrets.add_answer(&answer);
+        let text = secrets.apply(&self.tail.text());
         if !text.is_empty() {
             tracing::debug!(org_id = %org.id, stderr = text, "standard error of the provisioner");
         }
         let reason = last_line(&text);
-        let output = String::from_utf8_lossy(&self.output).into_owned();
-        let report = output.lines().rev().find_map(Report::parse);
         match (report, self.interruption) {
-            (Some(Report::Exited(0)), _) => Ok(()),
+            (Some(Report::Exited(0)), _) => handed_back(request.verb, &answer),
             (Some(Report::Exited(EX_TEMPFAIL)), _) => Err(retry(
                 "provisioner-busy",
                 reason.unwrap_or_else(|| "the provisioner asks for a retry".to_owned()),
@@ -244,7 +254,7 @@ impl Run {
                     format!("starting the provisioner failed: {why}"),
                 ))
             }
-            (report @ (Some(Report::Started(_)) | None), interruption) => {
+            (report @ (Some(Report::Started(_) | Report::Answer(_)) | None), interruption) => {
                 if let Some(Report::Started(group)) = report
                     && let Some(group) = Pid::from_raw(group)
                 {

@@ -9,16 +9,18 @@ use std::{future::Future, pin::pin, time::Duration};
 use anyhow::Context as _;
 use api::Time;
 use ids::TypedId as _;
-use orgs::{ProvisionError, ProvisionRequest, StopReason};
+use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, StopReason, Verb};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
-use webhooks::{
-    AddressPolicy, EndpointUrl, Message, OutgoingMessage, SendOutcome, Sender as _, WebhookSecret,
-};
+use webhooks::{AddressPolicy, EndpointUrl, Message, OutgoingMessage, WebhookSecret};
 
-use super::{failed, message::ProvisionedOrg, reason::clean, retry, trust};
-use crate::{settings::HttpSettings, traces::Tracer, webhooks::HttpSender};
+use super::{failed, handed_back, message::ProvisionedOrg, reason::clean, retry, trust};
+use crate::{
+    settings::HttpSettings,
+    traces::Tracer,
+    webhooks::{BodyLimits, HttpSender, Received},
+};
 
 pub struct Http {
     sender: HttpSender,
@@ -67,7 +69,7 @@ impl Http {
         &self,
         request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         let posting = match self.posting(request) {
             Ok(posting) => posting,
             Err(error) => {
@@ -78,13 +80,21 @@ impl Http {
                 ));
             }
         };
-        let mut response = pin!(timeout(self.timeout, self.sender.send(posting)));
+        // One byte more than is allowed tells that there is more.
+        let limits = BodyLimits {
+            bytes: MAX_ANSWER + 1,
+            within: self.timeout,
+        };
+        let mut response = pin!(timeout(
+            self.timeout,
+            self.sender.exchange(&posting, limits)
+        ));
         let (mut stop, mut stoppable) = (pin!(stop), true);
         loop {
             tokio::select! {
                 response = &mut response => return match response {
-                    Ok(SendOutcome::Response { status_code, body }) => verdict(status_code, &body),
-                    Ok(SendOutcome::NoResponse(why)) => Err(retry(
+                    Ok(Ok(received)) => verdict(request.verb, &received),
+                    Ok(Err(why)) => Err(retry(
                         "provisioner-unreachable",
                         format!("the provisioner can't be reached: {}", clean(&why)),
                     )),
@@ -133,14 +143,19 @@ impl Http {
     }
 }
 
-fn verdict(status_code: u16, body: &str) -> Result<(), ProvisionError> {
-    let problem: Problem = serde_json::from_str(body).unwrap_or_default();
+fn verdict(verb: Verb, received: &Received) -> Result<ProvisionOutput, ProvisionError> {
+    let status_code = received.status_code;
+    let problem: Problem = serde_json::from_slice(&received.body).unwrap_or_default();
     let detail = problem.detail.map(|detail| clean(&detail));
     let reason = detail
         .filter(|detail| !detail.is_empty())
         .unwrap_or_else(|| format!("the provisioner responded with status {status_code}"));
     match status_code {
-        200..=299 => Ok(()),
+        200..=299 if !received.is_whole && verb != Verb::Deprovision => Err(retry(
+            "provisioner-unreachable",
+            "the answer of the provisioner was cut off",
+        )),
+        200..=299 => handed_back(verb, &received.body),
         408 | 425 | 429 | 500..=599 => Err(retry("provisioner-busy", reason)),
         _ => Err(failed("provisioner-failed", reason)),
     }
@@ -150,9 +165,43 @@ fn verdict(status_code: u16, body: &str) -> Result<(), ProvisionError> {
 mod tests {
     use super::*;
 
+    fn answered(status_code: u16, body: &str) -> Result<ProvisionOutput, ProvisionError> {
+        let received = Received {
+            status_code,
+            body: body.into(),
+            is_whole: true,
+        };
+        verdict(Verb::Provision, &received)
+    }
+
+    #[test]
+    fn what_is_cut_off_is_asked_for_again_but_for_a_deletion() {
+        let cut = Received {
+            status_code: 200,
+            body: br#"{"secrets": {"#.to_vec(),
+            is_whole: false,
+        };
+        let again = verdict(Verb::Rotate, &cut);
+        assert!(
+            matches!(again, Err(ProvisionError::TryAgain(_))),
+            "{again:?}"
+        );
+        assert!(verdict(Verb::Deprovision, &cut).is_ok());
+        let whole = Received {
+            is_whole: true,
+            ..cut
+        };
+        let failed = verdict(Verb::Provision, &whole);
+        assert!(
+            matches!(failed, Err(ProvisionError::Failed(_))),
+            "{failed:?}"
+        );
+        assert!(verdict(Verb::Deprovision, &whole).is_ok());
+    }
+
     fn tried_again(status_code: u16) -> Option<bool> {
-        match verdict(status_code, "") {
-            Ok(()) => None,
+        match answered(status_code, "") {
+            Ok(_) => None,
             Err(ProvisionError::TryAgain(_)) => Some(true),
             Err(ProvisionError::Failed(_)) => Some(false),
             Err(ProvisionError::Interrupted) => panic!("{status_code}"),
@@ -174,7 +223,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, reason: &str) {
-        let error = verdict(422, body).unwrap_err();
+        let error = answered(422, body).unwrap_err();
         assert_eq!(error.to_string(), reason, "{body}");
     }
 

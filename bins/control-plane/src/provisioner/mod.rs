@@ -9,7 +9,9 @@ mod trust;
 
 use std::{future::Future, time::Instant};
 
-use orgs::{Failure, ProvisionError, ProvisionRequest, Provisioner, StopReason};
+use orgs::{
+    Failure, ProvisionError, ProvisionOutput, ProvisionRequest, Provisioner, StopReason, Verb,
+};
 
 use crate::{
     metrics::ProvisioningMetrics,
@@ -54,10 +56,10 @@ impl Provisioner for ChosenProvisioner {
         &self,
         request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         let began = Instant::now();
         let result = match &self.kind {
-            Kind::Local => Ok(()),
+            Kind::Local => Ok(ProvisionOutput::default()),
             Kind::Exec(exec) => exec.run(request, stop).await,
             Kind::Http(http) => http.run(request, stop).await,
         };
@@ -72,6 +74,19 @@ impl Provisioner for ChosenProvisioner {
             Kind::Http(http) => http.at_once(),
         }
     }
+}
+
+/// What an answer hands back. That of a deprovisioning hands back nothing, whatever it is.
+fn handed_back(verb: Verb, answer: &[u8]) -> Result<ProvisionOutput, ProvisionError> {
+    if verb == Verb::Deprovision {
+        return Ok(ProvisionOutput::default());
+    }
+    ProvisionOutput::parse(answer).map_err(|error| {
+        failed(
+            "provisioner-output-invalid",
+            format!("the answer of the provisioner can't be used: {error}"),
+        )
+    })
 }
 
 fn failure(code: &str, message: impl Into<String>) -> Failure {

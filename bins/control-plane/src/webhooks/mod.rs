@@ -7,4 +7,7 @@ mod connect;
 mod lookups;
 mod sender;
 
-pub use self::{connect::public_roots, sender::HttpSender};
+pub use self::{
+    connect::public_roots,
+    sender::{BodyLimits, HttpSender, Received},
+};

@@ -24,13 +24,37 @@ use super::{
 };
 use crate::traces::{Ended, Span, TRACEPARENT, Tracer};
 
-/// In bytes: enough for the excerpt in any script.
-const MAX_BODY: usize = 2048;
-/// For the body, once the status is known.
-const BODY_WITHIN: Duration = Duration::from_secs(2);
+/// What is read of the answer to a webhook: enough for the excerpt in any script.
+const EXCERPT: BodyLimits = BodyLimits {
+    bytes: 2048,
+    within: Duration::from_secs(2),
+};
 /// In bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const AGENT: &str = concat!("molecule-cp/", env!("CARGO_PKG_VERSION"), " (webhooks)");
+
+/// How much of a response's body is read.
+#[derive(Clone, Copy)]
+pub struct BodyLimits {
+    pub bytes: usize,
+    /// For the body, once the status is known.
+    pub within: Duration,
+}
+
+/// A response.
+pub struct Received {
+    pub status_code: u16,
+    /// The body, up to the limit.
+    pub body: Vec<u8>,
+    /// Whether the body came to its end, or to the limit.
+    pub is_whole: bool,
+}
+
+impl Received {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
 
 pub struct HttpSender {
     reach: AddressPolicy,
@@ -68,7 +92,12 @@ impl HttpSender {
         }
     }
 
-    async fn exchange(&self, posting: &OutgoingMessage) -> Result<SendOutcome, String> {
+    /// Sends one message and reads the response. An error says why there is none, in words for the partner.
+    pub async fn exchange(
+        &self,
+        posting: &OutgoingMessage,
+        limits: BodyLimits,
+    ) -> Result<Received, String> {
         // The settings may have changed since the endpoint was created.
         let url = EndpointUrl::new(posting.url.as_str(), self.reach)
             .map_err(|error| format!("the URL {error}"))?;
@@ -79,13 +108,14 @@ impl HttpSender {
         {
             request.headers_mut().insert(TRACEPARENT, value);
         }
-        let answer = self.ask((posting.partner_id, &url), request).await;
+        let answer = self
+            .receive((posting.partner_id, &url), request, limits)
+            .await;
         if let Some(span) = span {
-            let status = answer.as_ref().ok().map(|(status, _)| *status);
+            let status = answer.as_ref().ok().map(|received| received.status_code);
             span.end(|| self.ended(&url, status));
         }
-        let (status_code, body) = answer?;
-        Ok(SendOutcome::Response { status_code, body })
+        answer
     }
 
     /// By OpenTelemetry's conventions for HTTP clients; the path may be a secret of the receiver's.
@@ -111,9 +141,19 @@ impl HttpSender {
     /// Sends a request to a URL on a connection of its own; the status and the beginning of the body.
     pub async fn ask(
         &self,
+        to: (PartnerId, &EndpointUrl),
+        request: Request<Full<Bytes>>,
+    ) -> Result<(u16, String), String> {
+        let received = self.receive(to, request, EXCERPT).await?;
+        Ok((received.status_code, received.text()))
+    }
+
+    async fn receive(
+        &self,
         (partner, url): (PartnerId, &EndpointUrl),
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(u16, String), String> {
+        limits: BodyLimits,
+    ) -> Result<Received, String> {
         address(&mut request, url).ok_or("the URL can't be asked for")?;
         let to = (partner, url);
         let stream = connect(to, self.reach, (&self.lookups, &self.tls)).await?;
@@ -127,14 +167,25 @@ impl HttpSender {
         background.spawn(connection);
         let response = send.send_request(request).await.map_err(broken)?;
         let status_code = response.status().as_u16();
-        Ok((status_code, beginning(response).await))
+        let (body, is_whole) = beginning(response, limits).await;
+        Ok(Received {
+            status_code,
+            body,
+            is_whole,
+        })
     }
 }
 
 impl Sender for HttpSender {
     async fn send(&self, posting: OutgoingMessage) -> SendOutcome {
-        let outcome = self.exchange(&posting).await;
-        outcome.unwrap_or_else(SendOutcome::NoResponse)
+        match self.exchange(&posting, EXCERPT).await {
+            // A truncated body is fine: the status alone decides.
+            Ok(received) => SendOutcome::Response {
+                status_code: received.status_code,
+                body: received.text(),
+            },
+            Err(why) => SendOutcome::NoResponse(why),
+        }
     }
 }
 
@@ -177,23 +228,27 @@ fn request(posting: &OutgoingMessage) -> Option<Request<Full<Bytes>>> {
         .ok()
 }
 
-/// The beginning of the body, as far as it comes in time.
-async fn beginning(response: Response<Incoming>) -> String {
+/// The beginning of the body, as far as it comes in time, and whether that is all that was wanted.
+async fn beginning(response: Response<Incoming>, limits: BodyLimits) -> (Vec<u8>, bool) {
     let mut body = response.into_body();
     let mut read = Vec::new();
     let reading = async {
-        while read.len() < MAX_BODY
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            if let Ok(data) = frame.into_data() {
-                read.extend_from_slice(&data);
+        while read.len() < limits.bytes {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        read.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(_)) => return false,
+                None => return true,
             }
         }
+        true
     };
-    // A truncated body is fine: the status alone decides.
-    let _ = timeout(BODY_WITHIN, reading).await;
-    read.truncate(MAX_BODY);
-    String::from_utf8_lossy(&read).into_owned()
+    let is_whole = timeout(limits.within, reading).await.unwrap_or(false);
+    read.truncate(limits.bytes);
+    (read, is_whole)
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::{Value, json};
 
-use crate::kit::{Server, Store, tokens};
+use crate::{
+    kit::{ALL_SCOPES, Receiver, Script, Server, Store, eventually, tokens},
+    webhooks::{ON_THIS_MACHINE, endpoint},
+};
 
 on_both_engines![
     a_key_that_is_used_no_longer_needs_the_retired_pepper,
     keys_are_given_up_by_force_alone_and_once,
-    webhook_secrets_are_counted_until_they_are_rotated,
+    what_is_sealed_is_resealed_until_the_retired_pepper_can_go,
     another_pepper_refuses_to_start,
     a_generated_pepper_is_private_and_never_replaced,
     the_first_admin_key_is_shown_once_and_never_logged,
@@ -49,9 +52,15 @@ fn a_key_that_is_used_no_longer_needs_the_retired_pepper(store: Store) {
     }
     // The operator's own key is renewed by the start.
     let needed = needs(&store, &BOTH, "retired");
-    assert_eq!(needed, "1 partner keys  0 admin keys  0 webhook secrets");
+    assert_eq!(
+        needed,
+        "1 partner keys  0 admin keys  0 webhook secrets  0 org secrets  0 stored responses"
+    );
     let needed = needs(&store, &BOTH, "current");
-    assert_eq!(needed, "2 partner keys  1 admin keys  0 webhook secrets");
+    assert_eq!(
+        needed,
+        "2 partner keys  1 admin keys  0 webhook secrets  0 org secrets  0 stored responses"
+    );
     drop(server);
     let log = refuses(&store, &[("MOLECULE_CP_PEPPER", SECOND)]);
     assert!(
@@ -64,7 +73,10 @@ fn a_key_that_is_used_no_longer_needs_the_retired_pepper(store: Store) {
         .get("/cp/orgs")
         .expect(200);
     let needed = needs(&store, &BOTH, "retired");
-    assert_eq!(needed, "0 partner keys  0 admin keys  0 webhook secrets");
+    assert_eq!(
+        needed,
+        "0 partner keys  0 admin keys  0 webhook secrets  0 org secrets  0 stored responses"
+    );
     drop(server);
     let server = store.start_with(&[("MOLECULE_CP_PEPPER", SECOND)]);
     for key in [&used, &unused, &new] {
@@ -91,34 +103,70 @@ fn keys_are_given_up_by_force_alone_and_once(store: Store) {
     drop(server);
     drop(store.start_with(&alone));
     let needed = needs(&store, &alone, "missing");
-    assert_eq!(needed, "1 partner keys  0 admin keys  0 webhook secrets");
+    assert_eq!(
+        needed,
+        "1 partner keys  0 admin keys  0 webhook secrets  0 org secrets  0 stored responses"
+    );
     // Whoever finds the pepper again has the keys again.
     let server = store.start_with(&BOTH);
     server.with_token(old.token()).get("/cp/orgs").expect(200);
 }
 
-fn webhook_secrets_are_counted_until_they_are_rotated(store: Store) {
-    let server = store.start_with(&[("MOLECULE_CP_PEPPER", FIRST)]);
-    let key = server.key(&["webhooks:manage"]);
-    let endpoint = json!({"url": "https://hooks.invalid/", "events": ["org.ready"]});
-    let created = key.post("/cp/webhook-endpoints", endpoint).expect(201);
+fn what_is_sealed_is_resealed_until_the_retired_pepper_can_go(store: Store) {
+    let script = Script::new(&store, r#"echo '{"secrets": {"password": "hunter2"}}'"#);
+    let mut first = vec![("MOLECULE_CP_PEPPER", FIRST)];
+    first.extend(ON_THIS_MACHINE);
+    let server = script.start(&store, &first);
+    let key = server.key(ALL_SCOPES);
+    let receiver = Receiver::start();
+    let new = endpoint(&key, &receiver.url(), &["org.deleted"]);
+    let path = format!("/cp/webhook-endpoints/{}", new["id"].as_str().unwrap());
+    let rotated = key.post(&format!("{path}/rotate-secret"), json!({}));
+    let rotated = rotated.expect(200);
+    let once = [
+        ("idempotency-key", "once"),
+        ("content-type", "application/json"),
+    ];
+    let body = json!({"name": "acme", "slug": "acme-corp", "plan": "free"}).to_string();
+    let created = key.send("POST", "/cp/orgs", &once, body.as_bytes());
+    let id = created.expect(201)["id"].as_str().unwrap().to_owned();
+    key.wait(&id, "ready");
+    let secrets = key.get(&format!("/cp/orgs/{id}/secrets")).expect(200);
     drop(server);
-    let server = store.start_with(&BOTH);
+    let mut both = BOTH.to_vec();
+    both.extend(ON_THIS_MACHINE);
+    let server = script.start(&store, &both);
+    eventually("all is resealed", || {
+        let needed = needs(&store, &BOTH, "retired");
+        let sealed = needed.split_once("admin keys  ").unwrap().1;
+        (sealed == "0 webhook secrets  0 org secrets  0 stored responses").then_some(())
+    });
+    let needed = needs(&store, &BOTH, "current");
+    assert!(
+        needed.ends_with("2 webhook secrets  1 org secrets  1 stored responses"),
+        "{needed}"
+    );
+    // The key is renewed by its use.
     let key = server.with_token(key.token());
-    key.get("/cp/webhook-endpoints").expect(200);
-    let counted = |state: &str| {
-        let needed = needs(&store, &BOTH, state);
-        needed.rsplit_once("  ").unwrap().1.to_owned()
-    };
-    assert_eq!(counted("retired"), "1 webhook secrets");
-    let path = format!("/cp/webhook-endpoints/{}", created["id"].as_str().unwrap());
-    key.post(&format!("{path}/rotate-secret"), json!({}))
-        .expect(200);
-    // The one before signs for a day.
-    assert_eq!(counted("retired"), "1 webhook secrets");
-    assert_eq!(counted("current"), "1 webhook secrets");
-    assert_eq!(key.delete(&path).status, 204);
-    assert_eq!(counted("retired"), "0 webhook secrets");
+    key.get("/cp/whoami").expect(200);
+    drop(server);
+
+    let mut alone = vec![("MOLECULE_CP_PEPPER", SECOND)];
+    alone.extend(ON_THIS_MACHINE);
+    let server = script.start(&store, &alone);
+    let key = server.with_token(key.token());
+    assert_eq!(
+        key.get(&format!("/cp/orgs/{id}/secrets")).expect(200),
+        secrets
+    );
+    let replayed = key.send("POST", "/cp/orgs", &once, body.as_bytes());
+    assert_eq!(replayed.header("idempotency-replayed"), "true");
+    assert_eq!(replayed.body, created.body);
+    key.delete(&format!("/cp/orgs/{id}")).expect(202);
+    let message = &receiver.wait(1)[0];
+    for endpoint in [&new, &rotated] {
+        assert!(message.is_signed_with(endpoint["secret"].as_str().unwrap()));
+    }
 }
 
 #[track_caller]
@@ -170,7 +218,7 @@ fn a_generated_pepper_is_private_and_never_replaced(store: Store) {
 fn the_first_admin_key_is_shown_once_and_never_logged(store: Store) {
     let none = [("MOLECULE_CP_ADMIN_KEY", ""), ("RUST_LOG", "debug")];
     let server = store.start_with(&none);
-    let shown = crate::kit::eventually("the key is shown", || {
+    let shown = eventually("the key is shown", || {
         let output = server.output();
         let mut words = output.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let key = words.find(|word| word.starts_with("mol_ak_"))?.to_owned();

@@ -3,8 +3,10 @@
 mod ends;
 mod example;
 mod exec;
+mod handed_back;
 mod http;
 mod processes;
+mod rotations;
 
 use serde_json::{Value, json};
 

@@ -35,6 +35,7 @@ const fn summary(kind: EventKind) -> &'static str {
         EventKind::OrgReady => "An org is ready",
         EventKind::OrgUpdated => "An org was changed, or its change failed",
         EventKind::OrgFailed => "The provisioning of an org failed",
+        EventKind::OrgSecretsRotated => "The secrets of an org were replaced",
         EventKind::OrgSuspended => "An org was suspended",
         EventKind::OrgResumed => "An org was resumed",
         EventKind::OrgDeleted => "An org is deleted",
@@ -50,6 +51,7 @@ const fn content(kind: EventKind) -> Content {
         EventKind::OrgReady
         | EventKind::OrgUpdated
         | EventKind::OrgFailed
+        | EventKind::OrgSecretsRotated
         | EventKind::OrgSuspended
         | EventKind::OrgResumed
         | EventKind::OrgDeleted

@@ -126,6 +126,7 @@ pub const fn scope_allows(scope: Scope) -> &'static str {
         }
         Scope::OrgsList => "List, read and poll the orgs of the partner and their workspaces.",
         Scope::OrgsDelete => "Delete orgs, one by one or by label.",
+        Scope::OrgsSecrets => "Read and rotate the secrets of orgs.",
         Scope::WorkspacesCreate => "Create workspaces in orgs.",
         Scope::BillingRead => "Read the billing state of orgs.",
         Scope::AuditRead => "Read the audit events of the partner.",

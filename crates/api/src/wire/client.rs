@@ -144,6 +144,9 @@ client_types! {
     Time, FutureTime => Time;
     Ttl => u32;
     Labels => BTreeMap<String, String>;
+    EntryName => String;
+    StringMap => BTreeMap<String, String>;
+    SecretMap => BTreeMap<String, Secret>;
     LabelPatch => BTreeMap<String, Option<String>>;
     OrgPlans, Networks => Vec<String>;
     ScopeSet => Vec<Word<Scope>>;

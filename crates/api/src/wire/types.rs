@@ -1,5 +1,7 @@
 //! The types of the domain in JSON.
 
+use std::collections::HashMap;
+
 use audit::{Action, ActorId, Outcome, TargetKind};
 use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Name, OrgId, PartnerId,
@@ -62,6 +64,28 @@ wire_types! {
     EventKinds = list(one_of(EventKind::OFFERED.iter().map(|kind| kind.as_str())), Some(1), None), ["org.ready", "org.failed"];
 }
 
+/// An object of strings, such as the outputs of an org; it is never made.
+pub(crate) enum StringMap {}
+
+/// The same for secrets.
+pub(crate) enum SecretMap {}
+
+wire_types! {
+    StringMap = string_map(), HashMap::from([("host", "db.example.com")]);
+    SecretMap = string_map(), HashMap::from([("PASSWORD", "VZ2rqNzd")]);
+}
+
+fn string_map() -> ObjectBuilder {
+    let value = string().max_length(Some(4096)).build();
+    ObjectBuilder::new()
+        .property_names(Some(matching(ENTRY_NAME)))
+        .additional_properties(Some(AdditionalProperties::RefOr(value.into())))
+        .max_properties(Some(64))
+}
+
+/// The name of an output or a secret.
+const ENTRY_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]{0,63}$";
+
 /// Types that stand for strings of a fixed form and are never made: a field is held as a string, and has
 /// their schema.
 macro_rules! text_forms {
@@ -84,6 +108,8 @@ text_forms! {
     EndpointStatus = one_of(["active", "disabled"]), "active";
     /// What a message can report: also that a partner tests its receiver.
     MessageType = one_of(EventKind::OFFERED.iter().chain([&EventKind::Test]).map(|kind| kind.as_str())), "org.ready";
+    /// The name of an output or a secret.
+    EntryName = matching(ENTRY_NAME), "DATABASE_URL";
     /// The kind of a caller.
     ActorType = one_of(["partner_key", "admin", "system"]), "partner_key";
     /// The kind of a credential.

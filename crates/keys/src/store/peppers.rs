@@ -12,7 +12,8 @@ pub trait PepperQueries {
     /// The check value of the pepper that the stored digests were made with.
     fn pepper_check(&mut self) -> Result<Option<String>, Self::Error>;
 
-    /// How many keys that can be used at `now` need each pepper, in the order of the peppers' ids.
+    /// How many keys that can be used at `now`, and how many orgs' secrets, need each pepper, in the order of the
+    /// peppers' ids.
     fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, Self::Error>;
 
     /// The stored notes on peppers.

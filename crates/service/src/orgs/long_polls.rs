@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration as StdDuration};
 
 use ids::{OrgId, PlanName};
-use orgs::{Org, OrgStatus};
+use orgs::{Org, OrgStatus, OrgVisibility};
 use parking_lot::Mutex;
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
@@ -141,6 +141,17 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
     ) -> Result<Arc<OrgWithSteps>, Rejection> {
+        let visibility = reading_visibility(&context.caller);
+        self.status_within(context, visibility, id).await
+    }
+
+    /// The status of an org that is visible.
+    pub(crate) async fn status_within(
+        &self,
+        context: &Context,
+        visibility: OrgVisibility,
+        id: OrgId,
+    ) -> Result<Arc<OrgWithSteps>, Rejection> {
         let found = match self.statuses.get(id) {
             Some(status) => Some(status),
             None => match self.read_status(id).await {
@@ -148,7 +159,6 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 Err(fault) => return Err(self.reject_fault(context, fault).await),
             },
         };
-        let visibility = reading_visibility(&context.caller);
         match found.filter(|status| visibility.includes(&status.org)) {
             Some(status) => Ok(status),
             None => Err(self.reject(context, Error::NotFound).await),

@@ -6,6 +6,7 @@ pub(crate) mod create;
 mod delete;
 pub(crate) mod held_polls;
 pub(crate) mod long_polls;
+pub(crate) mod secrets;
 pub(crate) mod status_cache;
 mod status_watch;
 
@@ -36,7 +37,9 @@ pub struct OrgWithSteps {
 }
 
 impl OrgWithSteps {
-    pub(crate) const fn new(org: Org, steps: Vec<Step>) -> Self {
+    /// The org without its outputs, which no status shows: they may be long, and statuses are cached.
+    pub(crate) fn new(mut org: Org, steps: Vec<Step>) -> Self {
+        org.outputs.clear();
         let body = OnceLock::new();
         Self { org, steps, body }
     }

@@ -17,7 +17,7 @@ pub(crate) mod instance;
 pub(crate) mod peppers;
 
 use self::instance::{NewInstance, OtherInstance};
-use crate::{Env, OrphanPolicy, OrphanedKeys};
+use crate::{Env, OrphanPolicy, Orphans};
 
 /// Why a server can't start on this database.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +28,12 @@ pub enum SetupError {
          right pepper back, or name it among the retired ones"
     )]
     ForeignPepper,
-    /// Keys would be unknown from now on.
+    /// Keys would be unknown from now on, and secrets could not be read any more.
     #[error(
-        "{0}: they would be unknown. Give the pepper among the retired ones, or start once with --force \
-         to give these keys up; `molecule-cp pepper status` tells more"
+        "{0}: they would be lost. Give the pepper among the retired ones, or start once with --force to give \
+         them up; `molecule-cp pepper status` tells more"
     )]
-    Orphans(OrphanedKeys),
+    Orphans(Orphans),
     /// A live instance has another admin key of the settings.
     #[error(
         "{0}. Two of them would end each other's admin keys. Start all with the same one, or stop the others \
@@ -102,6 +102,7 @@ pub async fn prepare<D: Database>(
     instance: Option<NewInstance>,
 ) -> Result<FirstStart, SetupError> {
     let fresh = env.key(KeyKind::Admin);
+    let webhook_secrets = peppers::orphaned_webhook_secrets(db, peppers).await?;
     let operator = match operator_key {
         None => None,
         Some(key) => Some(Operator {
@@ -121,7 +122,7 @@ pub async fn prepare<D: Database>(
             digest: peppers.digest(&fresh),
         },
         operator,
-        orphans,
+        orphans: (orphans, webhook_secrets),
         instance: instance.map(|new| new.into_instance(env)),
         recorder: SystemRecorder(env.clone(), None),
     });
@@ -147,7 +148,8 @@ struct Start {
     now: OffsetDateTime,
     generated: Prepared,
     operator: Option<Operator>,
-    orphans: OrphanPolicy,
+    /// What to do about orphans, and how many of them are webhook secrets.
+    orphans: (OrphanPolicy, u64),
     instance: Option<Instance>,
     recorder: SystemRecorder,
 }

@@ -36,7 +36,7 @@ fn target(id: EndpointId) -> Target {
 }
 
 /// What a secret is sealed together with, so that it can't be moved to another endpoint's row.
-fn bound(id: EndpointId) -> String {
+pub(crate) fn bound(id: EndpointId) -> String {
     format!("webhook secret of {id}")
 }
 

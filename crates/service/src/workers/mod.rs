@@ -1,4 +1,4 @@
-//! Background work: provisioning orgs, delivering webhooks, expiry, announcements, retention.
+//! Background work: provisioning orgs, delivering webhooks, expiry, announcements, resealing, retention.
 //!
 //! A worker owns what happens after the response, by rows that are due and leases on them. It must not know
 //! requests or who may ask for what.
@@ -8,4 +8,5 @@ pub(crate) mod clock_steps;
 pub(crate) mod deliver;
 pub(crate) mod expiry;
 pub(crate) mod reconcile;
+pub(crate) mod reseal;
 pub(crate) mod retention;

@@ -8,7 +8,7 @@ use std::{
 
 use ids::{DeliveryId, PartnerId, TypedId as _, Ulid};
 use keys::PlainKey;
-use orgs::{OrgStatus, ProvisionError, ProvisionRequest, Provisioner, StopReason};
+use orgs::{OrgStatus, ProvisionError, ProvisionOutput, ProvisionRequest, Provisioner, StopReason};
 use service::{Next, operations};
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
@@ -148,10 +148,10 @@ impl Provisioner for Noting {
         &self,
         request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         self.began.lock().unwrap().push(request.org.partner_id);
         self.gate.acquire().await.unwrap().forget();
-        Ok(())
+        Ok(ProvisionOutput::default())
     }
 
     fn max_concurrency(&self) -> usize {

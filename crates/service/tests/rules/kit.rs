@@ -10,7 +10,7 @@ use ids::{KeyId, OrgId, PageRequest, PlanName};
 use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use orgs::{
     ChangeKind, LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError,
-    ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
+    ProvisionOutput, ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
 };
 use ratelimit::{MemoryLimiter, RateLimit};
 use scopes::Scope;
@@ -258,11 +258,11 @@ impl Provisioner for Gated {
         &self,
         request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         if request.verb == Verb::Provision {
             self.entered.add_permits(1);
             self.let_through.acquire().await.unwrap().forget();
         }
-        Ok(())
+        Ok(ProvisionOutput::default())
     }
 }

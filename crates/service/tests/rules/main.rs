@@ -12,6 +12,7 @@ mod limits;
 mod long_polls;
 mod provisioning;
 mod recording;
+mod secrets;
 mod stopping;
 mod updates;
 mod visibility;

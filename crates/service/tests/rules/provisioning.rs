@@ -6,8 +6,8 @@ use std::{
 };
 
 use orgs::{
-    Failure, LeaseToken, LocalProvisioner, OrgStatus, ProvisionError, ProvisionRequest,
-    Provisioner, StepName, StepStatus, StopReason, Transition,
+    Failure, LeaseToken, LocalProvisioner, OrgStatus, ProvisionError, ProvisionOutput,
+    ProvisionRequest, Provisioner, StepName, StepStatus, StopReason, Transition,
 };
 use stores::{Database as _, StoreError, prelude::*};
 use time::Duration;
@@ -27,8 +27,12 @@ fn failure() -> Failure {
 struct Scripted(Arc<Mutex<VecDeque<ProvisionError>>>);
 
 impl Scripted {
-    fn next(&self) -> Result<(), ProvisionError> {
-        self.0.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    fn next(&self) -> Result<ProvisionOutput, ProvisionError> {
+        self.0
+            .lock()
+            .unwrap()
+            .pop_front()
+            .map_or_else(|| Ok(ProvisionOutput::default()), Err)
     }
 }
 
@@ -37,7 +41,7 @@ impl Provisioner for Scripted {
         &self,
         _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         self.next()
     }
 }

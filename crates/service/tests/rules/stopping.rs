@@ -7,8 +7,8 @@ use std::{
 };
 
 use orgs::{
-    ChangeKind, Failure, OrgConfig, OrgOptions, OrgStatus, ProvisionError, ProvisionRequest,
-    Provisioner, StepName, StepStatus, StopReason, Verb,
+    ChangeKind, Failure, OrgConfig, OrgOptions, OrgStatus, ProvisionError, ProvisionOutput,
+    ProvisionRequest, Provisioner, StepName, StepStatus, StopReason, Verb,
 };
 use stores::{Database as _, prelude::*};
 use testkit::build;
@@ -44,10 +44,10 @@ impl Provisioner for Slow {
         &self,
         request: &ProvisionRequest,
         stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         let is_slow = request.org.slug.as_str().starts_with("slow");
         if request.verb != self.verb || !is_slow {
-            return Ok(());
+            return Ok(ProvisionOutput::default());
         }
         self.entered.add_permits(1);
         let stop = stop.await;
@@ -235,7 +235,7 @@ impl Provisioner for Broken {
         &self,
         _request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         Err(ProvisionError::TryAgain(Failure {
             code: "no-room".to_owned(),
             message: "there is no room".to_owned(),

@@ -8,8 +8,8 @@ use std::{
 use audit::Outcome;
 use ids::OrgId;
 use orgs::{
-    ChangeKind, Failure, OrgConfig, OrgStatus, ProvisionError, ProvisionRequest, Provisioner,
-    StepName, StepStatus, StopReason, Verb,
+    ChangeKind, Failure, OrgConfig, OrgStatus, ProvisionError, ProvisionOutput, ProvisionRequest,
+    Provisioner, StepName, StepStatus, StopReason, Verb,
 };
 use serde_json::json;
 use testkit::build;
@@ -29,12 +29,16 @@ impl Provisioner for Scripted {
         &self,
         request: &ProvisionRequest,
         _stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<(), ProvisionError> {
+    ) -> Result<ProvisionOutput, ProvisionError> {
         self.asked.lock().unwrap().push(request.clone());
         if request.verb == Verb::Provision {
-            return Ok(());
+            return Ok(ProvisionOutput::default());
         }
-        self.ends.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        self.ends
+            .lock()
+            .unwrap()
+            .pop_front()
+            .map_or_else(|| Ok(ProvisionOutput::default()), Err)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use ids::{EndpointId, PageRequest, PartnerId};
 use keys::PlainKey;
-use orgs::LocalProvisioner;
+use orgs::{LocalProvisioner, Provisioner};
 use service::{Rejection, Rendered, operations};
 use stores::{Database as _, StoreError, prelude::*};
 use time::{Duration, OffsetDateTime};
@@ -132,8 +132,8 @@ impl Scene {
 
 const ALL: PageRequest = PageRequest::new(1000, None);
 
-pub async fn create(
-    bench: &Control,
+pub async fn create<P: Provisioner>(
+    bench: &Bench<P>,
     key: &PlainKey,
     kinds: &[EventKind],
 ) -> Result<(EndpointId, WebhookSecret), Rejection> {

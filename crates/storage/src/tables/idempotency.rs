@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use ids::KeyId;
-use stores::{IdempotencyId, IdempotencyStore, StoreError, StoredResponse};
+use stores::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoreError, StoredResponse};
 use time::OffsetDateTime;
 
 use super::{locks::load_unlocked, values};
@@ -39,6 +39,45 @@ fn kept((body, sealed): (Vec<u8>, Option<Vec<u8>>)) -> Result<StoredResponse, St
         .try_into()
         .map_err(|_| values::corrupt("the body of a kept answer"))?;
     Ok(StoredResponse { body, sealed })
+}
+
+type SealedRow = (String, Vec<u8>, Option<Vec<u8>>);
+
+fn sealed(
+    (credential, call, sealed): SealedRow,
+) -> Option<Result<(IdempotencyId, Vec<u8>), StoreError>> {
+    let call = call.try_into();
+    let call = call.map_err(|_| values::corrupt("the call of a kept answer"));
+    let sealed = sealed?;
+    Some(call.map(|call| (IdempotencyId::stored(credential, call), sealed)))
+}
+
+impl<M> IdempotencyQueries for Session<M> {
+    fn sealed_responses(
+        &mut self,
+        after: Option<&IdempotencyId>,
+        limit: usize,
+    ) -> Result<Vec<(IdempotencyId, Vec<u8>)>, StoreError> {
+        let (credential, call) = after.map_or((String::new(), Vec::new()), |id| {
+            (id.credential().to_owned(), id.request().to_vec())
+        });
+        let kept = replies::table
+            .filter(replies::sealed.is_not_null())
+            .select((replies::credential, replies::call, replies::sealed));
+        // Two searches, each along the primary key.
+        let same = kept
+            .filter(replies::credential.eq(&credential))
+            .filter(replies::call.gt(call))
+            .order(replies::call)
+            .limit(values::row_count(limit));
+        let mut rows: Vec<SealedRow> = self.run(|connection| same.load(connection))?;
+        let others = kept
+            .filter(replies::credential.gt(credential))
+            .order((replies::credential, replies::call))
+            .limit(values::row_count(limit.saturating_sub(rows.len())));
+        rows.extend(self.run(|connection| others.load::<SealedRow>(connection))?);
+        rows.into_iter().filter_map(sealed).collect()
+    }
 }
 
 impl IdempotencyStore for Session<Writing> {
@@ -102,6 +141,27 @@ impl IdempotencyStore for Session<Writing> {
         let erased = diesel::update(shown).set(replies::sealed.eq(None::<Vec<u8>>));
         self.run(|connection| prepared::execute(connection, erased))?;
         Ok(())
+    }
+
+    fn idempotency_reseal(
+        &mut self,
+        id: &IdempotencyId,
+        expected: &[u8],
+        new: &[u8],
+    ) -> Result<bool, StoreError> {
+        let unchanged = replies::table
+            .find((id.credential(), id.request().as_slice()))
+            .filter(replies::sealed.eq(expected));
+        // Whoever waited for one response with another one in hand could wait in a circle.
+        let place = unchanged.select(replies::credential);
+        let free: Vec<String> =
+            self.run(|connection| load_unlocked!(connection, place, for_update))?;
+        if free.is_empty() {
+            return Ok(false);
+        }
+        let resealed = diesel::update(unchanged).set(replies::sealed.eq(new));
+        let rows = self.run(|connection| prepared::execute(connection, resealed))?;
+        Ok(rows > 0)
     }
 
     fn idempotency_expire(

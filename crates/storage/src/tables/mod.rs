@@ -15,6 +15,7 @@ mod instances;
 mod key_changes;
 mod locks;
 pub(crate) mod meta;
+mod org_secrets;
 mod orgs;
 mod paged;
 mod partner_keys;

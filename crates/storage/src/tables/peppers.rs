@@ -7,7 +7,7 @@ use keys::{PepperId, PepperNotes, PepperQueries, PepperStore, PepperUse};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::{admin_keys, meta, partner_keys, values};
+use super::{admin_keys, meta, org_secrets, partner_keys, values};
 use crate::session::{Session, Writing};
 
 /// The name of the check value among the single values.
@@ -26,20 +26,24 @@ impl<M> PepperQueries for Session<M> {
     }
 
     fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, StoreError> {
-        let mut counts: BTreeMap<Option<String>, (i64, i64)> = BTreeMap::new();
+        let mut counts: BTreeMap<Option<String>, (i64, i64, i64)> = BTreeMap::new();
         for (pepper, count) in partner_keys::counts_by_pepper(self, now)? {
             counts.entry(pepper).or_default().0 += count;
         }
         for (pepper, count) in admin_keys::counts_by_pepper(self)? {
             counts.entry(pepper).or_default().1 += count;
         }
+        for (pepper, count) in org_secrets::counts_by_pepper(self)? {
+            counts.entry(Some(pepper)).or_default().2 += count;
+        }
         counts
             .into_iter()
-            .map(|(pepper, (partner_keys, admin_keys))| {
+            .map(|(pepper, (partner_keys, admin_keys, org_secrets))| {
                 Ok(PepperUse {
-                    pepper: pepper.as_deref().map(id).transpose()?,
+                    pepper: pepper.as_deref().map(values::pepper_id).transpose()?,
                     partner_keys: values::number(partner_keys, "a count of keys")?,
                     admin_keys: values::number(admin_keys, "a count of keys")?,
+                    org_secrets: values::number(org_secrets, "a count of secrets")?,
                 })
             })
             .collect()
@@ -50,8 +54,8 @@ impl<M> PepperQueries for Session<M> {
         let mut notes = PepperNotes::default();
         for word in text.as_deref().unwrap_or_default().split_whitespace() {
             match word.strip_prefix(GIVEN_UP) {
-                Some(given_up) => notes.given_up.insert(id(given_up)?),
-                None => notes.given.insert(id(word)?),
+                Some(given_up) => notes.given_up.insert(values::pepper_id(given_up)?),
+                None => notes.given.insert(values::pepper_id(word)?),
             };
         }
         Ok(notes)
@@ -84,9 +88,4 @@ impl PepperStore for Session<Writing> {
         self.run(|connection| meta::insert(connection, NOTES, &text))?;
         Ok(())
     }
-}
-
-fn id(text: &str) -> Result<PepperId, StoreError> {
-    text.parse()
-        .map_err(|_| values::corrupt("the id of a pepper"))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ids::{Labels, Name, PageRequest, PlanName, TypedId};
-use keys::{KeyDigest, Networks};
+use keys::{KeyDigest, Networks, PepperId};
 use ratelimit::RateLimit;
 use stores::StoreError;
 use time::{Duration, OffsetDateTime};
@@ -85,6 +85,23 @@ pub(crate) fn labels(text: &str, what: &'static str) -> Result<Labels, StoreErro
     Labels::new(pairs).map_err(|_| corrupt(what))
 }
 
+/// An object of strings as JSON; nothing when it is empty.
+pub(crate) fn outputs_text(outputs: &BTreeMap<String, String>) -> Option<String> {
+    let text = (!outputs.is_empty()).then(|| serde_json::to_string(outputs));
+    text.and_then(Result::ok)
+}
+
+/// An object of strings from JSON.
+pub(crate) fn outputs(
+    text: Option<&str>,
+    what: &'static str,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    text.map_or_else(
+        || Ok(BTreeMap::new()),
+        |text| serde_json::from_str(text).map_err(|_| corrupt(what)),
+    )
+}
+
 /// Plans as a JSON array.
 pub(crate) fn plans_text(plans: &[PlanName]) -> String {
     let names = plans.iter().map(|plan| plan.as_str().into()).collect();
@@ -101,6 +118,11 @@ pub(crate) fn plans(text: &str, what: &'static str) -> Result<Vec<PlanName>, Sto
 pub(crate) fn digest(bytes: Vec<u8>) -> Result<KeyDigest, StoreError> {
     let bytes = bytes.try_into().map_err(|_| corrupt("a digest"))?;
     Ok(KeyDigest::from_bytes(bytes))
+}
+
+/// The id of a pepper.
+pub(crate) fn pepper_id(text: &str) -> Result<PepperId, StoreError> {
+    text.parse().map_err(|_| corrupt("the id of a pepper"))
 }
 
 /// The column that says which pepper a digest was made with.

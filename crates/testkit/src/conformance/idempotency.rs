@@ -172,3 +172,62 @@ pub async fn outdated_answers_are_forgotten_up_to_the_limit<D: Database>(db: D) 
         assert_eq!(begin(&fixture, id, 5).await.is_some(), is_kept);
     }
 }
+
+/// Of all credentials; those that were erased are left out.
+pub async fn kept_answers_are_read_page_by_page<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let (key, admin): (KeyId, AdminKeyId) = (fixture.build.id(), fixture.build.id());
+    let other: KeyId = fixture.build.id();
+    // In the order of the texts: `adm_`, then `pak_`.
+    let mut ids = vec![IdempotencyId::of_admin(admin, [9; 32])];
+    ids.extend([1, 0x7f, 0x80, 0xff].map(|byte| IdempotencyId::of_key(key, [byte; 32])));
+    ids.push(IdempotencyId::of_key(other, [0; 32]));
+    for id in &ids {
+        begin(&fixture, id, 0).await;
+        keep(&fixture, id, None).await;
+    }
+    let issued: KeyId = fixture.build.id();
+    let erased = IdempotencyId::of_key(key, [2; 32]);
+    begin(&fixture, &erased, 0).await;
+    keep(&fixture, &erased, Some(issued)).await;
+    fixture.write(move |tx| tx.idempotency_erase(issued)).await;
+    for limit in [1, 2, 5, 6, 7] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let behind = after.clone();
+            let page = fixture
+                .read(move |view| view.sealed_responses(behind.as_ref(), limit))
+                .await;
+            let Some((last, _)) = page.last() else { break };
+            assert!(page.len() <= limit);
+            after = Some(last.clone());
+            found.extend(page);
+        }
+        let expect: Vec<_> = ids
+            .iter()
+            .map(|id| (id.clone(), b"sealed".to_vec()))
+            .collect();
+        assert_eq!(found, expect, "{limit} a page");
+    }
+}
+
+/// So that nothing that was erased or replaced comes back.
+pub async fn an_answer_is_resealed_only_from_what_is_kept<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let issued: KeyId = fixture.build.id();
+    let id = IdempotencyId::of_admin(fixture.build.id(), [1; 32]);
+    begin(&fixture, &id, 0).await;
+    keep(&fixture, &id, Some(issued)).await;
+    let reseal = |expected: &'static [u8], new: &'static [u8]| {
+        let id = id.clone();
+        fixture.write(move |tx| tx.idempotency_reseal(&id, expected, new))
+    };
+    assert!(!reseal(b"seale", b"anew").await);
+    assert!(reseal(b"sealed", b"anew").await);
+    assert!(!reseal(b"sealed", b"anew").await);
+    let found = begin(&fixture, &id, 1).await.unwrap();
+    assert_eq!((found.body, found.sealed), (BODY, Some(b"anew".to_vec())));
+    fixture.write(move |tx| tx.idempotency_erase(issued)).await;
+    assert!(!reseal(b"anew", b"sealed").await);
+    assert_eq!(begin(&fixture, &id, 1).await.unwrap().sealed, None);
+}

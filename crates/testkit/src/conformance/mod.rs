@@ -21,6 +21,7 @@ pub mod key_uses;
 pub mod keys;
 pub mod leases;
 pub mod org_lists;
+pub mod org_secrets;
 pub mod orgs;
 pub mod partners;
 pub mod peppers;
@@ -186,6 +187,14 @@ macro_rules! conformance_rules {
                 workspaces_are_paged_newest_first
                 a_subscription_is_replaced_by_the_next
             }
+            org_secrets {
+                the_secrets_of_an_org_are_replaced_as_a_whole
+                erased_secrets_are_gone_and_those_of_other_orgs_stay
+                secrets_are_found_by_their_pepper_page_by_page
+                secrets_are_resealed_only_from_what_is_stored
+                secrets_of_a_rolled_back_transaction_are_not_there
+                secrets_count_among_what_needs_a_pepper
+            }
             partners {
                 a_partner_keeps_all_its_fields
                 a_partner_update_writes_everything_but_the_id_and_the_time_of_making
@@ -207,6 +216,8 @@ macro_rules! conformance_rules {
                 a_rolled_back_call_leaves_no_place_taken
                 of_many_who_take_one_place_one_gets_it
                 outdated_answers_are_forgotten_up_to_the_limit
+                kept_answers_are_read_page_by_page
+                an_answer_is_resealed_only_from_what_is_kept
             }
             instances {
                 an_instance_keeps_all_its_fields_and_reports_replace_what_may_change
@@ -258,6 +269,7 @@ macro_rules! conformance_rules {
                 an_endpoint_is_its_partners_alone
                 an_endpoint_update_writes_its_state_and_secrets_and_nothing_else
                 the_secrets_of_all_endpoints_are_read_page_by_page
+                the_secrets_of_an_endpoint_are_resealed_only_from_what_is_stored
                 a_deleted_endpoint_is_gone_with_its_secrets
                 those_listen_that_asked_for_it_and_are_not_disabled
                 endpoints_are_paged_newest_first

@@ -1,5 +1,7 @@
 //! Orgs and what belongs to them: steps, workspaces, subscriptions.
 
+use std::collections::BTreeMap;
+
 use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
     ChangeKind, Failure, Org, OrgConfig, OrgFilter, OrgStatus, OrgVisibility, PendingChange,
@@ -54,6 +56,11 @@ fn full(org: Org) -> Org {
             code: "quota".to_owned(),
             message: "No room — “later”\nperhaps.".to_owned(),
         }),
+        outputs: BTreeMap::from(
+            [("host", "db-1"), ("_2", "quote \" and \\, \0, Zürich\n")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        ),
+        secret_names: vec!["DATABASE_URL".to_owned(), "token_2".to_owned()],
         attempts: 70_000,
         ..org
     }

@@ -14,6 +14,7 @@ fn used(pepper: Option<PepperId>, partner_keys: u64, admin_keys: u64) -> PepperU
         pepper,
         partner_keys,
         admin_keys,
+        org_secrets: 0,
     }
 }
 

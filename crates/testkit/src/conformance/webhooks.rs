@@ -362,3 +362,39 @@ pub async fn deliveries_are_paged_newest_first<D: Database>(db: D) {
         )
         .await;
 }
+
+/// With those that still sign, and with nothing else.
+pub async fn the_secrets_of_an_endpoint_are_resealed_only_from_what_is_stored<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let endpoint = fixture.any_endpoint().await;
+    let (partner, id) = (endpoint.partner_id, endpoint.id);
+    let before = fixture.stored_secrets(&endpoint).await.unwrap();
+    let new = SealedSecrets {
+        current: b"current".to_vec(),
+        old: Some(b"old".to_vec()),
+        older: vec![OldSecret {
+            sealed: b"older".to_vec(),
+            until: at(7),
+        }],
+    };
+    let reseal = |expected: &SealedSecrets| {
+        let (expected, new) = (expected.clone(), new.clone());
+        fixture.write(move |tx| tx.endpoint_reseal(id, &expected, &new))
+    };
+    assert!(!reseal(&new).await);
+    assert_eq!(
+        fixture.stored_secrets(&endpoint).await.as_ref(),
+        Some(&before)
+    );
+    assert!(reseal(&before).await);
+    assert_eq!(fixture.stored_secrets(&endpoint).await.as_ref(), Some(&new));
+    assert!(!reseal(&before).await);
+    assert_eq!(
+        fixture.stored_endpoint(&endpoint).await,
+        Some(endpoint.clone())
+    );
+    let delete = move |tx: &mut D::Tx| tx.endpoint_delete(partner, id, at(1));
+    assert!(fixture.write(delete).await);
+    assert!(!reseal(&new).await);
+    assert_eq!(fixture.stored_secrets(&endpoint).await, None);
+}

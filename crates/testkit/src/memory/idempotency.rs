@@ -1,13 +1,30 @@
 //! Kept answers in memory.
 
 use ids::KeyId;
-use stores::{IdempotencyId, IdempotencyStore, StoreError, StoredResponse};
+use stores::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoreError, StoredResponse};
 use time::OffsetDateTime;
 
-use super::session::{MemoryTx, ReplyRow};
+use super::session::{MemoryTx, ReplyRow, Session};
 
 fn place(id: &IdempotencyId) -> (String, [u8; 32]) {
     (id.credential().to_owned(), *id.request())
+}
+
+impl<Mode> IdempotencyQueries for Session<Mode> {
+    fn sealed_responses(
+        &mut self,
+        after: Option<&IdempotencyId>,
+        limit: usize,
+    ) -> Result<Vec<(IdempotencyId, Vec<u8>)>, StoreError> {
+        let after = after.map(place);
+        let rows = self.state.replies.entries();
+        let behind = rows.filter(|(id, _)| after.as_ref().is_none_or(|after| *id > after));
+        let sealed = behind.filter_map(|((credential, request), row)| {
+            let id = IdempotencyId::stored(credential.clone(), *request);
+            Some((id, row.kept.sealed.clone()?))
+        });
+        Ok(sealed.take(limit).collect())
+    }
 }
 
 impl IdempotencyStore for MemoryTx {
@@ -56,6 +73,21 @@ impl IdempotencyStore for MemoryTx {
             |row| row.kept.sealed = None,
         );
         Ok(())
+    }
+
+    fn idempotency_reseal(
+        &mut self,
+        id: &IdempotencyId,
+        expected: &[u8],
+        new: &[u8],
+    ) -> Result<bool, StoreError> {
+        let row = self.state.replies.get_mut(&place(id));
+        let row = row.filter(|row| row.kept.sealed.as_deref() == Some(expected));
+        let is_unchanged = row.is_some();
+        if let Some(row) = row {
+            row.kept.sealed = Some(new.to_vec());
+        }
+        Ok(is_unchanged)
     }
 
     fn idempotency_expire(

@@ -145,7 +145,7 @@ impl<Mode> PepperQueries for Session<Mode> {
     }
 
     fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, StoreError> {
-        let mut uses: BTreeMap<Option<PepperId>, (u64, u64)> = BTreeMap::new();
+        let mut uses: BTreeMap<Option<PepperId>, (u64, u64, u64)> = BTreeMap::new();
         for Stored { key, digest } in self.state.keys.rows() {
             if matches!(key.status(now), KeyStatus::Active | KeyStatus::Disabled) {
                 uses.entry(digest.pepper()).or_default().0 += 1;
@@ -156,13 +156,19 @@ impl<Mode> PepperQueries for Session<Mode> {
                 uses.entry(digest.pepper()).or_default().1 += 1;
             }
         }
+        for secrets in self.state.org_secrets.rows() {
+            uses.entry(Some(secrets.pepper)).or_default().2 += 1;
+        }
         let uses = uses.into_iter();
         Ok(uses
-            .map(|(pepper, (partner_keys, admin_keys))| PepperUse {
-                pepper,
-                partner_keys,
-                admin_keys,
-            })
+            .map(
+                |(pepper, (partner_keys, admin_keys, org_secrets))| PepperUse {
+                    pepper,
+                    partner_keys,
+                    admin_keys,
+                    org_secrets,
+                },
+            )
             .collect())
     }
 

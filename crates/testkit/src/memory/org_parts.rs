@@ -1,11 +1,12 @@
-//! Slugs, workspaces and subscriptions in memory.
+//! Slugs, workspaces, subscriptions and secrets in memory.
 
 use ids::{OrgId, Page, PageRequest, PartnerId};
+use keys::PepperId;
 use orgs::{
     Org, Slug, SlugStore, Subscription, SubscriptionQueries, SubscriptionStore, Workspace,
     WorkspaceQueries, WorkspaceStore,
 };
-use stores::StoreError;
+use stores::{OrgSecretQueries, OrgSecretStore, SealedOrgSecrets, StoreError};
 use time::OffsetDateTime;
 
 use super::session::{MemoryTx, Session, SlugRow};
@@ -93,5 +94,49 @@ impl SubscriptionStore for MemoryTx {
         }
         self.state.subscriptions.put(org.id, *subscription);
         Ok(())
+    }
+}
+
+impl<Mode> OrgSecretQueries for Session<Mode> {
+    fn org_secrets(&mut self, org: OrgId) -> Result<Option<SealedOrgSecrets>, StoreError> {
+        Ok(self.state.org_secrets.get(&org).cloned())
+    }
+
+    fn org_secrets_under(
+        &mut self,
+        pepper: PepperId,
+        after: Option<OrgId>,
+        limit: usize,
+    ) -> Result<Vec<SealedOrgSecrets>, StoreError> {
+        let rows = self.state.org_secrets.rows();
+        let under = rows.filter(|row| row.pepper == pepper && after.is_none_or(|id| row.org > id));
+        Ok(under.take(limit).cloned().collect())
+    }
+}
+
+impl OrgSecretStore for MemoryTx {
+    fn org_secrets_put(&mut self, secrets: &SealedOrgSecrets) -> Result<(), StoreError> {
+        self.state.check_org(secrets.org)?;
+        self.state.org_secrets.put(secrets.org, secrets.clone());
+        Ok(())
+    }
+
+    fn org_secrets_erase(&mut self, org: OrgId) -> Result<(), StoreError> {
+        self.state.org_secrets.retain(|row| row.org != org);
+        Ok(())
+    }
+
+    fn org_secrets_reseal(
+        &mut self,
+        expected: &[u8],
+        new: &SealedOrgSecrets,
+    ) -> Result<bool, StoreError> {
+        let row = self.state.org_secrets.get_mut(&new.org);
+        let Some(row) = row.filter(|row| row.sealed == expected) else {
+            return Ok(false);
+        };
+        row.sealed.clone_from(&new.sealed);
+        row.pepper = new.pepper;
+        Ok(true)
     }
 }

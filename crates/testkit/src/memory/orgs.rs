@@ -191,6 +191,8 @@ impl OrgStore for MemoryTx {
             stored.ready_at = org.ready_at;
             stored.deleted_at = org.deleted_at;
             stored.failure = org.failure;
+            stored.outputs = org.outputs;
+            stored.secret_names = org.secret_names;
             stored.attempts = org.attempts;
             row.due_at = due_at;
         }

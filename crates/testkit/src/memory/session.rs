@@ -9,7 +9,7 @@ use ids::{
 use instances::Instance;
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
-use stores::{StoreError, StoredResponse, Transaction};
+use stores::{SealedOrgSecrets, StoreError, StoredResponse, Transaction};
 use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, SealedSecrets};
 
@@ -32,6 +32,7 @@ pub(super) struct State {
     pub(super) orgs: Table<OrgId, OrgRow>,
     pub(super) workspaces: Table<WorkspaceId, Workspace>,
     pub(super) subscriptions: Table<OrgId, Subscription>,
+    pub(super) org_secrets: Table<OrgId, SealedOrgSecrets>,
     pub(super) events: Table<EventId, Event>,
     pub(super) replies: Table<(String, [u8; 32]), ReplyRow>,
     pub(super) endpoints: Table<EndpointId, EndpointRow>,

@@ -50,6 +50,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.0.values().map(Arc::as_ref)
     }
 
+    /// The ids and rows in the order of the ids.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(id, row)| (id, row.as_ref()))
+    }
+
     /// Changes the rows that `wanted` picks.
     pub(super) fn change(&mut self, wanted: impl Fn(&V) -> bool, mut change: impl FnMut(&mut V)) {
         let ids: Vec<K> = self

@@ -56,6 +56,21 @@ impl EndpointStore for MemoryTx {
         Ok(())
     }
 
+    fn endpoint_reseal(
+        &mut self,
+        id: EndpointId,
+        expected: &SealedSecrets,
+        new: &SealedSecrets,
+    ) -> Result<bool, StoreError> {
+        let row = self.state.endpoints.get_mut(&id);
+        let secrets = row.and_then(|row| row.secrets.as_mut());
+        let Some(secrets) = secrets.filter(|secrets| secrets.current == expected.current) else {
+            return Ok(false);
+        };
+        secrets.clone_from(new);
+        Ok(true)
+    }
+
     fn endpoint_delete(
         &mut self,
         partner: PartnerId,

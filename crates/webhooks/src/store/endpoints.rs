@@ -90,6 +90,15 @@ pub trait EndpointStore: EndpointQueries {
         secrets: &SealedSecrets,
     ) -> Result<(), Self::Error>;
 
+    /// Replaces the sealed bytes of an endpoint's secrets by those of `new`, which are the same secrets, if the
+    /// one in force still is that of `expected`; `false` when it is not.
+    fn endpoint_reseal(
+        &mut self,
+        id: EndpointId,
+        expected: &SealedSecrets,
+        new: &SealedSecrets,
+    ) -> Result<bool, Self::Error>;
+
     /// Deletes an endpoint and its secrets; `false` when there is none.
     fn endpoint_delete(
         &mut self,

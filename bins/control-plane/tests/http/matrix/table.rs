@@ -160,6 +160,8 @@ pub const TABLE: &[Row] = &[
     row("renewOrg", Scopes(&["orgs:create"]), Org, "org.renew", 409, renewal),
     row("deleteOrgs", Scopes(&["orgs:delete"]), Nothing, "org.delete", 202, nothing)
         .with_query("?label=run:none"),
+    row("getOrgSecrets", Scopes(&["orgs:secrets"]), Org, "org.secrets.read", 200, nothing),
+    row("rotateOrgSecrets", Scopes(&["orgs:secrets"]), Org, "org.secrets.rotate", 202, nothing),
     row("createWorkspace", Scopes(&["workspaces:create"]), Org, "workspace.create", 201, workspace),
     row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
     row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),

@@ -22,7 +22,7 @@ fn a_program_provisions_and_deprovisions_an_org(store: Store) {
         &store,
         "cat > $1.json
          env > $1.env
-         echo said on standard output",
+         echo '{}'",
     );
     let passed = [
         ("MOLECULE_CP_PROVISIONER_ENV", "GREETING"),

@@ -25,6 +25,7 @@ on_both_engines![
     a_service_that_is_busy_is_asked_again,
     the_detail_of_a_refusal_is_the_reason,
     a_deletion_waits_for_the_answer_of_a_service,
+    what_a_service_answers_is_handed_back,
 ];
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -39,6 +40,8 @@ struct Service {
     address: String,
     status: Arc<AtomicU16>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// The body of what it answers when all is well.
+    answer: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Service {
@@ -63,13 +66,18 @@ impl Service {
             address: listener.local_addr().unwrap().to_string(),
             status: Arc::new(AtomicU16::new(status)),
             asked: Arc::default(),
+            answer: Arc::default(),
         };
         let (status, asked) = (Arc::clone(&service.status), Arc::clone(&service.asked));
+        let answer = Arc::clone(&service.answer);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (status, asked) = (Arc::clone(&status), Arc::clone(&asked));
+                let answer = Arc::clone(&answer);
                 let accept = accept.clone();
-                thread::spawn(move || response(accept(stream.unwrap()), &status, &asked));
+                thread::spawn(move || {
+                    response(accept(stream.unwrap()), (&status, &answer), &asked)
+                });
             }
         });
         service
@@ -106,7 +114,11 @@ impl Service {
 }
 
 /// Takes one message, and panics, which is a response to nobody, when it is not what it must be.
-fn response(stream: impl Read + Write, status: &AtomicU16, asked: &Mutex<Vec<Asked>>) {
+fn response(
+    stream: impl Read + Write,
+    (status, answer): (&AtomicU16, &Mutex<Vec<u8>>),
+    asked: &Mutex<Vec<Asked>>,
+) {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -150,13 +162,19 @@ fn response(stream: impl Read + Write, status: &AtomicU16, asked: &Mutex<Vec<Ask
             status => break status,
         }
     };
-    let body = r#"{"title": "x", "detail": "the region is full"}"#;
+    let body = if status < 300 {
+        answer.lock().unwrap().clone()
+    } else {
+        br#"{"title": "x", "detail": "the region is full"}"#.to_vec()
+    };
     let length = body.len();
     // Whoever asked may be gone.
+    let mut stream = reader.into_inner();
     let _ = write!(
-        reader.into_inner(),
-        "HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        stream,
+        "HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
+    let _ = stream.write_all(&body);
 }
 
 fn a_service_is_asked_by_a_signed_message(store: Store) {
@@ -308,4 +326,45 @@ fn the_secret_of_a_service_is_in_no_log_and_not_shown() {
     let server = service.server(&store, &[("RUST_LOG", "debug")]);
     server.key(ALL_SCOPES).org("acme-corp");
     assert!(!server.log().contains(SECRET.trim_start_matches("whsec_")));
+}
+
+fn what_a_service_answers_is_handed_back(store: Store) {
+    let service = Service::start(200);
+    let hand_back = |body: &[u8]| *service.answer.lock().unwrap() = body.to_vec();
+    hand_back(br#"{"outputs": {"host": "db-1"}, "secrets": {"password": "hunter2"}}"#);
+    let server = service.server(&store, &[]);
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let id = org["id"].as_str().unwrap();
+    assert_eq!(org["outputs"], json!({"host": "db-1"}));
+    assert_eq!(org["secret_names"], json!(["password"]));
+    let secrets = key.get(&format!("/cp/orgs/{id}/secrets")).expect(200);
+    assert_eq!(secrets["secrets"], json!({"password": "hunter2"}));
+    // What a deletion answers hands back nothing.
+    hand_back(b"gone");
+    key.delete(&format!("/cp/orgs/{id}")).expect(202);
+    key.wait(id, "deleted");
+
+    let mut long = br#"{"secrets": {"password": "hunter2"}}"#.to_vec();
+    long.resize(65 * 1024, b' ');
+    for (body, reason) in [
+        (&b"OK"[..], "it is not JSON: line 1, column 1"),
+        (
+            br#"{"secrets": {"password": "hunter2""#,
+            "its JSON is cut off",
+        ),
+        (b"{\"outputs\": {\"a\": \"\xff\"}}", "it is not UTF-8 text"),
+        (&long, "it is longer than 64 KiB"),
+    ] {
+        hand_back(body);
+        let id = create(&key, "acme-corp");
+        let message = failure(&key, &id, "provisioner-output-invalid");
+        assert_eq!(
+            message,
+            format!("the answer of the provisioner can't be used: {reason}")
+        );
+        key.wait(&id, "failed");
+        key.delete(&format!("/cp/orgs/{id}")).expect(202);
+        key.wait(&id, "deleted");
+    }
 }

@@ -236,6 +236,8 @@ fn new_org(create: &CreateOrg, key: &PartnerKey) -> Org {
         expires_at: draft.ttl.map(|ttl| ttl.end(now)),
         deleted_at: None,
         failure: None,
+        outputs: BTreeMap::new(),
+        secret_names: Vec::new(),
         attempts: 0,
     }
 }

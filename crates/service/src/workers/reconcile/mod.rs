@@ -5,6 +5,7 @@
 //! its lease can't write. Whatever is done may be done again. Orgs are worked on side by side: one that takes
 //! long delays no other.
 
+mod handed_back;
 mod lease;
 mod outcome;
 mod record;
@@ -17,20 +18,24 @@ use std::{
 };
 
 use ids::{OrgId, PartnerId};
-use orgs::{DueLimits, DueOrgs, Org, OrgProgress, ProvisionRequest, Provisioner, StopReason};
+use orgs::{
+    DueLimits, DueOrgs, Org, OrgProgress, ProvisionError, ProvisionOutput, ProvisionRequest,
+    Provisioner, StopReason,
+};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    handed_back::check_rotation,
+    outcome::change_step,
+    slots::{HandedOver, Permit},
+};
 pub(crate) use self::{
     lease::AcquiredLease,
     record::{FinishedAttempt, Recorded},
-};
-use self::{
-    outcome::change_step,
-    slots::{HandedOver, Permit},
 };
 use crate::{
     Service,
@@ -218,11 +223,21 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
     async fn work_on(&self, org: Org, lease: AcquiredLease, cancel: CancellationToken) {
         let stop = CancellationReason::new();
         let work = async {
-            match ProvisionRequest::due(&org) {
-                Some(request) => self.provisioner.run(&request, stop.cancelled()).await,
+            let Some(mut request) = ProvisionRequest::due(&org) else {
                 // Nothing else is ever due.
-                None => Ok(()),
+                return Ok(ProvisionOutput::default());
+            };
+            match self.known_secrets(&org).await {
+                Ok(secrets) => request.known_secrets = secrets,
+                Err(error) => {
+                    tracing::warn!(error = error.as_dyn(), org_id = %org.id, "reading secrets failed");
+                    return Err(ProvisionError::Interrupted);
+                }
             }
+            let result = self.provisioner.run(&request, stop.cancelled()).await;
+            result
+                .and_then(|output| check_rotation(request.verb, &org, output))
+                .map_err(|error| error.map_message(|text| request.known_secrets.apply(text)))
         };
         let shutdown = async {
             cancel.cancelled().await;

@@ -91,7 +91,12 @@ pub(super) fn after_change(
         Err(ProvisionError::Failed(failure)) => failure.message.clone(),
     };
     org.failure = Some(Failure {
-        code: format!("{}-failed", verb.as_str()),
+        code: if verb == Verb::Rotate {
+            "rotation-failed"
+        } else {
+            "update-failed"
+        }
+        .to_owned(),
         message,
     });
     moved(org, Transition::KeepUnchanged, now)?;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{EventId, OrgId, WorkspaceId};
 use orgs::{
-    LeaseToken, Org, OrgProgress, OrgStatus, ProvisionError, Provisioner, StepStatus, Verb,
+    LeaseToken, Org, OrgProgress, OrgStatus, ProvisionError, ProvisionOutput, Provisioner,
+    StepStatus, Verb,
 };
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction};
 use time::OffsetDateTime;
 use webhooks::EventKind;
 
-use super::outcome::{
-    after_change, after_deprovision, after_provision, change_step, default_workspace,
+use super::{
+    handed_back::{HandedBack, NewSecrets},
+    outcome::{after_change, after_deprovision, after_provision, change_step, default_workspace},
 };
 use crate::{Service, env::Percent, runtime::batcher::all_or_each, webhooks::outbox::Outbox};
 
@@ -27,6 +29,8 @@ pub(crate) struct FinishedAttempt {
     /// What was attempted.
     verb: Option<Verb>,
     result: Result<(), ProvisionError>,
+    /// What it has handed back.
+    handed_back: HandedBack,
     /// The ids of what may have to be written.
     event: EventId,
     workspace: WorkspaceId,
@@ -46,19 +50,25 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
         &self,
         org: &Org,
         token: LeaseToken,
-        result: Result<(), ProvisionError>,
+        result: Result<ProvisionOutput, ProvisionError>,
     ) {
-        let id = org.id;
+        let (id, now) = (org.id, self.env.now());
+        let mut handed_back = HandedBack::default();
+        let result = result.map(|output| {
+            let sealing = (&self.env, &self.settings.peppers);
+            handed_back = HandedBack::new(sealing, org, output, now);
+        });
         let attempt = FinishedAttempt {
             id,
             token,
             before: org.status,
             verb: org.verb(),
             result,
+            handed_back,
             event: self.env.id(),
             workspace: self.env.id(),
             spread: self.env.percent(),
-            now: self.env.now(),
+            now,
         };
         let (db, outbox) = (self.db.clone(), self.outbox.clone());
         let write = move |attempts| write_all(db.clone(), outbox.clone(), attempts);
@@ -111,7 +121,7 @@ fn record_all<T: Transaction>(
     let leases: Vec<_> = attempts.iter().map(|one| (one.id, one.token)).collect();
     let mut recorded = Vec::with_capacity(attempts.len());
     let (mut progress, mut workspaces, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-    let mut deleted = Vec::new();
+    let (mut deleted, mut secrets) = (Vec::new(), Vec::new());
     for (work, one) in tx.orgs_leased(&leases)?.into_iter().zip(attempts) {
         let Some(mut work) = work else {
             recorded.push(None);
@@ -150,6 +160,13 @@ fn record_all<T: Transaction>(
                 }
                 None => None,
             };
+            if result.is_ok() && *verb == Some(Verb::Deprovision) {
+                if !std::mem::take(&mut work.org.secret_names).is_empty() {
+                    secrets.push((work.org.id, None));
+                }
+            } else if let Some(new) = one.handed_back.apply(&mut work.org) {
+                secrets.push((work.org.id, Some(new)));
+            }
             let org = &work.org;
             if org.status == OrgStatus::Ready && *before == OrgStatus::Provisioning {
                 // There may be one already, of an attempt that an admin has retried.
@@ -161,7 +178,9 @@ fn record_all<T: Transaction>(
             if let Some(action) = audit_action(org.status, *verb) {
                 tx.event_record(&audit_event(org, action, one))?;
             }
-            if let Some(kind) = webhook_kind(org.status, *verb) {
+            // Secrets that stay as they are are no news.
+            let is_news = *verb != Some(Verb::Rotate) || result.is_ok();
+            if let Some(kind) = webhook_kind(org.status, *verb).filter(|_| is_news) {
                 messages.push((kind, org.clone(), *now));
             }
         }
@@ -176,6 +195,7 @@ fn record_all<T: Transaction>(
             work,
         });
     }
+    store_secrets(tx, secrets)?;
     // Always in the order of slugs, so that no two transactions deadlock.
     deleted.sort_unstable();
     for (_, org, now) in deleted {
@@ -188,11 +208,27 @@ fn record_all<T: Transaction>(
     Ok(recorded)
 }
 
+/// Stores the new secrets of orgs, and erases those of deleted ones, for which there are none.
+fn store_secrets<T: Transaction>(
+    tx: &mut T,
+    mut secrets: Vec<(OrgId, Option<&NewSecrets>)>,
+) -> Result<(), StoreError> {
+    // Always in the order of orgs, so that no two transactions deadlock.
+    secrets.sort_unstable_by_key(|(org, _)| *org);
+    for (org, new) in secrets {
+        match new {
+            Some(new) => new.store(tx)?,
+            None => tx.org_secrets_erase(org)?,
+        }
+    }
+    Ok(())
+}
+
 /// The webhook for an org whose work has ended.
 const fn webhook_kind(status: OrgStatus, verb: Option<Verb>) -> Option<EventKind> {
     match (status, verb) {
         (OrgStatus::Ready, Some(Verb::Update)) => Some(EventKind::OrgUpdated),
-        (OrgStatus::Ready, Some(Verb::Rotate)) => None,
+        (OrgStatus::Ready, Some(Verb::Rotate)) => Some(EventKind::OrgSecretsRotated),
         (OrgStatus::Ready, _) => Some(EventKind::OrgReady),
         (OrgStatus::Failed, _) => Some(EventKind::OrgFailed),
         (OrgStatus::Deleted, _) => Some(EventKind::OrgDeleted),
@@ -210,7 +246,7 @@ const fn webhook_kind(status: OrgStatus, verb: Option<Verb>) -> Option<EventKind
 const fn audit_action(status: OrgStatus, verb: Option<Verb>) -> Option<Action> {
     match (status, verb) {
         (OrgStatus::Ready, Some(Verb::Update)) => Some(Action::OrgUpdated),
-        (OrgStatus::Ready, Some(Verb::Rotate)) => None,
+        (OrgStatus::Ready, Some(Verb::Rotate)) => Some(Action::OrgSecretsRotated),
         (OrgStatus::Ready, _) => Some(Action::OrgProvisioned),
         (OrgStatus::Failed, _) => Some(Action::OrgFailed),
         (OrgStatus::Deleted, _) => Some(Action::OrgDeleted),

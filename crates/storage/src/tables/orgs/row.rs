@@ -40,6 +40,8 @@ diesel::table! {
         subscription_end -> Nullable<BigInt>,
         subscription_cancel_at -> Nullable<BigInt>,
         end_to_announce -> Nullable<BigInt>,
+        outputs -> Nullable<Text>,
+        secret_names -> Nullable<Text>,
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) struct StateRow {
     failure_code: Option<String>,
     failure_message: Option<String>,
     attempts: i64,
+    outputs: Option<String>,
+    secret_names: Option<String>,
 }
 
 /// The subscription in an org's row; nothing when there is none.
@@ -129,6 +133,8 @@ bulk_row!(NewRow {
     subscription_end: OptionalNumber = subscription.subscription_end,
     subscription_cancel_at: OptionalNumber = subscription.subscription_cancel_at,
     end_to_announce: OptionalNumber = org.expires_at,
+    outputs: OptionalText = org.state.outputs,
+    secret_names: OptionalText = org.state.secret_names,
 });
 
 impl BulkInsert for NewRow {
@@ -165,6 +171,8 @@ bulk_row!(ProgressRow {
     failure_code: OptionalText = org.state.failure_code,
     failure_message: OptionalText = org.state.failure_message,
     attempts: Number = org.state.attempts,
+    outputs: OptionalText = org.state.outputs,
+    secret_names: OptionalText = org.state.secret_names,
     due_at: OptionalNumber = due_at,
     steps: Text = steps,
 });
@@ -200,6 +208,9 @@ impl From<&Org> for StateRow {
             failure_code: failure.map(|failure| failure.code.clone()),
             failure_message: failure.map(|failure| failure.message.clone()),
             attempts: org.attempts.into(),
+            outputs: values::outputs_text(&org.outputs),
+            // Names have no spaces.
+            secret_names: (!org.secret_names.is_empty()).then(|| org.secret_names.join(" ")),
         }
     }
 }
@@ -240,6 +251,11 @@ impl TryFrom<OrgRow> for Org {
                 .failure_code
                 .zip(state.failure_message)
                 .map(|(code, message)| Failure { code, message }),
+            outputs: values::outputs(state.outputs.as_deref(), "the outputs of an org")?,
+            secret_names: state
+                .secret_names
+                .map(|names| names.split(' ').map(str::to_owned).collect())
+                .unwrap_or_default(),
             attempts: values::number(state.attempts, "the attempts at an org")?,
         })
     }

@@ -52,6 +52,26 @@ pub(super) struct StateRow {
     disabled_at: Option<i64>,
 }
 
+/// The secrets alone.
+#[derive(AsChangeset)]
+#[diesel(table_name = webhook_endpoints)]
+#[diesel(treat_none_as_null = true)]
+pub(super) struct SecretColumns {
+    secret: Option<Vec<u8>>,
+    old_secret: Option<Vec<u8>>,
+    older_secrets: Option<String>,
+}
+
+impl From<&SealedSecrets> for SecretColumns {
+    fn from(secrets: &SealedSecrets) -> Self {
+        Self {
+            secret: Some(secrets.current.clone()),
+            old_secret: secrets.old.clone(),
+            older_secrets: older_text(&secrets.older),
+        }
+    }
+}
+
 impl EndpointRow {
     pub(super) fn of(endpoint: &Endpoint, secrets: &SealedSecrets) -> Self {
         Self {

@@ -8,7 +8,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, EndpointQueries, EndpointStore, EventKind, Lease, SealedSecrets};
 
-use super::row::{EndpointRow, listens, webhook_endpoints as table};
+use super::row::{EndpointRow, SecretColumns, listens, webhook_endpoints as table};
 use crate::{
     connection::{
         AnyBackend, AnyConnection,
@@ -213,6 +213,21 @@ impl EndpointStore for Session<Writing> {
             .filter(table::deleted_at.is_null());
         self.run(|connection| diesel::update(place).set(&row.state).execute(connection))?;
         Ok(())
+    }
+
+    fn endpoint_reseal(
+        &mut self,
+        id: EndpointId,
+        expected: &SealedSecrets,
+        new: &SealedSecrets,
+    ) -> Result<bool, StoreError> {
+        let unchanged = table::table
+            .find(id.to_string())
+            .filter(table::deleted_at.is_null())
+            .filter(table::secret.eq(&expected.current));
+        let resealed = diesel::update(unchanged).set(SecretColumns::from(new));
+        let rows = self.run(|connection| resealed.execute(connection))?;
+        Ok(rows > 0)
     }
 
     fn endpoint_delete(
