@@ -53,6 +53,8 @@ enum Verb {
     Races(races::Args),
     /// Race revocations with a receipt against calls on all instances, and measure the receipts.
     Receipts(receipts::Args),
+    /// Have a program that fails at random hand back secrets while the server is killed all the time.
+    Secrets(chaos::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
     /// Replace instances of one version by those of the next, and back.
@@ -72,6 +74,7 @@ fn main() -> Result<ExitCode> {
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Upgrade(args) => upgrade::run(&args)?,
+        Verb::Secrets(args) => chaos::secrets::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };
     Ok(match holds {

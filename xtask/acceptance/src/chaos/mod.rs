@@ -5,6 +5,7 @@
 //! left something behind.
 
 mod killer;
+pub(crate) mod secrets;
 
 use std::{
     collections::BTreeSet,
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 }
 
 fn chaos(args: &Args, folder: &Path, url: &str, killer: &Killer) -> Result<bool> {
-    let key = issue(url)?;
+    let key = issue(url, &["orgs:create", "orgs:list", "orgs:delete"])?;
     let client = Client::new(url, &key);
     let began = Instant::now();
     let mut ids = BTreeSet::new();
@@ -155,10 +156,9 @@ fn chaos(args: &Args, folder: &Path, url: &str, killer: &Killer) -> Result<bool>
     Ok(holds)
 }
 
-/// A key that may do everything, as often as it likes.
-fn issue(url: &str) -> Result<String> {
+/// A key with these scopes that may call as often as it likes.
+fn issue(url: &str, scopes: &[&str]) -> Result<String> {
     let admin = Client::new(url, ADMIN_KEY);
-    let scopes = ["orgs:create", "orgs:list", "orgs:delete"];
     let body = json!({"name": "chaos", "scopes": scopes, "rate_limit": unlimited()}).to_string();
     let once = [("idempotency-key", "the-key")];
     let (_, key) = call(&admin, "POST", "/cp/admin/partner-keys", &once, &body)?;

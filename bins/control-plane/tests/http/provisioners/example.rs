@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf, process::Command};
 
+use serde_json::{Value, json};
+
 use super::{create, failure};
 use crate::kit::{ALL_SCOPES, Server, Store};
 
@@ -142,4 +144,66 @@ fn a_database_that_is_away_is_waited_for() {
     example.postgres.restart();
     key.wait(&id, "ready");
     assert_eq!(example.found().len(), 2);
+}
+
+#[test]
+fn the_url_of_the_schema_is_handed_back_and_its_password_rotated() {
+    let Some(example) = Example::new() else {
+        return;
+    };
+    let store = Store::sqlite();
+    let server = example.start(&store);
+    let key = server.key(ALL_SCOPES);
+    let org = key.org("acme-corp");
+    let (id, name) = (
+        org["id"].as_str().unwrap(),
+        org["id"].as_str().unwrap().to_lowercase(),
+    );
+    let outputs = json!({
+        "host": "127.0.0.1", "port": example.port, "database": example.database, "schema": name,
+    });
+    assert_eq!(org["outputs"], outputs);
+    let url = || {
+        let secrets = key.get(&format!("/cp/orgs/{id}/secrets")).expect(200);
+        secrets["secrets"]["DATABASE_URL"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    // What the database keeps of a password.
+    let stored = || {
+        let asked =
+            format!("select rolpassword, rolconnlimit from pg_authid where rolname = '{name}'");
+        let answer = example.postgres.ask(&example.url, &asked);
+        let (password, limit) = answer.trim().rsplit_once('|').unwrap();
+        (password.to_owned(), limit.to_owned())
+    };
+    let (before, (password, limit)) = (url(), stored());
+    assert_eq!(limit, "10");
+    let begin = format!("postgres://{name}:");
+    let end = format!("@127.0.0.1:{}/{}", example.port, example.database);
+    assert!(
+        before.starts_with(&begin) && before.ends_with(&end),
+        "{before}"
+    );
+    let said = example.postgres.ask(
+        &before,
+        "create table t (n int); select current_user, current_schema()",
+    );
+    assert_eq!(said.trim(), format!("{name}|{name}"));
+
+    key.post(&format!("/cp/orgs/{id}/rotate-secrets"), Value::Null)
+        .expect(202);
+    key.wait(id, "ready");
+    assert_ne!(url(), before);
+    assert_ne!(stored().0, password);
+    assert_eq!(
+        key.get(&format!("/cp/orgs/{id}")).expect(200)["outputs"],
+        outputs
+    );
+
+    let rotated = stored();
+    // By hand there is no plan, which is like the smallest.
+    assert_eq!(example.run("update", id), Some(0));
+    assert_eq!(stored(), (rotated.0, "3".to_owned()));
 }

@@ -6,6 +6,7 @@ mod growth;
 mod in_process;
 mod mix;
 mod peers;
+mod secrets;
 mod setup;
 mod status;
 
@@ -45,6 +46,19 @@ pub(crate) const ALL: &[Measure] = &[
         about: "The same on SQLite with `MOLECULE_CP_AUDIT=relaxed`.",
         wrk: true,
         run: status::relaxed,
+    },
+    Measure {
+        name: "secrets",
+        about: "`GET /cp/orgs/{id}/secrets` on SQLite: read from the database, opened and recorded before it is \
+            answered. The baseline is a status poll of the same orgs by the same keys on the same server.",
+        wrk: true,
+        run: secrets::sqlite,
+    },
+    Measure {
+        name: "secrets-postgres",
+        about: "The same on PostgreSQL.",
+        wrk: true,
+        run: secrets::postgres,
     },
     Measure {
         name: "bad-checksum",

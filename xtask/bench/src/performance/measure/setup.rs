@@ -12,7 +12,7 @@ use crate::performance::{
 };
 
 /// The body of a new key whose limit is out of the way.
-pub(super) const NEW_KEY: &str = r#"{"name": "bench", "scopes": ["orgs:create", "orgs:list", "audit:read"], "rate_limit": {"limit": 100000000, "window_seconds": 1}}"#;
+pub(super) const NEW_KEY: &str = r#"{"name": "bench", "scopes": ["orgs:create", "orgs:list", "orgs:secrets", "audit:read"], "rate_limit": {"limit": 100000000, "window_seconds": 1}}"#;
 /// The body of a new org; @ becomes a name of its own.
 pub(super) const NEW_ORG: &str = r#"{"name": "Org @", "slug": "@", "plan": "standard"}"#;
 /// How often an org is asked for until it is ready.
