@@ -53,6 +53,11 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
         })
 }
 
+/// The name of a profile's key in the keyring: other files may have profiles of the same name.
+pub(crate) fn entry(path: &Path, profile: &str) -> String {
+    format!("{profile} ({})", path.display())
+}
+
 impl Config {
     /// Reads the file; one that isn't there has no profiles.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {

@@ -8,6 +8,7 @@ use crate::{
     args::Globals,
     config::{self, Config},
     failure::Failure,
+    keyring,
 };
 
 /// The largest file that is taken for a key.
@@ -140,11 +141,20 @@ pub(crate) fn target(globals: &Globals) -> Result<Target, Failure> {
             profile.server
         )));
     }
-    let key = profile.key.clone();
-    let credential = key.map(|key| Credential {
-        key,
-        source: format!("profile {name} ({})", path.display()),
-    });
+    let credential = if profile.keyring {
+        let key = keyring::read(&config::entry(&path, name)).map_err(|error| {
+            Failure::NoCredential(format!(
+                "The key of profile {name} can't be read from the keyring: {error}."
+            ))
+        })?;
+        let source = format!("profile {name} (keyring)");
+        Some(Credential { key, source })
+    } else {
+        profile.key.clone().map(|key| Credential {
+            key,
+            source: format!("profile {name} ({})", path.display()),
+        })
+    };
     if credential.is_none() {
         return Err(Failure::NoCredential(format!(
             "The profile {name} has no key. Log in again by: molctl login --profile {name} --server {server}"

@@ -11,6 +11,7 @@ mod credential;
 mod durations;
 mod failure;
 mod interrupts;
+mod keyring;
 mod output;
 mod table;
 

@@ -54,10 +54,12 @@ impl Output {
         let mut rows = Vec::new();
         while let Some(item) = items.try_next().await? {
             if Some(rows.len()) == limit {
-                self.note(&format!(
+                // In every format: a program that takes the first items for all of them is wrong.
+                let _ = writeln!(
+                    io::stderr(),
                     "There are more than {}: see --limit and --all.",
                     rows.len()
-                ));
+                );
                 break;
             }
             if self.0 == Format::Ndjson {

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     credential::{self, Credential},
     failure::Failure,
+    keyring,
 };
 
 /// Keep a server and its key as a profile.
@@ -20,7 +21,11 @@ use crate::{
 /// The key is asked for at the terminal, or read by --key-stdin, --key-file or from MOLCTL_KEY. It is checked with the
 /// server, and then kept in a file that only you can read.
 #[derive(Debug, Args)]
-pub(crate) struct Login {}
+pub(crate) struct Login {
+    /// Keep the key in the file of profiles even if the system has a keyring.
+    #[arg(long)]
+    in_file: bool,
+}
 
 impl Login {
     /// Asks for the key, unless it is given.
@@ -73,26 +78,40 @@ impl Login {
                 .note("Warning: http sends the key in plain text. Use https.");
         }
         let prefix = credential.key.prefix().to_owned();
-        config.profiles.insert(
-            name.to_owned(),
-            Profile {
-                server: client.server().to_owned(),
-                key: Some(credential.key),
-                keyring: false,
-            },
-        );
+        let kept = if self.in_file {
+            Err("that is what --in-file asks for".to_owned())
+        } else {
+            keyring::keep(&config::entry(&path, name), &credential.key)
+        };
+        let profile = Profile {
+            server: client.server().to_owned(),
+            keyring: kept.is_ok(),
+            key: kept.is_err().then_some(credential.key),
+        };
+        config.profiles.insert(name.to_owned(), profile);
         config.write(&path)?;
-        context.output.note(&format!(
-            "The key is kept in {}, which only you can read.",
-            path.display()
-        ));
+        let kept_in = match kept {
+            Ok(()) => {
+                context
+                    .output
+                    .note("The key is kept in the keyring of the system.");
+                "keyring".to_owned()
+            }
+            Err(why) => {
+                let shown = path.display();
+                context.output.note(&format!(
+                    "The key is kept in {shown}, which only you can read, and not in a keyring: {why}."
+                ));
+                shown.to_string()
+            }
+        };
         context.output.one(&json!({
             "profile": name,
             "server": client.server(),
             "key_prefix": prefix,
             "key_id": caller.id,
             "key_name": caller.name,
-            "kept_in": path,
+            "kept_in": kept_in,
         }))
     }
 }
