@@ -16,6 +16,20 @@ pub(crate) enum Direction {
     Sent,
 }
 
+/// Types of which the client has an `Option`, whose `None` is a member that is not sent.
+const MAY_BE_ABSENT: &[&str] = &["Option", "Change", "NotNull"];
+
+/// Types whose value is empty when the member is missing: an older server does not send every member.
+const MAY_BE_MISSING: &[&str] = &[
+    "AnyObject",
+    "AtMost",
+    "Labels",
+    "NonEmpty",
+    "StringMap",
+    "Vec",
+    "bool",
+];
+
 /// The struct of the client, in a module of its own: its name may be that of a type of the domain.
 pub(crate) fn client_type(input: &Input, direction: Direction) -> TokenStream {
     let Some(name) = &input.client_name else {
@@ -62,9 +76,11 @@ fn one(field: &Field, direction: Direction) -> TokenStream {
     };
     let attribute = if field.flatten {
         quote!(#[serde(flatten)])
-    } else if field.skipped {
+    } else if direction == Direction::Received
+        && (field.skipped || is_one_of(shape, MAY_BE_MISSING))
+    {
         quote!(#[serde(rename = #wire, default)])
-    } else if direction == Direction::Sent && may_be_absent(shape) {
+    } else if direction == Direction::Sent && is_one_of(shape, MAY_BE_ABSENT) {
         quote!(#[serde(rename = #wire, skip_serializing_if = "Option::is_none")])
     } else {
         quote!(#[serde(rename = #wire)])
@@ -78,16 +94,13 @@ fn one(field: &Field, direction: Direction) -> TokenStream {
     }
 }
 
-/// Whether the client's type is an `Option` whose `None` is a member that is not sent.
-fn may_be_absent(shape: &Type) -> bool {
+/// Whether the type has one of these names.
+fn is_one_of(shape: &Type, names: &[&str]) -> bool {
     let Type::Path(path) = shape else {
         return false;
     };
-    path.path.segments.last().is_some_and(|last| {
-        ["Option", "Change", "NotNull"]
-            .iter()
-            .any(|name| last.ident == name)
-    })
+    let last = path.path.segments.last();
+    last.is_some_and(|last| names.iter().any(|name| last.ident == name))
 }
 
 /// The type without a lifetime of its own.

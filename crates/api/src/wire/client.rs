@@ -237,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn an_older_server_sends_less() {
+        let org = json!({
+            "id": "org_01J9ZK6V3QG8W0T5N4R2M7XACD", "name": "a", "slug": "a", "plan": "free", "status": "ready",
+            "partner_id": "ptn_01J9ZK5H8D3M6Q7R1S2T4V5W6X", "login_url": "http://h",
+            "created_by_key_id": "pak_01J9ZK60AB1CD2EF3GH4JK5MN6", "created_at": "2026-04-23T08:00:00Z",
+        });
+        let read: crate::client::Org = from_value(org).unwrap();
+        assert!(read.labels.is_empty() && read.options.is_empty() && read.failure.is_none());
+    }
+
+    #[test]
     fn a_patch_says_what_stays_what_goes_and_what_is_set() {
         let changes = crate::client::PartnerKeyChanges {
             expires_at: Some(None),
