@@ -5,7 +5,7 @@
 //! a client holds the object or query in. The expansion refers to
 //! `crate::wire` and `crate::query`, so the derives work in `crates/api` alone.
 //!
-//! `docs/architecture.md` says why this is not deserr, eserde or utoipa's derive.
+//! `docs/decisions/README.md` says why this is not deserr, eserde or utoipa's derive.
 
 mod client;
 mod input;

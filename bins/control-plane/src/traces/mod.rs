@@ -2,7 +2,7 @@
 //!
 //! The trace context goes in and out by W3C's header `traceparent`. Spans are exported by OTLP over HTTP, in protobuf,
 //! once a standard variable names a collector: `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
-//! `docs/architecture.md` says why this is not OpenTelemetry's own crates.
+//! `docs/decisions/README.md` says why this is not OpenTelemetry's own crates.
 
 mod context;
 mod exporter;

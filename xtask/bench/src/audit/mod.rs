@@ -1,5 +1,5 @@
 //! Designs of the audit log, measured in turn on both engines: what can be appended durably in a second,
-//! and how long a page of a list takes. `docs/internals/audit-log.md` has the result.
+//! and how long a page of a list takes. `xtask/bench/NOTES.md` has the result.
 //!
 //! - A: the one in use. Segments of many events, and an index of sorted runs behind them.
 //! - B: a row for each event, with a composite index for each way to look for it.
