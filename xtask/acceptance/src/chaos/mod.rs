@@ -1,5 +1,5 @@
 //! Orgs under the provisioner `exec`, with a program that fails at random and a server that is killed
-//! all the time. `docs/provisioning.md` has the figures.
+//! all the time. `xtask/acceptance/NOTES.md` has the figures.
 //!
 //! It ends with exit code 1 when an org is left in between, was worked on by two programs at a time, or
 //! left something behind.

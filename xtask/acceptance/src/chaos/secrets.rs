@@ -1,6 +1,6 @@
 //! The outputs and secrets of orgs whose program fails at random while the server is killed all the time: each
 //! org ends with those of its last run that went well, never with a mix of two, and no secret stands anywhere
-//! in plain text. `docs/provisioning.md` has the figures.
+//! in plain text. `xtask/acceptance/NOTES.md` has the figures.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
 //! Whether what a server answered is true after it was killed, its power failed, its disk was full or its
 //! database was gone.
 //!
-//! `cargo xtask crash` builds the server and runs this. `docs/security.md` says what is compared and has
-//! the figures.
+//! `cargo xtask crash` builds the server and runs this. `xtask/acceptance/NOTES.md` says what is compared,
+//! `docs/security.md` has the figures.
 
 mod caller;
 mod disk;
