@@ -13,7 +13,7 @@ use service::{Access, Operation, operations as op};
 use crate::{
     handlers::{
         audit_events, billing, guide, health, instances, keys, openapi as document, orgs, partners,
-        problems,
+        plans, problems,
         reference::{self, Published},
         secrets, webhooks, whoami, workspaces,
     },
@@ -124,6 +124,9 @@ routes! {
     }
     "/cp/orgs/{id}/billing" {
         GET BILLING_READ billing::read;
+    }
+    "/cp/plans" {
+        GET PLAN_LIST plans::list;
     }
     "/cp/audit-events" {
         GET AUDIT_LIST audit_events::list;

@@ -2,13 +2,13 @@
 
 mod limits;
 mod names;
+mod plans;
 mod provisioner;
 mod raw;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use ids::PlanName;
 use ipnet::IpNet;
 use keys::PlainKey;
 use orgs::{PlanCatalogue, ReservedSlugs};
@@ -148,16 +148,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             webhook_address_policy: AddressPolicy::allowing_private(private),
             provisioner,
-            plans: PlanCatalogue::new(
-                list(Some(
-                    raw.plans.as_deref().unwrap_or("free,standard,enterprise"),
-                ))
-                .into_iter()
-                .map(PlanName::new)
-                .collect::<Result<Vec<_>, _>>()
-                .context("plans")?,
-            )
-            .context("plans")?,
+            plans: plans::catalogue(raw.plans.as_deref(), raw.plan)?,
             reserved_slugs: ReservedSlugs::with(more_reserved_slugs.iter().cloned()),
             more_reserved_slugs,
         })
@@ -325,17 +316,18 @@ impl fmt::Display for Settings {
                 "webhook_allow_private",
                 (self.webhook_address_policy == AddressPolicy::Anywhere).to_string(),
             ),
-            ("plans", self.plans.to_string()),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];
+        let (plans, tables) = plans::rows(&self.plans);
         for (name, value) in rows
             .into_iter()
+            .chain(plans.map(|plans| ("plans", plans)))
             .chain(self.limits.rows())
             .chain(self.provisioner.rows())
         {
             writeln!(f, "{name} = {}", toml::Value::String(value))?;
         }
-        Ok(())
+        f.write_str(&tables)
     }
 }
 

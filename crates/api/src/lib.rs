@@ -19,6 +19,7 @@ mod list;
 pub mod openapi;
 mod org;
 mod partner;
+mod plan;
 mod prefer;
 mod problem;
 mod query;
@@ -46,6 +47,7 @@ pub use org::{
     DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgView, Renewal, SecretsView, StatusView,
 };
 pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
+pub use plan::PlanView;
 pub use prefer::{MAX_RECEIPT_WAIT, MAX_WAIT, preferred_wait};
 pub use problem::Problem;
 pub use query::{Parameters, Query, QueryError};

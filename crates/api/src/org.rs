@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use api_macros::{Request, Response};
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
-use orgs::{Failure, Org, OrgDraft, OrgStatus, Slug, Ttl};
+use orgs::{Failure, Org, OrgDraft, OrgOptions, OrgStatus, Slug, Ttl};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -135,6 +135,10 @@ pub struct NewOrg {
     name: Name,
     slug: Slug,
     plan: PlanName,
+    /// What the plan of the org is to be given, an object of up to 16 KiB of JSON. If the plan has an
+    /// `options_schema`, they must satisfy it.
+    #[api(example = {"size": 3})]
+    options: Option<OrgOptions>,
     external_id: Option<Name>,
     #[api(example = {"run_id": "123"})]
     labels: Option<Labels>,
@@ -150,6 +154,7 @@ impl From<NewOrg> for OrgDraft {
             name: asked.name,
             slug: asked.slug,
             plan: asked.plan,
+            options: asked.options.unwrap_or_default(),
             external_id: asked.external_id,
             labels: asked.labels.unwrap_or_default(),
             ttl: asked.ttl_seconds,

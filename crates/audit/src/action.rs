@@ -83,6 +83,8 @@ actions! {
     OrgExpired = "org.expired";
     /// The system has taken an org away.
     OrgDeleted = "org.deleted";
+    /// The plans of orgs were listed.
+    PlanList = "plan.list";
     /// A workspace was made.
     WorkspaceCreate = "workspace.create";
     /// Workspaces were listed.

@@ -55,6 +55,8 @@ pub enum TargetKind {
     AdminKey,
     /// An org.
     Org,
+    /// A plan of orgs, or all of them.
+    Plan,
     /// A workspace.
     Workspace,
     /// The audit log.
@@ -76,6 +78,7 @@ impl TargetKind {
         Self::PartnerKey,
         Self::AdminKey,
         Self::Org,
+        Self::Plan,
         Self::Workspace,
         Self::AuditLog,
         Self::AuditEvent,
@@ -92,6 +95,7 @@ impl TargetKind {
             Self::PartnerKey => "partner_key",
             Self::AdminKey => "admin_key",
             Self::Org => "org",
+            Self::Plan => "plan",
             Self::Workspace => "workspace",
             Self::AuditLog => "audit_log",
             Self::AuditEvent => "audit_event",

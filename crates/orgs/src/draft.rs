@@ -3,7 +3,7 @@
 use ids::{Labels, Name, PlanName, WorkspaceId};
 use time::OffsetDateTime;
 
-use crate::{InvalidSlug, Slug, Subscription, SubscriptionStatus, Ttl};
+use crate::{InvalidSlug, OrgOptions, Slug, Subscription, SubscriptionStatus, Ttl};
 
 /// An org that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct OrgDraft {
     pub slug: Slug,
     /// Its plan.
     pub plan: PlanName,
+    /// Its options.
+    pub options: OrgOptions,
     /// The partner's own name for it.
     pub external_id: Option<Name>,
     /// Labels.

@@ -18,6 +18,7 @@ mod keys;
 mod operation;
 mod orgs;
 mod partners;
+mod plans;
 mod runtime;
 mod setup;
 mod webhooks;

@@ -113,6 +113,8 @@ pub mod operations {
         ORG_SECRETS_READ = OrgSecretsRead on Org by Partner(&[Scope::OrgsSecrets]);
         /// Replace the secrets of an org.
         ORG_SECRETS_ROTATE = OrgSecretsRotate on Org by Partner(&[Scope::OrgsSecrets]);
+        /// List the plans that orgs can have.
+        PLAN_LIST = PlanList on Plan by Any;
         /// Create a workspace.
         WORKSPACE_CREATE = WorkspaceCreate on Org by Partner(&[Scope::WorkspacesCreate]);
         /// List an org's workspaces.

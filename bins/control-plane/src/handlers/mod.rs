@@ -9,6 +9,7 @@ pub mod keys;
 pub mod openapi;
 pub mod orgs;
 pub mod partners;
+pub mod plans;
 pub mod problems;
 pub mod reference;
 pub mod secrets;

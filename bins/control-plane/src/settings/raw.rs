@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
-use super::{Settings, names};
+use super::{Settings, names, plans::RawPlan};
 
 macro_rules! raw_settings {
     (
@@ -40,12 +40,16 @@ macro_rules! raw_settings {
                 )]
                 pub(super) $file: Option<String>,
             )*
+            /// Plans that orgs can have, each with what describes it.
+            #[arg(skip)]
+            #[serde(default)]
+            pub(super) plan: Vec<RawPlan>,
         }
 
         impl RawSettings {
             /// The names in a file with settings.
             const NAMES: &[&str] =
-                &[$(stringify!($name),)* $(stringify!($secret), stringify!($file),)*];
+                &["plan", $(stringify!($name),)* $(stringify!($secret), stringify!($file),)*];
             /// The names in the environment.
             const VARIABLES: &[&str] = &[
                 "MOLECULE_CP_CONFIG",
@@ -64,7 +68,12 @@ macro_rules! raw_settings {
                         (lower.$secret, lower.$file)
                     };
                 )*
-                Self { $($name: upper.$name.or(lower.$name),)* $($secret, $file,)* }
+                Self {
+                    $($name: upper.$name.or(lower.$name),)*
+                    $($secret, $file,)*
+                    // A file alone has them.
+                    plan: lower.plan,
+                }
             }
 
             /// An empty value says nothing, as is the custom.
@@ -73,6 +82,7 @@ macro_rules! raw_settings {
                 Self {
                     $($name: said(self.$name),)*
                     $($secret: said(self.$secret), $file: said(self.$file),)*
+                    plan: self.plan,
                 }
             }
 
@@ -84,6 +94,7 @@ macro_rules! raw_settings {
                         $secret: secret(stringify!($secret), self.$secret, self.$file)?,
                         $file: None,
                     )*
+                    plan: self.plan,
                 })
             }
         }

@@ -76,6 +76,18 @@ fn what_is_wrong_is_named() {
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
     refused("plans = \" , \"", "plans");
+    refused("plans = \"a\"\n[[plan]]\nid = \"a\"", "both given");
+    refused("[[plan]]\nid = \"A\"", "the plan \"A\"");
+    refused(
+        "[[plan]]\nid = \"a\"\n[[plan]]\nid = \"a\"",
+        "a is there twice",
+    );
+    refused("[[plan]]\nid = \"a\"\nprice = 3", "price");
+    refused("[[plan]]\nid = \"a\"\noptions_schema = \"{\"", "not JSON");
+    refused(
+        "[[plan]]\nid = \"a\"\noptions_schema.type = \"no\"",
+        "the plan \"a\"",
+    );
     refused("lisen = \"x\"", "did you mean listen?");
 }
 
@@ -149,4 +161,37 @@ fn flags_outweigh_the_file() {
     let settings = Settings::new(flags.or(file)).unwrap();
     assert_eq!(settings.listen.port(), 1);
     assert_eq!(settings.data_dir, PathBuf::from("/x"));
+}
+
+#[test]
+fn plans_are_described_by_tables_and_shown_as_such() {
+    let toml = r#"
+        [[plan]]
+        id = "large"
+        title = "Large"
+        options_schema = { properties = { size = { type = "integer" } } }
+
+        [[plan]]
+        id = "small"
+        options_schema = '{"maxProperties": 0}'
+    "#;
+    let shown = settings(toml).unwrap().to_string();
+    assert!(!shown.contains("plans ="), "{shown}");
+    let again = settings(&shown).unwrap();
+    assert_eq!(again.plans.to_string(), "large, small");
+    assert_eq!(again.to_string(), shown);
+    let options = |text: &str| orgs::OrgOptions::new(serde_json::from_str(text).unwrap()).unwrap();
+    let large = ids::PlanName::new("large").unwrap();
+    assert!(
+        again
+            .plans
+            .option_faults(&large, &options(r#"{"size": 3}"#))
+            .is_empty()
+    );
+    assert!(
+        !again
+            .plans
+            .option_faults(&large, &options(r#"{"size": "3"}"#))
+            .is_empty()
+    );
 }

@@ -8,9 +8,9 @@ use ids::{
     PlanName, TypedId, WorkspaceId,
 };
 use keys::{InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan};
-use orgs::{OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
+use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use utoipa::openapi::{ObjectBuilder, Schema, SchemaFormat, schema::AdditionalProperties};
 use webhooks::{AddressPolicy, DeliveryStatus, EndpointUrl, EventKind, EventKinds};
@@ -57,6 +57,7 @@ wire_types! {
     Slug = string().pattern(Some("^[a-z](-?[a-z0-9])+$")).min_length(Some(3)).max_length(Some(32)), "acme-corp";
     PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
     Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
+    OrgOptions = any_object(), {"size": 3};
     ScopeSet = list(one_of(Scope::ALL.iter().map(|scope| scope.as_str())), None, None), ["orgs:create", "orgs:list"];
     OrgPlans = list(matching("^[a-z][a-z0-9_-]{0,31}$"), Some(1), None), ["standard"];
     Networks = list(network(), Some(1), Some(64)), ["192.0.2.0/24"];
@@ -119,7 +120,7 @@ text_forms! {
     /// The status of a healthy server.
     HealthStatus = one_of(["ok"]), "ok";
     /// Any object.
-    AnyObject = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true))), {};
+    AnyObject = any_object(), {};
 }
 
 /// Types that are read from a string of JSON or a parameter of a query.
@@ -206,6 +207,11 @@ from_text! {
     Time = |text: String| parse_time(&text).map(Time);
 }
 
+fn any_object() -> ObjectBuilder {
+    let any = AdditionalProperties::<Schema>::FreeForm(true);
+    ObjectBuilder::new().additional_properties(Some(any))
+}
+
 /// The form of ids of a kind: a prefix and a ULID in its canonical spelling.
 fn id_pattern(prefix: &str) -> String {
     format!("^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$")
@@ -251,6 +257,22 @@ impl FromText for bool {
 impl<C> FromJson<C> for bool {
     fn from_json(value: Value, _: &C) -> Read<Self> {
         boolean(&value)
+    }
+}
+
+impl<C> FromJson<C> for OrgOptions {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        Self::new(any_members(value)?).map_err(FieldError::here)
+    }
+}
+
+/// The members of any object.
+fn any_members(value: Value) -> Read<Map<String, Value>> {
+    match value {
+        Value::Object(members) => Ok(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(FieldError::here("must be a JSON object"))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod status_watch;
 use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
-use orgs::{Org, OrgListRequest, OrgStatus, OrgVisibility, Step, Transition};
+use orgs::{Org, OrgListRequest, OrgOptions, OrgStatus, OrgVisibility, Step, Transition};
 use ratelimit::Limiter;
 use scopes::Scope;
 use stores::{Database, StoreError, prelude::*};
@@ -303,6 +303,19 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         self.statuses.invalidate(id);
         self.outgoing.notify_one();
         answer
+    }
+
+    /// What keeps an org from having this plan with these options.
+    pub(crate) fn config_faults(
+        &self,
+        plan: &PlanName,
+        options: &OrgOptions,
+    ) -> Vec<api::FieldError> {
+        let faults = self.settings.plans.option_faults(plan, options);
+        let faults = faults
+            .into_iter()
+            .map(|(pointer, detail)| api::FieldError::new(format!("/options{pointer}"), detail));
+        self.unknown_plan(plan).into_iter().chain(faults).collect()
     }
 
     pub(crate) fn unknown_plan(&self, plan: &PlanName) -> Option<api::FieldError> {

@@ -170,6 +170,7 @@ impl<P: Provisioner> Bench<P> {
             name: build::name(slug),
             slug: build::slug(slug),
             plan: build::plan("standard"),
+            options: build::options(serde_json::json!({})),
             external_id: None,
             labels: build::labels(&[]),
             ttl: None,

@@ -162,6 +162,7 @@ pub const TABLE: &[Row] = &[
         .with_query("?label=run:none"),
     row("getOrgSecrets", Scopes(&["orgs:secrets"]), Org, "org.secrets.read", 200, nothing),
     row("rotateOrgSecrets", Scopes(&["orgs:secrets"]), Org, "org.secrets.rotate", 202, nothing),
+    row("listPlans", Any, Nothing, "plan.list", 200, nothing),
     row("createWorkspace", Scopes(&["workspaces:create"]), Org, "workspace.create", 201, workspace),
     row("listWorkspaces", LIST, Org, "workspace.list", 200, nothing),
     row("getOrgBilling", Scopes(&["billing:read"]), Org, "billing.read", 200, nothing),

@@ -8,7 +8,7 @@ use std::{
 use audit::{Target, TargetKind};
 use ids::KeyId;
 use keys::{KeyWithPartner, PartnerKey};
-use orgs::{Lease, NewOrg, Org, OrgOptions, OrgStatus, Step, StepName, Subscription};
+use orgs::{Lease, NewOrg, Org, OrgStatus, Step, StepName, Subscription};
 use stores::{Database, StoreError, Transaction};
 
 use super::{CreateOrg, Created, quotas::Quotas};
@@ -225,7 +225,7 @@ fn new_org(create: &CreateOrg, key: &PartnerKey) -> Org {
         name: draft.name.clone(),
         slug: draft.slug.clone(),
         plan: draft.plan.clone(),
-        options: OrgOptions::default(),
+        options: draft.options.clone(),
         change: None,
         status: OrgStatus::Provisioning,
         external_id: draft.external_id.clone(),

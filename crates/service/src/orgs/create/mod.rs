@@ -73,9 +73,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if self.settings.reserved_slugs.contains(&draft.slug) {
             faults.push(api::FieldError::new("/slug", "is reserved; choose another"));
         }
-        if let Some(error) = self.unknown_plan(&draft.plan) {
-            faults.push(error);
-        }
+        faults.extend(self.config_faults(&draft.plan, &draft.options));
         if !faults.is_empty() {
             return Err(self.reject(context, Error::Validation(faults)).await);
         }
