@@ -104,6 +104,7 @@ routes! {
     }
     "/cp/orgs/{id}" {
         GET ORG_READ orgs::read;
+        PATCH ORG_UPDATE orgs::update;
         DELETE ORG_DELETE orgs::delete;
     }
     "/cp/orgs/{id}/status" {

@@ -44,7 +44,8 @@ pub use instance::{
 pub use key::{KeyFilters, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
-    DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgView, Renewal, SecretsView, StatusView,
+    DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgPatch, OrgView, Renewal, SecretsView,
+    StatusView,
 };
 pub use partner::{NewPartner, PartnerChanges, PartnerView, RateLimitView};
 pub use plan::PlanView;

@@ -8,8 +8,8 @@ pub(crate) mod status;
 use std::collections::BTreeMap;
 
 use api_macros::{Request, Response};
-use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
-use orgs::{Failure, Org, OrgDraft, OrgOptions, OrgStatus, Slug, Ttl};
+use ids::{Change, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use orgs::{Failure, Org, OrgChanges, OrgDraft, OrgOptions, OrgStatus, Slug, Ttl};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     Time,
-    wire::{AnyObject, EntryName, StringMap, Url},
+    wire::{AnyObject, EntryName, LabelPatch, NotNull, OptionsPatch, StringMap, Url},
 };
 
 /// Why the last attempt to create, change or delete an org failed.
@@ -158,6 +158,36 @@ impl From<NewOrg> for OrgDraft {
             external_id: asked.external_id,
             labels: asked.labels.unwrap_or_default(),
             ttl: asked.ttl_seconds,
+        }
+    }
+}
+
+/// Changes to an org, as a merge patch (RFC 7396): a field that is left out stays as it is, `null` restores the
+/// default.
+#[derive(Request)]
+#[api(like = OrgView)]
+pub struct OrgPatch {
+    #[api(example = "acme-corp")]
+    name: NotNull<Name>,
+    external_id: Change<Name>,
+    /// Changes to the labels: a value sets a label, `null` removes it.
+    labels: Change<LabelPatch>,
+    /// The new plan of the org, which it has once the work is done.
+    plan: NotNull<PlanName>,
+    /// Changes to the options, which it has once the work is done: a merge patch itself. The result must satisfy
+    /// the `options_schema` of the plan.
+    #[api(example = {"size": 5})]
+    options: Change<OptionsPatch>,
+}
+
+impl From<OrgPatch> for OrgChanges {
+    fn from(asked: OrgPatch) -> Self {
+        Self {
+            name: asked.name.0,
+            external_id: asked.external_id,
+            labels: asked.labels.map(|labels| labels.0),
+            plan: asked.plan.0,
+            options: asked.options.map(|options| options.0),
         }
     }
 }

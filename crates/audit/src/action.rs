@@ -57,6 +57,8 @@ actions! {
     OrgRead = "org.read";
     /// An org's status was polled.
     OrgStatus = "org.status";
+    /// A change of an org was asked for.
+    OrgUpdate = "org.update";
     /// An org's deletion was asked for.
     OrgDelete = "org.delete";
     /// An org was paused.

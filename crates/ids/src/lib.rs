@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod change;
 mod id;
 mod labels;
 mod name;
@@ -12,6 +13,7 @@ mod page;
 mod plan;
 mod sequence;
 
+pub use change::{Change, LabelChanges};
 pub use id::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, ParseIdError, PartnerId,
     RequestId, TypedId, WorkspaceId, canonical_ulid,

@@ -1,64 +1,11 @@
 //! What is asked for: new keys and partners, and changes to them.
 
-use ids::{InvalidLabels, Labels, Name, OrgId, PartnerId, PlanName};
+use ids::{Change, InvalidLabels, LabelChanges, Labels, Name, OrgId, PartnerId, PlanName};
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
 use crate::{Networks, OnRevoke, Partner, PartnerKey, PartnerPlan};
-
-/// What a merge patch (RFC 7396) says of one member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Change<T> {
-    /// It is not mentioned.
-    #[default]
-    Keep,
-    /// It is `null`: the default comes back.
-    Clear,
-    /// It has a new value.
-    Set(T),
-}
-
-impl<T> Change<T> {
-    /// Whether the member is mentioned at all.
-    #[must_use]
-    pub const fn is_mentioned(&self) -> bool {
-        match self {
-            Self::Keep => false,
-            Self::Clear | Self::Set(_) => true,
-        }
-    }
-
-    /// The same change to another type.
-    #[must_use]
-    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Change<U> {
-        match self {
-            Self::Keep => Change::Keep,
-            Self::Clear => Change::Clear,
-            Self::Set(value) => Change::Set(map(value)),
-        }
-    }
-
-    fn apply(self, to: &mut Option<T>) {
-        match self {
-            Self::Keep => {}
-            Self::Clear => *to = None,
-            Self::Set(value) => *to = Some(value),
-        }
-    }
-}
-
-/// What a merge patch says of labels: a value sets one, `None` takes one away.
-pub type LabelChanges = Vec<(String, Option<String>)>;
-
-fn apply_labels(change: Change<LabelChanges>, to: &mut Labels) -> Result<(), InvalidLabels> {
-    match change {
-        Change::Keep => {}
-        Change::Clear => *to = Labels::default(),
-        Change::Set(changes) => *to = to.patched(changes)?,
-    }
-    Ok(())
-}
 
 /// A key that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,17 +76,9 @@ impl PartnerKey {
         changes.rate_limit.apply(&mut self.rate_limit);
         changes.expires_at.apply(&mut self.expires_at);
         changes.max_live_orgs.apply(&mut self.max_live_orgs);
-        match changes.on_revoke {
-            Change::Keep => {}
-            Change::Clear => self.on_revoke = OnRevoke::default(),
-            Change::Set(choice) => self.on_revoke = choice,
-        }
-        match changes.disabled {
-            Change::Keep => {}
-            Change::Clear => self.disabled = false,
-            Change::Set(disabled) => self.disabled = disabled,
-        }
-        apply_labels(changes.labels, &mut self.labels)
+        changes.on_revoke.apply_or_default(&mut self.on_revoke);
+        changes.disabled.apply_or_default(&mut self.disabled);
+        changes.labels.apply_to_labels(&mut self.labels)
     }
 }
 
@@ -228,6 +167,6 @@ impl Partner {
         }
         changes.rate_limit.apply(&mut self.rate_limit);
         changes.max_orgs.apply(&mut self.max_orgs);
-        apply_labels(changes.labels, &mut self.labels)
+        changes.labels.apply_to_labels(&mut self.labels)
     }
 }

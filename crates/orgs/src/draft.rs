@@ -1,9 +1,13 @@
-//! What is asked for: new orgs and workspaces, and changes to a subscription.
+//! What is asked for: new orgs and workspaces, and changes to them and to subscriptions.
 
-use ids::{Labels, Name, PlanName, WorkspaceId};
+use ids::{Change, InvalidLabels, LabelChanges, Labels, Name, PlanName, WorkspaceId};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::{InvalidSlug, OrgOptions, Slug, Subscription, SubscriptionStatus, Ttl};
+use crate::{
+    InvalidSlug, OptionsTooLong, Org, OrgConfig, OrgOptions, Slug, Subscription,
+    SubscriptionStatus, Ttl,
+};
 
 /// An org that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,56 @@ pub struct OrgDraft {
     pub labels: Labels,
     /// How long it lives unless its lease is renewed; without it, until somebody deletes it.
     pub ttl: Option<Ttl>,
+}
+
+/// A change to an org.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrgChanges {
+    /// Its name.
+    pub name: Option<Name>,
+    /// The partner's own name for it.
+    pub external_id: Change<Name>,
+    /// Labels.
+    pub labels: Change<LabelChanges>,
+    /// Its plan, which its provisioner changes.
+    pub plan: Option<PlanName>,
+    /// A merge patch of its options, which its provisioner changes.
+    pub options: Change<Map<String, Value>>,
+}
+
+impl OrgChanges {
+    /// Whether it asks for something that the provisioner does.
+    #[must_use]
+    pub const fn is_for_provisioner(&self) -> bool {
+        self.plan.is_some() || self.options.is_mentioned()
+    }
+
+    /// The plan and the options of the org after the change.
+    ///
+    /// # Errors
+    /// When the options are too long then.
+    pub fn config(&self, org: &Org) -> Result<OrgConfig, OptionsTooLong> {
+        Ok(OrgConfig {
+            plan: self.plan.as_ref().unwrap_or(&org.plan).clone(),
+            options: match &self.options {
+                Change::Keep => org.options.clone(),
+                Change::Clear => OrgOptions::default(),
+                Change::Set(patch) => org.options.patched(patch)?,
+            },
+        })
+    }
+
+    /// Applies what needs no provisioner.
+    ///
+    /// # Errors
+    /// When the labels after the change are too many; the org is then half changed and to be dropped.
+    pub fn edit(&self, org: &mut Org) -> Result<(), InvalidLabels> {
+        if let Some(name) = &self.name {
+            org.name.clone_from(name);
+        }
+        self.external_id.clone().apply(&mut org.external_id);
+        self.labels.clone().apply_to_labels(&mut org.labels)
+    }
 }
 
 /// Which orgs to delete together.

@@ -20,7 +20,7 @@ mod subscription;
 mod ttl;
 mod workspace;
 
-pub use draft::{BillingDraft, EmptyPeriod, OrgDraft, OrgsDeletion, WorkspaceDraft};
+pub use draft::{BillingDraft, EmptyPeriod, OrgChanges, OrgDraft, OrgsDeletion, WorkspaceDraft};
 pub use filter::{OrgFilter, OrgListRequest};
 pub use options::{OptionsTooLong, OrgOptions};
 pub use org::{ChangeKind, Failure, LeaseConflict, Org, OrgVisibility, PendingChange};

@@ -35,6 +35,8 @@ scopes! {
     OrgsCreate = "orgs:create";
     /// List, read and poll the partner's orgs and their workspaces.
     OrgsList = "orgs:list";
+    /// Change orgs.
+    OrgsUpdate = "orgs:update";
     /// Delete orgs.
     OrgsDelete = "orgs:delete";
     /// Read and rotate the secrets of orgs.

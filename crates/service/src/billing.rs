@@ -2,11 +2,13 @@
 
 use api::BillingRequest;
 use ids::OrgId;
-use orgs::{Org, Subscription};
+use orgs::{Org, OrgStatus, Subscription};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
 
-use crate::{Audited, Context, Error, Rejection, Service, audited::Auditable, orgs::visibility};
+use crate::{
+    Audited, Context, Error, OrgConflict, Rejection, Service, audited::Auditable, orgs::visibility,
+};
 
 /// Every org has a subscription from its first moment.
 const NO_SUBSCRIPTION: StoreError = StoreError::Corrupt {
@@ -35,7 +37,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Sets an org's billing state, as the operator's billing system has it.
     ///
     /// # Errors
-    /// When there is no such org, or a value does not fit.
+    /// When there is no such org, a value does not fit, or another plan is asked for while the org is updating.
     pub async fn billing_update(
         &self,
         context: &Context,
@@ -58,6 +60,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             if let Some(plan) = &draft.plan
                 && *plan != org.plan
             {
+                // Its provisioner is about to set another one.
+                if org.status == OrgStatus::Updating {
+                    return Err(OrgConflict::NotReady(org.status).into());
+                }
                 org.plan.clone_from(plan);
                 org.updated_at = now;
             }

@@ -24,6 +24,9 @@ pub enum OrgConflict {
         "the org's secrets are lost, for the operator has given up the key that sealed them; rotate them"
     )]
     SecretsLost,
+    /// It must not be deleted or being deleted.
+    #[error("the org is {0}; it can't be changed any more")]
+    Deleting(OrgStatus),
     /// Its lease can't be renewed.
     #[error(transparent)]
     Lease(#[from] LeaseConflict),

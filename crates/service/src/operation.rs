@@ -103,6 +103,8 @@ pub mod operations {
         ORG_READ = OrgRead on Org by Partner(READ_ORG);
         /// Poll an org.
         ORG_STATUS = OrgStatus on Org by Partner(READ_ORG);
+        /// Change an org.
+        ORG_UPDATE = OrgUpdate on Org by Partner(&[Scope::OrgsUpdate]);
         /// Delete an org.
         ORG_DELETE = OrgDelete on Org by Partner(&[Scope::OrgsDelete]);
         /// Delete all orgs that have some labels.

@@ -1,7 +1,7 @@
 //! `/cp/orgs/{id}/billing` and `/cp/admin/orgs/{id}/subscription`.
 
 use api::{
-    BillingRequest, BillingView, Request as _,
+    BillingRequest, BillingView, ErrorCode, Request as _,
     openapi::{Body, Content, Operation, Success, Tag},
 };
 
@@ -32,8 +32,9 @@ pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, Hand
 
 pub const BILLING_UPDATE: Operation = Operation {
     detail: "A field that is left out stays as it is, except `cancel_at`, which is cleared. `plan` also changes \
-             the plan of the org.",
+             the plan of the org, without work on it; that is refused while the org is `updating`.",
     body: Some(Body::of::<BillingRequest>()),
+    errors: &[ErrorCode::OrgStateConflict],
     ..Operation::new(
         "setOrgSubscription",
         Tag::AdminOrgs,

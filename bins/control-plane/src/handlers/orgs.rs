@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::RETRY_AFTER;
 use api::{
-    DeletedOrgsView, DeletionQuery, EmptyBody, ErrorCode, NewOrg, OrgFilters, OrgView, Renewal,
-    Request as _, StatusView,
+    DeletedOrgsView, DeletionQuery, EmptyBody, ErrorCode, NewOrg, OrgFilters, OrgPatch, OrgView,
+    Renewal, Request as _, StatusView,
     openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
 use ids::OrgId;
@@ -191,6 +191,34 @@ async fn awaited_status(
             Box::pin(service.org_status_long_poll(context, id, SHORTEST_WAIT)).await
         }
     }
+}
+
+pub const ORG_UPDATE: Operation = Operation {
+    detail: "`name`, `external_id` and `labels` change at once. Another `plan` or other `options` take work: the \
+             response is 202 with the status `updating`, and the org can be used meanwhile. Then it is `ready` \
+             with the new ones, or, if the work failed, `ready` with the old ones and the failure \
+             `update-failed`. Only a `ready` org can be changed so. The slug is fixed.",
+    body: Some(Body::of::<OrgPatch>()),
+    errors: &[ErrorCode::OrgPlanNotAllowed, ErrorCode::OrgStateConflict],
+    ..Operation::new(
+        "updateOrg",
+        Tag::Orgs,
+        "Change an org",
+        &[
+            Success::new(200, "The changed org.", Content::json::<OrgView>()),
+            Success::new(202, "The org is being changed.", Content::json::<OrgView>())
+                .example(&[("status", Some("updating"))]),
+        ],
+    )
+};
+
+pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let changes = request.json(|body| OrgPatch::from_body(body, &()))?;
+    let answer = request
+        .service()
+        .org_update(&request.context, request.id()?, changes.into())
+        .await?;
+    org(&request, answer)
 }
 
 pub const ORG_DELETE: Operation = Operation {

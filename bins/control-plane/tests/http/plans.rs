@@ -42,7 +42,10 @@ fn start(store: &Store) -> Server {
 fn ids(caller: &Caller, query: &str) -> Vec<String> {
     let list = caller.get(&format!("/cp/plans{query}")).expect(200);
     let plans = list["data"].as_array().unwrap();
-    plans.iter().map(|plan| plan["id"].as_str().unwrap().to_owned()).collect()
+    plans
+        .iter()
+        .map(|plan| plan["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn plans_are_listed_as_the_operator_describes_them(store: Store) {
@@ -72,13 +75,20 @@ fn plans_are_listed_as_the_operator_describes_them(store: Store) {
         })
     );
     let pages = key.all("/cp/plans?limit=1");
-    let paged: Vec<_> = pages.iter().map(|plan| plan["id"].as_str().unwrap()).collect();
+    let paged: Vec<_> = pages
+        .iter()
+        .map(|plan| plan["id"].as_str().unwrap())
+        .collect();
     assert_eq!(paged, ["small", "large", "other"]);
     assert_eq!(ids(&server.admin(), ""), ["small", "large", "other"]);
     let limited = server.issue(json!({"scopes": ["orgs:list"], "org_plans": ["other", "large"]}));
     assert_eq!(ids(&limited, "?limit=2"), ["large", "other"]);
-    key.get("/cp/plans?id=small").problem(400, "invalid-request");
-    server.anon().get("/cp/plans").problem(401, "missing-credentials");
+    key.get("/cp/plans?id=small")
+        .problem(400, "invalid-request");
+    server
+        .anon()
+        .get("/cp/plans")
+        .problem(401, "missing-credentials");
 }
 
 /// What is wrong with the options of a request for an org of this plan.
@@ -86,20 +96,27 @@ fn plans_are_listed_as_the_operator_describes_them(store: Store) {
 fn pointers(response: &Response) -> Vec<String> {
     let problem = response.problem(422, "validation-failed");
     let errors = problem["errors"].as_array().unwrap();
-    errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    errors
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn options_are_kept_and_must_satisfy_the_schema_of_the_plan(store: Store) {
     let server = start(&store);
     let key = server.key(ALL_SCOPES);
     let create = |plan: &str, options: Value| {
-        let request = json!({"name": "Acme", "slug": "acme-corp", "plan": plan, "options": options});
+        let request =
+            json!({"name": "Acme", "slug": "acme-corp", "plan": plan, "options": options});
         key.post("/cp/orgs", request)
     };
     for (options, expect) in [
         (json!({}), &["/options"][..]),
         (json!({"size": "3"}), &["/options/size"]),
-        (json!({"size": 0, "region": "mars"}), &["/options/region", "/options/size"]),
+        (
+            json!({"size": 0, "region": "mars"}),
+            &["/options/region", "/options/size"],
+        ),
         (json!({"size": 1, "colour": "red"}), &["/options"]),
         (json!([1]), &["/options"]),
         (json!("size"), &["/options"]),
@@ -118,7 +135,10 @@ fn options_are_kept_and_must_satisfy_the_schema_of_the_plan(store: Store) {
     let org = create("large", options.clone()).expect(201);
     assert_eq!(org["options"], options);
     let id = org["id"].as_str().unwrap();
-    assert_eq!(key.get(&format!("/cp/orgs/{id}")).expect(200)["options"], options);
+    assert_eq!(
+        key.get(&format!("/cp/orgs/{id}")).expect(200)["options"],
+        options
+    );
 
     // A plan without a schema takes any object.
     let any = json!({"deep": {"list": [1, null, "\u{0}"]}});
@@ -135,7 +155,10 @@ fn a_broken_schema_is_refused_at_the_start() {
     let settings = [("MOLECULE_CP_CONFIG", path.to_str().unwrap())];
     for (schema, word) in [
         (r#"{ type = "thing" }"#, "thing"),
-        (r#"{ "$ref" = "https://example.com/schema" }"#, "example.com"),
+        (
+            r#"{ "$ref" = "https://example.com/schema" }"#,
+            "example.com",
+        ),
         ("3", "object"),
     ] {
         let text = format!("[[plan]]\nid = \"large\"\noptions_schema = {schema}\n");
@@ -143,6 +166,9 @@ fn a_broken_schema_is_refused_at_the_start() {
         let output = store.run(&["serve"], &settings);
         assert!(!output.status.success(), "{output:#?}");
         let log = String::from_utf8(output.stderr).unwrap();
-        assert!(log.contains("large") && log.contains(word), "{word} in {log}");
+        assert!(
+            log.contains("large") && log.contains(word),
+            "{word} in {log}"
+        );
     }
 }

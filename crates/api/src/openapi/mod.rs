@@ -124,6 +124,7 @@ pub const fn scope_allows(scope: Scope) -> &'static str {
             "Create orgs; read and poll the orgs created with this key; renew the lease of any org of the \
              partner."
         }
+        Scope::OrgsUpdate => "Change orgs: their names, labels, plans and options.",
         Scope::OrgsList => "List, read and poll the orgs of the partner and their workspaces.",
         Scope::OrgsDelete => "Delete orgs, one by one or by label.",
         Scope::OrgsSecrets => "Read and rotate the secrets of orgs.",

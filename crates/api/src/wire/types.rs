@@ -58,6 +58,7 @@ wire_types! {
     PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
     Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
     OrgOptions = any_object(), {"size": 3};
+    OptionsPatch = any_object(), {"size": 5};
     ScopeSet = list(one_of(Scope::ALL.iter().map(|scope| scope.as_str())), None, None), ["orgs:create", "orgs:list"];
     OrgPlans = list(matching("^[a-z][a-z0-9_-]{0,31}$"), Some(1), None), ["standard"];
     Networks = list(network(), Some(1), Some(64)), ["192.0.2.0/24"];
@@ -263,6 +264,15 @@ impl<C> FromJson<C> for bool {
 impl<C> FromJson<C> for OrgOptions {
     fn from_json(value: Value, _: &C) -> Read<Self> {
         Self::new(any_members(value)?).map_err(FieldError::here)
+    }
+}
+
+/// A merge patch of options.
+pub(crate) struct OptionsPatch(pub(crate) Map<String, Value>);
+
+impl<C> FromJson<C> for OptionsPatch {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        any_members(value).map(Self)
     }
 }
 

@@ -85,6 +85,14 @@ pub trait OrgStore: OrgQueries {
     /// the reconciler. A lease stays as it is.
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
 
+    /// Writes the same, and the external id and the labels. With `work`, its steps are replaced and it is due at
+    /// that time; without, both stay as they are.
+    fn org_edit(
+        &mut self,
+        org: &Org,
+        work: Option<(&[Step], OffsetDateTime)>,
+    ) -> Result<(), Self::Error>;
+
     /// Sets when an org's lease ends, and nothing else.
     fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), Self::Error>;
 }

@@ -1,4 +1,4 @@
-//! Orgs: created, read, polled and deleted by partner keys; suspended, resumed and retried by the operator.
+//! Orgs: created, read, polled, changed and deleted by partner keys; suspended, resumed and retried by the operator.
 //!
 //! It owns what a request does to an org, and who may see which. It must not know how orgs are provisioned.
 
@@ -9,11 +9,14 @@ pub(crate) mod long_polls;
 pub(crate) mod secrets;
 pub(crate) mod status_cache;
 mod status_watch;
+mod update;
 
 use std::sync::{Arc, OnceLock};
 
 use ids::{OrgId, Page, PageRequest, PlanName};
-use orgs::{Org, OrgListRequest, OrgOptions, OrgStatus, OrgVisibility, Step, Transition};
+use orgs::{
+    Org, OrgListRequest, OrgOptions, OrgStatus, OrgVisibility, PlanCatalogue, Step, Transition,
+};
 use ratelimit::Limiter;
 use scopes::Scope;
 use stores::{Database, StoreError, prelude::*};
@@ -311,10 +314,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         plan: &PlanName,
         options: &OrgOptions,
     ) -> Vec<api::FieldError> {
-        let faults = self.settings.plans.option_faults(plan, options);
-        let faults = faults
-            .into_iter()
-            .map(|(pointer, detail)| api::FieldError::new(format!("/options{pointer}"), detail));
+        let faults = option_faults(&self.settings.plans, plan, options);
         self.unknown_plan(plan).into_iter().chain(faults).collect()
     }
 
@@ -323,4 +323,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         (!plans.contains(plan))
             .then(|| api::FieldError::new("/plan", format!("the plans are {plans}")))
     }
+}
+
+/// What keeps an org of this plan from having these options.
+fn option_faults(
+    plans: &PlanCatalogue,
+    plan: &PlanName,
+    options: &OrgOptions,
+) -> Vec<api::FieldError> {
+    let faults = plans.option_faults(plan, options).into_iter();
+    faults
+        .map(|(pointer, detail)| api::FieldError::new(format!("/options{pointer}"), detail))
+        .collect()
 }

@@ -8,8 +8,8 @@ use std::{
 use audit::Outcome;
 use ids::OrgId;
 use orgs::{
-    ChangeKind, Failure, OrgConfig, OrgStatus, ProvisionError, ProvisionOutput, ProvisionRequest,
-    Provisioner, StepName, StepStatus, StopReason, Verb,
+    ChangeKind, Failure, OrgConfig, OrgDraft, OrgStatus, ProvisionError, ProvisionOutput,
+    ProvisionRequest, Provisioner, StepName, StepStatus, StopReason, Ttl, Verb,
 };
 use serde_json::json;
 use testkit::build;
@@ -175,4 +175,23 @@ async fn a_rotation_changes_neither_plan_nor_options() {
     assert_eq!((last.verb, last.previous.as_ref()), (Verb::Rotate, None));
     let succeeded = (StepStatus::Succeeded, 1);
     assert_eq!(step(&bench, id, StepName::Rotate).await, succeeded);
+}
+
+#[tokio::test]
+async fn a_lease_that_runs_out_ends_an_org_that_is_updating() {
+    let bench = bench_with(Scripted::default()).await;
+    let (_, key) = bench.key(None).await;
+    let draft = OrgDraft {
+        ttl: Some(Ttl::from_seconds(60).unwrap()),
+        ..bench.org_draft("acme-corp")
+    };
+    let id = bench.create_org_by(&key, draft).await.unwrap();
+    bench.service.reconcile_due().await.unwrap();
+    bench.change(id, to_free()).await;
+    bench.clock.advance(Duration::seconds(60));
+    assert_eq!(bench.service.expire_orgs_due().await.unwrap(), 1);
+    let org = bench.org(id).await;
+    assert_eq!((org.status, org.change), (OrgStatus::Deprovisioning, None));
+    bench.service.reconcile_due().await.unwrap();
+    assert_eq!(bench.org(id).await.status, OrgStatus::Deleted);
 }

@@ -177,6 +177,7 @@ macro_rules! conformance_rules {
             orgs {
                 an_org_keeps_all_its_fields
                 an_org_update_writes_its_state_and_nothing_else
+                an_edit_writes_labels_and_external_id_too_and_work_only_where_there_is_some
                 the_orgs_of_a_partner_are_counted_until_they_are_deleted
                 orgs_are_asked_for_where_they_stand_many_at_once
                 how_long_it_took_is_told_of_the_latest_of_a_plan

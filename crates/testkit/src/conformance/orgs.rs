@@ -130,6 +130,70 @@ pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D)
     assert_eq!(fixture.stored_org(before.id).await, before);
 }
 
+/// The org is found by its new labels and name, and no longer by those that it had.
+pub async fn an_edit_writes_labels_and_external_id_too_and_work_only_where_there_is_some<
+    D: Database,
+>(
+    db: D,
+) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let key = fixture.key(&partner).await;
+    let before = Org {
+        labels: labels(&[("a", "1"), ("b", "1")]),
+        external_id: Some(name("before")),
+        ..fixture.build.org(&key)
+    };
+    fixture.add_org(&before).await;
+    let (id, bystander) = (before.id, fixture.any_org().await);
+    let change = Org {
+        name: name("Another"),
+        slug: slug("another-slug"),
+        labels: labels(&[("b", "2"), ("c", "1")]),
+        external_id: None,
+        updated_at: at(9),
+        ..before.clone()
+    };
+    let edited = Org {
+        slug: before.slug.clone(),
+        ..change.clone()
+    };
+    let edit = change.clone();
+    fixture.write(move |tx| tx.org_edit(&edit, None)).await;
+    assert_eq!(fixture.stored_org(id).await, edited);
+    assert_eq!(fixture.stored_org(bystander.id).await, bystander);
+    let found = |pairs: &[(&str, &str)]| {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let filter = OrgFilter {
+            visibility: OrgVisibility::Partner(partner.id),
+            status: None,
+            slug: None,
+            external_id: None,
+            labels: pairs.iter().map(owned).collect(),
+        };
+        let listed = fixture.read(move |view| view.orgs(&filter, ALL));
+        async { listed.await.items.len() }
+    };
+    assert_eq!(found(&[("b", "2"), ("c", "1")]).await, 1);
+    assert_eq!(
+        (found(&[("a", "1")]).await, found(&[("b", "1")]).await),
+        (0, 0)
+    );
+    let next = |now| fixture.read(move |view| view.next_org_due(at(now)));
+    assert_eq!(next(0).await, Some(before.created_at), "it is still due");
+    assert_eq!(fixture.read(move |view| view.org_steps(id)).await.len(), 2);
+
+    let (other, steps) = (bystander, vec![Step::pending(StepName::Update)]);
+    fixture.write(move |tx| tx.org_update(&other, None)).await;
+    let (edit, new) = (change, steps.clone());
+    fixture
+        .write(move |tx| tx.org_edit(&edit, Some((&new, at(70)))))
+        .await;
+    assert_eq!(next(70).await, Some(at(70)));
+    assert_eq!(fixture.read(move |view| view.org_steps(id)).await, steps);
+    assert_eq!(fixture.stored_org(id).await, edited);
+}
+
 /// Failed and suspended ones count, those of others do not.
 pub async fn the_orgs_of_a_partner_are_counted_until_they_are_deleted<D: Database>(db: D) {
     let fixture = Fixture::new(db);

@@ -199,6 +199,23 @@ impl OrgStore for MemoryTx {
         Ok(())
     }
 
+    fn org_edit(
+        &mut self,
+        org: &Org,
+        work: Option<(&[Step], OffsetDateTime)>,
+    ) -> Result<(), StoreError> {
+        let due_at = self.state.orgs.get(&org.id).and_then(|row| row.due_at);
+        self.org_update(org, work.map_or(due_at, |(_, due_at)| Some(due_at)))?;
+        if let Some(row) = self.state.orgs.get_mut(&org.id) {
+            row.org.external_id.clone_from(&org.external_id);
+            row.org.labels.clone_from(&org.labels);
+            if let Some((steps, _)) = work {
+                row.steps = steps.to_vec();
+            }
+        }
+        Ok(())
+    }
+
     fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
         if let Some(row) = self.state.orgs.get_mut(&id) {
             row.org.expires_at = Some(expires_at);

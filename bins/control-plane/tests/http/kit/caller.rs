@@ -11,6 +11,7 @@ use super::{Response, eventually};
 pub const ALL_SCOPES: &[&str] = &[
     "orgs:create",
     "orgs:list",
+    "orgs:update",
     "orgs:delete",
     "orgs:secrets",
     "workspaces:create",
@@ -23,6 +24,7 @@ pub const ALL_SCOPES: &[&str] = &[
 pub const ORG_SCOPES: &[&str] = &[
     "orgs:create",
     "orgs:list",
+    "orgs:update",
     "orgs:delete",
     "orgs:secrets",
     "workspaces:create",

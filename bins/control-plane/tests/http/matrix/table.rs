@@ -155,6 +155,7 @@ pub const TABLE: &[Row] = &[
     row("createOrg", Scopes(&["orgs:create"]), Nothing, "org.create", 201, org),
     row("listOrgs", LIST, Nothing, "org.list", 200, nothing),
     row("getOrg", READ, Org, "org.read", 200, nothing),
+    row("updateOrg", Scopes(&["orgs:update"]), Org, "org.update", 200, name),
     row("getOrgStatus", READ, Org, "org.status", 200, nothing),
     // The org has no lease; whoever may not ask does not learn that.
     row("renewOrg", Scopes(&["orgs:create"]), Org, "org.renew", 409, renewal),

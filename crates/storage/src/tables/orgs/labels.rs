@@ -77,6 +77,13 @@ pub(super) fn insert(session: &mut Session<Writing>, org: &Org) -> Result<(), St
     Ok(())
 }
 
+/// Puts the labels of an org in the place of those that it had.
+pub(super) fn replace(session: &mut Session<Writing>, org: &Org) -> Result<(), StoreError> {
+    let its = org_labels::table.filter(org_labels::org_id.eq(org.id.to_string()));
+    session.run(|connection| diesel::delete(its).execute(connection))?;
+    insert(session, org)
+}
+
 /// Has the labels of those orgs that are deleted now found among those of deleted ones.
 pub(super) fn retire(session: &mut Session<Writing>, orgs: &[&Org]) -> Result<(), StoreError> {
     let gone = orgs

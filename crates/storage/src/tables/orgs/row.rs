@@ -55,8 +55,8 @@ pub(super) struct OrgRow {
     pub(super) partner_id: String,
     created_by_key_id: String,
     slug: String,
-    external_id: Option<String>,
-    labels: String,
+    pub(super) external_id: Option<String>,
+    pub(super) labels: String,
     created_at: i64,
     expires_at: Option<i64>,
     #[diesel(embed)]

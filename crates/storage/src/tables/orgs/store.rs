@@ -2,13 +2,14 @@
 
 use diesel::prelude::*;
 use ids::OrgId;
-use orgs::{NewOrg, Org, OrgQueries as _, OrgStore, OrgVisibility};
+use orgs::{NewOrg, Org, OrgQueries as _, OrgStore, OrgVisibility, Step};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use super::{
     labels,
-    row::{NewRow, StateRow, orgs as table},
+    row::{NewRow, OrgRow, StateRow, orgs as table},
+    steps,
 };
 use crate::{
     connection::{bulk, prepared},
@@ -41,6 +42,38 @@ impl OrgStore for Session<Writing> {
         ));
         self.run(|connection| prepared::execute(connection, changed))?;
         labels::retire(self, &[org])
+    }
+
+    fn org_edit(
+        &mut self,
+        org: &Org,
+        work: Option<(&[Step], OffsetDateTime)>,
+    ) -> Result<(), StoreError> {
+        let OrgRow {
+            id,
+            external_id,
+            labels,
+            state,
+            ..
+        } = OrgRow::from(org);
+        let work = work.map(|(steps, due_at)| {
+            let due_at = Some(values::micros(due_at));
+            (
+                table::steps.eq(steps::text(steps)),
+                table::due_at.eq(due_at),
+            )
+        });
+        self.run(|connection| {
+            diesel::update(table::table.find(id))
+                .set((
+                    state,
+                    table::external_id.eq(external_id),
+                    table::labels.eq(labels),
+                    work,
+                ))
+                .execute(connection)
+        })?;
+        labels::replace(self, org)
     }
 
     fn org_renew(&mut self, id: OrgId, expires_at: OffsetDateTime) -> Result<(), StoreError> {
