@@ -68,6 +68,8 @@ codes! {
     SlugTaken = 409 "slug-taken", "The slug is taken";
     /// The org's state does not allow it.
     OrgStateConflict = 409 "org-state-conflict", "The org's state does not allow this";
+    /// The org is protected from deletion.
+    OrgDeleteProtected = 409 "org-delete-protected", "The org is protected from deletion";
     /// The key's state does not allow it.
     KeyStateConflict = 409 "key-state-conflict", "The key's state does not allow this";
     /// The partner or the key has its maximum number of orgs.

@@ -72,6 +72,8 @@ pub struct OrgView {
     /// Up to 16 labels of your choice.
     #[api(example = {"run_id": "123"})]
     labels: Labels,
+    /// Whether deleting the org is refused. An org with a lease can't be protected.
+    delete_protection: bool,
     /// The page at which the customer logs in.
     #[api(as = Url)]
     login_url: String,
@@ -110,6 +112,7 @@ impl OrgView {
             created_by_key_id: org.created_by_key_id,
             external_id: org.external_id,
             labels: org.labels,
+            delete_protection: org.delete_protection,
             created_at: Time(org.created_at),
             ready_at: org.ready_at.map(Time),
             expires_at: org.expires_at.map(Time),
@@ -142,6 +145,7 @@ pub struct NewOrg {
     external_id: Option<Name>,
     #[api(example = {"run_id": "123"})]
     labels: Option<Labels>,
+    delete_protection: Option<bool>,
     /// The lease of the org: the seconds from now after which it is deleted, unless the lease is renewed.
     /// Without it, the org has no lease.
     #[api(example = 3600)]
@@ -157,6 +161,7 @@ impl From<NewOrg> for OrgDraft {
             options: asked.options.unwrap_or_default(),
             external_id: asked.external_id,
             labels: asked.labels.unwrap_or_default(),
+            delete_protection: asked.delete_protection.unwrap_or_default(),
             ttl: asked.ttl_seconds,
         }
     }
@@ -172,6 +177,8 @@ pub struct OrgPatch {
     external_id: Change<Name>,
     /// Changes to the labels: a value sets a label, `null` removes it.
     labels: Change<LabelPatch>,
+    #[api(example = false)]
+    delete_protection: Change<bool>,
     /// The new plan of the org, which it has once the work is done.
     plan: NotNull<PlanName>,
     /// Changes to the options, which it has once the work is done: a merge patch itself. The result must satisfy
@@ -186,6 +193,7 @@ impl From<OrgPatch> for OrgChanges {
             name: asked.name.0,
             external_id: asked.external_id,
             labels: asked.labels.map(|labels| labels.0),
+            delete_protection: asked.delete_protection,
             plan: asked.plan.0,
             options: asked.options.map(|options| options.0),
         }

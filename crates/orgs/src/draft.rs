@@ -24,6 +24,8 @@ pub struct OrgDraft {
     pub external_id: Option<Name>,
     /// Labels.
     pub labels: Labels,
+    /// Whether deleting it is refused; not together with a lease.
+    pub delete_protection: bool,
     /// How long it lives unless its lease is renewed; without it, until somebody deletes it.
     pub ttl: Option<Ttl>,
 }
@@ -37,6 +39,8 @@ pub struct OrgChanges {
     pub external_id: Change<Name>,
     /// Labels.
     pub labels: Change<LabelChanges>,
+    /// Whether deleting it is refused.
+    pub delete_protection: Change<bool>,
     /// Its plan, which its provisioner changes.
     pub plan: Option<PlanName>,
     /// A merge patch of its options, which its provisioner changes.
@@ -74,6 +78,8 @@ impl OrgChanges {
             org.name.clone_from(name);
         }
         self.external_id.clone().apply(&mut org.external_id);
+        let protection = &mut org.delete_protection;
+        self.delete_protection.clone().apply_or_default(protection);
         self.labels.clone().apply_to_labels(&mut org.labels)
     }
 }

@@ -84,6 +84,8 @@ pub struct Org {
     pub external_id: Option<Name>,
     /// Labels.
     pub labels: Labels,
+    /// Whether deleting it is refused. It has no lease then.
+    pub delete_protection: bool,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it last changed.

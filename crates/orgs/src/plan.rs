@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::OrgOptions;
 
-/// How many faults of options are told at the most.
-const MAX_FAULTS: usize = 50;
+/// How many faults of options are told at the most. A problem document has room for 50, and others may come
+/// before these.
+const MAX_FAULTS: usize = 40;
 /// How many characters of one of them.
 const MAX_DETAIL: usize = 300;
 

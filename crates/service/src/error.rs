@@ -3,8 +3,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use api::{ErrorCode, FieldError};
-use ids::PlanName;
-use orgs::{InvalidTransition, LeaseConflict, OrgStatus};
+use ids::{OrgId, PlanName};
+use orgs::{InvalidTransition, LeaseConflict, OrgStatus, Slug};
 use scopes::Scope;
 use stores::StoreError;
 
@@ -90,6 +90,9 @@ pub enum Error {
     /// The org's state does not allow the operation.
     #[error(transparent)]
     Org(#[from] OrgConflict),
+    /// Orgs are protected from deletion.
+    #[error("{} of the orgs are protected from deletion", .0.len())]
+    OrgProtected(Vec<(OrgId, Slug)>),
     /// The key is revoked and can't be changed.
     #[error("the key has been revoked and can't be changed any more")]
     KeyState,
@@ -141,6 +144,7 @@ impl Error {
             Self::NotFound => ErrorCode::NotFound,
             Self::SlugTaken => ErrorCode::SlugTaken,
             Self::Org(_) => ErrorCode::OrgStateConflict,
+            Self::OrgProtected(_) => ErrorCode::OrgDeleteProtected,
             Self::KeyState => ErrorCode::KeyStateConflict,
             Self::OrgQuota(_) | Self::KeyOrgQuota(_) => ErrorCode::OrgQuotaExceeded,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,

@@ -201,6 +201,7 @@ impl Build {
             status: OrgStatus::Provisioning,
             external_id: None,
             labels: Labels::default(),
+            delete_protection: false,
             created_at: START,
             updated_at: START,
             ready_at: None,

@@ -194,7 +194,7 @@ async fn awaited_status(
 }
 
 pub const ORG_UPDATE: Operation = Operation {
-    detail: "`name`, `external_id` and `labels` change at once. Another `plan` or other `options` take work: the \
+    detail: "`name`, `external_id`, `labels` and `delete_protection` change at once. Another `plan` or other `options` take work: the \
              response is 202 with the status `updating`, and the org can be used meanwhile. Then it is `ready` \
              with the new ones, or, if the work failed, `ready` with the old ones and the failure \
              `update-failed`. Only a `ready` org can be changed so. The slug is fixed.",
@@ -222,8 +222,9 @@ pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
 }
 
 pub const ORG_DELETE: Operation = Operation {
-    detail: "The response comes at once, with the status `deprovisioning`. Deleting an org again is not an error.",
-    errors: &[ErrorCode::OrgPlanNotAllowed],
+    detail: "The response comes at once, with the status `deprovisioning`. Deleting an org again is not an error. \
+             An org with `delete_protection` is not deleted.",
+    errors: &[ErrorCode::OrgPlanNotAllowed, ErrorCode::OrgDeleteProtected],
     ..Operation::new(
         "deleteOrg",
         Tag::Orgs,
@@ -253,9 +254,9 @@ pub const ORGS_DELETE: Operation = Operation {
     detail: "Deletes up to 1000 orgs at once, the newest first. The response lists them, without pages. Orgs that \
              are already being deleted are not included; repeat the request until `data` is empty. With \
              `dry_run=true` nothing is deleted. If the key has `org_plans` and one of the orgs has another plan, \
-             none is deleted.",
+             or one of them has `delete_protection`, none is deleted.",
     query: &[Params::of::<DeletionQuery>()],
-    errors: &[ErrorCode::OrgPlanNotAllowed],
+    errors: &[ErrorCode::OrgPlanNotAllowed, ErrorCode::OrgDeleteProtected],
     ..Operation::new(
         "deleteOrgs",
         Tag::Orgs,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use api::{BodyError, ErrorCode, FieldError, QueryError};
+use ids::OrgId;
+use orgs::Slug;
 use scopes::Scope;
 use service::{Error, Rejection};
 
@@ -10,6 +12,8 @@ use super::credentials::NoCredential;
 
 /// How many fields the detail of a problem names; `errors` has all of them.
 const MAX_NAMED: usize = 5;
+/// How many orgs one problem names.
+const MAX_PROTECTED_NAMED: usize = 100;
 /// `Retry-After` while storage is unavailable.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -263,6 +267,7 @@ impl ProblemDetails {
             Error::NotFound => Self::not_found(),
             Error::SlugTaken => plain("The slug is taken. Choose another."),
             Error::Org(conflict) => plain(&conflict.to_string()),
+            Error::OrgProtected(orgs) => plain(&protected(orgs)),
             Error::KeyState => plain("The key has been revoked. Issue a new one."),
             Error::OrgQuota(max) => plain(&format!(
                 "The limit of {max} orgs of this partner is reached. Delete one, or ask for a higher \
@@ -289,6 +294,21 @@ impl ProblemDetails {
             ),
         }
     }
+}
+
+/// Which orgs are protected from deletion, and what to do about it.
+fn protected(orgs: &[(OrgId, Slug)]) -> String {
+    let named = orgs.iter().take(MAX_PROTECTED_NAMED);
+    let named: Vec<_> = named.map(|(id, slug)| format!("{id} ({slug})")).collect();
+    let more = match orgs.len().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "Nothing was deleted: {}{more} has delete_protection. Set that to false first, by PATCH \
+         /cp/orgs/{{id}}.",
+        named.join(", ")
+    )
 }
 
 /// The value of `WWW-Authenticate` (RFC 6750).

@@ -47,6 +47,7 @@ mod plans;
 mod poolers;
 mod problems;
 mod program;
+mod protection;
 mod provisioners;
 mod quota;
 mod receipts;

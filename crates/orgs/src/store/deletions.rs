@@ -15,7 +15,7 @@ pub enum DeletionSelector {
     Expired(OffsetDateTime),
     /// Those of these orgs whose lease has run out by this time.
     ExpiredAmong(OffsetDateTime, Vec<OrgId>),
-    /// Those that this key created.
+    /// Those that this key created, but for those that are protected from deletion.
     MadeBy(KeyId),
 }
 

@@ -85,7 +85,7 @@ pub trait OrgStore: OrgQueries {
     /// the reconciler. A lease stays as it is.
     fn org_update(&mut self, org: &Org, due_at: Option<OffsetDateTime>) -> Result<(), Self::Error>;
 
-    /// Writes the same, and the external id and the labels. With `work`, its steps are replaced and it is due at
+    /// Writes the same, and the external id, the labels and the protection from deletion. With `work`, its steps are replaced and it is due at
     /// that time; without, both stay as they are.
     fn org_edit(
         &mut self,

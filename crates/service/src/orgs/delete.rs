@@ -48,7 +48,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// already are not among them. A dry run tells which they are.
     ///
     /// # Errors
-    /// When one of them has a plan that the key is not allowed: then none is deleted.
+    /// When one of them has a plan that the key is not allowed, or is protected from deletion: then none is
+    /// deleted.
     pub async fn orgs_delete(
         &self,
         context: &Context,
@@ -62,6 +63,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 .audited_list(context, move |view| {
                     let orgs = view.orgs_to_delete(&selector, MAX_DELETED)?;
                     check_org_plans(&caller, &orgs)?;
+                    check_unprotected(&orgs)?;
                     Ok(auditable(200, &caller, &labels, orgs).detail("dry_run", true))
                 })
                 .await;
@@ -72,6 +74,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let selector = DeletionSelector::Labelled(visibility(caller), labels.clone());
                 let mut orgs = tx.orgs_to_delete_for_update(&selector, MAX_DELETED)?;
                 check_org_plans(caller, &orgs)?;
+                check_unprotected(&orgs)?;
                 begin_deprovision(tx, &mut orgs, now)?;
                 Ok(auditable(202, caller, &labels, orgs))
             })
@@ -87,6 +90,20 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 fn check_org_plans(caller: &Caller, orgs: &[Org]) -> Result<(), Error> {
     orgs.iter()
         .try_for_each(|org| check_org_plan(caller, &org.plan))
+}
+
+/// Whether none of these orgs is protected from deletion.
+pub(super) fn check_unprotected(orgs: &[Org]) -> Result<(), Error> {
+    let protected: Vec<_> = orgs
+        .iter()
+        .filter(|org| org.delete_protection)
+        .map(|org| (org.id, org.slug.clone()))
+        .collect();
+    if protected.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::OrgProtected(protected))
+    }
 }
 
 /// Makes orgs due for deprovisioning, whose rows are locked.

@@ -23,6 +23,7 @@ use stores::{Database, StoreError, prelude::*};
 use webhooks::EventKind;
 
 pub(crate) use self::delete::begin_deprovision;
+use self::delete::check_unprotected;
 use crate::{
     Audited, Caller, Context, Error, OrgConflict, Rejection, Rendered, Service, audited::Auditable,
     authorize::check_org_plan,
@@ -202,7 +203,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Begins to delete an org; of one that is being deleted already, nothing changes.
     ///
     /// # Errors
-    /// When there is none of this id that the caller can see, or the key is limited to other plans.
+    /// When there is none of this id that the caller can see, the key is limited to other plans, or the org is
+    /// protected from deletion.
     pub async fn org_delete(
         &self,
         context: &Context,
@@ -223,6 +225,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     | OrgStatus::Updating
                     | OrgStatus::Failed
                     | OrgStatus::Suspended => {
+                        check_unprotected(std::slice::from_ref(&org))?;
                         org.apply(Transition::Delete, now)
                             .map_err(OrgConflict::from)?;
                         tx.orgs_begin_deprovision(&[id], now)?;

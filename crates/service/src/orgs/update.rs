@@ -6,7 +6,7 @@ use ratelimit::Limiter;
 use stores::{Database, prelude::*};
 use webhooks::EventKind;
 
-use super::{option_faults, visibility};
+use super::{create::LEASE_OF_PROTECTED, option_faults, visibility};
 use crate::{
     Audited, Context, Error, OrgConflict, Rejection, Service, audited::Auditable,
     authorize::check_org_plan, partners::changed,
@@ -54,9 +54,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     ("name", before.name != org.name),
                     ("external_id", before.external_id != org.external_id),
                     ("labels", before.labels != org.labels),
+                    (
+                        "delete_protection",
+                        before.delete_protection != org.delete_protection,
+                    ),
                     ("plan", before.plan != config.plan),
                     ("options", before.options != config.options),
                 ]);
+                if org.delete_protection && org.expires_at.is_some() {
+                    return Err(Error::at("/delete_protection", LEASE_OF_PROTECTED));
+                }
                 if changes.is_for_provisioner() {
                     let faults = option_faults(&plans, &config.plan, &config.options);
                     if !faults.is_empty() {

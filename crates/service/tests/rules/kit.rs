@@ -173,6 +173,7 @@ impl<P: Provisioner> Bench<P> {
             options: build::options(serde_json::json!({})),
             external_id: None,
             labels: build::labels(&[]),
+            delete_protection: false,
             ttl: None,
         }
     }

@@ -124,13 +124,18 @@ pub async fn orgs_are_selected_by_their_lease_to_the_very_moment<D: Database>(db
     }
 }
 
-/// And by no other of the same partner.
+/// And by no other of the same partner. Those that are protected from deletion are left.
 pub async fn orgs_are_selected_by_the_key_that_made_them<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let partner = fixture.partner().await;
     let (key, sister) = (fixture.key(&partner).await, fixture.key(&partner).await);
     let a = fixture.org(&key).await.id;
     let b = fixture.org(&sister).await.id;
+    let protected = Org {
+        delete_protection: true,
+        ..fixture.build.org(&key)
+    };
+    fixture.add_org(&protected).await;
     let by = |key: &PartnerKey| DeletionSelector::MadeBy(key.id);
     assert_eq!(doomed(&fixture, &by(&key)).await, [a]);
     assert_eq!(doomed(&fixture, &by(&sister)).await, [b]);

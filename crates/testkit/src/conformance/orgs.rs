@@ -47,6 +47,7 @@ fn full(org: Org) -> Org {
             ("team.name", "Zürich \\ \"1\""),
             ("e", ""),
         ]),
+        delete_protection: true,
         created_at: at(-123_456),
         updated_at: at(1),
         ready_at: Some(at(2)),
@@ -117,6 +118,7 @@ pub async fn an_org_update_writes_its_state_and_nothing_else<D: Database>(db: D)
         slug: before.slug.clone(),
         external_id: None,
         labels: before.labels.clone(),
+        delete_protection: false,
         expires_at: None,
         ..change.clone()
     };
@@ -151,6 +153,7 @@ pub async fn an_edit_writes_labels_and_external_id_too_and_work_only_where_there
         slug: slug("another-slug"),
         labels: labels(&[("b", "2"), ("c", "1")]),
         external_id: None,
+        delete_protection: true,
         updated_at: at(9),
         ..before.clone()
     };

@@ -121,7 +121,7 @@ pub(super) fn is_doomed(which: &DeletionSelector, org: &Org) -> bool {
         }
         DeletionSelector::Expired(now) => is_expired(org, *now),
         DeletionSelector::ExpiredAmong(now, ids) => is_expired(org, *now) && ids.contains(&org.id),
-        DeletionSelector::MadeBy(key) => org.created_by_key_id == *key,
+        DeletionSelector::MadeBy(key) => org.created_by_key_id == *key && !org.delete_protection,
     }
 }
 

@@ -209,6 +209,7 @@ impl OrgStore for MemoryTx {
         if let Some(row) = self.state.orgs.get_mut(&org.id) {
             row.org.external_id.clone_from(&org.external_id);
             row.org.labels.clone_from(&org.labels);
+            row.org.delete_protection = org.delete_protection;
             if let Some((steps, _)) = work {
                 row.steps = steps.to_vec();
             }

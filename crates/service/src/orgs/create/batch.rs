@@ -230,6 +230,7 @@ fn new_org(create: &CreateOrg, key: &PartnerKey) -> Org {
         status: OrgStatus::Provisioning,
         external_id: draft.external_id.clone(),
         labels: draft.labels.clone(),
+        delete_protection: draft.delete_protection,
         created_at: now,
         updated_at: now,
         ready_at: None,

@@ -25,6 +25,10 @@ use crate::{
     runtime::keyed_lock::KeyedGuard,
 };
 
+/// Why an org has either a lease or the protection from deletion.
+pub(super) const LEASE_OF_PROTECTED: &str =
+    "an org with delete_protection has no lease; leave one of them out";
+
 /// A request for an org.
 #[derive(Clone, Debug)]
 pub(crate) struct CreateOrg {
@@ -74,6 +78,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             faults.push(api::FieldError::new("/slug", "is reserved; choose another"));
         }
         faults.extend(self.config_faults(&draft.plan, &draft.options));
+        if draft.delete_protection && draft.ttl.is_some() {
+            faults.push(api::FieldError::new("/ttl_seconds", LEASE_OF_PROTECTED));
+        }
         if !faults.is_empty() {
             return Err(self.reject(context, Error::Validation(faults)).await);
         }

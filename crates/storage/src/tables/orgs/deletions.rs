@@ -36,6 +36,7 @@ fn selected(which: &DeletionSelector) -> Query<'_> {
         }
         DeletionSelector::MadeBy(key) => visible(OrgVisibility::All)
             .filter(table::created_by_key_id.eq(key.to_string()))
+            .filter(table::delete_protection.eq(false))
             .filter(is_live()),
     };
     query.filter(table::status.eq_any(staying))

@@ -53,6 +53,7 @@ impl OrgStore for Session<Writing> {
             id,
             external_id,
             labels,
+            delete_protection,
             state,
             ..
         } = OrgRow::from(org);
@@ -69,6 +70,7 @@ impl OrgStore for Session<Writing> {
                     state,
                     table::external_id.eq(external_id),
                     table::labels.eq(labels),
+                    table::delete_protection.eq(delete_protection),
                     work,
                 ))
                 .execute(connection)
