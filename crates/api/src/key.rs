@@ -6,6 +6,7 @@ use keys::{
     Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
     PlainKey,
 };
+use orgs::Ttl;
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use serde::Serialize;
@@ -45,6 +46,10 @@ pub struct KeyView {
     /// The most orgs created with the key that may exist at the same time; `null` for no maximum.
     #[api(as = Option<OrgCount>)]
     max_live_orgs: Option<u64>,
+    /// The longest lease, in seconds, of the orgs created with the key. Every one of them gets a lease: of
+    /// `ttl_seconds` up to this maximum, or without it of the maximum. `null` for no maximum.
+    #[api(as = Option<Ttl>)]
+    max_ttl_seconds: Option<u32>,
     /// Whether revoking the key keeps the orgs created with it, which is the default, or deletes them.
     #[api(as = OnRevoke)]
     on_revoke: &'static str,
@@ -84,6 +89,7 @@ impl KeyView {
             expires_at: key.expires_at.map(Time),
             allowed_cidrs: key.allowed_cidrs.map(|networks| networks.iter().collect()),
             max_live_orgs: key.max_live_orgs,
+            max_ttl_seconds: key.max_ttl_seconds,
             on_revoke: key.on_revoke.as_str(),
             labels: key.labels,
             key_prefix: key.key_prefix,
@@ -139,6 +145,7 @@ pub struct NewPartnerKey {
     expires_in_days: Option<Whole<1, 3650>>,
     labels: Option<Labels>,
     max_live_orgs: Option<OrgCount>,
+    max_ttl_seconds: Option<Ttl>,
     on_revoke: Option<OnRevoke>,
 }
 
@@ -159,6 +166,7 @@ impl NewPartnerKey {
             rate_limit: self.rate_limit,
             expires_at: self.expires_at.map(|time| time.0).or(in_days),
             max_live_orgs: self.max_live_orgs.map(|count| count.0),
+            max_ttl_seconds: self.max_ttl_seconds.map(Ttl::seconds),
             on_revoke: self.on_revoke.unwrap_or_default(),
             labels: self.labels.unwrap_or_default(),
         }
@@ -180,6 +188,7 @@ pub struct PartnerKeyChanges {
     /// The time from which the key is refused, in the future; `null` for a key that does not expire.
     expires_at: Change<FutureTime>,
     max_live_orgs: Change<OrgCount>,
+    max_ttl_seconds: Change<Ttl>,
     on_revoke: Change<OnRevoke>,
     #[api(example = false)]
     disabled: Change<bool>,
@@ -197,6 +206,7 @@ impl From<PartnerKeyChanges> for KeyChanges {
             rate_limit: changes.rate_limit,
             expires_at: changes.expires_at.map(|time| time.0),
             max_live_orgs: changes.max_live_orgs.map(|count| count.0),
+            max_ttl_seconds: changes.max_ttl_seconds.map(Ttl::seconds),
             on_revoke: changes.on_revoke,
             disabled: changes.disabled,
             labels: changes.labels.map(|labels| labels.0),

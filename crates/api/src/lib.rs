@@ -57,6 +57,6 @@ pub use time::{Time, parse_time};
 pub use webhook::{
     DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, TestView, message_body,
 };
-pub use whoami::{CredentialView, LimitView, WhoamiView};
+pub use whoami::{CredentialView, LimitView, QuotaView, WhoamiView};
 pub use wire::{BodyError, FieldError, Request};
 pub use workspace::{NewWorkspace, WorkspaceView};

@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::{
     PartnerView, Time,
-    wire::{Burst, CredentialType, LimitName, OrgCount, OrgPlans, Present, Whole, WindowSeconds},
+    wire::{
+        Burst, CredentialType, LimitName, OrgCount, OrgPlans, Present, QuotaName, Whole,
+        WindowSeconds,
+    },
 };
 
 /// The credential of the caller.
@@ -62,7 +65,22 @@ pub struct LimitView {
     pub remaining: u32,
 }
 
-/// The caller: its credential, its partner and its rate limits.
+/// A quota, and how much of it is used.
+#[derive(Clone, Debug, Serialize, Response)]
+#[api(name = "Quota")]
+pub struct QuotaView {
+    /// What is counted: the orgs of the partner, or those created with the key, that are not deleted.
+    #[api(as = QuotaName)]
+    pub name: &'static str,
+    /// How many there may be.
+    #[api(as = OrgCount, example = 100)]
+    pub limit: u64,
+    /// How many there are.
+    #[api(as = OrgCount, example = 7)]
+    pub used: u64,
+}
+
+/// The caller: its credential, its partner, its rate limits and its quotas.
 #[derive(Clone, Debug, Serialize, Response)]
 #[api(name = "Whoami")]
 pub struct WhoamiView {
@@ -73,4 +91,6 @@ pub struct WhoamiView {
     pub partner: Option<PartnerView>,
     /// The rate limits that this request counted against.
     pub limits: Vec<LimitView>,
+    /// The quotas of the partner and of the key, as far as there are any. A key that acts within one org has none.
+    pub quotas: Vec<QuotaView>,
 }

@@ -28,6 +28,8 @@ pub struct KeyDraft {
     pub expires_at: Option<OffsetDateTime>,
     /// How many orgs of its making there may be at once.
     pub max_live_orgs: Option<u64>,
+    /// How many seconds the lease of each org of its making lasts at the most.
+    pub max_ttl_seconds: Option<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: OnRevoke,
     /// Labels.
@@ -51,6 +53,8 @@ pub struct KeyChanges {
     pub expires_at: Change<OffsetDateTime>,
     /// How many orgs of its making there may be at once.
     pub max_live_orgs: Change<u64>,
+    /// How many seconds the lease of each org of its making lasts at the most.
+    pub max_ttl_seconds: Change<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: Change<OnRevoke>,
     /// Whether it is switched off.
@@ -76,6 +80,7 @@ impl PartnerKey {
         changes.rate_limit.apply(&mut self.rate_limit);
         changes.expires_at.apply(&mut self.expires_at);
         changes.max_live_orgs.apply(&mut self.max_live_orgs);
+        changes.max_ttl_seconds.apply(&mut self.max_ttl_seconds);
         changes.on_revoke.apply_or_default(&mut self.on_revoke);
         changes.disabled.apply_or_default(&mut self.disabled);
         changes.labels.apply_to_labels(&mut self.labels)

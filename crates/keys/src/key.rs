@@ -125,6 +125,8 @@ pub struct PartnerKey {
     pub expires_at: Option<OffsetDateTime>,
     /// How many orgs of its making there may be at once, deleted ones aside.
     pub max_live_orgs: Option<u64>,
+    /// How many seconds the lease of each org of its making lasts at the most; with it, each has one.
+    pub max_ttl_seconds: Option<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: OnRevoke,
     /// Whether an admin has switched it off.

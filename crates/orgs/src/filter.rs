@@ -1,8 +1,50 @@
 //! Which orgs a list has: what its caller asks for, within what the caller may see.
 
-use ids::{Name, PartnerId};
+use ids::{KeyId, Name, PartnerId, PlanName};
+use time::OffsetDateTime;
 
 use crate::{Org, OrgStatus, OrgVisibility, Slug};
+
+/// What orgs must fulfil that no index finds by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrgCriteria {
+    /// They have this plan.
+    pub plan: Option<PlanName>,
+    /// This key created them.
+    pub created_by: Option<KeyId>,
+    /// They were created at this time or later.
+    pub created_since: Option<OffsetDateTime>,
+    /// They were created before this time.
+    pub created_until: Option<OffsetDateTime>,
+    /// They have a lease that ends before this time.
+    pub expires_before: Option<OffsetDateTime>,
+}
+
+impl OrgCriteria {
+    /// No criteria.
+    pub const NONE: Self = Self {
+        plan: None,
+        created_by: None,
+        created_since: None,
+        created_until: None,
+        expires_before: None,
+    };
+
+    fn fit(&self, org: &Org) -> bool {
+        let ends_before = |end| org.expires_at.is_some_and(|at| at < end);
+        self.plan.as_ref().is_none_or(|plan| org.plan == *plan)
+            && self
+                .created_by
+                .is_none_or(|key| org.created_by_key_id == key)
+            && self
+                .created_since
+                .is_none_or(|since| org.created_at >= since)
+            && self
+                .created_until
+                .is_none_or(|until| org.created_at < until)
+            && self.expires_before.is_none_or(ends_before)
+    }
+}
 
 /// Which orgs a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +59,8 @@ pub struct OrgListRequest {
     pub external_id: Option<Name>,
     /// Orgs that have all of these labels, each a key and its value.
     pub labels: Vec<(String, String)>,
+    /// What else they must fulfil.
+    pub criteria: OrgCriteria,
 }
 
 impl OrgListRequest {
@@ -30,6 +74,7 @@ impl OrgListRequest {
             slug,
             external_id,
             labels,
+            criteria,
         } = self;
         Some(OrgFilter {
             visibility: match partner_id {
@@ -40,6 +85,7 @@ impl OrgListRequest {
             slug,
             external_id,
             labels,
+            criteria,
         })
     }
 }
@@ -57,6 +103,8 @@ pub struct OrgFilter {
     pub external_id: Option<Name>,
     /// Those that have all of these labels, each a key and its value.
     pub labels: Vec<(String, String)>,
+    /// What else they must fulfil.
+    pub criteria: OrgCriteria,
 }
 
 impl OrgFilter {
@@ -73,5 +121,6 @@ impl OrgFilter {
             && self.slug.as_ref().is_none_or(|slug| org.slug == *slug)
             && (self.external_id.is_none() || org.external_id == self.external_id)
             && self.labels.iter().all(has_label)
+            && self.criteria.fit(org)
     }
 }

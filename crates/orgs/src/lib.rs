@@ -21,7 +21,7 @@ mod ttl;
 mod workspace;
 
 pub use draft::{BillingDraft, EmptyPeriod, OrgChanges, OrgDraft, OrgsDeletion, WorkspaceDraft};
-pub use filter::{OrgFilter, OrgListRequest};
+pub use filter::{OrgCriteria, OrgFilter, OrgListRequest};
 pub use options::{OptionsTooLong, OrgOptions};
 pub use org::{ChangeKind, Failure, LeaseConflict, Org, OrgVisibility, PendingChange};
 pub use output::{InvalidOutput, MAX_ANSWER, OrgSecrets, ProvisionOutput, SecretMask, SecretValue};

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 /// The length of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ttl(u32);
 
 /// A number of seconds that is too small or too big for a lease.

@@ -62,6 +62,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             rate_limit: draft.rate_limit,
             expires_at: draft.expires_at,
             max_live_orgs: draft.max_live_orgs,
+            max_ttl_seconds: draft.max_ttl_seconds,
             on_revoke: draft.on_revoke,
             disabled: false,
             labels: draft.labels,
@@ -195,6 +196,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     ("rate_limit", before.rate_limit != key.rate_limit),
                     ("expires_at", before.expires_at != key.expires_at),
                     ("max_live_orgs", before.max_live_orgs != key.max_live_orgs),
+                    (
+                        "max_ttl_seconds",
+                        before.max_ttl_seconds != key.max_ttl_seconds,
+                    ),
                     ("on_revoke", before.on_revoke != key.on_revoke),
                     ("disabled", before.disabled != key.disabled),
                     ("labels", before.labels != key.labels),

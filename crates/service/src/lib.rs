@@ -63,6 +63,7 @@ pub use self::{
         prepare, resume_ids,
     },
     webhooks::webhook_secret_pepper,
+    whoami::Quota,
     workers::{deliver::DeferredEndpoints, retention::Pruning},
 };
 

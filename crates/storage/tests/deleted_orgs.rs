@@ -8,7 +8,7 @@ mod plans;
 use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use ids::{Name, PageRequest};
 use keys::PartnerKey;
-use orgs::{DeletionSelector, NewOrg, Org, OrgFilter, OrgStatus, OrgVisibility};
+use orgs::{DeletionSelector, NewOrg, Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::{Build, labels, name};
@@ -99,6 +99,7 @@ async fn asked(db: &SqlDatabase, (key, org): &(PartnerKey, Org), told: &Statemen
             slug: None,
             external_id: None,
             labels: Vec::new(),
+            criteria: OrgCriteria::NONE,
         };
         let run = vec![("run".to_owned(), "7".to_owned())];
         let filters = [

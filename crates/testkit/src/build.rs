@@ -140,6 +140,7 @@ impl Build {
             rate_limit: None,
             expires_at: None,
             max_live_orgs: None,
+            max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),

@@ -84,6 +84,7 @@ impl KeyRing {
             rate_limit: Some(limit),
             expires_at: None,
             max_live_orgs: None,
+            max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),

@@ -16,7 +16,8 @@ use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError, PREFERENC
 pub const KEY_CREATE: Operation = Operation {
     detail: "The response has the secret in `key`; it is shown only once. Without `partner_id` and `org_id`, a \
              partner with the plan `partner` is created for the key. A key with `org_id` has access to that org \
-             only. A key with `org_plans` creates orgs of those plans only. `max_live_orgs` limits how many orgs \
+             only. A key with `org_plans` creates orgs of those plans only. `max_ttl_seconds` gives every org created \
+             with the key a lease. `max_live_orgs` limits how many orgs \
              created with the key exist at the same time; with `on_revoke` set to `delete`, revoking the key \
              deletes them. Send at most one of `expires_at` and `expires_in_days`.",
     body: Some(Body::of::<NewPartnerKey>()),

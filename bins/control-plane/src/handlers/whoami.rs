@@ -1,7 +1,7 @@
 //! `/cp/whoami`.
 
 use api::{
-    CredentialView, LimitView, PartnerView, Time, WhoamiView,
+    CredentialView, LimitView, PartnerView, QuotaView, Time, WhoamiView,
     openapi::{Content, Operation, Success, Tag},
 };
 use service::Caller;
@@ -10,8 +10,8 @@ use super::json;
 use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const WHOAMI: Operation = Operation {
-    detail: "The kind of the credential, its scopes and partner, and what remains of its rate limits. An admin key \
-             has no scopes and no partner.",
+    detail: "The kind of the credential, its scopes and partner, what remains of its rate limits, and how many orgs \
+             it may have. An admin key has no scopes and no partner.",
     ..Operation::new(
         "whoami",
         Tag::Credential,
@@ -39,12 +39,18 @@ pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, Hand
     let limits = limits.collect();
     json(
         request.service().whoami(&request.context).await?,
-        |caller| {
+        |(caller, quotas)| {
             let (credential, partner) = view(caller);
+            let quotas = quotas.into_iter().map(|quota| QuotaView {
+                name: quota.name,
+                limit: quota.limit,
+                used: quota.used,
+            });
             WhoamiView {
                 credential,
                 partner,
                 limits,
+                quotas: quotas.collect(),
             }
         },
     )

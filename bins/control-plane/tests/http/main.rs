@@ -30,6 +30,7 @@ mod following;
 mod health;
 mod history;
 mod instances;
+mod key_leases;
 mod key_orgs;
 mod keys;
 mod kills;

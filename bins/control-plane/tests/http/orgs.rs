@@ -225,9 +225,14 @@ fn an_invalid_period_has_the_pointer_of_the_field_that_was_sent(store: Store) {
 fn orgs_are_filtered(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
-    for (n, run) in [("one", "7"), ("two", "7"), ("three", "8")] {
+    let sister = server.key_of(key.partner_id(), ALL_SCOPES);
+    for (key, n, run, plan) in [
+        (&key, "one", "7", "free"),
+        (&key, "two", "7", "standard"),
+        (&sister, "three", "8", "free"),
+    ] {
         let request = json!({
-            "name": n, "slug": format!("acme-{n}"), "plan": "free", "external_id": format!("crm {n}"),
+            "name": n, "slug": format!("acme-{n}"), "plan": plan, "external_id": format!("crm {n}"),
             "labels": {"run_id": run, "name": n},
         });
         let org = key.post("/cp/orgs", request).expect(201);
@@ -235,9 +240,30 @@ fn orgs_are_filtered(store: Store) {
     }
     let three = &key.all("/cp/orgs?slug=acme-three")[0];
     act(&server, three["id"].as_str().unwrap(), "suspend").expect(200);
+    let request = json!({"name": "four", "slug": "acme-four", "plan": "free", "ttl_seconds": 600});
+    let four = key.post("/cp/orgs", request).expect(201);
+    key.wait(four["id"].as_str().unwrap(), "ready");
+    let three_at = three["created_at"].as_str().unwrap();
+    let four_ends = four["expires_at"].as_str().unwrap();
+    let by_sister = format!("created_by_key_id={}", sister.id());
+    let by_key = format!("created_by_key_id={}&plan=free", key.id());
+    let since = format!("created_since={three_at}");
+    let until = format!("created_until={three_at}&status=ready");
+    let before = format!("expires_before={four_ends}");
     let rows: &[(&str, &[&str])] = &[
-        ("", &["three", "two", "one"]),
-        ("status=ready", &["two", "one"]),
+        ("plan=standard", &["two"]),
+        ("plan=free", &["four", "three", "one"]),
+        ("plan=unknown", &[]),
+        (&by_sister, &["three"]),
+        (&by_key, &["four", "one"]),
+        ("created_by_key_id=pak_01HXKM4000000000000000000A", &[]),
+        (&since, &["four", "three"]),
+        (&until, &["two", "one"]),
+        (&before, &[]),
+        ("expires_before=2099-01-01T00:00:00Z", &["four"]),
+        ("created_until=2020-01-01T00:00:00Z", &[]),
+        ("", &["four", "three", "two", "one"]),
+        ("status=ready", &["four", "two", "one"]),
         ("status=suspended", &["three"]),
         ("status=failed", &[]),
         ("slug=acme-two", &["two"]),
@@ -263,7 +289,11 @@ fn orgs_are_filtered(store: Store) {
         "slug=A",
         "label=run_id",
         "label=RUN:1",
-        "plan=free",
+        "plan=Free",
+        "created_by_key_id=org_01HXKM4000000000000000000A",
+        "created_since=yesterday",
+        "expires_before=2026-04-23",
+        "created_before=2026-04-23T08:00:00Z",
     ] {
         key.get(&format!("/cp/orgs?{query}"))
             .problem(400, "invalid-request");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{ALL_SCOPES, Caller, Response, Server, Store};
+use crate::kit::{ALL_SCOPES, Caller, Server, Store};
 
 on_both_engines![
     plans_are_listed_as_the_operator_describes_them,
@@ -91,17 +91,6 @@ fn plans_are_listed_as_the_operator_describes_them(store: Store) {
         .problem(401, "missing-credentials");
 }
 
-/// What is wrong with the options of a request for an org of this plan.
-#[track_caller]
-fn pointers(response: &Response) -> Vec<String> {
-    let problem = response.problem(422, "validation-failed");
-    let errors = problem["errors"].as_array().unwrap();
-    errors
-        .iter()
-        .map(|error| error["pointer"].as_str().unwrap().to_owned())
-        .collect()
-}
-
 fn options_are_kept_and_must_satisfy_the_schema_of_the_plan(store: Store) {
     let server = start(&store);
     let key = server.key(ALL_SCOPES);
@@ -121,15 +110,15 @@ fn options_are_kept_and_must_satisfy_the_schema_of_the_plan(store: Store) {
         (json!([1]), &["/options"]),
         (json!("size"), &["/options"]),
     ] {
-        let mut actual = pointers(&create("large", options.clone()));
+        let mut actual = create("large", options.clone()).pointers();
         actual.sort_unstable();
         assert_eq!(actual, expect, "{options}");
     }
     // Without a word the options are empty.
     let bare = json!({"name": "Acme", "slug": "acme-corp", "plan": "large"});
-    assert_eq!(pointers(&key.post("/cp/orgs", bare)), ["/options"]);
+    assert_eq!(key.post("/cp/orgs", bare).pointers(), ["/options"]);
     let long = create("small", json!({"a": "x".repeat(16 * 1024)}));
-    assert_eq!(pointers(&long), ["/options"]);
+    assert_eq!(long.pointers(), ["/options"]);
 
     let options = json!({"size": 3, "region": "eu"});
     let org = create("large", options.clone()).expect(201);

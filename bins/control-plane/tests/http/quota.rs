@@ -10,6 +10,7 @@ on_both_engines![
     racing_does_not_pass_the_quota,
     racing_for_one_slug_creates_one_org,
     a_deleted_org_frees_its_place,
+    whoami_tells_how_much_of_each_quota_is_used,
     the_rate_limit_of_a_partner_holds_its_keys_together,
 ];
 
@@ -124,4 +125,32 @@ fn the_rate_limit_of_a_partner_holds_its_keys_together(store: Store) {
     let third = server.key_of(&partner, ALL_SCOPES);
     third.get("/cp/orgs").problem(429, "rate-limited");
     assert_eq!(keys[0].delete(&keys[0].path()).status, 204);
+}
+
+fn whoami_tells_how_much_of_each_quota_is_used(store: Store) {
+    let server = store.start();
+    let request = json!({"name": "Acme", "plan": "partner", "max_orgs": 5});
+    let partner = server
+        .admin()
+        .post("/cp/admin/partners", request)
+        .expect(201);
+    let partner = partner["id"].as_str().unwrap();
+    let key = server.issue(json!({
+        "scopes": ["orgs:create"], "partner_id": partner, "max_live_orgs": 3,
+    }));
+    let sister = server.key_of(partner, ALL_SCOPES);
+    key.post("/cp/orgs", org("acme-one")).expect(201);
+    sister.org("acme-two");
+    let quotas =
+        |caller: &crate::kit::Caller| caller.get("/cp/whoami").expect(200)["quotas"].clone();
+    let of_partner = json!({"name": "partner_orgs", "limit": 5, "used": 2});
+    let of_key = json!({"name": "key_live_orgs", "limit": 3, "used": 1});
+    assert_eq!(quotas(&key), json!([of_partner, of_key]));
+    assert_eq!(quotas(&sister), json!([of_partner]));
+    assert_eq!(quotas(&server.admin()), json!([]));
+    assert_eq!(quotas(&server.key(ALL_SCOPES)), json!([]));
+    // A key that acts within one org does not learn of the others.
+    let orgs = sister.all("/cp/orgs");
+    let bound = server.issue(json!({"scopes": ["orgs:list"], "org_id": orgs[0]["id"]}));
+    assert_eq!(quotas(&bound), json!([]));
 }

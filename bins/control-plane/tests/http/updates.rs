@@ -28,16 +28,6 @@ fn id(org: &Value) -> String {
     org["id"].as_str().unwrap().to_owned()
 }
 
-#[track_caller]
-fn pointers(response: &Response) -> Vec<String> {
-    let problem = response.problem(422, "validation-failed");
-    let errors = problem["errors"].as_array().unwrap();
-    errors
-        .iter()
-        .map(|error| error["pointer"].as_str().unwrap().to_owned())
-        .collect()
-}
-
 fn what_needs_no_work_changes_at_once(store: Store) {
     let server = store.start();
     let key = server.key(ALL_SCOPES);
@@ -90,7 +80,7 @@ fn what_needs_no_work_changes_at_once(store: Store) {
         (json!({"labels": {"A": "b"}}), "/labels/A"),
         (json!({"status": "ready"}), "/status"),
     ] {
-        assert_eq!(pointers(&patch(&key, &id, body)), [expect]);
+        assert_eq!(patch(&key, &id, body).pointers(), [expect]);
     }
     let merge = [("content-type", "application/merge-patch+json")];
     let path = format!("/cp/orgs/{id}");
@@ -237,21 +227,21 @@ fn options_are_patched_and_must_satisfy_the_schema_of_the_plan(store: Store) {
     let id = id(&key.post("/cp/orgs", request).expect(201));
     // Before it is known whether the org can be changed now.
     assert_eq!(
-        pointers(&patch(&key, &id, json!({"options": {"a": "x"}}))),
+        patch(&key, &id, json!({"options": {"a": "x"}})).pointers(),
         ["/options/a"]
     );
     key.wait(&id, "ready");
     assert_eq!(
-        pointers(&patch(&key, &id, json!({"options": {"a": "x"}}))),
+        patch(&key, &id, json!({"options": {"a": "x"}})).pointers(),
         ["/options/a"]
     );
     // The options that it has don't suit the other plan.
     assert_eq!(
-        pointers(&patch(&key, &id, json!({"plan": "large"}))),
+        patch(&key, &id, json!({"plan": "large"})).pointers(),
         ["/options"]
     );
     let long = json!({"options": {"c": "x".repeat(16 * 1024)}});
-    assert_eq!(pointers(&patch(&key, &id, long)), ["/options"]);
+    assert_eq!(patch(&key, &id, long).pointers(), ["/options"]);
     patch(&key, &id, json!({"options": {"a": null, "c": 3}})).expect(202);
     key.wait(&id, "ready");
     assert_eq!(read(&key, &id)["options"], json!({"b": 2, "c": 3}));

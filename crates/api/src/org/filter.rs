@@ -1,10 +1,11 @@
 //! The filters of a list of orgs.
 
 use api_macros::Query;
-use ids::{Labels, MAX_LABELS, Name, PartnerId};
-use orgs::{OrgListRequest, OrgStatus, Slug};
+use ids::{KeyId, Labels, MAX_LABELS, Name, PartnerId, PlanName};
+use orgs::{OrgCriteria, OrgListRequest, OrgStatus, Slug};
 
 use crate::{
+    Time,
     query::{Parameters, QueryError, QueryField},
     wire::{AnySchema, ClientType, label_parameter, list},
 };
@@ -18,6 +19,16 @@ pub struct OrgFilters {
     slug: Option<Slug>,
     /// Only orgs with this `external_id`.
     external_id: Option<Name>,
+    /// Only orgs of this plan.
+    plan: Option<PlanName>,
+    /// Only orgs created with this key.
+    created_by_key_id: Option<KeyId>,
+    /// Only orgs created at this time or later.
+    created_since: Option<Time>,
+    /// Only orgs created before this time.
+    created_until: Option<Time>,
+    /// Only orgs with a lease that ends before this time.
+    expires_before: Option<Time>,
     /// Only orgs of this partner. For admins.
     #[api(admin)]
     partner_id: Option<PartnerId>,
@@ -33,6 +44,13 @@ impl From<OrgFilters> for OrgListRequest {
             slug: filters.slug,
             external_id: filters.external_id,
             labels: filters.label.0,
+            criteria: OrgCriteria {
+                plan: filters.plan,
+                created_by: filters.created_by_key_id,
+                created_since: filters.created_since.map(|time| time.0),
+                created_until: filters.created_until.map(|time| time.0),
+                expires_before: filters.expires_before.map(|time| time.0),
+            },
         }
     }
 }

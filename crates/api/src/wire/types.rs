@@ -118,6 +118,8 @@ text_forms! {
     CredentialType = one_of(["partner_key", "admin"]), "partner_key";
     /// The name of a rate limit.
     LimitName = one_of(["key", "partner", "admin", "revocation"]), "key";
+    /// The name of a quota.
+    QuotaName = one_of(["partner_orgs", "key_live_orgs"]), "partner_orgs";
     /// The status of a healthy server.
     HealthStatus = one_of(["ok"]), "ok";
     /// Any object.

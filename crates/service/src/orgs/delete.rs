@@ -1,6 +1,7 @@
 //! Deleting orgs by label, and renewing the lease of one that expires by itself.
 
 use ids::OrgId;
+use keys::PartnerKey;
 use orgs::{DeletionSelector, Org, OrgsDeletion, Transition, Ttl};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction, prelude::*};
@@ -16,7 +17,7 @@ use crate::{
 const MAX_DELETED: usize = 1000;
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Lets the lease of an org end this long after the request.
+    /// Lets the lease of an org end this long after the request, or sooner where a key has a maximum.
     ///
     /// # Errors
     /// When there is none of this id that the caller can see, the key is limited to other plans, the org has
@@ -34,6 +35,14 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 .org_for_update(visibility(caller), id)?
                 .ok_or(Error::NotFound)?;
             check_org_plan(caller, &org.plan)?;
+            // No longer than the keys allow, the one that asks and the one that made the org.
+            let maker = tx.key(org.created_by_key_id)?.map(|held| held.key);
+            let asking = match caller {
+                Caller::Partner(held) => Some(&held.key),
+                Caller::Admin(_) => None,
+            };
+            let keys = maker.as_ref().into_iter().chain(asking);
+            let ttl = keys.filter_map(max_ttl).fold(ttl, Ttl::min);
             org.renew(ttl, now).map_err(OrgConflict::from)?;
             tx.org_renew(id, ttl.end(now))?;
             let slug = org.slug.to_string();
@@ -90,6 +99,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 fn check_org_plans(caller: &Caller, orgs: &[Org]) -> Result<(), Error> {
     orgs.iter()
         .try_for_each(|org| check_org_plan(caller, &org.plan))
+}
+
+/// The longest lease of the orgs that a key makes.
+pub(super) fn max_ttl(key: &PartnerKey) -> Option<Ttl> {
+    Ttl::from_seconds(key.max_ttl_seconds?.into()).ok()
+}
+
+/// The lease that was asked for within a maximum, which counts where none was.
+pub(super) fn within(asked: Option<Ttl>, max: Option<Ttl>) -> Option<Ttl> {
+    asked.into_iter().chain(max).min()
 }
 
 /// Whether none of these orgs is protected from deletion.

@@ -142,6 +142,7 @@ impl<P: Provisioner> Bench<P> {
             rate_limit: limit,
             expires_at: None,
             max_live_orgs: None,
+            max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
             labels: build::labels(&[]),
         }

@@ -3,7 +3,7 @@
 use audit::{Action, Actor, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{Labels, Name, Page, PageRequest};
 use keys::{KeyFilter, KeyStatus, OnRevoke};
-use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
+use orgs::{Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError, prelude::*};
 
 use super::fixture::{Fixture, at};
@@ -155,6 +155,7 @@ fn all_orgs(visibility: OrgVisibility) -> OrgFilter {
         slug: None,
         external_id: None,
         labels: Vec::new(),
+        criteria: OrgCriteria::NONE,
     }
 }
 
@@ -251,6 +252,24 @@ pub async fn orgs_are_listed_exactly_however_little_a_page_may_cost<D: Database>
             },
             OrgFilter {
                 slug: Some(gone.slug.clone()),
+                ..all.clone()
+            },
+            OrgFilter {
+                criteria: OrgCriteria {
+                    created_by: Some(some.created_by_key_id),
+                    created_until: Some(some.created_at),
+                    ..OrgCriteria::NONE
+                },
+                ..all.clone()
+            },
+            OrgFilter {
+                status: Some(OrgStatus::Deleted),
+                criteria: OrgCriteria {
+                    created_by: Some(gone.created_by_key_id),
+                    plan: Some(gone.plan.clone()),
+                    created_since: Some(gone.created_at),
+                    ..OrgCriteria::NONE
+                },
                 ..all
             },
         ];

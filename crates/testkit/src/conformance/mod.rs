@@ -169,6 +169,7 @@ macro_rules! conformance_rules {
                 orgs_are_filtered_by_status
                 orgs_are_filtered_by_slug_and_external_id
                 orgs_are_filtered_by_all_of_the_labels
+                orgs_are_filtered_by_plan_maker_and_times
                 filters_of_orgs_hold_together
                 no_filter_of_orgs_reaches_beyond_the_visibility
                 orgs_are_paged_newest_first

@@ -1,7 +1,8 @@
 //! Which orgs are shown to whom, and in what order.
 
 use ids::OrgId;
-use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
+use keys::PartnerKey;
+use orgs::{Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, prelude::*};
 
 use super::{
@@ -17,6 +18,7 @@ const fn visible(visibility: OrgVisibility) -> OrgFilter {
         slug: None,
         external_id: None,
         labels: Vec::new(),
+        criteria: OrgCriteria::NONE,
     }
 }
 
@@ -157,6 +159,81 @@ pub async fn orgs_are_filtered_by_slug_and_external_id<D: Database>(db: D) {
         ..visible(OrgVisibility::All)
     };
     assert_eq!(listed(&fixture, filter).await, []);
+}
+
+/// Times to the microsecond: `since` includes its moment, `until` and `before` don't.
+pub async fn orgs_are_filtered_by_plan_maker_and_times<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let partner = fixture.partner().await;
+    let (key, sister) = (fixture.key(&partner).await, fixture.key(&partner).await);
+    let mut ids = Vec::new();
+    for (maker, plan, created, expires) in [
+        (&key, "free", 1, None),
+        (&sister, "free", 2, Some(10)),
+        (&key, "standard", 3, Some(20)),
+        (&key, "free", 4, Some(30)),
+    ] {
+        let org = Org {
+            plan: crate::build::plan(plan),
+            created_at: at(created),
+            expires_at: expires.map(at),
+            ..fixture.build.org(maker)
+        };
+        fixture.add_org(&org).await;
+        ids.push(org.id);
+    }
+    let none = OrgCriteria::NONE;
+    let plan = |name| OrgCriteria {
+        plan: Some(crate::build::plan(name)),
+        ..none.clone()
+    };
+    let by = |key: &PartnerKey| OrgCriteria {
+        created_by: Some(key.id),
+        ..none.clone()
+    };
+    let created = |since: Option<i64>, until: Option<i64>| OrgCriteria {
+        created_since: since.map(at),
+        created_until: until.map(at),
+        ..none.clone()
+    };
+    let expires = |before| OrgCriteria {
+        expires_before: Some(at(before)),
+        ..none.clone()
+    };
+    let far = i64::from(i32::MAX) * 1_000_000;
+    let rows: [(OrgCriteria, &[usize]); 15] = [
+        (plan("free"), &[3, 1, 0]),
+        (plan("standard"), &[2]),
+        (plan("other"), &[]),
+        (by(&key), &[3, 2, 0]),
+        (by(&sister), &[1]),
+        (created(Some(3), None), &[3, 2]),
+        (created(None, Some(3)), &[1, 0]),
+        (created(Some(2), Some(4)), &[2, 1]),
+        (created(Some(4), Some(4)), &[]),
+        (created(Some(far), None), &[]),
+        (created(None, Some(-far)), &[]),
+        (created(Some(-far), Some(far)), &[3, 2, 1, 0]),
+        (expires(20), &[1]),
+        (expires(21), &[2, 1]),
+        (
+            OrgCriteria {
+                created_by: Some(key.id),
+                ..plan("free")
+            },
+            &[3, 0],
+        ),
+    ];
+    for (criteria, expect) in rows {
+        let expect: Vec<_> = expect.iter().filter_map(|&n| ids.get(n).copied()).collect();
+        for visibility in [OrgVisibility::All, OrgVisibility::Partner(partner.id)] {
+            let filter = OrgFilter {
+                criteria: criteria.clone(),
+                ..visible(visibility)
+            };
+            assert_eq!(listed(&fixture, filter).await, expect, "{criteria:?}");
+        }
+    }
 }
 
 /// Two labels mean both, and no letter of a value is a pattern.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ids::{OrgId, PlanName, WorkspaceId};
 use orgs::{
-    ChangeKind, Failure, Org, OrgConfig, OrgFilter, OrgStatus, OrgVisibility, PendingChange,
-    StatusSummary, Step, StepName, StepStatus, Subscription, SubscriptionStatus, Workspace,
+    ChangeKind, Failure, Org, OrgConfig, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility,
+    PendingChange, StatusSummary, Step, StepName, StepStatus, Subscription, SubscriptionStatus,
+    Workspace,
 };
 use serde_json::json;
 use stores::{Database, prelude::*};
@@ -93,6 +94,7 @@ pub async fn an_org_keeps_all_its_fields<D: Database>(db: D) {
                 slug: None,
                 external_id: None,
                 labels: Vec::new(),
+                criteria: OrgCriteria::NONE,
             };
             let listed = fixture.read(move |view| view.orgs(&filter, ALL)).await;
             assert_eq!(listed.items, [org]);
@@ -173,6 +175,7 @@ pub async fn an_edit_writes_labels_and_external_id_too_and_work_only_where_there
             slug: None,
             external_id: None,
             labels: pairs.iter().map(owned).collect(),
+            criteria: OrgCriteria::NONE,
         };
         let listed = fixture.read(move |view| view.orgs(&filter, ALL));
         async { listed.await.items.len() }

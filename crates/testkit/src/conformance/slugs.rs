@@ -1,6 +1,6 @@
 //! Slugs: who can have one, and when.
 
-use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
+use orgs::{Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError, prelude::*};
 
 use super::fixture::{ALL, Fixture, acquire_slug_and_insert, at, at_once, ids_of};
@@ -150,6 +150,7 @@ pub async fn of_many_claims_of_one_slug_at_once_one_succeeds<D: Database>(db: D)
             slug: Some(contested),
             external_id: None,
             labels: Vec::new(),
+            criteria: OrgCriteria::NONE,
         };
         let listed = fixture.read(move |view| view.orgs(&filter, ALL)).await;
         assert_eq!(ids_of(&listed.items, |org| org.id), [winner]);

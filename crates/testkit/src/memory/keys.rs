@@ -241,6 +241,7 @@ impl KeyStore for MemoryTx {
             stored.rate_limit = key.rate_limit;
             stored.expires_at = key.expires_at;
             stored.max_live_orgs = key.max_live_orgs;
+            stored.max_ttl_seconds = key.max_ttl_seconds;
             stored.on_revoke = key.on_revoke;
             stored.labels = key.labels;
             stored.disabled = key.disabled;

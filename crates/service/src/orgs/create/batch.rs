@@ -11,7 +11,11 @@ use keys::{KeyWithPartner, PartnerKey};
 use orgs::{Lease, NewOrg, Org, OrgStatus, Step, StepName, Subscription};
 use stores::{Database, StoreError, Transaction};
 
-use super::{CreateOrg, Created, quotas::Quotas};
+use super::{
+    super::delete::{max_ttl, within},
+    CreateOrg, Created,
+    quotas::Quotas,
+};
 use crate::{
     Caller, Env, Error,
     audited::{Auditable, insert_event},
@@ -213,11 +217,16 @@ fn authorized(
     let caller = Caller::Partner(Arc::clone(held));
     authorize(&caller, &create.context.request)?;
     check_org_plan(&caller, &create.draft.plan)?;
+    if create.draft.delete_protection && max_ttl(&held.key).is_some() {
+        let text = "every org of this key has a lease, and one with a lease can't be protected";
+        return Err(Error::at("/delete_protection", text));
+    }
     Ok(Arc::clone(held))
 }
 
 fn new_org(create: &CreateOrg, key: &PartnerKey) -> Org {
     let (draft, now) = (&create.draft, create.context.request.at);
+    let ttl = within(draft.ttl, max_ttl(key));
     Org {
         id: create.id,
         partner_id: key.partner_id,
@@ -234,7 +243,7 @@ fn new_org(create: &CreateOrg, key: &PartnerKey) -> Org {
         created_at: now,
         updated_at: now,
         ready_at: None,
-        expires_at: draft.ttl.map(|ttl| ttl.end(now)),
+        expires_at: ttl.map(|ttl| ttl.end(now)),
         deleted_at: None,
         failure: None,
         outputs: BTreeMap::new(),
@@ -259,14 +268,15 @@ fn with_steps(org: &Org, lease: Option<Lease>) -> NewOrg {
 
 fn auditable(org: Org, create: &CreateOrg) -> Auditable<Org> {
     let (id, draft) = (org.id, &create.draft);
+    let lease = org.expires_at.map(|end| end - org.created_at);
     let auditable = Auditable::new(201, org)
         .target(Target::one(TargetKind::Org, id))
         .in_org(id)
         .detail("name", draft.name.as_str())
         .detail("slug", draft.slug.as_str())
         .detail("plan", draft.plan.as_str());
-    match draft.ttl {
-        Some(ttl) => auditable.detail("ttl_seconds", ttl.seconds()),
+    match lease {
+        Some(lease) => auditable.detail("ttl_seconds", lease.whole_seconds()),
         None => auditable,
     }
 }

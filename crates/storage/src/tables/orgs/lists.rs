@@ -3,8 +3,9 @@
 
 use diesel::prelude::*;
 use ids::{OrgId, TypedId as _, Ulid};
-use orgs::{Org, OrgFilter, OrgStatus, OrgVisibility};
+use orgs::{Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use stores::StoreError;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     labels,
@@ -12,6 +13,9 @@ use super::{
     slugs::slugs,
 };
 use crate::{connection::AnyBackend, session::Session, tables::values};
+
+/// By how much a clock may have been set back, so that lists by the time of creation are exact all the same.
+const CLOCK_STEP: Duration = Duration::DAY;
 
 /// The ids of all orgs that the filter's most selective member picks, the highest first; `None` when they
 /// are more than `limit`, or the filter has no such member.
@@ -101,11 +105,10 @@ pub(super) fn next<M>(
         .limit(limit)
         .select(OrgRow::as_select())
         .into_boxed::<AnyBackend>();
-    let partner = match filter.visibility {
-        OrgVisibility::All => None,
-        OrgVisibility::Partner(partner)
-        | OrgVisibility::MadeBy(partner, _)
-        | OrgVisibility::One(partner, _) => Some(partner),
+    let (partner, maker) = match filter.visibility {
+        OrgVisibility::All => (None, None),
+        OrgVisibility::MadeBy(partner, key) => (Some(partner), Some(key)),
+        OrgVisibility::Partner(partner) | OrgVisibility::One(partner, _) => (Some(partner), None),
     };
     if let Some(partner) = partner {
         query = query.filter(table::partner_id.eq(partner.to_string()));
@@ -113,13 +116,39 @@ pub(super) fn next<M>(
     // Each condition has an index of its own, but for the deleted orgs of all partners.
     if !wants_deleted(filter) {
         query = query.filter(is_live());
+        if let (Some(key), true) = (filter.criteria.created_by.or(maker), partner.is_some()) {
+            query = query.filter(table::created_by_key_id.eq(key.to_string()));
+        }
     } else if partner.is_some() {
         query = query.filter(is_deleted());
     }
+    let (oldest, newest) = ids_of(&filter.criteria);
+    if let Some(oldest) = oldest {
+        query = query.filter(table::id.ge(oldest.to_string()));
+    }
+    let below = below.into_iter().chain(newest).min();
     if let Some(below) = below {
         query = query.filter(table::id.lt(OrgId::from_ulid(below).to_string()));
     }
     orgs(session.run(|connection| query.load(connection))?)
+}
+
+/// Between which ids the orgs are that were created between two times. An id is made right after the time of
+/// the creation is taken, but of a clock that is set back ids keep the later time for as long as it was ahead.
+fn ids_of(criteria: &OrgCriteria) -> (Option<OrgId>, Option<Ulid>) {
+    let milliseconds = |at: OffsetDateTime| {
+        let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
+        u64::try_from(milliseconds).unwrap_or_default()
+    };
+    let oldest = criteria.created_since.map(|since| {
+        let since = since.checked_sub(CLOCK_STEP).unwrap_or(since);
+        OrgId::from_ulid(Ulid::from_parts(milliseconds(since), 0))
+    });
+    let newest = criteria.created_until.map(|until| {
+        let until = until.checked_add(CLOCK_STEP).unwrap_or(until);
+        Ulid::from_parts(milliseconds(until), u128::MAX)
+    });
+    (oldest, newest)
 }
 
 fn wants_deleted(filter: &OrgFilter) -> bool {

@@ -32,6 +32,7 @@ diesel::table! {
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
         max_live_orgs -> Nullable<BigInt>,
+        max_ttl_seconds -> Nullable<BigInt>,
         on_revoke -> Text,
         orgs_to_go_since -> Nullable<BigInt>,
         pepper_id -> Nullable<Text>,
@@ -73,6 +74,7 @@ pub(super) struct SettingsRow {
     disabled: bool,
     labels: String,
     max_live_orgs: Option<i64>,
+    max_ttl_seconds: Option<i64>,
     on_revoke: String,
 }
 
@@ -108,6 +110,7 @@ impl From<&PartnerKey> for SettingsRow {
             max_live_orgs: key
                 .max_live_orgs
                 .map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
+            max_ttl_seconds: key.max_ttl_seconds.map(i64::from),
             on_revoke: key.on_revoke.as_str().to_owned(),
         }
     }
@@ -141,6 +144,10 @@ impl TryFrom<KeyRow> for PartnerKey {
             max_live_orgs: settings
                 .max_live_orgs
                 .map(|count| values::number(count, "the orgs of a key"))
+                .transpose()?,
+            max_ttl_seconds: settings
+                .max_ttl_seconds
+                .map(|seconds| values::number(seconds, "the leases of a key's orgs"))
                 .transpose()?,
             on_revoke: settings
                 .on_revoke
