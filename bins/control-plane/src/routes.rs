@@ -141,6 +141,7 @@ routes! {
     }
     "/cp/webhook-endpoints/{id}" {
         GET WEBHOOK_READ webhooks::read;
+        PATCH WEBHOOK_UPDATE webhooks::update;
         DELETE WEBHOOK_DELETE webhooks::delete;
     }
     "/cp/webhook-endpoints/{id}/rotate-secret" {
@@ -151,6 +152,9 @@ routes! {
     }
     "/cp/webhook-endpoints/{id}/deliveries" {
         GET DELIVERY_LIST webhooks::deliveries;
+    }
+    "/cp/webhook-endpoints/{id}/redeliver" {
+        POST DELIVERIES_REDELIVER webhooks::redeliver_failed;
     }
     "/cp/webhook-endpoints/{id}/deliveries/{delivery}/redeliver" {
         POST DELIVERY_REDELIVER webhooks::redeliver;

@@ -55,7 +55,8 @@ pub use query::{Parameters, Query, QueryError};
 pub use secret::Secret;
 pub use time::{Time, parse_time};
 pub use webhook::{
-    DeliveryView, EndpointView, NewEndpointView, NewWebhookEndpoint, TestView, message_body,
+    DeliveryView, DisabledEndpointView, EndpointView, NewEndpointView, NewWebhookEndpoint,
+    Redelivery, RedeliveryView, TestView, WebhookEndpointChanges, message_body,
 };
 pub use whoami::{CredentialView, LimitView, QuotaView, WhoamiView};
 pub use wire::{BodyError, FieldError, Request};

@@ -1,17 +1,19 @@
 //! Webhook endpoints, deliveries and messages.
 
 use api_macros::{Request, Response};
-use ids::{DeliveryId, EndpointId, PartnerId};
+use ids::{Change, DeliveryId, EndpointId, PartnerId};
 use serde::Serialize;
 use time::OffsetDateTime;
 use webhooks::{
-    AddressPolicy, Delivery, DeliveryStatus, Endpoint, EndpointDraft, EndpointUrl, EventKind,
-    EventKinds, LastAnswer, WebhookSecret,
+    AddressPolicy, Delivery, DeliveryStatus, DisabledReason, Endpoint, EndpointChanges,
+    EndpointDraft, EndpointUrl, EventKind, EventKinds, LastAnswer, WebhookSecret,
 };
 
 use crate::{
     Time,
-    wire::{EndpointStatus, MessageType, Present, Url, WebhookSecretText, Whole},
+    wire::{
+        EndpointStatus, FailedStatus, MessageType, NotNull, Present, Url, WebhookSecretText, Whole,
+    },
 };
 
 /// A webhook endpoint, without its secret.
@@ -33,8 +35,12 @@ pub struct EndpointView {
     status: &'static str,
     /// The time at which the endpoint was created.
     created_at: Time,
-    /// The time at which the endpoint was disabled, because its receiver answered 410.
+    /// The time at which the endpoint was disabled.
     disabled_at: Option<Time>,
+    /// Why it is disabled: its receiver answered 410, nothing was delivered for a day and 100 attempts, or you have
+    /// paused it. `null` while it is active.
+    #[api(as = Option<DisabledReason>)]
+    disabled_reason: Option<&'static str>,
     /// The time until which messages are also signed with the previous secret.
     old_secret_expires_at: Option<Time>,
 }
@@ -51,6 +57,7 @@ impl EndpointView {
             status: endpoint.status(),
             created_at: Time(endpoint.created_at),
             disabled_at: endpoint.disabled_at.map(Time),
+            disabled_reason: endpoint.disabled_reason.map(DisabledReason::as_str),
             old_secret_expires_at: endpoint.overlap(now).map(Time),
         }
     }
@@ -179,6 +186,32 @@ pub(crate) struct MessageView<T> {
     data: T,
 }
 
+/// An endpoint to which nothing more is sent. Its URL may be a secret of its receiver.
+#[derive(Debug, Serialize, Response)]
+#[api(name = "DisabledWebhookEndpoint")]
+pub struct DisabledEndpointView {
+    /// The endpoint that is disabled.
+    endpoint_id: EndpointId,
+    /// Why it is disabled.
+    #[api(as = Present<DisabledReason>)]
+    disabled_reason: Option<&'static str>,
+    /// The time at which it was disabled.
+    #[api(as = Present<Time>)]
+    disabled_at: Option<Time>,
+}
+
+impl DisabledEndpointView {
+    /// The endpoint.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            endpoint_id: endpoint.id,
+            disabled_reason: endpoint.disabled_reason.map(DisabledReason::as_str),
+            disabled_at: endpoint.disabled_at.map(Time),
+        }
+    }
+}
+
 /// The body of a message to an endpoint: what happened, when, and the resource as it was then.
 #[must_use]
 pub fn message_body(kind: EventKind, at: OffsetDateTime, data: &impl Serialize) -> String {
@@ -206,6 +239,57 @@ impl From<NewWebhookEndpoint> for EndpointDraft {
             events: asked.events,
         }
     }
+}
+
+/// Changes to a webhook endpoint, as a merge patch (RFC 7396): a field that is left out stays as it is.
+#[derive(Request)]
+#[api(like = EndpointView, context = AddressPolicy)]
+pub struct WebhookEndpointChanges {
+    url: NotNull<EndpointUrl>,
+    events: NotNull<EventKinds>,
+    /// `false` pauses the endpoint; `true` or `null` enables it again, whatever it was disabled for.
+    #[api(example = true)]
+    enabled: Change<bool>,
+}
+
+impl From<WebhookEndpointChanges> for EndpointChanges {
+    fn from(asked: WebhookEndpointChanges) -> Self {
+        Self {
+            url: asked.url.0,
+            events: asked.events.0,
+            enabled: asked.enabled,
+        }
+    }
+}
+
+/// Which messages to send again.
+#[derive(Request)]
+pub struct Redelivery {
+    /// Those created at this time or later.
+    since: Time,
+    /// Those created before this time.
+    #[api(example = "2099-01-01T00:00:00Z")]
+    until: Option<Time>,
+    /// Those with this status.
+    status: FailedStatus,
+}
+
+impl Redelivery {
+    /// Between which times the messages were created.
+    #[must_use]
+    pub fn created(self) -> (OffsetDateTime, Option<OffsetDateTime>) {
+        let FailedStatus = self.status;
+        (self.since.0, self.until.map(|until| until.0))
+    }
+}
+
+/// How many messages are sent again.
+#[derive(Clone, Copy, Debug, Serialize, Response)]
+#[api(name = "RedeliveryCount")]
+pub struct RedeliveryView {
+    /// The number of messages, 1000 at the most.
+    #[api(as = Whole<0, 1000>, example = 7)]
+    pub count: usize,
 }
 
 #[cfg(test)]

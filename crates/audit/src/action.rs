@@ -107,13 +107,15 @@ actions! {
     WebhookList = "webhook.list";
     /// A webhook endpoint was read.
     WebhookRead = "webhook.read";
+    /// A webhook endpoint was changed.
+    WebhookUpdate = "webhook.update";
     /// A webhook endpoint was deleted.
     WebhookDelete = "webhook.delete";
     /// A webhook endpoint got a new secret.
     WebhookRotate = "webhook.rotate";
     /// A test message to a webhook endpoint was asked for.
     WebhookTest = "webhook.test";
-    /// The system has disabled a webhook endpoint, for its receiver answered that it is gone.
+    /// The system has disabled a webhook endpoint, for its receiver is gone or nothing was delivered for long.
     WebhookDisabled = "webhook.disabled";
     /// The system has enabled a webhook endpoint, for its receiver has taken a message again.
     WebhookEnabled = "webhook.enabled";
@@ -121,7 +123,7 @@ actions! {
     WebhookOverflowed = "webhook.overflowed";
     /// Deliveries to a webhook endpoint were listed.
     DeliveryList = "delivery.list";
-    /// A message to a webhook endpoint is to be sent again.
+    /// A message to a webhook endpoint is to be sent again, or those that failed.
     DeliveryRedeliver = "delivery.redeliver";
     /// A credential asked what it is.
     Whoami = "credential.read";

@@ -133,6 +133,8 @@ pub mod operations {
         WEBHOOK_LIST = WebhookList on WebhookEndpoint by Partner(WEBHOOKS);
         /// Read a webhook endpoint.
         WEBHOOK_READ = WebhookRead on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Change a webhook endpoint.
+        WEBHOOK_UPDATE = WebhookUpdate on WebhookEndpoint by Partner(WEBHOOKS);
         /// Delete a webhook endpoint.
         WEBHOOK_DELETE = WebhookDelete on WebhookEndpoint by Partner(WEBHOOKS);
         /// Give a webhook endpoint a new secret.
@@ -143,6 +145,8 @@ pub mod operations {
         DELIVERY_LIST = DeliveryList on WebhookEndpoint by Partner(WEBHOOKS);
         /// Send a message again.
         DELIVERY_REDELIVER = DeliveryRedeliver on WebhookEndpoint by Partner(WEBHOOKS);
+        /// Send failed messages again.
+        DELIVERIES_REDELIVER = DeliveryRedeliver on WebhookEndpoint by Partner(WEBHOOKS);
         /// Read the caller's own credential.
         WHOAMI = Whoami on PartnerKey by Any;
         /// A request that matches no route.

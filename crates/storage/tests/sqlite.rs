@@ -34,6 +34,7 @@ const MIGRATIONS: [&str; 22] = [
     "2026-11-30-000100_org_secrets",
     "2026-11-30-000091_delete_protection",
     "2026-11-30-000092_key_max_ttl",
+    "2026-11-30-000093_webhook_health",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

@@ -239,6 +239,8 @@ impl Build {
             created_at: START,
             old_secret_until: None,
             disabled_at: None,
+            disabled_reason: None,
+            failures: None,
         }
     }
 

@@ -140,6 +140,14 @@ impl Delivery {
         }
     }
 
+    /// Whether an endpoint that is disabled since a time gets it all the same, for somebody has asked for it: a
+    /// test, or a delivery that was begun anew since then.
+    #[must_use]
+    pub fn is_for_disabled(&self, since: OffsetDateTime) -> bool {
+        let is_new = self.tries == 0 && self.due_at.is_some_and(|due| due >= since);
+        is_new || self.kind == EventKind::Test
+    }
+
     /// Writes down what an attempt brought; `random` stretches the pause before the next.
     pub fn record(
         &mut self,

@@ -1,6 +1,6 @@
 //! Endpoints: where a partner receives messages.
 
-use ids::{EndpointId, PartnerId};
+use ids::{Change, EndpointId, PartnerId};
 use time::{Duration, OffsetDateTime};
 
 use crate::{EndpointUrl, EventKinds};
@@ -13,6 +13,66 @@ pub const MAX_OLD_SECRETS: usize = 7;
 pub const MAX_BACKLOG: usize = 10_000;
 /// How long the secret before a rotation goes on signing beside the new one.
 pub const SECRET_OVERLAP: Duration = Duration::hours(24);
+
+/// For how long nothing was delivered to an endpoint that is disabled for that.
+pub const DEAD_AFTER: Duration = Duration::hours(24);
+/// How many attempts have failed in that time at the least.
+pub const DEAD_AFTER_ATTEMPTS: u32 = 100;
+
+/// Why nothing is sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisabledReason {
+    /// The receiver answered that it is gone.
+    Gone,
+    /// Nothing was delivered for long.
+    Failing,
+    /// The partner has paused it.
+    Paused,
+}
+
+impl DisabledReason {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Gone, Self::Failing, Self::Paused];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+            Self::Paused => "paused",
+        }
+    }
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == text)
+    }
+}
+
+/// Attempts that have failed since the last delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// When the first of them failed.
+    pub since: OffsetDateTime,
+    /// How many there are.
+    pub attempts: u32,
+}
+
+/// A change to an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointChanges {
+    /// Where to send messages.
+    pub url: Option<EndpointUrl>,
+    /// About what.
+    pub events: Option<EventKinds>,
+    /// Whether to send them.
+    pub enabled: Change<bool>,
+}
 
 /// An endpoint that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +98,12 @@ pub struct Endpoint {
     pub created_at: OffsetDateTime,
     /// Until when the secret before the last rotation signs too.
     pub old_secret_until: Option<OffsetDateTime>,
-    /// Since when nothing more is sent, because the receiver said that it is gone.
+    /// Since when nothing more is sent.
     pub disabled_at: Option<OffsetDateTime>,
+    /// Why, while that is so.
+    pub disabled_reason: Option<DisabledReason>,
+    /// The attempts that have failed since the last delivery, if there are any.
+    pub failures: Option<Failures>,
 }
 
 impl Endpoint {
@@ -50,6 +114,66 @@ impl Endpoint {
             None => "active",
             Some(_) => "disabled",
         }
+    }
+
+    /// Applies a change at `now`. A pause stays until it is ended; an endpoint that is enabled, or has another
+    /// URL, begins without failures.
+    pub fn apply(&mut self, changes: EndpointChanges, now: OffsetDateTime) {
+        if let Some(url) = changes.url
+            && url != self.url
+        {
+            self.url = url;
+            self.failures = None;
+        }
+        if let Some(events) = changes.events {
+            self.events = events;
+        }
+        match changes.enabled {
+            Change::Keep => {}
+            Change::Set(false) => {
+                self.disabled_at = self.disabled_at.or(Some(now));
+                self.disabled_reason = Some(DisabledReason::Paused);
+            }
+            Change::Clear | Change::Set(true) => self.enable(),
+        }
+    }
+
+    fn enable(&mut self) {
+        self.disabled_at = None;
+        self.disabled_reason = None;
+        self.failures = None;
+    }
+
+    /// Disables it for a reason that the system has; `false` when it is disabled already.
+    pub const fn disable(&mut self, reason: DisabledReason, now: OffsetDateTime) -> bool {
+        if self.disabled_at.is_some() {
+            return false;
+        }
+        self.disabled_at = Some(now);
+        self.disabled_reason = Some(reason);
+        true
+    }
+
+    /// Notes that a message was delivered, one that was asked for where it is disabled: then the receiver works
+    /// again, and unless it is paused, it is enabled. Whether it was.
+    pub fn delivered(&mut self) -> bool {
+        self.failures = None;
+        let revived =
+            self.disabled_at.is_some() && self.disabled_reason != Some(DisabledReason::Paused);
+        if revived {
+            self.enable();
+        }
+        revived
+    }
+
+    /// Notes that an attempt has failed; whether nothing was delivered for so long now that it counts as dead.
+    pub fn failed(&mut self, now: OffsetDateTime) -> bool {
+        let failures = self.failures.get_or_insert(Failures {
+            since: now,
+            attempts: 0,
+        });
+        failures.attempts = failures.attempts.saturating_add(1);
+        failures.attempts >= DEAD_AFTER_ATTEMPTS && now - failures.since >= DEAD_AFTER
     }
 
     /// Until when the secret before the last rotation signs, if it still does at `now`.
@@ -185,5 +309,78 @@ mod tests {
         let all: Vec<u8> = secrets.all().flatten().copied().collect();
         assert_eq!(all.len(), 1 + MAX_OLD_SECRETS);
         assert_eq!(all[..3], [20, 19, 18]);
+    }
+
+    fn endpoint() -> Endpoint {
+        use ids::{TypedId as _, Ulid};
+        Endpoint {
+            id: EndpointId::from_ulid(Ulid::from(1)),
+            partner_id: PartnerId::from_ulid(Ulid::from(2)),
+            url: EndpointUrl::stored("https://hooks.example/").unwrap(),
+            events: EventKinds::new([crate::EventKind::OrgReady]).unwrap(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            old_secret_until: None,
+            disabled_at: None,
+            disabled_reason: None,
+            failures: None,
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_dead_after_a_day_and_a_hundred_failures_without_a_delivery() {
+        let at = |minute: i64| OffsetDateTime::UNIX_EPOCH + Duration::minutes(minute);
+        let mut endpoint = endpoint();
+        // A hundred within the day are not enough, nor is a day with fewer.
+        assert!((0..200).all(|minute| !endpoint.failed(at(minute))));
+        assert!(endpoint.failed(at(24 * 60)));
+        endpoint.delivered();
+        assert!((0..99).all(|n| !endpoint.failed(at(n * 60))));
+        assert!(endpoint.failed(at(99 * 60)));
+        let since = endpoint.failures.unwrap().since;
+        assert_eq!(since, at(0));
+    }
+
+    #[test]
+    fn a_delivery_ends_everything_but_a_pause() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for (reason, revived) in [
+            (DisabledReason::Gone, true),
+            (DisabledReason::Failing, true),
+            (DisabledReason::Paused, false),
+        ] {
+            let mut endpoint = endpoint();
+            assert!(endpoint.disable(reason, now));
+            assert!(!endpoint.disable(DisabledReason::Gone, now));
+            assert_eq!(endpoint.delivered(), revived, "{reason:?}");
+            assert_eq!(endpoint.status() == "active", revived, "{reason:?}");
+        }
+        let mut endpoint = endpoint();
+        assert!(!endpoint.delivered(), "it was active");
+    }
+
+    #[test]
+    fn a_change_pauses_and_enables() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let enabled = |enabled| EndpointChanges {
+            enabled,
+            ..EndpointChanges::default()
+        };
+        let mut endpoint = endpoint();
+        endpoint.failed(now);
+        endpoint.apply(EndpointChanges::default(), now);
+        assert!(endpoint.failures.is_some());
+        endpoint.disable(DisabledReason::Gone, now);
+        endpoint.apply(enabled(Change::Set(false)), now + Duration::HOUR);
+        assert_eq!(
+            (endpoint.disabled_at, endpoint.disabled_reason),
+            (Some(now), Some(DisabledReason::Paused))
+        );
+        endpoint.apply(enabled(Change::Clear), now);
+        let state = (
+            endpoint.disabled_at,
+            endpoint.disabled_reason,
+            endpoint.failures,
+        );
+        assert_eq!(state, (None, None, None));
     }
 }

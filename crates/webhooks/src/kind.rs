@@ -55,6 +55,8 @@ kinds! {
     OrgDeleted = "org.deleted";
     /// An org will end by itself soon.
     OrgExpiring = "org.expiring";
+    /// Nothing more is sent to another endpoint of the partner: it is gone, or nothing was delivered for long.
+    WebhookDisabled = "webhook.disabled";
     /// A key was revoked.
     KeyRevoked = "key.revoked";
     /// A key will end by itself soon.

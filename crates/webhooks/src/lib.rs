@@ -42,8 +42,9 @@ mod url;
 pub use address::{NotPublic, check_public};
 pub use delivery::{AttemptOutcome, Delivery, DeliveryStatus, LastAnswer};
 pub use endpoint::{
-    Endpoint, EndpointDraft, MAX_BACKLOG, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret,
-    SECRET_OVERLAP, SealedSecrets,
+    DEAD_AFTER, DEAD_AFTER_ATTEMPTS, DisabledReason, Endpoint, EndpointChanges, EndpointDraft,
+    Failures, MAX_BACKLOG, MAX_ENDPOINTS, MAX_OLD_SECRETS, OldSecret, SECRET_OVERLAP,
+    SealedSecrets,
 };
 pub use kind::{EventKind, EventKinds, NoEventKinds, UnknownKind};
 pub use schedule::{ANNOUNCED_AHEAD, max_retry_delay, retry_delay};

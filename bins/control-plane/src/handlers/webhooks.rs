@@ -2,7 +2,8 @@
 
 use ::webhooks::{Delivery, Endpoint, WebhookSecret};
 use api::{
-    DeliveryView, EmptyBody, EndpointView, NewEndpointView, NewWebhookEndpoint, Request as _,
+    DeliveryView, EmptyBody, EndpointView, NewEndpointView, NewWebhookEndpoint, Redelivery,
+    RedeliveryView, Request as _, WebhookEndpointChanges,
     openapi::{Body, Content, Header, Operation, Success, Tag},
 };
 use ids::EndpointId;
@@ -17,7 +18,9 @@ pub const WEBHOOK_CREATE: Operation = Operation {
              org or the key at the time of the event, signed in the headers `webhook-id`, `webhook-timestamp` and \
              `webhook-signature`. The response has the secret that verifies the signatures in `secret`; it is \
              shown only once. A message is delivered when the receiver answers 2xx within 20 seconds. Otherwise \
-             it is retried for about three days; 410 disables the endpoint. `url` must be `https` and lead to the \
+             it is retried for about three days. An endpoint is disabled when its receiver answers 410, or when \
+             nothing was delivered for a day and 100 attempts; your other endpoints get the message \
+             `webhook.disabled` then. `url` must be `https` and lead to the \
              public internet. A partner has at most 16 endpoints.",
     body: Some(Body::of::<NewWebhookEndpoint>()),
     ..Operation::new(
@@ -87,6 +90,35 @@ pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, Hand
     let answer = request
         .service()
         .webhook_read(&request.context, request.id()?)
+        .await?;
+    json(answer, |endpoint| {
+        EndpointView::new(endpoint, request.context.request.at)
+    })
+}
+
+pub const WEBHOOK_UPDATE: Operation = Operation {
+    detail: "With `enabled: false` the endpoint is paused: it gets no messages, and what was pending fails. With \
+             `enabled: true` it is active again, also after it was disabled because its receiver was gone or \
+             failing; then send it what it has missed with `POST …/redeliver`.",
+    body: Some(Body::of::<WebhookEndpointChanges>()),
+    ..Operation::new(
+        "updateWebhookEndpoint",
+        Tag::Webhooks,
+        "Change a webhook endpoint",
+        &[Success::new(
+            200,
+            "The changed endpoint.",
+            Content::json::<EndpointView>(),
+        )],
+    )
+};
+
+pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let reach = request.service().webhook_address_policy();
+    let changes = request.json(|body| WebhookEndpointChanges::from_body(body, &reach))?;
+    let answer = request
+        .service()
+        .webhook_update(&request.context, request.id()?, changes.into())
         .await?;
     json(answer, |endpoint| {
         EndpointView::new(endpoint, request.context.request.at)
@@ -191,6 +223,36 @@ pub async fn deliveries(request: AuthenticatedRequest) -> Result<AuditedResponse
         .delivery_list(&request.context, request.id()?, params.page)
         .await?;
     page(answer, &params, DeliveryView::from)
+}
+
+pub const DELIVERIES_REDELIVER: Operation = Operation {
+    detail: "Up to 1000 failed messages at once, the oldest first, each from the beginning of its schedule. Test \
+             messages are left out. Repeat the request until `count` is 0.",
+    body: Some(Body::of::<Redelivery>()),
+    ..Operation::new(
+        "redeliverFailedWebhooks",
+        Tag::Webhooks,
+        "Send failed messages again",
+        &[Success::new(
+            202,
+            "The messages are sent again.",
+            Content::json::<RedeliveryView>(),
+        )],
+    )
+};
+
+pub async fn redeliver_failed(
+    request: AuthenticatedRequest,
+) -> Result<AuditedResponse, HandlerError> {
+    let created = request
+        .json(|body| Redelivery::from_body(body, &()))?
+        .created();
+    let render = |count: &usize| rendered(&RedeliveryView { count: *count });
+    let answer = request
+        .service()
+        .deliveries_redeliver(&request.context, request.id()?, created, render)
+        .await?;
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const DELIVERY_REDELIVER: Operation = Operation {

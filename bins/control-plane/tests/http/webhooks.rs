@@ -27,6 +27,7 @@ pub const ON_THIS_MACHINE: &[(&str, &str)] = &[("MOLECULE_CP_WEBHOOK_ALLOW_PRIVA
 
 pub const EVERYTHING: &[&str] = &[
     "org.ready",
+    "org.updated",
     "org.failed",
     "org.suspended",
     "org.resumed",

@@ -12,7 +12,7 @@ use webhooks::EventKind;
 
 use super::{Content, Tag};
 use crate::{
-    KeyView, OrgView,
+    DisabledEndpointView, KeyView, OrgView,
     webhook::{MessageView, TestView},
     wire::{AnySchema, Components, WireType as _, matching, string},
 };
@@ -40,6 +40,7 @@ const fn summary(kind: EventKind) -> &'static str {
         EventKind::OrgResumed => "An org was resumed",
         EventKind::OrgDeleted => "An org is deleted",
         EventKind::OrgExpiring => "The lease of an org ends soon",
+        EventKind::WebhookDisabled => "Another endpoint of the partner was disabled",
         EventKind::KeyRevoked => "A key was revoked",
         EventKind::KeyExpiring => "A key expires soon",
         EventKind::Test => "The partner tests the endpoint",
@@ -57,6 +58,7 @@ const fn content(kind: EventKind) -> Content {
         | EventKind::OrgDeleted
         | EventKind::OrgExpiring => Content::json::<MessageView<OrgView>>(),
         EventKind::KeyRevoked | EventKind::KeyExpiring => Content::json::<MessageView<KeyView>>(),
+        EventKind::WebhookDisabled => Content::json::<MessageView<DisabledEndpointView>>(),
         EventKind::Test => Content::json::<MessageView<TestView>>(),
     }
 }

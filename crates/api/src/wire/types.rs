@@ -13,7 +13,7 @@ use scopes::{Scope, ScopeSet};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use utoipa::openapi::{ObjectBuilder, Schema, SchemaFormat, schema::AdditionalProperties};
-use webhooks::{AddressPolicy, DeliveryStatus, EndpointUrl, EventKind, EventKinds};
+use webhooks::{AddressPolicy, DeliveryStatus, DisabledReason, EndpointUrl, EventKind, EventKinds};
 
 use super::{
     AnySchema, Components, FieldError, FromJson, FromText, Read, WireType,
@@ -59,6 +59,7 @@ wire_types! {
     Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
     OrgOptions = any_object(), {"size": 3};
     OptionsPatch = any_object(), {"size": 5};
+    FailedStatus = one_of([DeliveryStatus::Failed.as_str()]), "failed";
     ScopeSet = list(one_of(Scope::ALL.iter().map(|scope| scope.as_str())), None, None), ["orgs:create", "orgs:list"];
     OrgPlans = list(matching("^[a-z][a-z0-9_-]{0,31}$"), Some(1), None), ["standard"];
     Networks = list(network(), Some(1), Some(64)), ["192.0.2.0/24"];
@@ -191,6 +192,7 @@ words! {
     Outcome = Self::ALL;
     TargetKind = Self::ALL;
     DeliveryStatus = Self::ALL;
+    DisabledReason = Self::ALL;
     ErrorCode = Self::ALL;
 }
 
@@ -235,6 +237,19 @@ fn request_id(text: String) -> Result<RequestIdText, &'static str> {
         Ok(RequestIdText(text))
     } else {
         Err("must be 1 to 128 letters, digits or characters of \"._-\"")
+    }
+}
+
+/// The one status of messages that can be sent again together.
+pub(crate) struct FailedStatus;
+
+impl<C> FromJson<C> for FailedStatus {
+    fn from_json(value: Value, _: &C) -> Read<Self> {
+        if value.as_str() == Some(DeliveryStatus::Failed.as_str()) {
+            Ok(Self)
+        } else {
+            Err(FieldError::here("must be \"failed\""))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Webhook endpoints: created, tested and deleted by the partner's keys.
+//! Webhook endpoints: created, changed, tested and deleted by the partner's keys.
 //!
 //! It owns endpoints and the messages that are written for them. It must not know how messages are sent.
 
@@ -9,17 +9,24 @@ use ids::{DeliveryId, EndpointId, Page, PageRequest, PartnerId};
 use keys::{PepperId, Peppers};
 use ratelimit::Limiter;
 use stores::{Database, prelude::*};
+use time::OffsetDateTime;
 use webhooks::{
-    AddressPolicy, Delivery, Endpoint, EndpointDraft, MAX_ENDPOINTS, SECRET_OVERLAP, SealedSecrets,
-    WebhookSecret,
+    AddressPolicy, Delivery, Endpoint, EndpointChanges, EndpointDraft, MAX_ENDPOINTS,
+    SECRET_OVERLAP, SealedSecrets, WebhookSecret,
 };
 
 use crate::{
     Audited, Caller, Context, Env, Error, Rejection, Rendered, Service, audited::Auditable,
+    partners::changed,
 };
 
 /// How many messages are given up together with their endpoint.
 const GIVE_UP_BATCH: usize = 200;
+/// How many messages one request has sent once more at the most.
+const MAX_REDELIVERED: usize = 1000;
+/// The last error of a delivery that was given up with a pause.
+const PAUSED: &str =
+    "given up: the endpoint was paused; enable it, then ask for what it needs again";
 
 /// The partner that the caller acts for.
 fn partner(caller: &Caller) -> Result<PartnerId, Error> {
@@ -101,6 +108,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 created_at: now,
                 old_secret_until: None,
                 disabled_at: None,
+                disabled_reason: None,
+                failures: None,
             };
             tx.endpoint_insert(&endpoint, &secrets)?;
             // The rest of the URL may be a secret of the receiver's.
@@ -144,6 +153,56 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             Ok(Auditable::new(200, endpoint.ok_or(Error::NotFound)?))
         })
         .await
+    }
+
+    /// Changes an endpoint. While it is disabled nothing is sent to it, and what was pending is given up.
+    ///
+    /// # Errors
+    /// When the partner has none of this id.
+    pub async fn webhook_update(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        changes: EndpointChanges,
+    ) -> Result<Audited<Endpoint>, Rejection> {
+        let now = context.request.at;
+        let answer = self
+            .audited_write(context, move |tx, caller| {
+                let (before, secrets) = tx
+                    .endpoint_for_update(partner(caller)?, id)?
+                    .ok_or(Error::NotFound)?;
+                let mut endpoint = before.clone();
+                endpoint.apply(changes.clone(), now);
+                if endpoint != before {
+                    tx.endpoint_update(&endpoint, &secrets)?;
+                }
+                if before.disabled_at.is_none() && endpoint.disabled_at.is_some() {
+                    // What is left of a long backlog is given up by the deliverer.
+                    tx.deliveries_give_up(id, (now, Some(PAUSED)), GIVE_UP_BATCH)?;
+                }
+                let changed = changed(&[
+                    ("url", before.url != endpoint.url),
+                    ("events", before.events != endpoint.events),
+                    (
+                        "enabled",
+                        before.disabled_reason != endpoint.disabled_reason,
+                    ),
+                ]);
+                let host = endpoint
+                    .url
+                    .parts()
+                    .host_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                let status = endpoint.status();
+                Ok(Auditable::new(200, endpoint)
+                    .detail("changed", changed)
+                    .detail("host", host)
+                    .detail("status", status))
+            })
+            .await;
+        self.outgoing.notify_one();
+        answer
     }
 
     /// Deletes an endpoint; its pending deliveries are given up.
@@ -262,6 +321,32 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 found.again(now);
                 tx.delivery_update(&found)?;
                 Ok(Auditable::new(200, found).detail("delivery_id", delivery.to_string()))
+            })
+            .await;
+        self.outgoing.notify_one();
+        answer
+    }
+
+    /// Has up to a thousand failed messages sent once more, those created from a time on and before another, the
+    /// first created first; how many.
+    ///
+    /// # Errors
+    /// When the partner has no endpoint of this id.
+    pub async fn deliveries_redeliver(
+        &self,
+        context: &Context,
+        id: EndpointId,
+        created: (OffsetDateTime, Option<OffsetDateTime>),
+        render: impl Fn(&usize) -> Rendered + Send + 'static,
+    ) -> Result<Audited<Rendered>, Rejection> {
+        let now = context.request.at;
+        let answer = self
+            .idempotent_write(context, None, render, move |tx, caller| {
+                // The endpoint's row is held, so that no worker writes beside this.
+                tx.endpoint_for_update(partner(caller)?, id)?
+                    .ok_or(Error::NotFound)?;
+                let count = tx.deliveries_redeliver(id, created, now, MAX_REDELIVERED)?;
+                Ok(Auditable::new(202, count).detail("count", count))
             })
             .await;
         self.outgoing.notify_one();

@@ -1,13 +1,13 @@
 //! Transactional outbox: messages to a partner's endpoints, written in the transaction of the change that they
 //! announce. So no message is about what did not happen, and no change lacks its message.
 
-use api::{KeyView, OrgView, TestView, message_body};
-use ids::{EndpointId, PartnerId};
+use api::{DisabledEndpointView, KeyView, OrgView, TestView, message_body};
+use ids::{EndpointId, PageRequest, PartnerId};
 use keys::PartnerKey;
 use orgs::Org;
 use stores::{StoreError, Transaction};
 use time::OffsetDateTime;
-use webhooks::{Delivery, Endpoint, EventKind};
+use webhooks::{Delivery, Endpoint, EventKind, MAX_ENDPOINTS};
 
 use crate::Env;
 
@@ -103,6 +103,26 @@ impl Outbox {
             tx.delivery_insert(&delivery)?;
         }
         Ok(())
+    }
+
+    /// Writes the messages to a partner's other endpoints about one that the system has disabled, whatever they
+    /// listen to.
+    pub(crate) fn disabled<T: Transaction>(
+        &self,
+        tx: &mut T,
+        endpoint: &Endpoint,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let partner = endpoint.partner_id;
+        let all = PageRequest::new(MAX_ENDPOINTS, None).with_budget(usize::MAX);
+        let others = tx.endpoints(partner, all)?.items.into_iter();
+        let others: Vec<EndpointId> = others
+            .filter(|other| other.id != endpoint.id && other.disabled_at.is_none())
+            .map(|other| other.id)
+            .collect();
+        let kind = EventKind::WebhookDisabled;
+        let body = || message_body(kind, now, &DisabledEndpointView::new(endpoint));
+        self.write(tx, &others, (partner, kind), body, now)
     }
 
     /// A test message.

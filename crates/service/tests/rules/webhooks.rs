@@ -1,6 +1,7 @@
 //! Messages to partners' endpoints: written with the change, signed, tried again, told once.
 
 mod ends;
+mod health;
 mod tries;
 
 use std::{

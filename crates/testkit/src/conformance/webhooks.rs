@@ -3,8 +3,8 @@
 use keys::Partner;
 use stores::{Database, prelude::*};
 use webhooks::{
-    Delivery, DeliveryStatus, Endpoint, EndpointUrl, EventKind, EventKinds, LastAnswer, OldSecret,
-    SealedSecrets,
+    Delivery, DeliveryStatus, DisabledReason, Endpoint, EndpointUrl, EventKind, EventKinds,
+    Failures, LastAnswer, OldSecret, SealedSecrets,
 };
 
 use super::fixture::{Fixture, at};
@@ -74,6 +74,11 @@ pub async fn an_endpoint_keeps_all_its_fields<D: Database>(db: D) {
         created_at: at(1),
         old_secret_until: Some(at(2)),
         disabled_at: Some(at(3)),
+        disabled_reason: Some(DisabledReason::Failing),
+        failures: Some(Failures {
+            since: at(4),
+            attempts: 70_000,
+        }),
         ..fixture.build.endpoint(&partner)
     };
     for endpoint in [plain, full] {
@@ -120,7 +125,7 @@ pub async fn an_endpoint_is_its_partners_alone<D: Database>(db: D) {
     assert_eq!(listeners.await, []);
 }
 
-/// When it was disabled, until when the old secret signs, and both secrets.
+/// Where and about what it is told, when and why it was disabled, until when the old secret signs, and all secrets.
 pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let endpoint = fixture.any_endpoint().await;
@@ -130,6 +135,11 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
         created_at: at(9),
         old_secret_until: Some(at(5)),
         disabled_at: Some(at(6)),
+        disabled_reason: Some(DisabledReason::Paused),
+        failures: Some(Failures {
+            since: at(7),
+            attempts: 1,
+        }),
         ..endpoint.clone()
     };
     let secrets = SealedSecrets {
@@ -147,12 +157,26 @@ pub async fn an_endpoint_update_writes_its_state_and_secrets_and_nothing_else<D:
         .write(move |tx| tx.endpoint_update(&write.0, &write.1))
         .await;
     let expect = Endpoint {
-        old_secret_until: changed.old_secret_until,
-        disabled_at: changed.disabled_at,
+        created_at: endpoint.created_at,
+        ..changed
+    };
+    assert_eq!(
+        fixture.stored_endpoint(&endpoint).await.as_ref(),
+        Some(&expect)
+    );
+    assert_eq!(fixture.stored_secrets(&endpoint).await, Some(secrets));
+    let without = Endpoint {
+        failures: None,
         ..endpoint.clone()
     };
+    fixture
+        .write(move |tx| tx.endpoint_failures(&without))
+        .await;
+    let expect = Endpoint {
+        failures: None,
+        ..expect
+    };
     assert_eq!(fixture.stored_endpoint(&endpoint).await, Some(expect));
-    assert_eq!(fixture.stored_secrets(&endpoint).await, Some(secrets));
 }
 
 /// Of all partners, but of no deleted endpoint.

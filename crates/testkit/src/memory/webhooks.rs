@@ -5,7 +5,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{
     AnnouncementStore, Delivery, DeliveryStatus, DeliveryStore, Endpoint, EndpointQueries as _,
-    EndpointStore, LastAnswer, Lease, SealedSecrets, WebhookRetention,
+    EndpointStore, EventKind, LastAnswer, Lease, SealedSecrets, WebhookRetention,
 };
 
 use super::{
@@ -49,8 +49,10 @@ impl EndpointStore for MemoryTx {
     ) -> Result<(), StoreError> {
         let row = self.state.endpoints.get_mut(&endpoint.id);
         if let Some(row) = row.filter(|row| row.deleted_at.is_none()) {
-            row.endpoint.disabled_at = endpoint.disabled_at;
-            row.endpoint.old_secret_until = endpoint.old_secret_until;
+            row.endpoint = Endpoint {
+                created_at: row.endpoint.created_at,
+                ..endpoint.clone()
+            };
             row.secrets = Some(secrets.clone());
         }
         Ok(())
@@ -69,6 +71,14 @@ impl EndpointStore for MemoryTx {
         };
         secrets.clone_from(new);
         Ok(true)
+    }
+
+    fn endpoint_failures(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let row = self.state.endpoints.get_mut(&endpoint.id);
+        if let Some(row) = row.filter(|row| row.deleted_at.is_none()) {
+            row.endpoint.failures = endpoint.failures;
+        }
+        Ok(())
     }
 
     fn endpoint_delete(
@@ -195,6 +205,32 @@ impl DeliveryStore for MemoryTx {
             }
         }
         Ok(pending.len())
+    }
+
+    fn deliveries_redeliver(
+        &mut self,
+        endpoint: EndpointId,
+        (since, until): (OffsetDateTime, Option<OffsetDateTime>),
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let failed = |it: &&Delivery| {
+            it.endpoint_id == endpoint
+                && it.status == DeliveryStatus::Failed
+                && it.kind != EventKind::Test
+                && it.created_at >= since
+                && until.is_none_or(|until| it.created_at < until)
+        };
+        let rows = self.state.deliveries.rows().filter(failed);
+        let mut found: Vec<_> = rows.map(|it| (it.created_at, it.id)).collect();
+        found.sort_unstable();
+        found.truncate(limit);
+        for (_, id) in &found {
+            if let Some(it) = self.state.deliveries.get_mut(id) {
+                it.again(at);
+            }
+        }
+        Ok(found.len())
     }
 
     fn deliveries_make_due(

@@ -117,6 +117,17 @@ pub trait DeliveryStore: DeliveryQueries {
         limit: usize,
     ) -> Result<usize, Self::Error>;
 
+    /// Has up to `limit` failed deliveries to an endpoint sent once more, from the beginning of the schedule:
+    /// those created at `since` or later and before `until`, the first created first; how many. Tests are
+    /// left out.
+    fn deliveries_redeliver(
+        &mut self,
+        endpoint: EndpointId,
+        created: (OffsetDateTime, Option<OffsetDateTime>),
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, Self::Error>;
+
     /// Makes pending deliveries due at `at`. On PostgreSQL those that another transaction is about to
     /// change are left out.
     fn deliveries_make_due(

@@ -82,8 +82,8 @@ pub trait EndpointStore: EndpointQueries {
         id: EndpointId,
     ) -> Result<Option<(Endpoint, SealedSecrets)>, Self::Error>;
 
-    /// Writes when it was disabled, its secrets, and until when the old one signs. A lease stays as it
-    /// is.
+    /// Writes its URL and events, when and why it was disabled, its failures, its secrets, and until when the
+    /// old one signs. A lease stays as it is.
     fn endpoint_update(
         &mut self,
         endpoint: &Endpoint,
@@ -98,6 +98,9 @@ pub trait EndpointStore: EndpointQueries {
         expected: &SealedSecrets,
         new: &SealedSecrets,
     ) -> Result<bool, Self::Error>;
+
+    /// Writes the failures of an endpoint, and nothing else.
+    fn endpoint_failures(&mut self, endpoint: &Endpoint) -> Result<(), Self::Error>;
 
     /// Deletes an endpoint and its secrets; `false` when there is none.
     fn endpoint_delete(

@@ -112,6 +112,14 @@ fn endpoint() -> Value {
     json!({"url": "https://hooks.invalid/", "events": ["org.ready"]})
 }
 
+fn events() -> Value {
+    json!({"events": ["org.failed"]})
+}
+
+fn redelivery() -> Value {
+    json!({"since": "2026-04-23T08:00:00Z", "status": "failed"})
+}
+
 fn subscription() -> Value {
     json!({"subscription": {"status": "trialing"}})
 }
@@ -172,6 +180,8 @@ pub const TABLE: &[Row] = &[
     row("createWebhookEndpoint", WEBHOOKS, Nothing, "webhook.create", 201, endpoint),
     row("listWebhookEndpoints", WEBHOOKS, Nothing, "webhook.list", 200, nothing),
     row("getWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.read", 200, nothing),
+    row("updateWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.update", 200, events),
+    row("redeliverFailedWebhooks", WEBHOOKS, Endpoint, "delivery.redeliver", 202, redelivery),
     row("rotateWebhookSecret", WEBHOOKS, Endpoint, "webhook.rotate", 200, nothing),
     row("testWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.test", 200, nothing),
     row("listWebhookDeliveries", WEBHOOKS, Endpoint, "delivery.list", 200, nothing),

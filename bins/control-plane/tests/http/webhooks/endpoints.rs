@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{EVERYTHING, deliveries, endpoint, path};
-use crate::kit::{ALL_SCOPES, ORG_SCOPES, Store};
+use super::{EVERYTHING, ON_THIS_MACHINE, deliveries, endpoint, path};
+use crate::kit::{ALL_SCOPES, ORG_SCOPES, Reaction, Receiver, Store};
 
 on_both_engines![
     an_endpoint_is_created_read_listed_and_deleted,
     an_endpoint_is_its_partners_alone,
+    an_endpoint_is_changed_paused_and_sent_what_it_has_missed,
     errors_of_an_endpoint_have_pointers,
     a_partner_has_sixteen_endpoints_at_the_most,
     a_key_that_is_bound_to_an_org_can_not_manage_webhooks,
@@ -28,7 +29,8 @@ fn an_endpoint_is_created_read_listed_and_deleted(store: Store) {
     let expect = json!({
         "id": created["id"], "partner_id": key.partner_id(), "url": URL,
         "events": ["org.ready", "key.revoked"], "status": "active",
-        "created_at": created["created_at"], "disabled_at": null, "old_secret_expires_at": null,
+        "created_at": created["created_at"], "disabled_at": null, "disabled_reason": null,
+        "old_secret_expires_at": null,
     });
     assert_eq!(created, expect);
     assert_eq!(key.get(&path(&created)).expect(200), created);
@@ -50,8 +52,15 @@ fn an_endpoint_is_created_read_listed_and_deleted(store: Store) {
         ("POST", "/rotate-secret"),
         ("POST", "/test"),
         ("GET", "/deliveries"),
+        ("PATCH", ""),
+        ("POST", "/redeliver"),
     ] {
-        let asked = key.call(method, &format!("{}{rest}", path(&created)), Value::Null);
+        let body = match (method, rest) {
+            ("PATCH", _) => json!({}),
+            (_, "/redeliver") => json!({"since": "2026-04-23T08:00:00Z", "status": "failed"}),
+            _ => Value::Null,
+        };
+        let asked = key.call(method, &format!("{}{rest}", path(&created)), body);
         asked.problem(404, "not-found");
     }
     assert_eq!(key.all("/cp/webhook-endpoints").len(), 1);
@@ -153,4 +162,88 @@ fn a_key_that_is_bound_to_an_org_can_not_manage_webhooks(store: Store) {
     bound
         .get("/cp/webhook-endpoints")
         .problem(403, "insufficient-scope");
+}
+
+fn an_endpoint_is_changed_paused_and_sent_what_it_has_missed(store: Store) {
+    let receiver = Receiver::reacting(|n| Reaction::Status(if n == 0 { 500 } else { 200 }));
+    let server = store.start_with(ON_THIS_MACHINE);
+    let key = server.key(ALL_SCOPES);
+    let created = endpoint(&key, &receiver.url(), &["org.ready"]);
+    let path = path(&created);
+    key.org("acme-one");
+    super::settled(&key, &created, "pending");
+    let paused = key.patch(&path, json!({"enabled": false})).expect(200);
+    assert_eq!(
+        (&paused["status"], &paused["disabled_reason"]),
+        (&json!("disabled"), &json!("paused"))
+    );
+    key.org("acme-two");
+    let delivery = super::settled(&key, &created, "failed");
+    assert!(
+        delivery["last_answer"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("paused")
+    );
+    let changes =
+        json!({"enabled": true, "events": ["org.failed"], "url": format!("{}/b", receiver.url())});
+    let active = key.patch(&path, changes).expect(200);
+    assert_eq!(
+        (
+            &active["status"],
+            &active["disabled_reason"],
+            &active["disabled_at"]
+        ),
+        (&json!("active"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(active["events"], json!(["org.failed"]));
+    assert_eq!(key.get(&path).expect(200), active);
+    let events = server.events("action=webhook.update");
+    let changed: Vec<_> = events
+        .iter()
+        .map(|event| &event["details"]["changed"])
+        .collect();
+    assert_eq!(
+        changed,
+        [&json!(["url", "events", "enabled"]), &json!(["enabled"])]
+    );
+    assert!(
+        !events[0].to_string().contains("/b"),
+        "the path may be a secret"
+    );
+
+    let redeliver = format!("{path}/redeliver");
+    let since = created["created_at"].clone();
+    let count = |more: Value| {
+        let mut body = json!({"since": since, "status": "failed"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        key.post(&redeliver, body).expect(202)["count"].clone()
+    };
+    assert_eq!(count(json!({"until": since})), 0);
+    assert_eq!(count(json!({})), 1);
+    assert_eq!(receiver.wait(2)[1].kind(), "org.ready");
+    super::settled(&key, &created, "delivered");
+    assert_eq!(count(json!({"until": null})), 0);
+
+    for (body, pointers) in [
+        (json!({}), &["/since", "/status"][..]),
+        (json!({"since": since, "status": "delivered"}), &["/status"]),
+        (
+            json!({"since": "now", "status": "failed", "limit": 3}),
+            &["/since", "/limit"],
+        ),
+    ] {
+        assert_eq!(key.post(&redeliver, body).pointers(), pointers);
+    }
+    for (body, pointer) in [
+        (json!({"url": null}), "/url"),
+        (json!({"url": "ftp://hooks.example.com/"}), "/url"),
+        (json!({"events": []}), "/events"),
+        (json!({"enabled": "no"}), "/enabled"),
+        (json!({"secret": "whsec_x"}), "/secret"),
+    ] {
+        assert_eq!(key.patch(&path, body).pointers(), [pointer]);
+    }
 }

@@ -10,12 +10,17 @@ use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{DeliveryId, EndpointId, EventId, Ulid};
 use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
-use webhooks::{AttemptOutcome, Delivery, Endpoint, Lease, SealedSecrets, SendOutcome};
+use webhooks::{
+    AttemptOutcome, Delivery, DisabledReason, Endpoint, Lease, SealedSecrets, SendOutcome,
+};
 
-use crate::runtime::batcher::all_or_each;
+use crate::{runtime::batcher::all_or_each, webhooks::outbox::Outbox};
 
 /// How many messages to a receiver that is gone are given up in one transaction.
 const GIVE_UP_BATCH: usize = 200;
+/// The last error of a delivery that was given up with its endpoint.
+const FAILING: &str = "given up: the endpoint is disabled, for nothing was delivered for a day; enable it, then \
+                       ask for what it needs again";
 
 /// A query for what is due to an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +113,7 @@ pub(super) async fn read_all<D: Database>(
 /// Writes for many turns in one transaction.
 pub(super) async fn write_all<D: Database>(
     db: D,
+    outbox: Outbox,
     writes: Vec<Write>,
 ) -> Vec<Result<Written, StoreError>> {
     let transaction = |writes: Arc<[Write]>| {
@@ -118,11 +124,12 @@ pub(super) async fn write_all<D: Database>(
             .map(|(place, write)| (write.endpoint(), place))
             .collect();
         order.sort_unstable();
+        let outbox = outbox.clone();
         db.write(move |tx| {
             let mut written = vec![Written::default(); writes.len()];
             for &(_, place) in &order {
                 if let (Some(write), Some(written)) = (writes.get(place), written.get_mut(place)) {
-                    *written = write_one(tx, write)?;
+                    *written = write_one(tx, &outbox, write)?;
                 }
             }
             Ok(written)
@@ -131,13 +138,17 @@ pub(super) async fn write_all<D: Database>(
     all_or_each(writes.into(), transaction).await
 }
 
-fn write_one<T: Transaction>(tx: &mut T, write: &Write) -> Result<Written, StoreError> {
+fn write_one<T: Transaction>(
+    tx: &mut T,
+    outbox: &Outbox,
+    write: &Write,
+) -> Result<Written, StoreError> {
     match *write {
-        Write::Attempt(ref attempt) => return record(tx, attempt),
+        Write::Attempt(ref attempt) => return record(tx, outbox, attempt),
         Write::GiveUp(id, token, now) => {
             let leased = tx.endpoint_leased_for_update(id, token)?;
             let given_up = match leased.filter(|(endpoint, _)| endpoint.disabled_at.is_some()) {
-                Some(_) => tx.deliveries_give_up(id, (now, None), GIVE_UP_BATCH)?,
+                Some((endpoint, _)) => give_up(tx, &endpoint, now)?,
                 None => 0,
             };
             return Ok(Written {
@@ -151,7 +162,24 @@ fn write_one<T: Transaction>(tx: &mut T, write: &Write) -> Result<Written, Store
     Ok(Written::default())
 }
 
-fn record<T: Transaction>(tx: &mut T, attempt: &FinishedAttempt) -> Result<Written, StoreError> {
+/// Gives up what waits for an endpoint that is disabled, up to a batch; how many.
+fn give_up<T: Transaction>(
+    tx: &mut T,
+    endpoint: &Endpoint,
+    now: OffsetDateTime,
+) -> Result<usize, StoreError> {
+    let reason = match endpoint.disabled_reason {
+        Some(DisabledReason::Failing) => Some(FAILING),
+        Some(DisabledReason::Gone | DisabledReason::Paused) | None => None,
+    };
+    tx.deliveries_give_up(endpoint.id, (now, reason), GIVE_UP_BATCH)
+}
+
+fn record<T: Transaction>(
+    tx: &mut T,
+    outbox: &Outbox,
+    attempt: &FinishedAttempt,
+) -> Result<Written, StoreError> {
     let &FinishedAttempt { id, token, now, .. } = attempt;
     let Some((mut endpoint, secrets)) = tx.endpoint_leased_for_update(id, token)? else {
         return Ok(Written::default());
@@ -162,25 +190,35 @@ fn record<T: Transaction>(tx: &mut T, attempt: &FinishedAttempt) -> Result<Writt
     };
     let outcome = delivery.record(attempt.outcome.clone(), now, attempt.random);
     tx.delivery_update(&delivery)?;
-    let mut more = false;
+    let failures = endpoint.failures;
     let action = match outcome {
-        AttemptOutcome::Gone => {
-            more = tx.deliveries_give_up(id, (now, None), GIVE_UP_BATCH)? == GIVE_UP_BATCH;
-            let first = endpoint.disabled_at.is_none();
-            endpoint.disabled_at = endpoint.disabled_at.or(Some(now));
-            first.then_some(Action::WebhookDisabled)
+        AttemptOutcome::Gone => endpoint
+            .disable(DisabledReason::Gone, now)
+            .then_some(Action::WebhookDisabled),
+        AttemptOutcome::Retry | AttemptOutcome::Exhausted => {
+            let is_dead = endpoint.failed(now);
+            (is_dead && endpoint.disable(DisabledReason::Failing, now))
+                .then_some(Action::WebhookDisabled)
         }
-        // Only a message that was asked for gets to an endpoint that is disabled.
-        AttemptOutcome::Delivered if attempt.was_disabled => {
-            endpoint.disabled_at.take().map(|_| Action::WebhookEnabled)
+        // Only a message that was asked for gets to an endpoint that is disabled; one that was on its way when
+        // that happened tells nothing.
+        AttemptOutcome::Delivered if endpoint.disabled_at.is_none() || attempt.was_disabled => {
+            endpoint.delivered().then_some(Action::WebhookEnabled)
         }
-        AttemptOutcome::Delivered | AttemptOutcome::Retry | AttemptOutcome::Exhausted => None,
+        AttemptOutcome::Delivered => None,
     };
     if let Some(action) = action {
         tx.endpoint_update(&endpoint, &secrets)?;
         let event = audit_event(&endpoint, &delivery, action, attempt.event, now);
         tx.event_record(&event)?;
+    } else if endpoint.failures != failures {
+        tx.endpoint_failures(&endpoint)?;
     }
+    if action == Some(Action::WebhookDisabled) {
+        outbox.disabled(tx, &endpoint, now)?;
+    }
+    let gives_up = outcome == AttemptOutcome::Gone || action == Some(Action::WebhookDisabled);
+    let more = gives_up && give_up(tx, &endpoint, now)? == GIVE_UP_BATCH;
     Ok(Written {
         outcome: Some(outcome),
         more,
@@ -216,6 +254,9 @@ fn audit_event(
 ) -> Event {
     let mut details = Details::new();
     details.insert("delivery_id".to_owned(), delivery.id.to_string().into());
+    if let Some(reason) = endpoint.disabled_reason {
+        details.insert("reason".to_owned(), reason.as_str().into());
+    }
     Event {
         id,
         occurred_at: now,

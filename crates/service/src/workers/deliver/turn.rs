@@ -99,7 +99,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
     /// Writes together with other turns.
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let db = self.service.db.clone();
-        let transaction = move |writes| write_all(db.clone(), writes);
+        let outbox = self.service.outbox.clone();
+        let transaction = move |writes| write_all(db.clone(), outbox.clone(), writes);
         let batch = self.service.db.max_batch();
         let writes = &self.service.deliverer.writes;
         writes.run((), write, batch, transaction).await
@@ -121,6 +122,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
             let Some(fetched) = self.fetch().await? else {
                 return Ok(());
             };
+            if let Some(since) = fetched.endpoint.disabled_at
+                && !fetched
+                    .deliveries
+                    .iter()
+                    .all(|it| it.is_for_disabled(since))
+            {
+                // What was pending when it was disabled is not sent any more.
+                self.give_up().await?;
+                continue;
+            }
             let mut attempts = JoinSet::new();
             for delivery in fetched.deliveries {
                 let turn = self.clone();
@@ -246,13 +257,22 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static, S: Sender> Turn<D, L, P,
             random: env.number(),
             event: env.id(),
         };
-        let mut written = self.write(Write::Attempt(Box::new(attempt))).await?;
-        let outcome = written.outcome;
-        // A receiver that is gone may have left a long backlog, which is given up step by step.
-        while written.more {
-            let now = env.now();
-            written = self.write(Write::GiveUp(self.id, self.token, now)).await?;
+        let written = self.write(Write::Attempt(Box::new(attempt))).await?;
+        if written.more {
+            self.give_up().await?;
         }
-        Ok(outcome)
+        Ok(written.outcome)
+    }
+
+    /// Gives up what waits for an endpoint that is disabled. It may have a long backlog, which is given up step by
+    /// step.
+    async fn give_up(&self) -> Result<(), StoreError> {
+        loop {
+            let now = self.service.env.now();
+            let written = self.write(Write::GiveUp(self.id, self.token, now));
+            if !written.await?.more {
+                return Ok(());
+            }
+        }
     }
 }

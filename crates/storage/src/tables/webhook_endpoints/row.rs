@@ -2,7 +2,10 @@
 
 use diesel::prelude::*;
 use stores::StoreError;
-use webhooks::{Endpoint, EndpointUrl, EventKind, EventKinds, OldSecret, SealedSecrets};
+use webhooks::{
+    DisabledReason, Endpoint, EndpointUrl, EventKind, EventKinds, Failures, OldSecret,
+    SealedSecrets,
+};
 
 use crate::tables::values;
 
@@ -18,6 +21,9 @@ diesel::table! {
         older_secrets -> Nullable<Text>,
         created_at -> BigInt,
         disabled_at -> Nullable<BigInt>,
+        disabled_reason -> Nullable<Text>,
+        failing_since -> Nullable<BigInt>,
+        failed_attempts -> BigInt,
         deleted_at -> Nullable<BigInt>,
         hold_token -> Nullable<Text>,
         hold_until -> Nullable<BigInt>,
@@ -33,8 +39,6 @@ const SEPARATOR: &str = " ";
 pub(super) struct EndpointRow {
     pub(super) id: String,
     partner_id: String,
-    url: String,
-    events: String,
     created_at: i64,
     #[diesel(embed)]
     pub(super) state: StateRow,
@@ -45,11 +49,25 @@ pub(super) struct EndpointRow {
 #[diesel(table_name = webhook_endpoints)]
 #[diesel(treat_none_as_null = true)]
 pub(super) struct StateRow {
+    url: String,
+    events: String,
     secret: Option<Vec<u8>>,
     old_secret: Option<Vec<u8>>,
     old_secret_until: Option<i64>,
     older_secrets: Option<String>,
     disabled_at: Option<i64>,
+    disabled_reason: Option<String>,
+    #[diesel(embed)]
+    pub(super) failures: FailuresRow,
+}
+
+/// The attempts that have failed since the last delivery.
+#[derive(AsChangeset, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhook_endpoints)]
+#[diesel(treat_none_as_null = true)]
+pub(super) struct FailuresRow {
+    failing_since: Option<i64>,
+    failed_attempts: i64,
 }
 
 /// The secrets alone.
@@ -77,15 +95,17 @@ impl EndpointRow {
         Self {
             id: endpoint.id.to_string(),
             partner_id: endpoint.partner_id.to_string(),
-            url: endpoint.url.to_string(),
-            events: endpoint.events.names().join(SEPARATOR),
             created_at: values::micros(endpoint.created_at),
             state: StateRow {
+                url: endpoint.url.to_string(),
+                events: endpoint.events.names().join(SEPARATOR),
                 secret: Some(secrets.current.clone()),
                 old_secret: secrets.old.clone(),
                 old_secret_until: endpoint.old_secret_until.map(values::micros),
                 older_secrets: older_text(&secrets.older),
                 disabled_at: endpoint.disabled_at.map(values::micros),
+                disabled_reason: endpoint.disabled_reason.map(|it| it.as_str().to_owned()),
+                failures: FailuresRow::from(endpoint.failures),
             },
         }
     }
@@ -105,6 +125,24 @@ impl EndpointRow {
     }
 }
 
+impl From<Option<Failures>> for FailuresRow {
+    fn from(failures: Option<Failures>) -> Self {
+        Self {
+            failing_since: failures.map(|failures| values::micros(failures.since)),
+            failed_attempts: failures.map_or(0, |failures| failures.attempts.into()),
+        }
+    }
+}
+
+impl FailuresRow {
+    fn failures(&self) -> Result<Option<Failures>, StoreError> {
+        const WHAT: &str = "the failures of a webhook endpoint";
+        let since = values::optional_time(self.failing_since, WHAT)?;
+        let attempts = values::number(self.failed_attempts, WHAT)?;
+        Ok(since.map(|since| Failures { since, attempts }))
+    }
+}
+
 impl TryFrom<EndpointRow> for Endpoint {
     type Error = StoreError;
 
@@ -112,9 +150,9 @@ impl TryFrom<EndpointRow> for Endpoint {
         Ok(Self {
             id: values::id(&row.id, "the id of a webhook endpoint")?,
             partner_id: values::id(&row.partner_id, "the partner of a webhook endpoint")?,
-            url: EndpointUrl::stored(row.url)
+            url: EndpointUrl::stored(row.state.url)
                 .map_err(|_| values::corrupt("the URL of a webhook endpoint"))?,
-            events: kinds(&row.events)
+            events: kinds(&row.state.events)
                 .ok_or(values::corrupt("the events of a webhook endpoint"))?,
             created_at: values::time(row.created_at, "the time of a webhook endpoint")?,
             old_secret_until: values::optional_time(
@@ -125,6 +163,15 @@ impl TryFrom<EndpointRow> for Endpoint {
                 row.state.disabled_at,
                 "the end of a webhook endpoint",
             )?,
+            disabled_reason: row
+                .state
+                .disabled_reason
+                .map(|text| {
+                    DisabledReason::parse(&text)
+                        .ok_or(values::corrupt("why a webhook endpoint is disabled"))
+                })
+                .transpose()?,
+            failures: row.state.failures.failures()?,
         })
     }
 }

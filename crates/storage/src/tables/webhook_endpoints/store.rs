@@ -8,7 +8,9 @@ use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, EndpointQueries, EndpointStore, EventKind, Lease, SealedSecrets};
 
-use super::row::{EndpointRow, SecretColumns, listens, webhook_endpoints as table};
+use super::row::{
+    EndpointRow, FailuresRow, SecretColumns, listens, webhook_endpoints as table,
+};
 use crate::{
     connection::{
         AnyBackend, AnyConnection,
@@ -228,6 +230,15 @@ impl EndpointStore for Session<Writing> {
         let resealed = diesel::update(unchanged).set(SecretColumns::from(new));
         let rows = self.run(|connection| resealed.execute(connection))?;
         Ok(rows > 0)
+    }
+
+    fn endpoint_failures(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let place = table::table
+            .find(endpoint.id.to_string())
+            .filter(table::deleted_at.is_null());
+        let noted = diesel::update(place).set(FailuresRow::from(endpoint.failures));
+        self.run(|connection| prepared::execute(connection, noted))?;
+        Ok(())
     }
 
     fn endpoint_delete(
