@@ -123,6 +123,11 @@ impl ErrorCode {
                 "Poll the status of the org, and try again once it is the right one.",
                 "an org that is provisioning can't be suspended",
             ),
+            Self::OrgDeleteProtected => (
+                "The org has delete_protection, or one of the orgs with the label has. Nothing was deleted.",
+                "Set delete_protection to false with PATCH /cp/orgs/{id}, then delete the org.",
+                "an org with delete_protection",
+            ),
             Self::KeyStateConflict => (
                 "The key has been revoked. It can't be changed, and its secret can't be shown again.",
                 "Issue a new key.",

@@ -17,6 +17,13 @@ const FORM: &[BorrowedFormatItem<'_>] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub OffsetDateTime);
 
+/// The Unix epoch.
+impl Default for Time {
+    fn default() -> Self {
+        Self(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let utc = self.0.to_offset(UtcOffset::UTC);

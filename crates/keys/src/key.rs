@@ -221,6 +221,7 @@ mod tests {
             rate_limit: None,
             expires_at: None,
             max_live_orgs: None,
+            max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
             disabled: false,
             labels: Labels::default(),

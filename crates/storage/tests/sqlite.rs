@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 22] = [
+const MIGRATIONS: [&str; 25] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -31,10 +31,10 @@ const MIGRATIONS: [&str; 22] = [
     "2026-11-30-000070_ends_and_endpoints",
     "2026-11-30-000080_instances",
     "2026-11-30-000090_org_updates",
-    "2026-11-30-000100_org_secrets",
     "2026-11-30-000091_delete_protection",
     "2026-11-30-000092_key_max_ttl",
     "2026-11-30-000093_webhook_health",
+    "2026-11-30-000100_org_secrets",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

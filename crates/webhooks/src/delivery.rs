@@ -144,7 +144,7 @@ impl Delivery {
     /// test, or a delivery that was begun anew since then.
     #[must_use]
     pub fn is_for_disabled(&self, since: OffsetDateTime) -> bool {
-        let is_new = self.tries == 0 && self.due_at.is_some_and(|due| due >= since);
+        let is_new = self.tries == 0 && self.due_at.is_some_and(|due| due > since);
         is_new || self.kind == EventKind::Test
     }
 

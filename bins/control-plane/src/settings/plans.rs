@@ -1,5 +1,7 @@
 //! The plans that orgs can have: names, or tables that describe them.
 
+use std::{collections::BTreeSet, fmt::Write as _};
+
 use anyhow::{Context as _, ensure};
 use ids::{Name, PlanName};
 use orgs::{OptionsSchema, Plan, PlanCatalogue};
@@ -43,7 +45,7 @@ impl RawPlan {
 pub fn catalogue(names: Option<&str>, tables: Vec<RawPlan>) -> anyhow::Result<PlanCatalogue> {
     if tables.is_empty() {
         let mut names = list(Some(names.unwrap_or("free,standard,enterprise")));
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         let plans: Result<Vec<_>, _> = names.into_iter().map(PlanName::new).collect();
         return PlanCatalogue::new(plans.context("plans")?).context("plans");
@@ -72,9 +74,8 @@ pub fn rows(plans: &PlanCatalogue) -> (Option<String>, String) {
     }
     let mut text = String::new();
     for plan in plans.iter() {
-        text.push_str("\n[[plan]]\n");
         let schema = plan.options_schema.as_ref();
-        for (name, value) in [
+        let rows = [
             ("id", Some(plan.id.to_string())),
             ("title", plan.title.as_ref().map(ToString::to_string)),
             ("description", plan.description.clone()),
@@ -82,9 +83,12 @@ pub fn rows(plans: &PlanCatalogue) -> (Option<String>, String) {
                 "options_schema",
                 schema.map(|schema| schema.as_value().to_string()),
             ),
-        ] {
-            if let Some(value) = value {
-                text.push_str(&format!("{name} = {}\n", toml::Value::String(value)));
+        ];
+        text.push_str("\n[[plan]]\n");
+        for (name, value) in rows {
+            if let Some(value) = value.map(toml::Value::String) {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "{name} = {value}");
             }
         }
     }

@@ -129,7 +129,7 @@ raw_settings! {
         trusted_proxies "trusted-proxies" "MOLECULE_CP_TRUSTED_PROXIES";
         /// What makes orgs real: local, exec or http
         provisioner "provisioner" "MOLECULE_CP_PROVISIONER";
-        /// With exec: the program, called with provision or deprovision
+        /// With exec: the program, called with a verb such as provision
         provisioner_exec "provisioner-exec" "MOLECULE_CP_PROVISIONER_EXEC";
         /// With http: a file of certificates in PEM that are trusted beside those of the system
         provisioner_ca_file "provisioner-ca-file" "MOLECULE_CP_PROVISIONER_CA_FILE";

@@ -57,7 +57,7 @@ fn a_protected_org_is_deleted_only_once_it_is_no_longer(store: Store) {
         .iter()
         .map(|event| event["outcome"].as_str().unwrap())
         .collect();
-    assert_eq!(outcomes, ["success", "denied", "denied"]);
+    assert_eq!(outcomes, ["denied", "denied", "success"]);
 }
 
 fn by_label_none_is_deleted_and_the_answer_names_those_that_are_protected(store: Store) {

@@ -67,7 +67,7 @@ fn what_needs_no_work_changes_at_once(store: Store) {
         .collect();
     assert_eq!(
         changed,
-        [&json!([]), &json!(["name", "external_id", "labels"])]
+        [&json!(["name", "external_id", "labels"]), &json!([])]
     );
 
     for (body, expect) in [

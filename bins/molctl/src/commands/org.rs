@@ -198,6 +198,7 @@ impl Create {
             external_id: self.external_id,
             labels: (!self.label.is_empty()).then(|| self.label.into_iter().collect()),
             ttl_seconds: self.ttl.map(Span::seconds),
+            ..NewOrg::default()
         };
         context.goes_on.set(
             &(),

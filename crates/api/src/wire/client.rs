@@ -9,10 +9,10 @@ use ids::{
     PlanName, WorkspaceId,
 };
 use keys::{Change, KeyStatus, Networks, OnRevoke, PartnerPlan};
-use orgs::{OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
+use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use webhooks::{DeliveryStatus, EndpointUrl, EventKind, EventKinds};
+use webhooks::{DeliveryStatus, DisabledReason, EndpointUrl, EventKind, EventKinds};
 
 use super::{generic::*, labels::LabelPatch, types::*};
 use crate::{ErrorCode, Secret, Time};
@@ -140,6 +140,7 @@ client_types! {
     String, Name, Slug, PlanName, ActorId, EndpointUrl => String;
     Url, KeyPrefix, CursorText, RequestIdText => String;
     EndpointStatus, MessageType, ActorType, CredentialType, LimitName, HealthStatus => String;
+    QuotaName, FailedStatus => String;
     SecretKey, WebhookSecretText => Secret;
     Time, FutureTime => Time;
     Ttl => u32;
@@ -151,7 +152,7 @@ client_types! {
     OrgPlans, Networks => Vec<String>;
     ScopeSet => Vec<Word<Scope>>;
     EventKinds => Vec<Word<EventKind>>;
-    AnyObject => Details;
+    AnyObject, OrgOptions, OptionsPatch => Details;
     KeyId => KeyId;
     AdminKeyId => AdminKeyId;
     PartnerId => PartnerId;
@@ -177,6 +178,7 @@ words! {
     Outcome = Self::ALL;
     TargetKind = Self::ALL;
     DeliveryStatus = Self::ALL;
+    DisabledReason = Self::ALL;
     ErrorCode = Self::ALL;
 }
 

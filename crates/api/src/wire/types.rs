@@ -57,9 +57,9 @@ wire_types! {
     Slug = string().pattern(Some("^[a-z](-?[a-z0-9])+$")).min_length(Some(3)).max_length(Some(32)), "acme-corp";
     PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
     Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
-    OrgOptions = any_object(), {"size": 3};
-    OptionsPatch = any_object(), {"size": 5};
-    FailedStatus = one_of([DeliveryStatus::Failed.as_str()]), "failed";
+    OrgOptions = any_object(), json!({"size": 3});
+    OptionsPatch = any_object(), json!({"size": 5});
+    FailedStatus = matching("^failed$"), "failed";
     ScopeSet = list(one_of(Scope::ALL.iter().map(|scope| scope.as_str())), None, None), ["orgs:create", "orgs:list"];
     OrgPlans = list(matching("^[a-z][a-z0-9_-]{0,31}$"), Some(1), None), ["standard"];
     Networks = list(network(), Some(1), Some(64)), ["192.0.2.0/24"];

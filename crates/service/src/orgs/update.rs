@@ -81,7 +81,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     org.begin_change(ChangeKind::Update(config), now)
                         .map_err(OrgConflict::from)?;
                     let steps = with_step(tx.org_steps(id)?, Verb::Update);
-                    tx.org_edit(&org, Some((&steps, now)))?;
+                    tx.org_edit(&org, Some((steps.as_slice(), now)))?;
                 } else if !changed.is_empty() {
                     org.updated_at = now;
                     tx.org_edit(&org, None)?;

@@ -178,7 +178,7 @@ pub async fn an_edit_writes_labels_and_external_id_too_and_work_only_where_there
             criteria: OrgCriteria::NONE,
         };
         let listed = fixture.read(move |view| view.orgs(&filter, ALL));
-        async { listed.await.items.len() }
+        async move { listed.await.items.len() }
     };
     assert_eq!(found(&[("b", "2"), ("c", "1")]).await, 1);
     assert_eq!(
@@ -193,7 +193,7 @@ pub async fn an_edit_writes_labels_and_external_id_too_and_work_only_where_there
     fixture.write(move |tx| tx.org_update(&other, None)).await;
     let (edit, new) = (change, steps.clone());
     fixture
-        .write(move |tx| tx.org_edit(&edit, Some((&new, at(70)))))
+        .write(move |tx| tx.org_edit(&edit, Some((new.as_slice(), at(70)))))
         .await;
     assert_eq!(next(70).await, Some(at(70)));
     assert_eq!(fixture.read(move |view| view.org_steps(id)).await, steps);

@@ -144,7 +144,8 @@ def excused_query(query, problem):
         return "cursor" in query
     if CALLER == "partner" and "partner_id" in query:
         return problem["detail"].startswith('The parameter "partner_id" is unknown')
-    return any(name in query and moment(query[name]) is None for name in ("since", "until"))
+    times = ("since", "until", "created_since", "created_until", "expires_before")
+    return any(name in query and moment(query[name]) is None for name in times)
 
 
 def moment(text):
@@ -231,6 +232,21 @@ def unfit_for_one_org(case, body, pointer):
     return bound is not None and "webhooks:manage" in body["scopes"]
 
 
+def both_lease_and_protection(case, body, pointer):
+    """An org has one of them; a key may give it the lease, or it has had one before."""
+    asked = body.get("delete_protection") is True
+    return asked and (pointer == "/delete_protection" or body.get("ttl_seconds") is not None)
+
+
+def too_long_options(case, body, pointer):
+    """Whether the options that there are, or those that are sent, may be longer than 16 KiB together."""
+    return len(json.dumps(body["options"])) > 8 * 1024
+
+
+def no_such_time(case, body, pointer):
+    return moment(body[pointer[1:]]) is None
+
+
 def leads_inward(url):
     """Whether its host is this machine, or an address that is not public in one of its spellings."""
     host = urlsplit(url).hostname or ""
@@ -258,6 +274,9 @@ REASONS = [
     ("(/subscription)?/(current_period_start|current_period_end)", empty_period),
     ("(/subscription)?/cancel_at", no_such_year),
     ("/slug", reserved),
+    ("/(ttl_seconds|delete_protection)", both_lease_and_protection),
+    ("/options", too_long_options),
+    ("/(since|until)", no_such_time),
     ("/labels", too_many_with_those_there),
     ("/scopes", unfit_for_one_org),
     ("/url", refused_url),

@@ -177,6 +177,7 @@ impl Create {
             labels: (!fields.label.is_empty()).then(|| fields.label.into_iter().collect()),
             max_live_orgs: fields.max_live_orgs,
             on_revoke: fields.on_revoke.map(word),
+            ..NewPartnerKey::default()
         }
     }
 }
@@ -201,6 +202,7 @@ impl Update {
             on_revoke: changed(clear, Clear::OnRevoke, fields.on_revoke.clone().map(word)),
             disabled,
             labels: changed(clear, Clear::Labels, labels),
+            ..PartnerKeyChanges::default()
         }
     }
 }

@@ -75,7 +75,7 @@ async fn an_endpoint_to_which_nothing_was_delivered_for_a_day_is_disabled() {
     let (other, _) = create(bench, &scene.key, &[EventKind::KeyRevoked])
         .await
         .unwrap();
-    bench.clock.advance(Duration::hours(8));
+    bench.clock.advance(Duration::hours(12));
     scene.deliver().await;
     let endpoint = scene.stored().await;
     assert_eq!(endpoint.disabled_reason, Some(DisabledReason::Failing));

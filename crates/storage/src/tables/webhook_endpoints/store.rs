@@ -8,9 +8,7 @@ use stores::StoreError;
 use time::OffsetDateTime;
 use webhooks::{Endpoint, EndpointQueries, EndpointStore, EventKind, Lease, SealedSecrets};
 
-use super::row::{
-    EndpointRow, FailuresRow, SecretColumns, listens, webhook_endpoints as table,
-};
+use super::row::{EndpointRow, FailuresRow, SecretColumns, listens, webhook_endpoints as table};
 use crate::{
     connection::{
         AnyBackend, AnyConnection,
