@@ -2,7 +2,7 @@
 
 use api::client::{
     Billing, DeletedOrg, DeletedOrgs, DeletionQuery, NewOrg, NewWorkspace, Org, OrgFilters,
-    Renewal, Whoami, Workspace,
+    OrgSecrets, Renewal, Whoami, Workspace,
 };
 use ids::OrgId;
 use reqwest::Method;
@@ -89,6 +89,24 @@ impl Client {
         let request = self.request(Method::DELETE, "/cp/orgs").query(&query)?;
         let deleted: DeletedOrgs = request.send().await?.json()?;
         Ok(deleted.data)
+    }
+
+    /// The secrets of an org. Each reading is an audit event.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn org_secrets(&self, id: OrgId) -> Result<OrgSecrets, Error> {
+        self.get(format!("/cp/orgs/{id}/secrets")).await
+    }
+
+    /// Has the secrets of an org replaced. The old ones can be read until [`Client::wait_for_org`] says that the
+    /// org is ready again.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn rotate_org_secrets(&self, id: OrgId) -> Result<Org, Error> {
+        let path = format!("/cp/orgs/{id}/rotate-secrets");
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Creates a workspace in an org that is ready.

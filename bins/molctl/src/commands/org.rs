@@ -37,6 +37,24 @@ pub(crate) enum Org {
         ttl: Span,
     },
     Delete(Delete),
+    /// Show what the provisioner of an org has handed back, such as addresses.
+    Outputs {
+        /// The id of the org.
+        org: OrgId,
+    },
+    /// Show the secrets of an org. Each reading is an audit event.
+    Secrets {
+        /// The id of the org.
+        org: OrgId,
+    },
+    /// Have the secrets of an org replaced, and wait until the new ones are there.
+    RotateSecrets {
+        /// The id of the org.
+        org: OrgId,
+        /// How long to wait.
+        #[arg(long, default_value = "10m", value_name = "TIME")]
+        timeout: Span,
+    },
 }
 
 /// Create an org.
@@ -169,6 +187,23 @@ impl Org {
             Self::Status(Status { org, watch: true }) => watch(context, &client, org).await,
             Self::Renew { org, ttl } => output.one(&client.renew_org(org, ttl.seconds()).await?),
             Self::Delete(command) => command.run(context, &client).await,
+            Self::Outputs { org } => output.one(&client.org(org).await?.outputs),
+            Self::Secrets { org } => output.one(&client.org_secrets(org).await?.secrets),
+            Self::RotateSecrets { org, timeout } => {
+                client.rotate_org_secrets(org).await?;
+                context.goes_on.set(
+                    &(),
+                    format!("The server goes on. Look by: molctl org status {org}"),
+                );
+                let state = client.wait_for_org(org, timeout.0).await?;
+                expect_status(&state, "ready")?;
+                if state.failure.is_some() {
+                    let text =
+                        format!("The secrets of {org} were not replaced; the old ones stay.");
+                    return Err(Failure::OrgFailed(text));
+                }
+                output.one(&state)
+            }
         }
     }
 }
