@@ -2,6 +2,7 @@
 
 mod limits;
 mod names;
+mod options_schema;
 mod plans;
 mod provisioner;
 mod raw;

@@ -25,7 +25,9 @@ pub use filter::{OrgCriteria, OrgFilter, OrgListRequest};
 pub use options::{OptionsTooLong, OrgOptions};
 pub use org::{ChangeKind, Failure, LeaseConflict, Org, OrgVisibility, PendingChange};
 pub use output::{InvalidOutput, MAX_ANSWER, OrgSecrets, ProvisionOutput, SecretMask, SecretValue};
-pub use plan::{InvalidCatalogue, InvalidSchema, OptionsSchema, Plan, PlanCatalogue};
+pub use plan::{
+    InvalidCatalogue, MAX_OPTION_FAULTS, OptionRules, OptionsSchema, Plan, PlanCatalogue,
+};
 pub use provisioner::{
     LocalProvisioner, OrgConfig, ProvisionError, ProvisionRequest, Provisioner, StopReason, Verb,
 };

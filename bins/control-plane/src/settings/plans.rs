@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use anyhow::{Context as _, ensure};
 use ids::{Name, PlanName};
-use orgs::{OptionsSchema, Plan, PlanCatalogue};
+use orgs::{Plan, PlanCatalogue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::list;
+use super::{list, options_schema::options_schema};
 
 /// A plan as a table of the file says it.
 #[derive(Clone, Deserialize)]
@@ -34,7 +34,7 @@ impl RawPlan {
             title: self.title.map(Name::new).transpose().context("title")?,
             description: self.description,
             options_schema: schema
-                .map(OptionsSchema::new)
+                .map(options_schema)
                 .transpose()
                 .context("options_schema")?,
         })

@@ -10,6 +10,7 @@ pub mod audit_history;
 pub mod audit_ids;
 pub mod audit_lists;
 pub mod budgets;
+pub mod deliveries;
 pub mod endings;
 pub mod expiries;
 mod fixture;
@@ -21,6 +22,7 @@ pub mod key_uses;
 pub mod keys;
 pub mod leases;
 pub mod org_lists;
+pub mod org_pages;
 pub mod org_secrets;
 pub mod orgs;
 pub mod partners;
@@ -31,6 +33,7 @@ pub mod transactions;
 pub mod webhook_backlogs;
 pub mod webhook_work;
 pub mod webhooks;
+pub mod workspaces;
 
 /// The registry of rules; a rule is run when it has a line here, and a test checks that all have.
 ///
@@ -99,6 +102,12 @@ macro_rules! conformance_rules {
                 keys_of_a_rare_status_are_found_over_many_pages
                 endpoints_are_listed_past_many_deleted_ones
             }
+            deliveries {
+                a_delivery_keeps_all_its_fields
+                a_delivery_is_its_partners_and_endpoints_alone
+                a_delivery_update_writes_how_it_stands_and_nothing_else
+                deliveries_are_paged_newest_first
+            }
             key_changes {
                 every_change_of_what_is_remembered_has_a_revision_of_its_own
                 a_new_key_and_a_noted_use_need_no_revision
@@ -107,6 +116,10 @@ macro_rules! conformance_rules {
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
                 a_change_to_be_confirmed_is_told_as_one
+            }
+            org_pages {
+                orgs_are_paged_newest_first
+                orgs_that_a_filter_drops_leave_no_gap_between_pages
             }
             peppers {
                 a_digest_is_renewed_only_from_the_one_that_is_stored
@@ -172,8 +185,6 @@ macro_rules! conformance_rules {
                 orgs_are_filtered_by_plan_maker_and_times
                 filters_of_orgs_hold_together
                 no_filter_of_orgs_reaches_beyond_the_visibility
-                orgs_are_paged_newest_first
-                orgs_that_a_filter_drops_leave_no_gap_between_pages
             }
             orgs {
                 an_org_keeps_all_its_fields
@@ -183,10 +194,6 @@ macro_rules! conformance_rules {
                 orgs_are_asked_for_where_they_stand_many_at_once
                 how_long_it_took_is_told_of_the_latest_of_a_plan
                 steps_keep_their_order_and_are_replaced_as_a_whole
-                a_workspace_keeps_all_its_fields
-                the_slug_of_a_workspace_is_unique_within_its_org_alone
-                workspaces_are_taken_away_from_one_org_alone
-                workspaces_are_paged_newest_first
                 a_subscription_is_replaced_by_the_next
             }
             org_secrets {
@@ -275,10 +282,12 @@ macro_rules! conformance_rules {
                 a_deleted_endpoint_is_gone_with_its_secrets
                 those_listen_that_asked_for_it_and_are_not_disabled
                 endpoints_are_paged_newest_first
-                a_delivery_keeps_all_its_fields
-                a_delivery_is_its_partners_and_endpoints_alone
-                a_delivery_update_writes_how_it_stands_and_nothing_else
-                deliveries_are_paged_newest_first
+            }
+            workspaces {
+                a_workspace_keeps_all_its_fields
+                the_slug_of_a_workspace_is_unique_within_its_org_alone
+                workspaces_are_taken_away_from_one_org_alone
+                workspaces_are_paged_newest_first
             }
         }
     };
