@@ -71,9 +71,12 @@ pub(crate) struct Globals {
 pub(crate) enum Command {
     Login(commands::login::Login),
     Whoami(commands::whoami::Whoami),
-    /// Create, watch, renew and delete orgs.
+    /// Create, watch, change, renew and delete orgs.
     #[command(subcommand)]
     Org(commands::org::Org),
+    /// Plans that orgs can have.
+    #[command(subcommand)]
+    Plan(commands::plan::Plan),
     /// Workspaces of orgs.
     #[command(subcommand)]
     Workspace(commands::workspace::Workspace),

@@ -1,8 +1,8 @@
 //! Orgs, their workspaces and their billing.
 
 use api::client::{
-    Billing, DeletedOrg, DeletedOrgs, DeletionQuery, NewOrg, NewWorkspace, Org, OrgFilters,
-    OrgSecrets, Renewal, Whoami, Workspace,
+    Billing, DeletedOrg, DeletedOrgs, DeletionQuery, NewOrg, NewWorkspace, Org, OrgChanges,
+    OrgFilters, OrgSecrets, Plan, Renewal, Whoami, Workspace,
 };
 use ids::OrgId;
 use reqwest::Method;
@@ -48,6 +48,22 @@ impl Client {
     /// As for any call.
     pub async fn org(&self, id: OrgId) -> Result<Org, Error> {
         self.get(format!("/cp/orgs/{id}")).await
+    }
+
+    /// Changes an org; another plan and other options are there once [`Client::wait_for_org`] says that it is
+    /// ready again.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn update_org(&self, id: OrgId, changes: &OrgChanges) -> Result<Org, Error> {
+        let request = self.request(Method::PATCH, format!("/cp/orgs/{id}"));
+        request.json(changes)?.send().await?.json()
+    }
+
+    /// The plans that the orgs can have, in the operator's order.
+    #[must_use]
+    pub fn plans(&self) -> Items<Plan> {
+        self.items("/cp/plans", &serde_json::json!({}))
     }
 
     /// Renews the lease of an org: it lasts this many seconds from now.

@@ -7,6 +7,7 @@ pub(crate) mod billing;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod org;
+pub(crate) mod plan;
 pub(crate) mod shell;
 pub(crate) mod webhook;
 pub(crate) mod whoami;
@@ -50,6 +51,7 @@ pub(crate) async fn run(
             Command::Login(command) => command.run(&context, prepared).await,
             Command::Whoami(command) => command.run(&context).await,
             Command::Org(command) => command.run(&context).await,
+            Command::Plan(command) => command.run(&context).await,
             Command::Workspace(command) => command.run(&context).await,
             Command::Billing(command) => command.run(&context).await,
             Command::Audit(command) => command.run(&context, false).await,

@@ -1,5 +1,8 @@
 //! `molctl org …`.
 
+mod secrets;
+mod update;
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
@@ -42,11 +45,8 @@ pub(crate) enum Org {
         /// The id of the org.
         org: OrgId,
     },
-    /// Show the secrets of an org. Each reading is an audit event.
-    Secrets {
-        /// The id of the org.
-        org: OrgId,
-    },
+    Secrets(secrets::Secrets),
+    Update(update::Update),
     /// Have the secrets of an org replaced, and wait until the new ones are there.
     RotateSecrets {
         /// The id of the org.
@@ -188,7 +188,8 @@ impl Org {
             Self::Renew { org, ttl } => output.one(&client.renew_org(org, ttl.seconds()).await?),
             Self::Delete(command) => command.run(context, &client).await,
             Self::Outputs { org } => output.one(&client.org(org).await?.outputs),
-            Self::Secrets { org } => output.one(&client.org_secrets(org).await?.secrets),
+            Self::Secrets(command) => command.run(context, &client).await,
+            Self::Update(command) => command.run(context, &client).await,
             Self::RotateSecrets { org, timeout } => {
                 client.rotate_org_secrets(org).await?;
                 context.goes_on.set(

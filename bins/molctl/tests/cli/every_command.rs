@@ -19,6 +19,8 @@ const CALLS: &[&[&str]] = &[
     &["org", "outputs", ORG],
     &["org", "secrets", ORG],
     &["org", "rotate-secrets", ORG],
+    &["org", "update", ORG, "--plan", "free", "--wait"],
+    &["plan", "list"],
     &["org", "delete", "--label", "run_id:1", "--yes"],
     &["org", "delete", "--label", "run_id:1", "--dry-run"],
     &["workspace", "create", ORG, "QA"],
