@@ -87,9 +87,9 @@ fn expired_key_is_refused(store: Store) {
     let read = server.admin().get(&key.path()).expect(200);
     assert_eq!(read["status"], "expired");
     // A later end brings it back.
-    let later = json!({"expires_at": "2099-01-01T00:00:00Z"});
+    let later = json!({"expires_at": "2099-01-01T00:00:00.000000Z"});
     let read = server.admin().patch(&key.path(), later).expect(200);
-    assert_eq!(read["expires_at"], "2099-01-01T00:00:00Z");
+    assert_eq!(read["expires_at"], "2099-01-01T00:00:00.000000Z");
     key.get("/cp/orgs").expect(200);
 }
 
@@ -175,7 +175,7 @@ fn a_patch_changes_what_it_names_and_null_puts_the_default_back(store: Store) {
         "name": "another name",
         "scopes": ["orgs:create"],
         "rate_limit": {"limit": 5, "window_seconds": 7},
-        "expires_at": "2099-01-01T00:00:00Z",
+        "expires_at": "2099-01-01T00:00:00.000000Z",
         "org_plans": ["free"],
         "max_live_orgs": 3,
         "on_revoke": "delete",

@@ -150,8 +150,8 @@ fn the_operator_sets_the_subscription(store: Store) {
     let id = org["id"].as_str().unwrap();
     let path = format!("/cp/admin/orgs/{id}/subscription");
     let whole = json!({
-        "status": "past_due", "current_period_start": "2030-01-01T00:00:00Z",
-        "current_period_end": "2030-02-01T00:00:00Z", "cancel_at": "2030-01-15T00:00:00Z",
+        "status": "past_due", "current_period_start": "2030-01-01T00:00:00.000000Z",
+        "current_period_end": "2030-02-01T00:00:00.000000Z", "cancel_at": "2030-01-15T00:00:00.000000Z",
     });
     let actual = admin.put(&path, whole.clone()).expect(200);
     assert_eq!(

@@ -86,7 +86,7 @@ fn a_key_is_read_back_without_its_secret(store: Store) {
 
     let full = json!({
         "name": "tier", "scopes": ["orgs:create"], "org_plans": ["free", "standard"],
-        "rate_limit": {"limit": 9, "window_seconds": 10}, "expires_at": "2099-01-01T00:00:00Z",
+        "rate_limit": {"limit": 9, "window_seconds": 10}, "expires_at": "2099-01-01T00:00:00.000000Z",
         "labels": {"tier": "one"}, "on_revoke": "keep", "partner_id": key.partner_id(),
     });
     let other = server.issue(full.clone());
