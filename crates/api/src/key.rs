@@ -4,7 +4,7 @@ use api_macros::{Query, Request, Response};
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
     Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
-    PlainKey,
+    PlainKey, RevocationReason,
 };
 use orgs::Ttl;
 use ratelimit::RateLimit;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    RateLimitView, Time,
+    BodyError, RateLimitView, Request as _, Time,
     wire::{FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey, Whole},
 };
 
@@ -71,6 +71,9 @@ pub struct KeyView {
     last_used_at: Option<Time>,
     /// The time at which the key was revoked.
     revoked_at: Option<Time>,
+    /// Why the key was revoked, as its first revocation said; `null` until it is revoked.
+    #[api(as = Option<RevocationReason>)]
+    revocation_reason: Option<&'static str>,
 }
 
 impl KeyView {
@@ -98,6 +101,7 @@ impl KeyView {
             created_by: key.created_by,
             last_used_at: key.last_used_at.map(Time),
             revoked_at: key.revoked_at.map(Time),
+            revocation_reason: key.revocation_reason.map(RevocationReason::as_str),
         }
     }
 }
@@ -214,6 +218,28 @@ impl From<PartnerKeyChanges> for KeyChanges {
     }
 }
 
+/// The revocation of a partner key. The body may also be left out.
+#[derive(Request)]
+pub struct KeyRevocation {
+    /// Why the key is revoked; without it, `unspecified`. The key keeps the reason of its first revocation.
+    #[api(example = "superseded")]
+    reason: Option<RevocationReason>,
+}
+
+impl KeyRevocation {
+    /// The revocation that a body asks for, which may be empty.
+    ///
+    /// # Errors
+    /// When it is not a JSON object, or a member does not fit.
+    pub fn read(body: &[u8]) -> Result<RevocationReason, BodyError> {
+        if body.is_empty() {
+            return Ok(RevocationReason::Unspecified);
+        }
+        let asked = Self::from_body(body, &())?;
+        Ok(asked.reason.unwrap_or_default())
+    }
+}
+
 /// Which keys to list.
 #[derive(Query)]
 pub struct KeyFilters {
@@ -240,7 +266,6 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::{BodyError, Request as _};
 
     const NOW: OffsetDateTime = datetime!(2026-04-23 08:00 UTC);
 

@@ -3,7 +3,7 @@
 use api_macros::Response;
 use audit::ActorId;
 use ids::{Name, OrgId, PlanName};
-use keys::Networks;
+use keys::{AdminRole, Networks};
 use scopes::ScopeSet;
 use serde::Serialize;
 
@@ -29,6 +29,9 @@ pub struct CredentialView {
     /// The name of the key.
     #[api(as = Name, example = "acme-ci-pipeline")]
     pub name: String,
+    /// What an admin key may do: an `operator` everything, an `auditor` only reads; `null` for a partner key.
+    #[api(as = Option<AdminRole>)]
+    pub role: Option<&'static str>,
     /// What the key may do; `null` for an admin key, which has no scopes.
     #[api(as = Present<ScopeSet>)]
     pub scopes: Option<ScopeSet>,

@@ -19,7 +19,7 @@ pub use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TypedId,
     Ulid, WorkspaceId,
 };
-pub use keys::{KeyStatus, OnRevoke, PartnerPlan};
+pub use keys::{AdminRole, KeyStatus, OnRevoke, PartnerPlan, RevocationReason};
 pub use orgs::{OrgStatus, StepName, StepStatus, SubscriptionStatus};
 pub use reqwest::Method;
 pub use scopes::Scope;

@@ -2,7 +2,7 @@
 
 use api::{
     ErrorCode,
-    client::{KeyFilters, PartnerKey},
+    client::{KeyFilters, KeyRevocation, PartnerKey},
 };
 use ids::KeyId;
 use reqwest::Method;
@@ -29,8 +29,21 @@ impl Client {
     /// # Errors
     /// As for any call.
     pub async fn revoke_key(&self, id: KeyId) -> Result<(), Error> {
-        let path = format!("/cp/admin/partner-keys/{id}");
-        match self.request(Method::DELETE, path).send().await {
+        self.revoke_key_as(id, &KeyRevocation::default()).await
+    }
+
+    /// Revokes a key, and says why.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn revoke_key_as(&self, id: KeyId, revocation: &KeyRevocation) -> Result<(), Error> {
+        let request = self.request(Method::DELETE, format!("/cp/admin/partner-keys/{id}"));
+        // A server before reasons takes a revocation without one.
+        let request = match revocation.reason {
+            Some(_) => request.json(revocation)?,
+            None => request,
+        };
+        match request.send().await {
             Ok(answer) => answer.done(),
             // The answer to an earlier try was lost: this key has revoked itself.
             Err(Error::Refused(refusal))

@@ -1,7 +1,11 @@
 //! Admin keys: the operator's own credentials.
 
+use std::{net::IpAddr, str::FromStr};
+
 use ids::{AdminKeyId, Name};
 use time::OffsetDateTime;
+
+use crate::{KeyStatus, Networks};
 
 /// Where an admin key came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,73 @@ impl AdminKeyOrigin {
     }
 }
 
+/// A text that is not the role of an admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the role of an admin key is operator or auditor")]
+pub struct UnknownAdminRole;
+
+/// What an admin key may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdminRole {
+    /// Everything that is for admin keys.
+    #[default]
+    Operator,
+    /// Reading what is for admin keys, and nothing else.
+    Auditor,
+}
+
+impl AdminRole {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Operator, Self::Auditor];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl FromStr for AdminRole {
+    type Err = UnknownAdminRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAdminRole> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownAdminRole)
+    }
+}
+
+/// An admin key that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminKeyDraft {
+    /// Its name.
+    pub name: Name,
+    /// What it may do.
+    pub role: AdminRole,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The networks from which it may be used.
+    pub allowed_cidrs: Option<Networks>,
+}
+
+impl AdminKeyDraft {
+    /// A key that may do everything, from everywhere, without an end.
+    #[must_use]
+    pub const fn operator(name: Name) -> Self {
+        Self {
+            name,
+            role: AdminRole::Operator,
+            expires_at: None,
+            allowed_cidrs: None,
+        }
+    }
+}
+
 /// An admin key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminKey {
@@ -32,8 +103,72 @@ pub struct AdminKey {
     pub name: Name,
     /// Where it came from.
     pub origin: AdminKeyOrigin,
+    /// What it may do.
+    pub role: AdminRole,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The networks from which it may be used, if it is held to some.
+    pub allowed_cidrs: Option<Networks>,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
+}
+
+impl AdminKey {
+    /// Whether it can be used at `now`. No admin key is ever disabled.
+    #[must_use]
+    pub fn status(&self, now: OffsetDateTime) -> KeyStatus {
+        if self.revoked_at.is_some() {
+            KeyStatus::Revoked
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            KeyStatus::Expired
+        } else {
+            KeyStatus::Active
+        }
+    }
+
+    /// Whether it may be used from this address. A client whose address is not known is in no network.
+    #[must_use]
+    pub fn allows_address(&self, address: Option<IpAddr>) -> bool {
+        self.allowed_cidrs
+            .as_ref()
+            .is_none_or(|networks| address.is_some_and(|address| networks.contain(address)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{TypedId as _, Ulid};
+    use time::{Duration, macros::datetime};
+
+    use super::*;
+
+    #[test]
+    fn an_admin_key_ends_at_the_very_moment() {
+        let now = datetime!(2026-04-23 08:00 UTC);
+        let mut key = AdminKey {
+            id: AdminKeyId::from_ulid(Ulid::from(1)),
+            name: Name::new("auditor").unwrap(),
+            origin: AdminKeyOrigin::Generated,
+            role: AdminRole::Auditor,
+            expires_at: Some(now + Duration::MICROSECOND),
+            allowed_cidrs: None,
+            created_at: now,
+            revoked_at: None,
+        };
+        assert_eq!(key.status(now), KeyStatus::Active);
+        key.expires_at = Some(now);
+        assert_eq!(key.status(now), KeyStatus::Expired);
+        key.revoked_at = Some(now);
+        assert_eq!(key.status(now), KeyStatus::Revoked);
+    }
+
+    #[test]
+    fn roles_read_back_as_they_are_printed() {
+        for &role in AdminRole::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+        assert_eq!("Auditor".parse::<AdminRole>(), Err(UnknownAdminRole));
+    }
 }

@@ -102,6 +102,58 @@ impl FromStr for OnRevoke {
     }
 }
 
+/// A text that is not a reason for a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reason of a revocation is one of unspecified, leaked, superseded, churned")]
+pub struct UnknownRevocationReason;
+
+/// Why a key was revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevocationReason {
+    /// Nobody has said why.
+    #[default]
+    Unspecified,
+    /// Its secret was seen where it does not belong.
+    Leaked,
+    /// Another key has taken its place.
+    Superseded,
+    /// The partner has left.
+    Churned,
+}
+
+impl RevocationReason {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Unspecified,
+        Self::Leaked,
+        Self::Superseded,
+        Self::Churned,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Leaked => "leaked",
+            Self::Superseded => "superseded",
+            Self::Churned => "churned",
+        }
+    }
+}
+
+impl FromStr for RevocationReason {
+    type Err = UnknownRevocationReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRevocationReason> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(UnknownRevocationReason)
+    }
+}
+
 /// A partner key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartnerKey {
@@ -143,6 +195,8 @@ pub struct PartnerKey {
     pub last_used_at: Option<OffsetDateTime>,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
+    /// Why it was revoked; `None` until it is.
+    pub revocation_reason: Option<RevocationReason>,
 }
 
 impl PartnerKey {
@@ -230,6 +284,7 @@ mod tests {
             created_by: AdminKeyId::from_ulid(Ulid::from(3)),
             last_used_at: None,
             revoked_at: None,
+            revocation_reason: None,
         }
     }
 

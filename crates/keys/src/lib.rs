@@ -39,12 +39,15 @@ mod seal;
 mod secret;
 mod store;
 
-pub use admin::{AdminKey, AdminKeyOrigin};
+pub use admin::{AdminKey, AdminKeyDraft, AdminKeyOrigin, AdminRole, UnknownAdminRole};
 pub use changes::{Changed, Changes};
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{KeyChanges, KeyDraft, PartnerChanges, PartnerDraft};
 pub use ids::{Change, LabelChanges};
-pub use key::{KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, UnknownOnRevoke, UnknownStatus};
+pub use key::{
+    KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason, UnknownOnRevoke,
+    UnknownRevocationReason, UnknownStatus,
+};
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};

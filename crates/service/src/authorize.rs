@@ -3,12 +3,15 @@
 
 use audit::Action;
 use ids::PlanName;
-use keys::KeyStatus;
+use keys::{AdminKey, AdminRole, KeyStatus};
 use ratelimit::Limiter;
 use stores::Database;
 use time::OffsetDateTime;
 
 use crate::{Access, Caller, Context, Error, Rejection, RequestInfo, Service};
+
+/// Where the routes for admin keys are.
+const ADMIN_ROUTES: &str = "/cp/admin/";
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Whether the caller may ask for this, as far as it is known without the request's body.
@@ -28,14 +31,40 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 /// Whether a credential can be used at this time.
 pub(crate) fn check_usable(caller: &Caller, at: OffsetDateTime) -> Result<(), Error> {
     match caller {
-        Caller::Admin(key) if key.revoked_at.is_some() => Err(Error::KeyRevoked),
-        Caller::Admin(_) => Ok(()),
-        Caller::Partner(held) => match held.key.status(at) {
-            KeyStatus::Active => Ok(()),
-            KeyStatus::Disabled => Err(Error::KeyDisabled),
-            KeyStatus::Expired => Err(Error::KeyExpired),
-            KeyStatus::Revoked => Err(Error::KeyRevoked),
-        },
+        Caller::Admin(key) => usable(key.status(at)),
+        Caller::Partner(held) => usable(held.key.status(at)),
+    }
+}
+
+const fn usable(status: KeyStatus) -> Result<(), Error> {
+    match status {
+        KeyStatus::Active => Ok(()),
+        KeyStatus::Disabled => Err(Error::KeyDisabled),
+        KeyStatus::Expired => Err(Error::KeyExpired),
+        KeyStatus::Revoked => Err(Error::KeyRevoked),
+    }
+}
+
+/// Whether an admin key may ask for an operation that is open to admin keys, or to every credential.
+fn authorize_admin(key: &AdminKey, request: &RequestInfo) -> Result<(), Error> {
+    if !key.allows_address(request.client.ip) {
+        return Err(Error::IpNotAllowed(request.client.ip));
+    }
+    let operation = request.operation;
+    if let Access::Partner(_) = operation.access {
+        return Err(Error::NotPermitted(
+            "this route is for partner keys; use one of them",
+        ));
+    }
+    // By the method, so that a new route is open to auditors only as far as it reads.
+    let reads = matches!(request.method, "GET" | "HEAD") && request.route.starts_with(ADMIN_ROUTES);
+    match key.role {
+        AdminRole::Operator => Ok(()),
+        AdminRole::Auditor if reads || operation.action == Action::Whoami => Ok(()),
+        AdminRole::Auditor => Err(Error::NotPermitted(
+            "an admin key with the role auditor reads what is under /cp/admin, and nothing else; use one \
+             with the role operator",
+        )),
     }
 }
 
@@ -43,14 +72,9 @@ pub(crate) fn check_usable(caller: &Caller, at: OffsetDateTime) -> Result<(), Er
 pub(crate) fn authorize(caller: &Caller, request: &RequestInfo) -> Result<(), Error> {
     check_usable(caller, request.at)?;
     let operation = request.operation;
-    let held = match (caller, operation.access) {
-        (Caller::Admin(_), Access::Admin | Access::Any) => return Ok(()),
-        (Caller::Admin(_), Access::Partner(_)) => {
-            return Err(Error::NotPermitted(
-                "this route is for partner keys; use one of them",
-            ));
-        }
-        (Caller::Partner(held), _) => held,
+    let held = match caller {
+        Caller::Admin(key) => return authorize_admin(key, request),
+        Caller::Partner(held) => held,
     };
     if !held.key.allows_address(request.client.ip) {
         return Err(Error::IpNotAllowed(request.client.ip));

@@ -71,6 +71,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             created_by: admin.id,
             last_used_at: None,
             revoked_at: None,
+            revocation_reason: None,
         };
         let named = draft.partner_id;
         let issued = Some(key.id);

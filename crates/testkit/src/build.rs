@@ -16,7 +16,9 @@ use std::{collections::BTreeMap, sync::Mutex};
 use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
 use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
 use instances::Instance;
-use keys::{AdminKey, AdminKeyOrigin, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan};
+use keys::{
+    AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan,
+};
 use orgs::{LeaseToken, Org, OrgOptions, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
@@ -149,6 +151,7 @@ impl Build {
             created_by: AdminKeyId::from_ulid(Ulid::from(1)),
             last_used_at: None,
             revoked_at: None,
+            revocation_reason: None,
         }
     }
 
@@ -167,6 +170,9 @@ impl Build {
             id: self.id(),
             name: name("root"),
             origin: AdminKeyOrigin::Generated,
+            role: AdminRole::Operator,
+            expires_at: None,
+            allowed_cidrs: None,
             created_at: START,
             revoked_at: None,
         }

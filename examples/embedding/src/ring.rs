@@ -93,6 +93,7 @@ impl KeyRing {
             created_by: ids.next::<AdminKeyId>(unix_ms, &mut random),
             last_used_at: None,
             revoked_at: None,
+            revocation_reason: None,
         };
         drop(ids);
         let digest = *self.peppers.digest(&secret).as_bytes();

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use audit::{Action, Outcome, TargetKind};
 use clap::Subcommand;
 use ids::{AdminKeyId, EventId, KeyId};
+use keys::RevocationReason;
 use serde_json::Value;
 use service::{Env, ReplayedRevocation};
 use storage::SqlDatabase;
@@ -48,7 +49,7 @@ pub fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<()> {
 /// A revocation that the log tells of.
 #[derive(Debug, PartialEq, Eq)]
 enum Revocation {
-    Partner(KeyId, EventId),
+    Partner(KeyId, EventId, RevocationReason),
     Admin(AdminKeyId),
 }
 
@@ -79,11 +80,14 @@ fn event(line: &str, since: OffsetDateTime) -> anyhow::Result<Option<Revocation>
         return Ok(None);
     }
     let id = text("/target/id")?;
+    // Events of an older program have none.
+    let reason = text("/details/reason").unwrap_or_default();
+    let reason = reason.parse().unwrap_or_default();
     Ok(Some(
         if text("/target/type")? == TargetKind::AdminKey.as_str() {
             Revocation::Admin(id.parse()?)
         } else {
-            Revocation::Partner(id.parse()?, text("/id")?.parse()?)
+            Revocation::Partner(id.parse()?, text("/id")?.parse()?, reason)
         },
     ))
 }
@@ -92,7 +96,8 @@ async fn revoke(db: &SqlDatabase, env: &Env, revocations: Vec<Revocation>) -> an
     let (mut partner, mut admin, mut before, mut unknown) = (0, 0, 0, 0);
     for revocation in revocations {
         match revocation {
-            Revocation::Partner(id, of) => {
+            Revocation::Partner(id, of, reason) => {
+                let of = (of, reason);
                 let replayed = service::key_revoke_replay(db, env, id, of, system_user());
                 match replayed.await? {
                     ReplayedRevocation::Revoked => partner += 1,
@@ -158,6 +163,29 @@ mod tests {
         );
         check(&line("2026-04-23T09:00:00Z", "key.revoke", "denied"), 0);
         check(&line("2026-04-23T09:00:00Z", "key.update", "success"), 0);
+    }
+
+    #[test]
+    fn a_revocation_has_the_reason_that_its_event_tells() {
+        let event = |details| {
+            json!({
+                "id": EventId::from_ulid(Ulid(1)),
+                "occurred_at": "2026-04-23T09:00:00Z",
+                "action": "key.revoke",
+                "outcome": "success",
+                "target": {"type": "partner_key", "id": KeyId::from_ulid(Ulid(2))},
+                "details": details,
+            })
+            .to_string()
+        };
+        for (details, expect) in [
+            (json!({"reason": "leaked"}), RevocationReason::Leaked),
+            (json!({}), RevocationReason::Unspecified),
+            (json!({"reason": "new"}), RevocationReason::Unspecified),
+        ] {
+            let found = read(event(details).as_bytes(), SINCE).unwrap();
+            assert!(matches!(found[..], [Revocation::Partner(_, _, reason)] if reason == expect));
+        }
     }
 
     #[test]

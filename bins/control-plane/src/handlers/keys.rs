@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use api::{
-    ConfirmationView, ErrorCode, KeyFilters, KeyView, MAX_RECEIPT_WAIT, MissingConfirmationView,
-    NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _, RevocationReceiptView, Time,
+    ConfirmationView, ErrorCode, KeyFilters, KeyRevocation, KeyView, MAX_RECEIPT_WAIT,
+    MissingConfirmationView, NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _,
+    RevocationReceiptView, Time,
     openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
-use keys::{PartnerKey, PlainKey};
+use keys::{PartnerKey, PlainKey, RevocationReason};
 use service::RevocationReceipt;
 
 use super::{json, page, rendered};
@@ -131,8 +132,9 @@ pub const KEY_REVOKE: Operation = Operation {
              takes effect with the next request and can't be undone. The orgs created with the key stay, unless \
              its `on_revoke` is `delete`. Other instances of the server refuse the key within 2 seconds at the \
              latest, usually within a tenth of a second; with `Prefer: wait=10` the response says when each of \
-             them did.",
+             them did. The body is optional and says why.",
     query: &[Params::PREFER_RECEIPT],
+    body: Some(Body::optional::<KeyRevocation>()),
     errors: &[ErrorCode::NotPermitted],
     ..Operation::new(
         "revokePartnerKey",
@@ -151,26 +153,27 @@ pub const KEY_REVOKE: Operation = Operation {
 };
 
 pub async fn revoke(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
-    request.no_query()?;
+    let reason = request.json(KeyRevocation::read)?;
     if let Some(wait) = request.preferred_wait() {
         let longest = Duration::from_secs(MAX_RECEIPT_WAIT.into());
-        return revoke_with_receipt(&request, wait.min(longest)).await;
+        return revoke_with_receipt(&request, reason, wait.min(longest)).await;
     }
     let answer = request
         .service()
-        .key_revoke(&request.context, request.id()?)
+        .key_revoke(&request.context, request.id()?, reason)
         .await?;
     Ok(AuditedResponse::empty(&answer))
 }
 
 async fn revoke_with_receipt(
     request: &AuthenticatedRequest,
+    reason: RevocationReason,
     wait: Duration,
 ) -> Result<AuditedResponse, HandlerError> {
     let client_end = request.client_end();
     let (answer, is_held) = request
         .service()
-        .key_revoke_with_receipt(&request.context, request.id()?, wait, client_end)
+        .key_revoke_with_receipt(&request.context, (request.id()?, reason), wait, client_end)
         .await?;
     let response = json(answer, receipt_view)?;
     Ok(if is_held {

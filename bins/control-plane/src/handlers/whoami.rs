@@ -11,7 +11,7 @@ use crate::http::{AuditedResponse, AuthenticatedRequest, HandlerError};
 
 pub const WHOAMI: Operation = Operation {
     detail: "The kind of the credential, its scopes and partner, what remains of its rate limits, and how many orgs \
-             it may have. An admin key has no scopes and no partner.",
+             it may have. An admin key has a role, but no scopes and no partner.",
     ..Operation::new(
         "whoami",
         Tag::Credential,
@@ -63,12 +63,16 @@ fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
                 kind: "admin",
                 id: key.id.to_string(),
                 name: key.name.to_string(),
+                role: Some(key.role.as_str()),
                 scopes: None,
                 org_id: None,
                 org_plans: None,
                 max_live_orgs: None,
-                allowed_cidrs: None,
-                expires_at: None,
+                allowed_cidrs: key
+                    .allowed_cidrs
+                    .as_ref()
+                    .map(|networks| networks.iter().collect()),
+                expires_at: key.expires_at.map(Time),
             };
             (credential, None)
         }
@@ -77,6 +81,7 @@ fn view(caller: Caller) -> (CredentialView, Option<PartnerView>) {
                 kind: "partner_key",
                 id: held.key.id.to_string(),
                 name: held.key.name.to_string(),
+                role: None,
                 scopes: Some(held.key.scopes),
                 org_id: held.key.org_id,
                 org_plans: held.key.org_plans.clone(),

@@ -10,7 +10,8 @@ use actix_web::{
     web::Bytes,
 };
 use api::{
-    BodyError, EmptyBody, ErrorCode, ListParams, Parameters, Query, QueryError, Request as _,
+    BodyError, EmptyBody, ErrorCode, KeyRevocation, ListParams, Parameters, Query, QueryError,
+    Request as _,
 };
 use futures_util::future::LocalBoxFuture;
 use ids::{KeyId, OrgId, TypedId};
@@ -216,7 +217,7 @@ async fn extract(
     } = *request;
     let exchange = Rc::clone(body.exchange());
     let body = body.read().await;
-    if !matches!(body, Body::Whole(_))
+    if !(context.is_charged() || is_a_revocation(&headers, &body))
         && let Err(rejection) = app.service.charge_limits(&mut context).await
     {
         return Err(ProblemResponse::rejected(&app, &id, rejection));
@@ -239,6 +240,27 @@ async fn extract(
         body,
         exchange,
     })
+}
+
+/// Whether a request that was let in as a key's own revocation is one by its body too.
+fn is_a_revocation(headers: &HeaderMap, body: &Body) -> bool {
+    match body {
+        Body::Whole(bytes) => {
+            let typed = read_as(&Method::DELETE, operations::KEY_REVOKE, body);
+            body::check_type(typed, headers).is_ok() && KeyRevocation::read(bytes).is_ok()
+        }
+        Body::TooLarge | Body::Broken => false,
+    }
+}
+
+/// The method by which the type of a body is judged: a revocation may have none, and then it has no type.
+fn read_as<'a>(method: &'a Method, operation: Operation, body: &Body) -> &'a Method {
+    let is_empty = matches!(body, Body::Whole(bytes) if bytes.is_empty());
+    if operation == operations::KEY_REVOKE && !is_empty {
+        &Method::POST
+    } else {
+        method
+    }
 }
 
 /// What audit events tell of a request.
@@ -271,7 +293,8 @@ async fn authorize(
         return Ok(Bytes::new());
     }
     app.service.authorize(context).await?;
-    let body = acceptable(method, headers, body)?;
+    let typed = read_as(method, context.request.operation, &body);
+    let body = acceptable(typed, headers, body)?;
     if *method == Method::POST {
         let key = idempotency(headers)
             .map_err(|error| ProblemDetails::new(ErrorCode::InvalidRequest, error.to_string()))?;

@@ -105,6 +105,18 @@ fn an_ill_formed_revocation_takes_nothing_from_a_well_formed_one(store: Store) {
         statuses(&key, "DELETE", &path, 30),
         [[400; 5].as_slice(), &[429; 25]].concat()
     );
+    // One whose body asks for something else, on a key whose limit is not used up.
+    let other = limited(&server, 3);
+    let wrong: Vec<u16> = (0..6)
+        .map(|_| {
+            other
+                .call("DELETE", &other.path(), json!({"reason": "stolen"}))
+                .status
+        })
+        .collect();
+    assert_eq!(wrong, [422, 422, 422, 429, 429, 429]);
+    let right = other.call("DELETE", &other.path(), json!({"reason": "leaked"}));
+    assert_eq!(right.status, 204);
     let token = key.token();
     let broken = format!(
         "DELETE {} HTTP/1.1\r\nHost: cp\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\

@@ -10,6 +10,8 @@ on_both_engines![
     expired_key_is_refused,
     revocation_by_an_admin_is_idempotent_and_final,
     a_key_reads_and_revokes_itself_alone,
+    a_revocation_says_why_and_the_first_reason_stays,
+    a_revocation_whose_body_is_wrong_changes_nothing,
     a_key_lists_its_partners_keys,
     a_patch_changes_what_it_names_and_null_puts_the_default_back,
     narrowing_a_keys_scopes_holds_at_once,
@@ -131,6 +133,80 @@ fn a_key_reads_and_revokes_itself_alone(store: Store) {
     foreign.get("/cp/orgs").expect(200);
     assert_eq!(key.delete(&key.path()).status, 204);
     key.delete(&key.path()).problem(401, "key-revoked");
+}
+
+fn a_revocation_says_why_and_the_first_reason_stays(store: Store) {
+    let server = store.start();
+    let admin = server.admin();
+    for (body, reason) in [
+        (Value::Null, "unspecified"),
+        (json!({}), "unspecified"),
+        (json!({"reason": null}), "unspecified"),
+        (json!({"reason": "leaked"}), "leaked"),
+        (json!({"reason": "superseded"}), "superseded"),
+        (json!({"reason": "churned"}), "churned"),
+        (json!({"reason": "unspecified"}), "unspecified"),
+    ] {
+        let key = server.key(&["orgs:list"]);
+        assert_eq!(key.resource()["revocation_reason"], Value::Null);
+        let answer = key.call("DELETE", &key.path(), body);
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        let again = admin.call("DELETE", &key.path(), json!({"reason": "leaked"}));
+        assert_eq!(again.status, 204);
+        let read = admin.get(&key.path()).expect(200);
+        assert_eq!(read["revocation_reason"], reason);
+        let revocations = server.events("action=key.revoke");
+        for event in revocations.iter().rev().take(2) {
+            assert_eq!(event["details"]["reason"], reason, "{event:#}");
+        }
+    }
+    // With a receipt too.
+    let key = server.key(&["orgs:list"]);
+    let headers = [("prefer", "wait=5"), ("content-type", "application/json")];
+    let body = br#"{"reason": "leaked"}"#;
+    admin
+        .send("DELETE", &key.path(), &headers, body)
+        .expect(200);
+    let read = admin.get(&key.path()).expect(200);
+    assert_eq!(read["revocation_reason"], "leaked");
+}
+
+fn a_revocation_whose_body_is_wrong_changes_nothing(store: Store) {
+    let server = store.start();
+    let admin = server.admin();
+    let key = server.key(&["orgs:list"]);
+    let json_type = [("content-type", "application/json")];
+    for (body, pointer) in [
+        (json!({"reason": "stolen"}), "/reason"),
+        (json!({"reason": "Leaked"}), "/reason"),
+        (json!({"reason": 1}), "/reason"),
+        (json!({"reason": ["leaked"]}), "/reason"),
+        (json!({"why": "leaked"}), "/why"),
+        (json!([]), ""),
+    ] {
+        for caller in [&admin, &key] {
+            let answer = caller.call("DELETE", &key.path(), body.clone());
+            answer.problem(422, "validation-failed");
+            assert_eq!(answer.pointers(), [pointer]);
+        }
+    }
+    for broken in [
+        &b"{"[..],
+        b"leaked",
+        b"\xff",
+        br#"{"reason":"leaked","reason":"churned"}"#,
+    ] {
+        let answer = admin.send("DELETE", &key.path(), &json_type, broken);
+        assert!([400, 422].contains(&answer.status), "{answer:#?}");
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    admin
+        .send("DELETE", &key.path(), &form, br#"{"reason":"leaked"}"#)
+        .problem(415, "unsupported-media-type");
+    let read = admin.get(&key.path()).expect(200);
+    assert_eq!(read["status"], "active");
+    // The type says nothing about a body that is not there.
+    assert_eq!(admin.send("DELETE", &key.path(), &form, b"").status, 204);
 }
 
 fn ids(items: &[Value]) -> Vec<&str> {

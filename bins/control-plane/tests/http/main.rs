@@ -11,6 +11,7 @@
 mod kit;
 
 mod addresses;
+mod admin_keys;
 mod again;
 mod announced;
 mod audit;

@@ -1,7 +1,7 @@
 //! `molctl key …`.
 
 use clap::{Args, Subcommand};
-use molecule_client::{KeyFilters, KeyId};
+use molecule_client::{KeyFilters, KeyId, KeyRevocation};
 
 use super::{KEYS, Much, word};
 use crate::{context::Context, failure::Failure};
@@ -27,6 +27,25 @@ pub(crate) struct Revoke {
     /// Yes, the very key that this command uses.
     #[arg(long = "self", required = true)]
     own: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Why a key is revoked.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Why: leaked, superseded, churned or unspecified. The key shows it, and so do the audit log and the message to
+    /// webhook endpoints.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Why {
+    pub(crate) fn revocation(self) -> KeyRevocation {
+        KeyRevocation {
+            reason: self.reason.map(word),
+        }
+    }
 }
 
 /// Which keys to list.
@@ -51,9 +70,9 @@ impl Key {
                 let id = own_key(&client).await?;
                 context.output.one(&client.key(id).await?)
             }
-            Self::Revoke(_) => {
+            Self::Revoke(revoke) => {
                 let id = own_key(&client).await?;
-                client.revoke_key(id).await?;
+                client.revoke_key_as(id, &revoke.why.revocation()).await?;
                 context.output.note(&format!("The key {id} is revoked."));
                 Ok(())
             }

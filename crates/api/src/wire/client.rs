@@ -8,7 +8,7 @@ use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Labels, Name, OrgId, PartnerId,
     PlanName, WorkspaceId,
 };
-use keys::{Change, KeyStatus, Networks, OnRevoke, PartnerPlan};
+use keys::{AdminRole, Change, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason};
 use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -169,6 +169,8 @@ words! {
     EventKind = Self::OFFERED;
     KeyStatus = Self::ALL;
     OnRevoke = Self::ALL;
+    RevocationReason = Self::ALL;
+    AdminRole = Self::ALL;
     PartnerPlan = Self::ALL;
     OrgStatus = &Self::ALL;
     StepName = Self::ALL;

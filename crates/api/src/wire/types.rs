@@ -7,7 +7,9 @@ use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Name, OrgId, PartnerId,
     PlanName, TypedId, WorkspaceId,
 };
-use keys::{InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan};
+use keys::{
+    AdminRole, InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason,
+};
 use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
 use serde_json::{Map, Value, json};
@@ -183,6 +185,8 @@ id_types! {
 words! {
     KeyStatus = Self::ALL;
     OnRevoke = Self::ALL;
+    RevocationReason = Self::ALL;
+    AdminRole = Self::ALL;
     PartnerPlan = Self::ALL;
     OrgStatus = Self::ALL;
     StepName = Self::ALL;
@@ -202,6 +206,7 @@ from_text! {
     PlanName = PlanName::new;
     KeyStatus = |text: String| text.parse::<KeyStatus>();
     OnRevoke = |text: String| text.parse::<OnRevoke>();
+    RevocationReason = |text: String| text.parse::<RevocationReason>();
     PartnerPlan = |text: String| text.parse::<PartnerPlan>();
     OrgStatus = |text: String| text.parse::<OrgStatus>();
     SubscriptionStatus = |text: String| text.parse::<SubscriptionStatus>();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ids::{KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey};
+use crate::{KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason};
 
 /// Which keys a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,11 +110,12 @@ pub trait KeyStore: KeyQueries {
     fn key_update(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
 
     /// Revokes a key, and records that its orgs are pending deletion if they are to be deleted; `false` when it
-    /// was revoked already, and all then stays as it is.
+    /// was revoked already, and all then stays as it is, the reason too.
     fn key_revoke(
         &mut self,
         id: KeyId,
         at: OffsetDateTime,
+        reason: RevocationReason,
         orgs: OnRevoke,
     ) -> Result<bool, Self::Error>;
 

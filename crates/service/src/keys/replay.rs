@@ -2,6 +2,7 @@
 
 use audit::{Action, Actor, Event, Outcome, Target, TargetKind};
 use ids::{EventId, KeyId};
+use keys::RevocationReason;
 use stores::{Database, StoreError, prelude::*};
 
 use crate::{Env, SystemUser};
@@ -18,7 +19,7 @@ pub enum ReplayedRevocation {
 }
 
 /// Revokes a key that an event of another copy of the database tells was revoked. Servers refuse it within two
-/// seconds. No message is sent about it: that of the first revocation was.
+/// seconds, and its reason is that of the event. No message is sent about it: that of the first revocation was.
 ///
 /// # Errors
 /// When the database fails.
@@ -26,7 +27,7 @@ pub async fn key_revoke_replay<D: Database>(
     db: &D,
     env: &Env,
     id: KeyId,
-    of: EventId,
+    (of, reason): (EventId, RevocationReason),
     by: SystemUser,
 ) -> Result<ReplayedRevocation, StoreError> {
     let env = env.clone();
@@ -38,10 +39,11 @@ pub async fn key_revoke_replay<D: Database>(
             return Ok(ReplayedRevocation::AlreadyRevoked);
         }
         tx.idempotency_erase(id)?;
-        tx.key_revoke(id, env.now(), held.key.on_revoke)?;
+        tx.key_revoke(id, env.now(), reason, held.key.on_revoke)?;
         let mut details = by.details();
         details.insert("name".to_owned(), held.key.name.as_str().into());
         details.insert("on_revoke".to_owned(), held.key.on_revoke.as_str().into());
+        details.insert("reason".to_owned(), reason.as_str().into());
         details.insert("replay_of".to_owned(), of.to_string().into());
         let event = Event {
             id: env.id(),

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use ids::KeyId;
-use keys::PartnerKey;
+use keys::{PartnerKey, RevocationReason};
 use ratelimit::Limiter;
 use stores::{Database, prelude::*};
 use time::OffsetDateTime;
@@ -32,12 +32,17 @@ struct Revoked {
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Revokes a key: the operator any, a key itself alone. Its orgs stay, or are deleted in the background, as its
-    /// `on_revoke` says. A key that is revoked already stays as it is.
+    /// `on_revoke` says. A key that is revoked already stays as it is, with the reason of the first revocation.
     ///
     /// # Errors
     /// When there is none of this id, or the caller may not revoke it.
-    pub async fn key_revoke(&self, context: &Context, id: KeyId) -> Result<Audited<()>, Rejection> {
-        Ok(self.revoke(context, id, false).await?.map(drop))
+    pub async fn key_revoke(
+        &self,
+        context: &Context,
+        id: KeyId,
+        reason: RevocationReason,
+    ) -> Result<Audited<()>, Rejection> {
+        Ok(self.revoke(context, (id, reason), false).await?.map(drop))
     }
 
     /// Revokes a key as [`Service::key_revoke`] does, and waits until every live instance has confirmed it, up to
@@ -49,11 +54,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     pub async fn key_revoke_with_receipt(
         &self,
         context: &Context,
-        id: KeyId,
+        (id, reason): (KeyId, RevocationReason),
         wait: Duration,
         give_up: impl Future<Output = ()>,
     ) -> Result<(Audited<RevocationReceipt>, bool), Rejection> {
-        let revoked = Box::pin(self.revoke(context, id, true)).await?;
+        let revoked = Box::pin(self.revoke(context, (id, reason), true)).await?;
         let Revoked {
             revoked_at,
             revision,
@@ -76,7 +81,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     async fn revoke(
         &self,
         context: &Context,
-        id: KeyId,
+        (id, reason): (KeyId, RevocationReason),
         confirm: bool,
     ) -> Result<Audited<Revoked>, Rejection> {
         let (at, outbox) = (context.request.at, self.outbox.clone());
@@ -88,21 +93,24 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 if is_first {
                     let revoked = PartnerKey {
                         revoked_at: Some(at),
+                        revocation_reason: Some(reason),
                         ..held.key.clone()
                     };
                     outbox.key(tx, EventKind::KeyRevoked, &revoked, at)?;
                 }
                 tx.idempotency_erase(id)?;
-                tx.key_revoke(id, at, held.key.on_revoke)?;
+                tx.key_revoke(id, at, reason, held.key.on_revoke)?;
                 let (status, revision) = if confirm {
                     (200, tx.key_change_confirm()?)
                 } else {
                     (204, 0)
                 };
                 let revoked_at = held.key.revoked_at.unwrap_or(at);
+                let first_reason = held.key.revocation_reason.unwrap_or(reason);
                 Ok(Auditable::new(status, (revoked_at, revision))
                     .detail("name", held.key.name.as_str())
                     .detail("on_revoke", held.key.on_revoke.as_str())
+                    .detail("reason", first_reason.as_str())
                     .detail("already_revoked", !is_first))
             })
             .await;

@@ -4,19 +4,23 @@
 
 use std::sync::Arc;
 
-use audit::{
-    Action, Actor, AuditVisibility, Details, Event, EventFilter, Outcome, Target, TargetKind,
-};
+use audit::{AuditVisibility, Details, EventFilter};
 use ids::{AdminKeyId, Name, PageRequest, TypedId as _};
 use instances::Instance;
-use keys::{AdminKey, AdminKeyOrigin, KeyDigest, KeyKind, PepperId, Peppers, PlainKey};
+use keys::{
+    AdminKey, AdminKeyDraft, AdminKeyOrigin, KeyDigest, KeyKind, PepperId, Peppers, PlainKey,
+};
 use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
 
 pub(crate) mod instance;
 pub(crate) mod peppers;
+mod recorder;
 
-use self::instance::{NewInstance, OtherInstance};
+use self::{
+    instance::{NewInstance, OtherInstance},
+    recorder::SystemRecorder,
+};
 use crate::{Env, OrphanPolicy, Orphans};
 
 /// Why a server can't start on this database.
@@ -108,7 +112,7 @@ pub async fn prepare<D: Database>(
         Some(key) => Some(Operator {
             candidates: peppers.candidates(key).collect(),
             new: Prepared {
-                key: admin_key(env, AdminKeyOrigin::Settings, settings_name()?),
+                key: admin_key(env, AdminKeyOrigin::Settings, settings_key()?),
                 digest: peppers.digest(key),
             },
         }),
@@ -118,7 +122,7 @@ pub async fn prepare<D: Database>(
         given: peppers.ids().collect(),
         now: env.now(),
         generated: Prepared {
-            key: admin_key(env, AdminKeyOrigin::Generated, first_name()?),
+            key: admin_key(env, AdminKeyOrigin::Generated, first_key()?),
             digest: peppers.digest(&fresh),
         },
         operator,
@@ -193,12 +197,12 @@ pub async fn admin_key_create<D: Database>(
     db: &D,
     env: &Env,
     peppers: &Peppers,
-    name: Name,
+    draft: AdminKeyDraft,
     by: SystemUser,
 ) -> Result<(AdminKey, PlainKey), SetupError> {
     let secret = env.key(KeyKind::Admin);
     let prepared = Prepared {
-        key: admin_key(env, AdminKeyOrigin::Generated, name),
+        key: admin_key(env, AdminKeyOrigin::Generated, draft),
         digest: peppers.digest(&secret),
     };
     let key = prepared.key.clone();
@@ -250,19 +254,34 @@ fn check_pepper<T: Transaction>(tx: &mut T, checks: &[String]) -> Result<(), Set
     Err(SetupError::ForeignPepper)
 }
 
-fn first_name() -> Result<Name, StoreError> {
-    Name::new("first admin key").map_err(|_| StoreError::Corrupt { what: "the name" })
+fn first_key() -> Result<AdminKeyDraft, StoreError> {
+    operator_named("first admin key")
 }
 
-fn settings_name() -> Result<Name, StoreError> {
-    Name::new("admin key of the settings").map_err(|_| StoreError::Corrupt { what: "the name" })
+fn settings_key() -> Result<AdminKeyDraft, StoreError> {
+    operator_named("admin key of the settings")
 }
 
-fn admin_key(env: &Env, origin: AdminKeyOrigin, name: Name) -> AdminKey {
+fn operator_named(name: &str) -> Result<AdminKeyDraft, StoreError> {
+    Name::new(name)
+        .map(AdminKeyDraft::operator)
+        .map_err(|_| StoreError::Corrupt { what: "the name" })
+}
+
+fn admin_key(env: &Env, origin: AdminKeyOrigin, draft: AdminKeyDraft) -> AdminKey {
+    let AdminKeyDraft {
+        name,
+        role,
+        expires_at,
+        allowed_cidrs,
+    } = draft;
     AdminKey {
         id: env.id(),
         name,
         origin,
+        role,
+        expires_at,
+        allowed_cidrs,
         created_at: env.now(),
         revoked_at: None,
     }
@@ -281,7 +300,7 @@ impl Prepared {
         recorder: &SystemRecorder,
     ) -> Result<(), StoreError> {
         tx.admin_key_insert(&self.key, &self.digest)?;
-        recorder.record(tx, Action::AdminKeyCreate, self.key.id)
+        recorder.record_created(tx, &self.key)
     }
 }
 
@@ -313,7 +332,7 @@ impl Operator {
             None => self.new.insert(tx, recorder)?,
             Some(key) if key.revoked_at.is_some() => {
                 tx.admin_key_restore(key.id)?;
-                recorder.record(tx, Action::AdminKeyCreate, key.id)?;
+                recorder.record_created(tx, key)?;
             }
             Some(_) => {}
         }
@@ -334,37 +353,4 @@ fn end_settings_keys<T: Transaction>(
         }
     }
     Ok(())
-}
-
-/// Writes the events of what the program itself does to admin keys, and for whom.
-struct SystemRecorder(Env, Option<SystemUser>);
-
-impl SystemRecorder {
-    fn revoke<T: Transaction>(&self, tx: &mut T, id: AdminKeyId) -> Result<bool, StoreError> {
-        let changed = tx.admin_key_revoke(id, self.0.now())?;
-        if changed {
-            self.record(tx, Action::AdminKeyRevoke, id)?;
-        }
-        Ok(changed)
-    }
-
-    fn record<T: Transaction>(
-        &self,
-        tx: &mut T,
-        action: Action,
-        id: AdminKeyId,
-    ) -> Result<(), StoreError> {
-        let event = Event {
-            id: self.0.id(),
-            occurred_at: self.0.now(),
-            actor: Actor::System { partner_id: None },
-            action,
-            target: Target::one(TargetKind::AdminKey, id),
-            org_id: None,
-            outcome: Outcome::Success,
-            request: None,
-            details: self.1.as_ref().map(SystemUser::details).unwrap_or_default(),
-        };
-        tx.event_record(&event).map(drop)
-    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration as StdDuration;
 
 use ids::{Page, PageRequest};
 use instances::{Instance, KEPT_FOR, LIVE_FOR};
+use keys::RevocationReason;
 use orgs::LocalProvisioner;
 use service::operations;
 use stores::{Database as _, StoreError, prelude::*};
@@ -12,6 +13,8 @@ use time::Duration;
 use tokio::time::Instant;
 
 use crate::kit::{Bench, bench, bench_of_instance};
+
+const UNSPECIFIED: RevocationReason = RevocationReason::Unspecified;
 
 /// Another instance that reported so long ago.
 async fn other(bench: &Bench<LocalProvisioner>, build: &Build, ago: Duration) -> Instance {
@@ -114,7 +117,7 @@ async fn a_receipt_waits_for_those_that_are_live_and_for_no_longer_than_asked() 
     let never = std::future::pending();
     let revoked = bench
         .service
-        .key_revoke_with_receipt(&context, id, wait, never);
+        .key_revoke_with_receipt(&context, (id, UNSPECIFIED), wait, never);
     let (answer, is_held) = revoked.await.unwrap();
     assert!(is_held);
     assert_eq!(began.elapsed(), wait);
@@ -130,7 +133,7 @@ async fn a_receipt_waits_for_those_that_are_live_and_for_no_longer_than_asked() 
     let wait = StdDuration::from_secs(30);
     let revoked = bench
         .service
-        .key_revoke_with_receipt(&context, id, wait, never);
+        .key_revoke_with_receipt(&context, (id, UNSPECIFIED), wait, never);
     let confirms = async {
         tokio::time::sleep(StdDuration::from_secs(1)).await;
         let revision = u64::MAX;
@@ -159,9 +162,10 @@ async fn a_receipt_beyond_the_share_of_held_polls_is_answered_at_once() {
     let began = Instant::now();
     let revoke = async |id| {
         let never = std::future::pending();
-        let revoked = bench
-            .service
-            .key_revoke_with_receipt(&context, id, wait, never);
+        let revoked =
+            bench
+                .service
+                .key_revoke_with_receipt(&context, (id, UNSPECIFIED), wait, never);
         let (answer, is_held) = revoked.await.unwrap();
         assert_eq!(answer.value.receipt.unconfirmed.len(), 1);
         (is_held, began.elapsed())
@@ -191,9 +195,10 @@ async fn whoever_waits_is_told_when_it_is_over() {
     let began = Instant::now();
     let gives_up = tokio::time::sleep(StdDuration::from_secs(2));
     let wait = StdDuration::from_secs(30);
-    let revoked = bench
-        .service
-        .key_revoke_with_receipt(&context, id, wait, gives_up);
+    let revoked =
+        bench
+            .service
+            .key_revoke_with_receipt(&context, (id, UNSPECIFIED), wait, gives_up);
     let (answer, _) = revoked.await.unwrap();
     assert_eq!(answer.value.receipt.unconfirmed.len(), 1);
     assert_eq!(began.elapsed(), StdDuration::from_secs(2));
@@ -202,7 +207,7 @@ async fn whoever_waits_is_told_when_it_is_over() {
     let never = std::future::pending();
     let revoked = bench
         .service
-        .key_revoke_with_receipt(&context, id, wait, never);
+        .key_revoke_with_receipt(&context, (id, UNSPECIFIED), wait, never);
     revoked.await.unwrap();
     assert_eq!(began.elapsed(), StdDuration::from_secs(2));
 }

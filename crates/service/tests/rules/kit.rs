@@ -7,7 +7,7 @@ use std::{
 
 use audit::{AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
-use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
+use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey, RevocationReason};
 use orgs::{
     ChangeKind, LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError,
     ProvisionOutput, ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
@@ -201,7 +201,7 @@ impl<P: Provisioner> Bench<P> {
     pub async fn revoke(&self, id: KeyId) {
         let context = self.authenticate(&self.admin, operations::KEY_REVOKE).await;
         self.service
-            .key_revoke(&context.unwrap(), id)
+            .key_revoke(&context.unwrap(), id, RevocationReason::Unspecified)
             .await
             .unwrap();
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "this is test code")]
 
+mod admin_keys;
 mod again;
 mod creations;
 mod endings;

@@ -7,6 +7,7 @@ use std::{
 
 use audit::{Action, Outcome};
 use ids::PageRequest;
+use keys::RevocationReason;
 use orgs::OrgListRequest;
 use service::{Error, operations};
 use stores::{Database as _, prelude::*};
@@ -62,7 +63,11 @@ async fn a_revocation_between_admission_and_change_is_seen() {
         .await
         .unwrap();
     let org = bench.create_org(&key, "acme-corp").await.unwrap();
-    bench.service.key_revoke(&admin, id).await.unwrap();
+    bench
+        .service
+        .key_revoke(&admin, id, RevocationReason::Unspecified)
+        .await
+        .unwrap();
     let refusal = bench.service.org_delete(&admitted, org).await.unwrap_err();
     assert!(matches!(refusal.error, Error::KeyRevoked));
     assert!(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ids::{EndpointId, PageRequest, PartnerId};
-use keys::PlainKey;
+use keys::{PlainKey, RevocationReason};
 use orgs::{LocalProvisioner, Provisioner};
 use service::{Rejection, Rendered, operations};
 use stores::{Database as _, StoreError, prelude::*};
@@ -271,11 +271,16 @@ async fn a_revoked_key_is_announced_once() {
             .authenticate(&bench.admin, operations::KEY_REVOKE)
             .await
             .unwrap();
-        bench.service.key_revoke(&context, id).await.unwrap();
+        bench
+            .service
+            .key_revoke(&context, id, RevocationReason::Superseded)
+            .await
+            .unwrap();
     }
     scene.deliver().await;
     let got = scene.receiver.taken();
     assert_eq!(got.iter().map(kind).collect::<Vec<_>>(), ["key.revoked"]);
     let body: serde_json::Value = serde_json::from_str(&got[0].body).unwrap();
     assert_eq!(body["data"]["status"], "revoked");
+    assert_eq!(body["data"]["revocation_reason"], "superseded");
 }

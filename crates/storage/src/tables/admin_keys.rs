@@ -21,6 +21,9 @@ diesel::table! {
         created_at -> BigInt,
         revoked_at -> Nullable<BigInt>,
         pepper_id -> Nullable<Text>,
+        role -> Text,
+        expires_at -> Nullable<BigInt>,
+        allowed_cidrs -> Nullable<Text>,
     }
 }
 
@@ -32,6 +35,9 @@ struct AdminKeyRow {
     origin: String,
     created_at: i64,
     revoked_at: Option<i64>,
+    role: String,
+    expires_at: Option<i64>,
+    allowed_cidrs: Option<String>,
 }
 
 impl From<&AdminKey> for AdminKeyRow {
@@ -42,6 +48,9 @@ impl From<&AdminKey> for AdminKeyRow {
             origin: key.origin.as_str().to_owned(),
             created_at: values::micros(key.created_at),
             revoked_at: key.revoked_at.map(values::micros),
+            role: key.role.as_str().to_owned(),
+            expires_at: key.expires_at.map(values::micros),
+            allowed_cidrs: key.allowed_cidrs.as_ref().map(values::networks_text),
         }
     }
 }
@@ -57,8 +66,17 @@ impl TryFrom<AdminKeyRow> for AdminKey {
                 .into_iter()
                 .find(|origin| origin.as_str() == row.origin)
                 .ok_or(values::corrupt("the origin of an admin key"))?,
+            role: row
+                .role
+                .parse()
+                .map_err(|_| values::corrupt("the role of an admin key"))?,
+            expires_at: values::optional_time(row.expires_at, "the end of an admin key")?,
+            allowed_cidrs: row
+                .allowed_cidrs
+                .map(|text| values::networks(&text, "the networks of an admin key"))
+                .transpose()?,
             created_at: values::time(row.created_at, "the time of an admin key")?,
-            revoked_at: values::optional_time(row.revoked_at, "the end of an admin key")?,
+            revoked_at: values::optional_time(row.revoked_at, "the revocation of an admin key")?,
         })
     }
 }
@@ -185,13 +203,18 @@ impl AdminKeyStore for Session<Writing> {
     }
 }
 
-/// How many keys that are not revoked need each pepper.
+/// How many keys that can be used at `now` need each pepper.
 pub(super) fn counts_by_pepper<M>(
     session: &mut Session<M>,
+    now: OffsetDateTime,
 ) -> Result<Vec<(Option<String>, i64)>, StoreError> {
+    let unexpired = admin_keys::expires_at.is_null().or(admin_keys::expires_at
+        .gt(values::micros(now))
+        .assume_not_null());
     session.run(|connection| {
         admin_keys::table
             .filter(admin_keys::revoked_at.is_null())
+            .filter(unexpired)
             .group_by(admin_keys::pepper_id)
             .select((admin_keys::pepper_id, count_star()))
             .load(connection)

@@ -30,7 +30,7 @@ impl<M> PepperQueries for Session<M> {
         for (pepper, count) in partner_keys::counts_by_pepper(self, now)? {
             counts.entry(pepper).or_default().0 += count;
         }
-        for (pepper, count) in admin_keys::counts_by_pepper(self)? {
+        for (pepper, count) in admin_keys::counts_by_pepper(self, now)? {
             counts.entry(pepper).or_default().1 += count;
         }
         for (pepper, count) in org_secrets::counts_by_pepper(self)? {

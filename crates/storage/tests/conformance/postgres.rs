@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keys::OnRevoke;
+use keys::{OnRevoke, RevocationReason};
 use storage::SqlDatabase;
 use stores::{Database as _, StoreError, prelude::*};
 use testkit::build::Build;
@@ -115,7 +115,12 @@ async fn a_key_in_use_is_changed_and_revoked_at_once() {
     Result::<(), StoreError>::unwrap(changed.await);
     let revoked = db.write(move |tx| {
         tx.key_for_update(id)?;
-        tx.key_revoke(id, OffsetDateTime::UNIX_EPOCH, OnRevoke::Delete)
+        tx.key_revoke(
+            id,
+            OffsetDateTime::UNIX_EPOCH,
+            RevocationReason::Unspecified,
+            OnRevoke::Delete,
+        )
     });
     assert!(Result::<bool, StoreError>::unwrap(revoked.await));
     let awaiting = {

@@ -1,7 +1,7 @@
 //! Admin keys, and the check value of the pepper.
 
 use ids::AdminKeyId;
-use keys::{AdminKey, AdminKeyOrigin, KeyDigest};
+use keys::{AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, Networks};
 use stores::{Database, StoreError, prelude::*};
 
 use super::fixture::{Fixture, at, at_once, ids_of};
@@ -26,6 +26,9 @@ pub async fn an_admin_key_keeps_all_its_fields<D: Database>(db: D) {
     let full = AdminKey {
         name: name("日本 ✓ \"'%"),
         origin: AdminKeyOrigin::Settings,
+        role: AdminRole::Auditor,
+        expires_at: Some(at(3)),
+        allowed_cidrs: Some(Networks::parse(["2001:db8::/32", "192.0.2.7"]).unwrap()),
         created_at: at(1),
         revoked_at: Some(at(2)),
         ..fixture.build.admin_key()

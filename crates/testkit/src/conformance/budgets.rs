@@ -2,7 +2,7 @@
 
 use audit::{Action, Actor, AuditVisibility, Event, EventFilter, Outcome};
 use ids::{Labels, Name, Page, PageRequest};
-use keys::{KeyFilter, KeyStatus, OnRevoke};
+use keys::{KeyFilter, KeyStatus, OnRevoke, RevocationReason};
 use orgs::{Org, OrgCriteria, OrgFilter, OrgStatus, OrgVisibility};
 use stores::{Database, StoreError, prelude::*};
 
@@ -295,7 +295,10 @@ pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
         let key = fixture.key(&partner).await;
         if n % 9 == 3 {
             fixture
-                .write(move |tx| tx.key_revoke(key.id, at(n), OnRevoke::Keep).map(drop))
+                .write(move |tx| {
+                    tx.key_revoke(key.id, at(n), RevocationReason::Unspecified, OnRevoke::Keep)
+                        .map(drop)
+                })
                 .await;
             revoked.push(fixture.stored_key(key.id).await);
         }

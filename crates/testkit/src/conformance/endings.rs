@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use ids::{KeyId, OrgId};
-use keys::{KeyStatus, OnRevoke, PartnerKey};
+use keys::{KeyStatus, OnRevoke, PartnerKey, RevocationReason};
 use orgs::{DeletionSelector, Failure, Org, OrgVisibility, Step, StepName, Transition};
 use serde_json::json;
 use stores::{Database, StoreError, prelude::*};
@@ -349,7 +349,7 @@ pub async fn whoever_awaits_the_uses_of_a_revoked_key_sees_every_org_of_its_maki
             let Some(org) = org else {
                 let revoked = db.write(move |tx| {
                     tx.key_for_update(id)?;
-                    tx.key_revoke(id, START, OnRevoke::Keep)
+                    tx.key_revoke(id, START, RevocationReason::Unspecified, OnRevoke::Keep)
                 });
                 assert!(Result::<bool, StoreError>::unwrap(revoked.await));
                 let awaited = db.write(move |tx| tx.key_wait_for_inflight(id));
@@ -383,7 +383,8 @@ pub async fn a_revocation_notes_the_orgs_that_are_to_go<D: Database>(db: D) {
         fixture.key(&partner).await.id,
         fixture.key(&partner).await.id,
     ];
-    let revoke = |id, orgs| fixture.write(move |tx| tx.key_revoke(id, at(1), orgs));
+    let why = RevocationReason::Unspecified;
+    let revoke = |id, orgs| fixture.write(move |tx| tx.key_revoke(id, at(1), why, orgs));
     let noted = || fixture.read(|view| view.key_with_orgs_pending_deletion());
     assert!(revoke(keeping, OnRevoke::Keep).await);
     assert_eq!(noted().await, None);

@@ -1,6 +1,6 @@
 //! The log of changes that whoever remembers keys must follow.
 
-use keys::{Changed, Changes, MIN_CHANGES_KEPT, OnRevoke, PartnerKey};
+use keys::{Changed, Changes, MIN_CHANGES_KEPT, OnRevoke, PartnerKey, RevocationReason};
 use stores::{Database, StoreError, prelude::*};
 
 use super::fixture::{Fixture, at, at_once};
@@ -44,7 +44,8 @@ pub async fn every_change_of_what_is_remembered_has_a_revision_of_its_own<D: Dat
         of_key
     );
     let revoke = logged(&fixture, move |tx| {
-        tx.key_revoke(id, at(1), OnRevoke::Keep).map(drop)
+        tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep)
+            .map(drop)
     });
     assert_eq!(revoke.await, of_key);
     let of_partner = [Changed::Partner(partner.id)];
@@ -88,7 +89,7 @@ pub async fn a_rolled_back_change_has_no_revision<D: Database>(db: D) {
     let failed: Result<(), StoreError> = fixture
         .db
         .write(move |tx| {
-            tx.key_revoke(id, at(1), OnRevoke::Keep)?;
+            tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep)?;
             Err(StoreError::Corrupt { what: "a test" })
         })
         .await;
@@ -108,8 +109,9 @@ pub async fn changes_are_told_from_any_revision_in_their_order<D: Database>(db: 
     let before = revision(&fixture).await;
     fixture
         .write(move |tx| {
-            tx.key_revoke(one, at(1), OnRevoke::Keep)?;
-            tx.key_revoke(two, at(1), OnRevoke::Keep).map(drop)
+            tx.key_revoke(one, at(1), RevocationReason::Unspecified, OnRevoke::Keep)?;
+            tx.key_revoke(two, at(1), RevocationReason::Unspecified, OnRevoke::Keep)
+                .map(drop)
         })
         .await;
     let second = (before + 2, Changed::Key(two));
@@ -153,7 +155,9 @@ pub async fn changes_at_once_become_visible_without_a_gap<D: Database>(db: D) {
         async move {
             for _ in 0..EACH {
                 let revoked: Result<bool, StoreError> = db
-                    .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+                    .write(move |tx| {
+                        tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep)
+                    })
                     .await;
                 revoked.unwrap();
             }
@@ -176,7 +180,7 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
         fixture
             .write(move |tx| {
                 for _ in 0..some {
-                    tx.key_revoke(id, at(1), OnRevoke::Keep)?;
+                    tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep)?;
                 }
                 Ok(())
             })
@@ -196,17 +200,19 @@ pub async fn a_change_to_be_confirmed_is_told_as_one<D: Database>(db: D) {
     let before = revision(&fixture).await;
     let (one, other) = (first.id, second.id);
     let confirmed = fixture.write(move |tx| {
-        tx.key_revoke(one, at(1), OnRevoke::Keep)?;
+        tx.key_revoke(one, at(1), RevocationReason::Unspecified, OnRevoke::Keep)?;
         tx.key_change_confirm()
     });
     assert_eq!(confirmed.await, before + 1);
-    let revoked = fixture.write(move |tx| tx.key_revoke(other, at(1), OnRevoke::Keep));
+    let revoked = fixture.write(move |tx| {
+        tx.key_revoke(other, at(1), RevocationReason::Unspecified, OnRevoke::Keep)
+    });
     assert!(revoked.await);
     assert!(changes(&fixture, before).await.confirm);
     assert!(!changes(&fixture, before + 1).await.confirm);
     assert!(!changes(&fixture, before + 2).await.confirm);
     let again = fixture.write(move |tx| {
-        tx.key_revoke(one, at(2), OnRevoke::Keep)?;
+        tx.key_revoke(one, at(2), RevocationReason::Unspecified, OnRevoke::Keep)?;
         tx.key_change_confirm()
     });
     assert_eq!(again.await, before + 3);

@@ -1,7 +1,7 @@
 //! Partner keys by the digests that they are stored under.
 
 use ids::KeyId;
-use keys::OnRevoke;
+use keys::{OnRevoke, RevocationReason};
 use stores::{Database, StoreError, prelude::*};
 
 use super::fixture::{Fixture, at};
@@ -44,7 +44,14 @@ pub async fn keys_are_found_by_many_digests_at_once<D: Database>(db: D) {
     }
     let revoked = expect.first().copied().unwrap();
     fixture
-        .write(move |tx| tx.key_revoke(revoked, at(7), OnRevoke::Keep))
+        .write(move |tx| {
+            tx.key_revoke(
+                revoked,
+                at(7),
+                RevocationReason::Unspecified,
+                OnRevoke::Keep,
+            )
+        })
         .await;
     let asked = digests.clone();
     let found = fixture.read(move |view| view.keys_by_digest(&asked)).await;

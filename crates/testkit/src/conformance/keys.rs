@@ -1,7 +1,9 @@
 //! Partner keys.
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
-use keys::{KeyFilter, KeyStatus, KeyWithPartner, Networks, OnRevoke, PartnerKey};
+use keys::{
+    KeyFilter, KeyStatus, KeyWithPartner, Networks, OnRevoke, PartnerKey, RevocationReason,
+};
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
 use stores::{Database, StoreError, Transaction as _, prelude::*};
@@ -64,6 +66,7 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
         created_by: AdminKeyId::from_ulid(Ulid::from(u128::MAX)),
         last_used_at: Some(at(2)),
         revoked_at: Some(at(999_999)),
+        revocation_reason: Some(RevocationReason::Churned),
         ..key
     }
 }
@@ -108,7 +111,7 @@ pub async fn keys_for_use_are_as_nobody_has_changed_them<D: Database>(db: D) {
     check().await;
     check().await;
     fixture
-        .write(move |tx| tx.key_revoke(a, at(1), OnRevoke::Keep))
+        .write(move |tx| tx.key_revoke(a, at(1), RevocationReason::Unspecified, OnRevoke::Keep))
         .await;
     check().await;
     partner.max_orgs = Some(3);
@@ -168,6 +171,7 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
         partner_id: org.partner_id,
         last_used_at: Some(at(9)),
         revoked_at: Some(at(9)),
+        revocation_reason: Some(RevocationReason::Churned),
         ..full_key(before.clone(), org.id)
     };
     let expect = PartnerKey {
@@ -204,14 +208,14 @@ pub async fn a_stale_key_update_does_not_undo_a_revocation<D: Database>(db: D) {
     let stale = fixture.key(&partner).await;
     let id = stale.id;
     fixture
-        .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+        .write(move |tx| tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep))
         .await;
     fixture.write(move |tx| tx.key_update(&stale)).await;
     assert_eq!(fixture.stored_key(id).await.revoked_at, Some(at(1)));
 }
 
 /// The second revocation says that it was not the first.
-pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
+pub async fn a_key_is_revoked_once_and_its_time_and_reason_stay<D: Database>(db: D) {
     let fixture = Fixture::new(db);
     let partner = fixture.partner().await;
     let (id, other) = (
@@ -220,20 +224,30 @@ pub async fn a_key_is_revoked_once_and_its_time_stays<D: Database>(db: D) {
     );
     assert!(
         fixture
-            .write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep))
+            .write(move |tx| tx.key_revoke(id, at(1), RevocationReason::Superseded, OnRevoke::Keep))
             .await
     );
     assert!(
         !fixture
-            .write(move |tx| tx.key_revoke(id, at(2), OnRevoke::Keep))
+            .write(move |tx| tx.key_revoke(id, at(2), RevocationReason::Leaked, OnRevoke::Keep))
             .await
     );
-    assert_eq!(fixture.stored_key(id).await.revoked_at, Some(at(1)));
+    let revoked = fixture.stored_key(id).await;
+    assert_eq!(revoked.revoked_at, Some(at(1)));
+    assert_eq!(
+        revoked.revocation_reason,
+        Some(RevocationReason::Superseded)
+    );
     assert_eq!(fixture.stored_key(other).await.revoked_at, None);
     let unknown: KeyId = fixture.build.id();
     assert!(
         !fixture
-            .write(move |tx| tx.key_revoke(unknown, at(1), OnRevoke::Keep))
+            .write(move |tx| tx.key_revoke(
+                unknown,
+                at(1),
+                RevocationReason::Unspecified,
+                OnRevoke::Keep
+            ))
             .await
     );
 }
@@ -246,7 +260,9 @@ pub async fn of_many_revocations_at_once_one_is_the_first<D: Database>(db: D) {
     let firsts = at_once(16, |_| {
         let db = fixture.db.clone();
         async move {
-            let revoked = db.write(move |tx| tx.key_revoke(id, at(1), OnRevoke::Keep));
+            let revoked = db.write(move |tx| {
+                tx.key_revoke(id, at(1), RevocationReason::Unspecified, OnRevoke::Keep)
+            });
             Result::<bool, StoreError>::unwrap(revoked.await)
         }
     });

@@ -155,7 +155,7 @@ macro_rules! conformance_rules {
                 keys_for_use_are_as_nobody_has_changed_them
                 a_key_update_writes_what_an_admin_may_change_and_nothing_else
                 a_stale_key_update_does_not_undo_a_revocation
-                a_key_is_revoked_once_and_its_time_stays
+                a_key_is_revoked_once_and_its_time_and_reason_stay
                 of_many_revocations_at_once_one_is_the_first
                 keys_are_filtered_by_partner_and_id
                 keys_are_filtered_by_status

@@ -1,7 +1,7 @@
 //! Transactions: all or nothing, one after another.
 
 use ids::{Labels, PartnerId};
-use keys::{OnRevoke, Partner};
+use keys::{OnRevoke, Partner, RevocationReason};
 use orgs::OrgVisibility;
 use stores::{Database, StoreError, Transaction, prelude::*};
 
@@ -90,7 +90,12 @@ pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
         let held = tx.key_by_digest(&[digest])?;
-        tx.key_revoke(id, partner.created_at, OnRevoke::Keep)?;
+        tx.key_revoke(
+            id,
+            partner.created_at,
+            RevocationReason::Unspecified,
+            OnRevoke::Keep,
+        )?;
         Ok((held, tx.key(id)?))
     });
     let (before, after) = actual.await;

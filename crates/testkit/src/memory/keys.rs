@@ -7,7 +7,7 @@ use keys::{
     AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, KeyChangeQueries, KeyChangeStore,
     KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT,
     OnRevoke, Partner, PartnerKey, PartnerQueries, PartnerStore, PepperId, PepperNotes,
-    PepperQueries, PepperStore, PepperUse,
+    PepperQueries, PepperStore, PepperUse, RevocationReason,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -152,7 +152,7 @@ impl<Mode> PepperQueries for Session<Mode> {
             }
         }
         for Stored { key, digest } in self.state.admin_keys.rows() {
-            if key.revoked_at.is_none() {
+            if key.status(now) == KeyStatus::Active {
                 uses.entry(digest.pepper()).or_default().1 += 1;
             }
         }
@@ -254,10 +254,15 @@ impl KeyStore for MemoryTx {
         &mut self,
         id: KeyId,
         at: OffsetDateTime,
+        reason: RevocationReason,
         orgs: OnRevoke,
     ) -> Result<bool, StoreError> {
         let row = self.state.keys.get_mut(&id);
-        let first = row.is_some_and(|row| revoke(&mut row.key.revoked_at, at));
+        let first = row.is_some_and(|row| {
+            let first = revoke(&mut row.key.revoked_at, at);
+            row.key.revocation_reason.get_or_insert(reason);
+            first
+        });
         if first && orgs == OnRevoke::Delete {
             self.key_set_orgs_pending_deletion(id, Some(at))?;
         }

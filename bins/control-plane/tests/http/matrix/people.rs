@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    kit::{ALL_SCOPES, Caller, ORG_SCOPES, Server, eventually, tokens},
+    kit::{ALL_SCOPES, Caller, ORG_SCOPES, Server, Store, eventually, tokens},
     matrix::table::{Of, Row, Who},
+    program::{succeeded, word},
 };
 
 /// How somebody stands to an operation.
@@ -27,6 +28,8 @@ pub enum Cell {
     AddressNotAllowed,
     PlanLost,
     AdminMissing,
+    Auditor,
+    AdminAway,
     Admin,
     Right,
 }
@@ -47,6 +50,8 @@ pub const CELLS: &[Cell] = &[
     Cell::AddressNotAllowed,
     Cell::PlanLost,
     Cell::AdminMissing,
+    Cell::Auditor,
+    Cell::AdminAway,
     Cell::Admin,
     Cell::Right,
 ];
@@ -61,7 +66,10 @@ impl Cell {
     }
 
     pub const fn is_admin(self) -> bool {
-        matches!(self, Self::Admin | Self::AdminMissing)
+        matches!(
+            self,
+            Self::Admin | Self::AdminMissing | Self::Auditor | Self::AdminAway
+        )
     }
 
     /// Whether there is such a case of an operation: no id of a foreign thing where there is no id.
@@ -97,6 +105,8 @@ pub struct People<'a> {
     bound: Caller,
     admin: Caller,
     admin_id: String,
+    auditor: (Caller, String),
+    admin_away: (Caller, String),
 }
 
 fn id(resource: &Value) -> String {
@@ -104,7 +114,15 @@ fn id(resource: &Value) -> String {
 }
 
 impl<'a> People<'a> {
-    pub fn gather(server: &'a Server) -> Self {
+    pub fn gather(store: &Store, server: &'a Server) -> Self {
+        let admin_key = |more: &[&str]| {
+            let arguments = [&["admin-key", "create"], more].concat();
+            let shown = succeeded(&store.run(&arguments, &[]));
+            let caller = server.with_token(&word(&shown, "mol_ak_"));
+            (caller, word(&shown, "adm_"))
+        };
+        let auditor = admin_key(&["--role", "auditor"]);
+        let admin_away = admin_key(&["--allowed-cidrs", "10.0.0.0/8,2001:db8::/32"]);
         let admin = server.admin();
         let soon = (OffsetDateTime::now_utc() + Duration::from_secs(1))
             .format(&Rfc3339)
@@ -168,6 +186,8 @@ impl<'a> People<'a> {
             bound,
             admin,
             admin_id: admin_id.as_str().unwrap().to_owned(),
+            auditor,
+            admin_away,
         }
     }
 
@@ -194,6 +214,14 @@ impl<'a> People<'a> {
             Cell::BoundElsewhere => known(self.bound.clone()),
             Cell::AddressNotAllowed => known(self.away.clone()),
             Cell::PlanLost => known(self.fallen.clone()),
+            Cell::Auditor | Cell::AdminAway => {
+                let (caller, id) = if cell == Cell::Auditor {
+                    &self.auditor
+                } else {
+                    &self.admin_away
+                };
+                (caller.clone(), Some(id.clone()))
+            }
             Cell::Admin | Cell::AdminMissing => (self.admin.clone(), Some(self.admin_id.clone())),
             Cell::Right | Cell::Foreign | Cell::Missing => known(self.holder(&scopes(row, true))),
             Cell::WrongScope => known(self.holder(&scopes(row, false))),
@@ -216,7 +244,9 @@ impl<'a> People<'a> {
             (Of::Key, Cell::Missing | Cell::AdminMissing) => missing("pak"),
             (Of::Key, Cell::Foreign | Cell::BoundElsewhere) => self.unrelated.id().to_owned(),
             (Of::Key, _) if !cell.is_known() => self.creator.id().to_owned(),
-            (Of::Key, Cell::Admin) => self.holder(&["orgs:list"]).id().to_owned(),
+            (Of::Key, Cell::Admin | Cell::Auditor | Cell::AdminAway) => {
+                self.holder(&["orgs:list"]).id().to_owned()
+            }
             (Of::Key, _) => caller.id().to_owned(),
             (Of::Org, Cell::Missing | Cell::AdminMissing) => missing("org"),
             (Of::Org, Cell::Foreign) => self.foreign_org.clone(),

@@ -37,6 +37,8 @@ pub(crate) enum Key {
     Revoke {
         /// The id of the key.
         key: KeyId,
+        #[command(flatten)]
+        why: key::Why,
     },
 }
 
@@ -152,8 +154,8 @@ impl Key {
             Self::Update(update) => {
                 output.one(&admin.change_key(update.key, &update.build()).await?)
             }
-            Self::Revoke { key } => {
-                client.revoke_key(key).await?;
+            Self::Revoke { key, why } => {
+                client.revoke_key_as(key, &why.revocation()).await?;
                 output.note(&format!("The key {key} is revoked."));
                 Ok(())
             }

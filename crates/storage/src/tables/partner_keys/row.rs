@@ -1,7 +1,7 @@
 //! The rows of partner keys.
 
 use diesel::prelude::*;
-use keys::{KeyWithPartner, PartnerKey};
+use keys::{KeyWithPartner, PartnerKey, RevocationReason};
 use scopes::ScopeSet;
 use stores::StoreError;
 
@@ -37,6 +37,7 @@ diesel::table! {
         orgs_to_go_since -> Nullable<BigInt>,
         pepper_id -> Nullable<Text>,
         end_to_announce -> Nullable<BigInt>,
+        revocation_reason -> Nullable<Text>,
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) struct KeyRow {
     created_by: String,
     last_used_at: Option<i64>,
     revoked_at: Option<i64>,
+    revocation_reason: Option<String>,
 }
 
 /// What an admin may change.
@@ -90,6 +92,9 @@ impl From<&PartnerKey> for KeyRow {
             created_by: key.created_by.to_string(),
             last_used_at: key.last_used_at.map(values::micros),
             revoked_at: key.revoked_at.map(values::micros),
+            revocation_reason: key
+                .revocation_reason
+                .map(|reason| reason.as_str().to_owned()),
         }
     }
 }
@@ -160,6 +165,14 @@ impl TryFrom<KeyRow> for PartnerKey {
             created_by: values::id(&row.created_by, "the creator of a key")?,
             last_used_at: values::optional_time(row.last_used_at, "the last use of a key")?,
             revoked_at: values::optional_time(row.revoked_at, "the revocation of a key")?,
+            // A program before this column revokes without a reason, also beside this one.
+            revocation_reason: match row.revocation_reason {
+                None => row.revoked_at.map(|_| RevocationReason::Unspecified),
+                Some(text) => Some(
+                    text.parse()
+                        .map_err(|_| values::corrupt("why a key was revoked"))?,
+                ),
+            },
         })
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use diesel::{QueryResult, prelude::*};
 use ids::KeyId;
-use keys::{Changed, KeyDigest, KeyQueries as _, KeyStore, KeyWithPartner, OnRevoke, PartnerKey};
+use keys::{
+    Changed, KeyDigest, KeyQueries as _, KeyStore, KeyWithPartner, OnRevoke, PartnerKey,
+    RevocationReason,
+};
 use stores::StoreError;
 use time::OffsetDateTime;
 
@@ -106,6 +109,7 @@ impl KeyStore for Session<Writing> {
         &mut self,
         id: KeyId,
         at: OffsetDateTime,
+        reason: RevocationReason,
         orgs: OnRevoke,
     ) -> Result<bool, StoreError> {
         let at = values::micros(at);
@@ -116,6 +120,7 @@ impl KeyStore for Session<Writing> {
         let rows = self.run(|connection| {
             let revoked = diesel::update(live).set((
                 partner_keys::revoked_at.eq(at),
+                partner_keys::revocation_reason.eq(reason.as_str()),
                 partner_keys::orgs_to_go_since.eq(pending_since),
             ));
             prepared::execute(connection, revoked)

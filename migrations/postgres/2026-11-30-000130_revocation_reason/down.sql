@@ -1,0 +1,1 @@
+ALTER TABLE partner_keys DROP COLUMN revocation_reason;
