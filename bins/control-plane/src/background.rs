@@ -19,6 +19,8 @@ const POLL_KEY_CHANGES: Duration = Duration::from_millis(50);
 /// which it can't be listed yet.
 const FLUSH_REJECTIONS: Duration = Duration::from_millis(100);
 const EXPIRE_ORGS: Duration = Duration::from_millis(500);
+/// Soon after the end of an overlap, and of the time for which a secret is to be idle.
+const END_ROTATIONS: Duration = Duration::from_secs(2);
 const CHECK_CLOCK: Duration = Duration::from_secs(1);
 const TRIM_BACKLOGS: Duration = Duration::from_secs(1);
 const ANNOUNCE_EXPIRATIONS: Duration = Duration::from_secs(2);
@@ -98,6 +100,9 @@ impl Background {
         self.every("expire-orgs", EXPIRE_ORGS, |app| async move {
             app.service.expire_orgs().await
         });
+        self.every("end-rotations", END_ROTATIONS, |app| async move {
+            app.service.end_rotations().await
+        });
         self.every("check-clock", CHECK_CLOCK, |app| async move {
             app.service.check_clock().await
         });
@@ -149,6 +154,11 @@ impl Background {
         });
         self.every("measure-webhooks", MEASURE, measure_webhooks);
         self.every("measure-provisioning", MEASURE, measure_provisioning);
+        self.every("measure-rotations", MEASURE, |app| async move {
+            let running = app.service.rotations_running().await?;
+            app.metrics.rotations.set(running);
+            Ok(())
+        });
         let mut logged = 0;
         self.every(
             "log-unknown-credentials",

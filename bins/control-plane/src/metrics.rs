@@ -13,6 +13,7 @@ mod lists;
 mod process;
 mod provisioning;
 mod rate_limits;
+mod rotations;
 mod shared_limits;
 mod webhooks;
 
@@ -32,6 +33,7 @@ pub use self::{
     lists::ListMetrics,
     provisioning::ProvisioningMetrics,
     rate_limits::RateLimitMetrics,
+    rotations::RotationMetrics,
     shared_limits::SharedLimitMetrics,
     webhooks::WebhookMetrics,
 };
@@ -56,6 +58,7 @@ pub struct Metrics {
     pub database: DatabaseMetrics,
     pub lists: ListMetrics,
     pub instances: InstanceMetrics,
+    pub rotations: RotationMetrics,
     process: ProcessMetrics,
     pub ready: IntGauge,
 }
@@ -86,6 +89,7 @@ impl Metrics {
             database: DatabaseMetrics::new(&registry)?,
             lists: ListMetrics::new(&registry)?,
             instances: InstanceMetrics::new(&registry)?,
+            rotations: RotationMetrics::new(&registry)?,
             process: ProcessMetrics::new(&registry, data_dir)?,
             ready: register(&registry, ready)?,
             registry,

@@ -70,6 +70,15 @@ routes! {
         PATCH KEY_UPDATE keys::update;
         DELETE KEY_REVOKE keys::revoke;
     }
+    "/cp/admin/partner-keys/{id}/rotate" {
+        POST KEY_ROTATE keys::rotate;
+    }
+    "/cp/admin/partner-keys/{id}/rotate/finish" {
+        POST KEY_ROTATE_FINISH keys::finish_rotation;
+    }
+    "/cp/admin/partner-keys/{id}/rotate/cancel" {
+        POST KEY_ROTATE_CANCEL keys::cancel_rotation;
+    }
     "/cp/admin/orgs" {
         GET ADMIN_ORG_LIST orgs::list;
     }

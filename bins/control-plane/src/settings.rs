@@ -61,6 +61,7 @@ pub struct Settings {
     pub audit: AuditMode,
     /// `None` keeps audit events for ever.
     pub audit_retention_days: Option<u16>,
+    pub max_key_lifetime_days: Option<u16>,
     /// Whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Which addresses webhooks may have.
@@ -142,7 +143,16 @@ impl Settings {
                     .unwrap_or("https://app.moleculesai.app/login"),
             )?,
             audit,
-            audit_retention_days: retention(raw.audit_retention_days.as_deref())?,
+            audit_retention_days: days(
+                "audit_retention_days",
+                raw.audit_retention_days.as_deref(),
+                "keep all events",
+            )?,
+            max_key_lifetime_days: days(
+                "max_key_lifetime_days",
+                raw.max_key_lifetime_days.as_deref(),
+                "allow keys without an end",
+            )?,
             trusted_proxies: list(raw.trusted_proxies.as_deref())
                 .iter()
                 .map(|text| network(text))
@@ -201,14 +211,13 @@ fn sqlite_batch(raw: Option<&str>) -> anyhow::Result<NonZeroUsize> {
         })
 }
 
-/// A number of days.
-fn retention(raw: Option<&str>) -> anyhow::Result<Option<u16>> {
+/// A number of days; without it, `otherwise`.
+fn days(name: &str, raw: Option<&str>, otherwise: &str) -> anyhow::Result<Option<u16>> {
     let Some(text) = raw else { return Ok(None) };
     let days = text.parse().ok().filter(|days| *days > 0);
     ensure!(
         days.is_some(),
-        "audit_retention_days: {text:?} is not a number of days from 1 to {}; leave it out to keep all \
-         events",
+        "{name}: {text:?} is not a number of days from 1 to {}; leave it out to {otherwise}",
         u16::MAX
     );
     Ok(days)
@@ -310,6 +319,12 @@ impl fmt::Display for Settings {
             (
                 "audit_retention_days",
                 self.audit_retention_days
+                    .map(|days| days.to_string())
+                    .unwrap_or_default(),
+            ),
+            (
+                "max_key_lifetime_days",
+                self.max_key_lifetime_days
                     .map(|days| days.to_string())
                     .unwrap_or_default(),
             ),

@@ -97,35 +97,40 @@ impl Config {
 
     /// Writes the file anew, in one step.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let shown = path.display();
-        let failed =
-            |error: std::io::Error| Failure::Local(format!("{shown} can't be written: {error}."));
         let text = toml::to_string(self).map_err(|error| Failure::Local(error.to_string()))?;
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(failed)?;
-        }
-        let new = path.with_extension(format!("toml.{}", std::process::id()));
-        let result = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&new, path));
-        if result.is_err() {
-            // What is half written holds a key.
-            let _ = fs::remove_file(&new);
-        }
-        result.map_err(failed)
+        write_private(path, &text)
     }
+}
+
+/// Writes a file that its owner alone can read, in one step: it is as it was, or it is the new one.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let shown = path.display();
+    let failed =
+        |error: std::io::Error| Failure::Local(format!("{shown} can't be written: {error}."));
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed)?;
+    }
+    let new = path.with_extension(format!("new.{}", std::process::id()));
+    let result = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        // What is half written holds a key.
+        let _ = fs::remove_file(&new);
+    }
+    result.map_err(failed)
 }

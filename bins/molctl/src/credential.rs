@@ -1,6 +1,10 @@
 //! Which server is called with which key, and where they come from.
 
-use std::{env, fs, io::Read as _, path::Path};
+use std::{
+    env, fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use molecule_client::Secret;
 
@@ -20,6 +24,72 @@ pub(crate) struct Credential {
     pub(crate) key: Secret,
     /// As in `mol_pk_0nFlq… from MOLCTL_KEY`.
     pub(crate) source: String,
+    /// Where another key can be kept instead.
+    pub(crate) location: KeyLocation,
+}
+
+/// Where a key is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyLocation {
+    /// Where molctl can't write: the environment, standard input or the terminal.
+    Elsewhere,
+    /// A file with nothing else in it.
+    File(PathBuf),
+    /// A profile, in the file of profiles or in the keyring.
+    Profile(String),
+}
+
+impl KeyLocation {
+    /// Whether a key can be kept here, as far as that can be told without a change.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::Elsewhere => Ok(()),
+            Self::File(path) => {
+                let opened = fs::OpenOptions::new().append(true).open(path);
+                let folder = writable_folder(path);
+                opened.map(drop).and(folder).map_err(|error| {
+                    Failure::Local(format!("{} can't be written: {error}.", path.display()))
+                })
+            }
+            // What is there, once more.
+            Self::Profile(_) => {
+                let path = config::path()?;
+                Config::read(&path)?.write(&path)
+            }
+        }
+    }
+
+    /// Keeps a key instead of the one that was there, in one step.
+    pub(crate) fn keep(&self, key: &Secret) -> Result<(), Failure> {
+        match self {
+            Self::Elsewhere => Ok(()),
+            Self::File(path) => config::write_private(path, &format!("{}\n", key.expose())),
+            Self::Profile(name) => {
+                let path = config::path()?;
+                let mut config = Config::read(&path)?;
+                let Some(profile) = config.profiles.get_mut(name) else {
+                    return Err(Failure::Local(format!("The profile {name} is gone.")));
+                };
+                if profile.keyring {
+                    return keyring::keep(&config::entry(&path, name), key).map_err(|error| {
+                        Failure::Local(format!("The keyring can't keep the key: {error}."))
+                    });
+                }
+                profile.key = Some(key.clone());
+                config.write(&path)
+            }
+        }
+    }
+}
+
+/// Whether files can be made where this one is.
+fn writable_folder(path: &Path) -> std::io::Result<()> {
+    let probe = path.with_extension(format!("probe.{}", std::process::id()));
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe)?;
+    fs::remove_file(probe)
 }
 
 /// What a command works with.
@@ -41,7 +111,7 @@ pub(crate) fn given(globals: &Globals) -> Result<Option<Credential>, Failure> {
                     "The key can't be read from standard input: {error}."
                 ))
             })?;
-        return one(&text, "standard input").map(Some);
+        return one(&text, "standard input", KeyLocation::Elsewhere).map(Some);
     }
     if let Some(path) = &globals.key_file {
         return from_file(path).map(Some);
@@ -49,7 +119,9 @@ pub(crate) fn given(globals: &Globals) -> Result<Option<Credential>, Failure> {
     // A profile that is named outweighs the environment.
     let named = globals.profile.is_some() && env::var_os("MOLCTL_PROFILE").is_none();
     match env::var("MOLCTL_KEY") {
-        Ok(key) if !key.trim().is_empty() && !named => one(&key, "MOLCTL_KEY").map(Some),
+        Ok(key) if !key.trim().is_empty() && !named => {
+            one(&key, "MOLCTL_KEY", KeyLocation::Elsewhere).map(Some)
+        }
         _ => Ok(None),
     }
 }
@@ -64,11 +136,12 @@ fn from_file(path: &Path) -> Result<Credential, Failure> {
     file.take(MAX_KEY_FILE)
         .read_to_string(&mut text)
         .map_err(failed)?;
-    one(&text, &shown.to_string())
+    let location = KeyLocation::File(path.to_owned());
+    one(&text, &shown.to_string(), location)
 }
 
 /// A text with one key in it; line ends around it, and a byte order mark, are not part of it.
-fn one(text: &str, source: &str) -> Result<Credential, Failure> {
+fn one(text: &str, source: &str, location: KeyLocation) -> Result<Credential, Failure> {
     let key = Secret::new(text.trim_start_matches('\u{feff}'));
     if key.expose().is_empty() {
         return Err(Failure::NoCredential(format!(
@@ -83,6 +156,7 @@ fn one(text: &str, source: &str) -> Result<Credential, Failure> {
     Ok(Credential {
         key,
         source: source.to_owned(),
+        location,
     })
 }
 
@@ -148,11 +222,17 @@ pub(crate) fn target(globals: &Globals) -> Result<Target, Failure> {
             ))
         })?;
         let source = format!("profile {name} (keyring)");
-        Some(Credential { key, source })
+        let location = KeyLocation::Profile(name.to_owned());
+        Some(Credential {
+            key,
+            source,
+            location,
+        })
     } else {
         profile.key.clone().map(|key| Credential {
             key,
             source: format!("profile {name} ({})", path.display()),
+            location: KeyLocation::Profile(name.to_owned()),
         })
     };
     if credential.is_none() {

@@ -20,9 +20,13 @@ pub use crate::{
         revocation_receipt_view_client::RevocationReceipt,
     },
     key::{
-        key_filters_client::KeyFilters, key_revocation_client::KeyRevocation,
-        key_view_client::PartnerKey, new_key_view_client::IssuedPartnerKey,
-        new_partner_key_client::NewPartnerKey, partner_key_changes_client::PartnerKeyChanges,
+        key_filters_client::KeyFilters,
+        key_revocation_client::KeyRevocation,
+        key_view_client::PartnerKey,
+        new_key_view_client::IssuedPartnerKey,
+        new_partner_key_client::NewPartnerKey,
+        partner_key_changes_client::PartnerKeyChanges,
+        rotation::{new_rotation_client::Rotation as NewRotation, secret_view_client::KeySecret},
     },
     list::ListView as Page,
     org::{

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Time,
-    wire::{ActorType, AnyObject, Present, RequestIdText, Whole},
+    wire::{ActorType, AnyObject, KeyPrefix, Present, RequestIdText, Whole},
 };
 
 /// The caller of an audited request, or the system.
@@ -24,6 +24,10 @@ struct ActorView {
     /// The partner that the caller acted for; `null` for an admin.
     #[api(as = Present<PartnerId>)]
     partner_id: Option<PartnerId>,
+    /// The first characters of the secret that a partner key used; `null` for others, and for events from before
+    /// this was recorded.
+    #[api(as = Present<KeyPrefix>)]
+    key_prefix: Option<String>,
 }
 
 /// The resource that an audit event is about.
@@ -96,6 +100,10 @@ impl From<Event> for EventView {
                 kind,
                 id,
                 partner_id: event.actor.partner_id(),
+                key_prefix: request
+                    .as_ref()
+                    .and_then(|request| request.key_prefix.as_deref())
+                    .map(str::to_owned),
             },
             action: event.action.as_str(),
             target: TargetView {

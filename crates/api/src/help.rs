@@ -53,8 +53,10 @@ impl ErrorCode {
                 "The checksum of the key is wrong, so it was cut short or mistyped. Copy it again.",
             ),
             Self::KeyExpired => (
-                "The key has expired: its expires_at is in the past.",
-                "Ask the operator for a new key, or for a later expires_at.",
+                "The key has expired: its expires_at is in the past. Or the secret was rotated out, as the detail \
+                 says; then the key goes on with its newest secret.",
+                "Use the newest secret of the key. If the key itself has expired, ask the operator for a new key, \
+                 or for a later expires_at.",
                 "The key has expired. Ask an admin for a new key, or for a later expires_at.",
             ),
             Self::KeyRevoked => (
@@ -129,8 +131,10 @@ impl ErrorCode {
                 "an org with delete_protection",
             ),
             Self::KeyStateConflict => (
-                "The key has been revoked. It can't be changed, and its secret can't be shown again.",
-                "Issue a new key.",
+                "The key has been revoked. It can't be changed, and its secret can't be shown again. Or it can't be \
+                 rotated now: it is disabled or has expired, two secrets of it work already, or no rotation of it \
+                 is running that could be ended.",
+                "Do what the detail says. Issue a new key in the place of a revoked one.",
                 "The key has been revoked. Issue a new one.",
             ),
             Self::OrgQuotaExceeded => (

@@ -1,5 +1,7 @@
 //! Partner keys.
 
+pub(crate) mod rotation;
+
 use api_macros::{Query, Request, Response};
 use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
@@ -12,6 +14,7 @@ use scopes::ScopeSet;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use self::rotation::SecretView;
 use crate::{
     BodyError, RateLimitView, Request as _, Time,
     wire::{FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey, Whole},
@@ -55,9 +58,12 @@ pub struct KeyView {
     on_revoke: &'static str,
     /// Up to 16 labels of your choice.
     labels: Labels,
-    /// The first characters of the secret, by which a key is recognized.
+    /// The first characters of the newest secret, by which a key is recognized.
     #[api(as = KeyPrefix)]
     key_prefix: String,
+    /// The secrets that work, the newest first: two of them while a rotation runs.
+    #[api(as = Vec<SecretView>)]
+    secrets: Vec<SecretView>,
     /// Whether an admin has disabled the key.
     disabled: bool,
     /// Whether the key can be used, and otherwise why not.
@@ -82,6 +88,11 @@ impl KeyView {
     pub fn new(key: PartnerKey, now: OffsetDateTime) -> Self {
         Self {
             status: key.status(now).as_str(),
+            secrets: key
+                .live_secrets(now)
+                .into_iter()
+                .map(SecretView::from)
+                .collect(),
             rate_limit: key.effective_rate_limit().into(),
             id: key.id,
             name: key.name,
@@ -143,7 +154,7 @@ pub struct NewPartnerKey {
     allowed_cidrs: Option<Networks>,
     rate_limit: Option<RateLimit>,
     /// The time from which the key is refused, in the future. Without it and `expires_in_days`, the key does
-    /// not expire.
+    /// not expire, or after the longest lifetime that the operator allows.
     expires_at: Option<FutureTime>,
     /// The days from now after which the key expires; not together with `expires_at`.
     expires_in_days: Option<Whole<1, 3650>>,
@@ -169,6 +180,7 @@ impl NewPartnerKey {
             allowed_cidrs: self.allowed_cidrs,
             rate_limit: self.rate_limit,
             expires_at: self.expires_at.map(|time| time.0).or(in_days),
+            expires_in_days: in_days.is_some(),
             max_live_orgs: self.max_live_orgs.map(|count| count.0),
             max_ttl_seconds: self.max_ttl_seconds.map(Ttl::seconds),
             on_revoke: self.on_revoke.unwrap_or_default(),
@@ -189,7 +201,8 @@ pub struct PartnerKeyChanges {
     #[api(example = ["192.0.2.0/24"])]
     allowed_cidrs: Change<Networks>,
     rate_limit: Change<RateLimit>,
-    /// The time from which the key is refused, in the future; `null` for a key that does not expire.
+    /// The time from which the key is refused, in the future; `null` for a key that does not expire, or after the
+    /// longest lifetime that the operator allows.
     expires_at: Change<FutureTime>,
     max_live_orgs: Change<OrgCount>,
     max_ttl_seconds: Change<Ttl>,
@@ -248,6 +261,10 @@ pub struct KeyFilters {
     /// Only keys of this partner. For admins.
     #[api(admin)]
     partner_id: Option<PartnerId>,
+    /// Only keys that expire before this time.
+    expires_before: Option<Time>,
+    /// Only keys that were not used at this time or later, to the minute; those that were never used as well.
+    unused_since: Option<Time>,
 }
 
 impl KeyFilters {
@@ -257,6 +274,8 @@ impl KeyFilters {
         KeyListRequest {
             partner_id: self.partner_id,
             status: self.status.map(|status| (status, now)),
+            expires_before: self.expires_before.map(|time| time.0),
+            unused_since: self.unused_since.map(|time| time.0),
         }
     }
 }

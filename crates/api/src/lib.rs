@@ -41,7 +41,10 @@ pub use idempotency::{InvalidIdempotencyKey, idempotency_key};
 pub use instance::{
     ConfirmationView, InstanceView, MissingConfirmationView, RevocationReceiptView,
 };
-pub use key::{KeyFilters, KeyRevocation, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges};
+pub use key::{
+    KeyFilters, KeyRevocation, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges,
+    rotation::{NewRotation, SecretView},
+};
 pub use list::{ListParams, ListView, list_view};
 pub use org::{
     DeletedOrgsView, DeletionQuery, NewOrg, OrgFilters, OrgPatch, OrgView, Renewal, SecretsView,

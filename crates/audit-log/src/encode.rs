@@ -14,7 +14,7 @@ use ids::{OrgId, RequestId, TypedId as _, Ulid, canonical_ulid};
 use crate::{
     Corrupt, Subject, SubjectKind, id_bytes, id_second,
     segment::{
-        ActorEntry, Entry, NO_ADDRESS, RequestEntry, RequestIdEntry, Rest, Segment, Subjects,
+        ActorEntry, Entry, NO_ADDRESS, RequestEntry, RequestIdEntry, Rest, Secrets, Subjects,
         TargetEntry, VERSION,
     },
     subject,
@@ -48,19 +48,26 @@ impl EncodedSegment {
         let entries = events
             .iter()
             .map(|event| tables.entry(event))
-            .collect::<Result<_, _>>()?;
-        let segment = Segment {
-            subjects: Subjects(tables.subjects.items.as_flattened()),
-            rest: Rest {
-                words: tables.words.items,
-                addresses: tables.addresses.items,
-                entries,
-            },
+            .collect::<Result<Vec<_>, _>>()?;
+        let of_entries = entries.iter().map(|entry| entry.secret).collect();
+        let subjects = Subjects(tables.subjects.items.as_flattened());
+        let rest = Rest {
+            words: tables.words.items,
+            addresses: tables.addresses.items,
+            entries,
         };
         let mut body = Vec::with_capacity(256 + events.len() * 64);
         body.push(VERSION);
-        let body = postcard::to_extend(&segment, body)
-            .map_err(|_| Corrupt("an event that is to be written"))?;
+        let unwritable = |_| Corrupt("an event that is to be written");
+        let mut body = postcard::to_extend(&(subjects, rest), body).map_err(unwritable)?;
+        let prefixes = tables.prefixes.items;
+        if !prefixes.is_empty() {
+            let secrets = Secrets {
+                prefixes,
+                of_entries,
+            };
+            body = postcard::to_extend(&secrets, body).map_err(unwritable)?;
+        }
         Ok(Some(Self {
             first_id: id_bytes(first.id.ulid()),
             last_id: id_bytes(last.id.ulid()),
@@ -77,6 +84,7 @@ struct Tables<'a> {
     words: Table<&'a str>,
     addresses: Table<IpAddr>,
     subjects: Table<Subject>,
+    prefixes: Table<&'a str>,
 }
 
 /// Up to this many items, a linear search is faster than a hash map.
@@ -146,6 +154,11 @@ impl<'a> Tables<'a> {
                 .map_err(|_| Corrupt("the details of an event"))?;
             Some(Cow::Owned(text))
         };
+        let key_prefix = event
+            .request
+            .as_ref()
+            .and_then(|request| request.key_prefix.as_deref());
+        let secret = key_prefix.map_or(0, |prefix| self.prefixes.position(prefix) + 1);
         let id = event.id.ulid();
         Ok(Entry {
             id: id_bytes(id),
@@ -160,6 +173,7 @@ impl<'a> Tables<'a> {
             outcome: self.words.position(event.outcome.as_str()),
             request: event.request.as_ref().map(|request| self.request(request)),
             details,
+            secret,
         })
     }
 
@@ -207,7 +221,7 @@ mod tests {
     use testkit::build::Build;
 
     use super::*;
-    use crate::subjects_of;
+    use crate::{Segment, subjects_of};
 
     #[test]
     fn each_item_has_one_position() {
@@ -260,6 +274,11 @@ mod tests {
             event.target.id = Some(target.as_str().into());
             event.request = Some(Request {
                 id: target.into(),
+                key_prefix: [None, Some("mol_pk_first"), Some("mol_pk_other")]
+                    .get(events.len() % 3)
+                    .copied()
+                    .flatten()
+                    .map(Into::into),
                 ..build.request()
             });
             events.push(event);
@@ -279,12 +298,16 @@ mod tests {
     #[test]
     fn truncated_and_unknown_versions_are_errors() {
         let build = Build::new();
-        let event = build.event(&build.key(&build.partner()));
+        let mut event = build.event(&build.key(&build.partner()));
         let whole = EncodedSegment::new(&[&event]).unwrap().unwrap().body;
+        event.request.as_mut().unwrap().key_prefix = None;
+        let without_secrets = EncodedSegment::new(&[&event]).unwrap().unwrap().body;
+        assert!(whole.starts_with(&without_secrets));
         assert!(Segment::decode(&[]).is_err());
         for length in 0..whole.len() {
-            assert!(
-                Segment::decode(whole.get(..length).unwrap()).is_err(),
+            assert_eq!(
+                Segment::decode(whole.get(..length).unwrap()).is_ok(),
+                length == without_secrets.len(),
                 "{length}"
             );
         }

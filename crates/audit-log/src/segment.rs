@@ -24,10 +24,23 @@ pub(crate) const NO_ADDRESS: u32 = u32::MAX;
 const CORRUPT: Corrupt = Corrupt("a segment of events");
 
 /// Decoded events. What repeats is stored once; numbers in the entries are positions in these lists.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Segment<'a> {
     pub(crate) subjects: Subjects<'a>,
     pub(crate) rest: Rest<'a>,
+    /// The first characters of secrets.
+    prefixes: Vec<&'a str>,
+}
+
+/// Which secrets the events were authenticated by. It was added without a new version: readers ignore what
+/// comes behind the entries, and a segment from before ends there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Secrets<'a> {
+    /// The first characters of each, once.
+    #[serde(borrow)]
+    pub(crate) prefixes: Vec<&'a str>,
+    /// For each entry the place of its secret among the prefixes, counted from 1; 0 for none.
+    pub(crate) of_entries: Vec<u32>,
 }
 
 /// Distinct subjects, one after another. They come first, so that a reader who looks for one subject can
@@ -62,6 +75,9 @@ pub struct Entry<'a> {
     /// A JSON object; `None` for an empty one.
     #[serde(borrow)]
     pub(crate) details: Option<Cow<'a, str>>,
+    /// The place of the secret among the prefixes, counted from 1; 0 for none. It stands behind the entries.
+    #[serde(skip)]
+    pub(crate) secret: u32,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -160,8 +176,27 @@ impl<'a> Segment<'a> {
     }
 
     fn decode_rest(subjects: Subjects<'a>, rest: &'a [u8]) -> Result<Self, Corrupt> {
-        let rest = postcard::from_bytes(rest).map_err(|_| CORRUPT)?;
-        Ok(Self { subjects, rest })
+        let (mut rest, behind): (Rest<'a>, _) =
+            postcard::take_from_bytes(rest).map_err(|_| CORRUPT)?;
+        if behind.is_empty() {
+            return Ok(Self {
+                subjects,
+                rest,
+                prefixes: Vec::new(),
+            });
+        }
+        let secrets: Secrets<'a> = postcard::from_bytes(behind).map_err(|_| CORRUPT)?;
+        if secrets.of_entries.len() != rest.entries.len() {
+            return Err(CORRUPT);
+        }
+        for (entry, secret) in rest.entries.iter_mut().zip(secrets.of_entries) {
+            entry.secret = secret;
+        }
+        Ok(Self {
+            subjects,
+            rest,
+            prefixes: secrets.prefixes,
+        })
     }
 
     /// The events, sorted by id.
@@ -200,7 +235,7 @@ impl<'a> Segment<'a> {
             request: entry
                 .request
                 .as_ref()
-                .map(|request| self.request(request))
+                .map(|request| self.request(request, self.key_prefix(entry)?))
                 .transpose()?,
             details: match &entry.details {
                 None => Details::new(),
@@ -243,7 +278,19 @@ impl<'a> Segment<'a> {
         })
     }
 
-    fn request(&self, request: &RequestEntry<'_>) -> Result<Request, Corrupt> {
+    /// The first characters of the secret that an entry's request was authenticated by.
+    fn key_prefix(&self, entry: &Entry<'_>) -> Result<Option<Arc<str>>, Corrupt> {
+        match entry.secret.checked_sub(1) {
+            None => Ok(None),
+            Some(position) => get(&self.prefixes, position).map(|text| Some((*text).into())),
+        }
+    }
+
+    fn request(
+        &self,
+        request: &RequestEntry<'_>,
+        key_prefix: Option<Arc<str>>,
+    ) -> Result<Request, Corrupt> {
         Ok(Request {
             id: match request.id {
                 RequestIdEntry::Generated(id) => {
@@ -262,6 +309,7 @@ impl<'a> Segment<'a> {
                 .map(|position| self.word(position).map(Arc::from))
                 .transpose()?,
             status_code: request.status_code,
+            key_prefix,
         })
     }
 

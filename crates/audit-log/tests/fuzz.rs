@@ -48,15 +48,17 @@ fn requests() -> impl Strategy<Value = Request> {
         option::of(any::<std::net::IpAddr>()),
         option::of(texts()),
         any::<u16>(),
+        option::of(texts()),
     )
         .prop_map(
-            |((id, method, route), ip, user_agent, status_code)| Request {
+            |((id, method, route), ip, user_agent, status_code, key_prefix)| Request {
                 id: id.into(),
                 method: method.into(),
                 route: route.into(),
                 ip,
                 user_agent: user_agent.map(Into::into),
                 status_code,
+                key_prefix: key_prefix.map(Into::into),
             },
         )
 }

@@ -49,6 +49,7 @@ fn events() -> Vec<Event> {
         ip: Some(IpAddr::from([192, 0, 2, 7])),
         user_agent: Some("molctl/1.0".into()),
         status_code: 200,
+        key_prefix: None,
     };
     let mut details = Details::new();
     details.insert("count".into(), 3.into());
@@ -109,7 +110,10 @@ fn golden(name: &str, encode: impl Fn() -> Vec<u8>) -> Vec<u8> {
 }
 
 fn encode_segment() -> EncodedSegment {
-    let events = events();
+    encode(&events())
+}
+
+fn encode(events: &[Event]) -> EncodedSegment {
     let encoded = EncodedSegment::new(&events.iter().collect::<Vec<_>>());
     encoded.unwrap().unwrap()
 }
@@ -148,6 +152,31 @@ fn segment_version_1_is_readable_and_is_what_is_written() {
     assert_eq!(encoded.body, bytes);
     assert_eq!(encoded.events, 5);
     assert_eq!(encoded.second, 1_790_000_000);
+}
+
+/// The first event of each prefix, and one without.
+fn events_with_secrets() -> Vec<Event> {
+    let mut events = events();
+    for (event, prefix) in events.iter_mut().zip(["mol_pk_12345", "", "mol_pk_67890"]) {
+        if let Some(request) = event.request.as_mut().filter(|_| !prefix.is_empty()) {
+            request.key_prefix = Some(prefix.into());
+        }
+    }
+    events
+}
+
+#[test]
+fn segment_version_1_with_secrets_is_readable_and_is_what_is_written() {
+    let bytes = golden("segment-v1-secrets.bin", || {
+        encode(&events_with_secrets()).body
+    });
+    let segment = Segment::decode(&bytes).unwrap();
+    let entries = segment.entries().iter();
+    let decoded: Vec<Event> = entries.map(|entry| segment.event(entry).unwrap()).collect();
+    assert_eq!(decoded, events_with_secrets());
+    assert_eq!(encode(&events_with_secrets()).body, bytes);
+    // For readers from before, who ignore what comes behind the entries.
+    assert!(bytes.starts_with(&encode_segment().body));
 }
 
 #[test]

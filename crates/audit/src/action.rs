@@ -49,6 +49,12 @@ actions! {
     KeyUpdate = "key.update";
     /// A partner key was revoked.
     KeyRevoke = "key.revoke";
+    /// A partner key got another secret.
+    KeyRotate = "key.rotate";
+    /// The older secret of a partner key was ended, by a caller or by itself.
+    KeyRotateFinish = "key.rotate_finish";
+    /// The newer secret of a partner key was ended.
+    KeyRotateCancel = "key.rotate_cancel";
     /// An org was asked for.
     OrgCreate = "org.create";
     /// Orgs were listed.

@@ -205,6 +205,8 @@ pub struct Request {
     pub user_agent: Option<Arc<str>>,
     /// The status of the answer.
     pub status_code: u16,
+    /// The first characters of the secret that it was authenticated by, if that was a partner key's.
+    pub key_prefix: Option<Arc<str>>,
 }
 
 /// The detail that an event has while its count may still grow.

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::{error::Error, pages::Items, request::Client};
 
-/// The calls of the operator. [`Client::keys`], [`Client::key`] and [`Client::revoke_key`] are for operators
-/// as well.
+/// The calls of the operator. [`Client::keys`], [`Client::key`], [`Client::rotate_key`] and
+/// [`Client::revoke_key`] are for operators as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin<'a>(&'a Client);
 

@@ -2,10 +2,11 @@
 
 use api::{
     ErrorCode,
-    client::{KeyFilters, KeyRevocation, PartnerKey},
+    client::{IssuedPartnerKey, KeyFilters, KeyRevocation, NewRotation, PartnerKey},
 };
 use ids::KeyId;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::{error::Error, pages::Items, request::Client};
 
@@ -22,6 +23,37 @@ impl Client {
     /// As for any call.
     pub async fn key(&self, id: KeyId) -> Result<PartnerKey, Error> {
         self.get(format!("/cp/admin/partner-keys/{id}")).await
+    }
+
+    /// Gives a key another secret, which is shown this once: a partner key rotates itself alone.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        rotation: &NewRotation,
+    ) -> Result<IssuedPartnerKey, Error> {
+        let path = format!("/cp/admin/partner-keys/{id}/rotate");
+        self.post(&path, rotation).await
+    }
+
+    /// Ends the older secret of a key that is being rotated.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn finish_key_rotation(&self, id: KeyId) -> Result<PartnerKey, Error> {
+        let path = format!("/cp/admin/partner-keys/{id}/rotate/finish");
+        self.post(&path, &json!({})).await
+    }
+
+    /// Ends the newest secret of a key that is being rotated.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn cancel_key_rotation(&self, id: KeyId) -> Result<PartnerKey, Error> {
+        let path = format!("/cp/admin/partner-keys/{id}/rotate/cancel");
+        self.post(&path, &json!({})).await
     }
 
     /// Revokes a key: a partner key revokes itself alone.

@@ -26,6 +26,8 @@ pub struct KeyDraft {
     pub rate_limit: Option<RateLimit>,
     /// When it ends by itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// Whether the end was asked for as a number of days.
+    pub expires_in_days: bool,
     /// How many orgs of its making there may be at once.
     pub max_live_orgs: Option<u64>,
     /// How many seconds the lease of each org of its making lasts at the most.

@@ -7,7 +7,7 @@ use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
-use crate::{Networks, Partner};
+use crate::{Networks, Partner, Rotation, UsedSecret};
 
 /// A text that is not the status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +185,7 @@ pub struct PartnerKey {
     pub disabled: bool,
     /// Labels.
     pub labels: Labels,
-    /// The first characters of the secret.
+    /// The first characters of the newest secret.
     pub key_prefix: String,
     /// When it was created.
     pub created_at: OffsetDateTime,
@@ -197,6 +197,8 @@ pub struct PartnerKey {
     pub revoked_at: Option<OffsetDateTime>,
     /// Why it was revoked; `None` until it is.
     pub revocation_reason: Option<RevocationReason>,
+    /// Its secrets, if it was ever rotated.
+    pub rotation: Option<Rotation>,
 }
 
 impl PartnerKey {
@@ -236,6 +238,15 @@ impl PartnerKey {
             .is_none_or(|networks| address.is_some_and(|address| networks.contain(address)))
     }
 
+    /// Whether it was not used at `time` or later. A use is recorded once a minute, so one in the same minute may
+    /// have been later than what is recorded.
+    #[must_use]
+    pub fn is_unused_since(&self, time: OffsetDateTime) -> bool {
+        let minute = |at: OffsetDateTime| at.unix_timestamp().div_euclid(60);
+        self.last_used_at
+            .is_none_or(|last| minute(last) < minute(time))
+    }
+
     /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
     #[must_use]
     pub fn is_first_use_of_minute(&self, now: OffsetDateTime) -> bool {
@@ -252,6 +263,15 @@ pub struct KeyWithPartner {
     pub key: PartnerKey,
     /// Its partner.
     pub partner: Partner,
+}
+
+/// A key that was found by the digest of one of its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundKey {
+    /// The key.
+    pub held: KeyWithPartner,
+    /// Which of its secrets it was; it may have ended.
+    pub secret: UsedSecret,
 }
 
 #[cfg(test)]
@@ -285,6 +305,7 @@ mod tests {
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
+            rotation: None,
         }
     }
 
@@ -329,6 +350,16 @@ mod tests {
             !key.is_first_use_of_minute(NOW - Duration::minutes(5)),
             "time does not run back"
         );
+    }
+
+    #[test]
+    fn a_key_is_unused_only_if_its_last_minute_is_over() {
+        let mut key = key();
+        assert!(key.is_unused_since(NOW));
+        key.last_used_at = Some(NOW);
+        assert!(!key.is_unused_since(NOW - Duration::HOUR));
+        assert!(!key.is_unused_since(NOW + Duration::seconds(29)));
+        assert!(key.is_unused_since(NOW + Duration::seconds(30)));
     }
 
     #[test]

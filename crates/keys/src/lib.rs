@@ -35,6 +35,7 @@ mod key;
 mod networks;
 mod partner;
 mod pepper_id;
+mod rotation;
 mod seal;
 mod secret;
 mod store;
@@ -45,12 +46,16 @@ pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{KeyChanges, KeyDraft, PartnerChanges, PartnerDraft};
 pub use ids::{Change, LabelChanges};
 pub use key::{
-    KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason, UnknownOnRevoke,
+    FoundKey, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason, UnknownOnRevoke,
     UnknownRevocationReason, UnknownStatus,
 };
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
+pub use rotation::{
+    LiveSecret, NewSecret, OlderSecret, Rotation, RotationConflict, RotationDraft, RotationStep,
+    UsedSecret,
+};
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{
     AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyFilter, KeyListRequest,

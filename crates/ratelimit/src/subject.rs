@@ -18,6 +18,10 @@ pub enum Subject {
     Admin(AdminKeyId),
     /// The stored responses of one credential's idempotency keys.
     IdempotencyKeys(Ulid),
+    /// The rotations of one partner key by itself.
+    Rotations(KeyId),
+    /// The ends of such rotations by the key itself.
+    RotationEnds(KeyId),
     /// Look-ups of unknown tokens from one client address, see [`Subject::address`].
     Address(IpAddr),
 }
@@ -43,6 +47,8 @@ impl fmt::Display for Subject {
             Self::Partner(id) => write!(f, "partner:{id}"),
             Self::Admin(id) => write!(f, "admin:{id}"),
             Self::IdempotencyKeys(id) => write!(f, "idempotency:{id}"),
+            Self::Rotations(id) => write!(f, "rotation:{id}"),
+            Self::RotationEnds(id) => write!(f, "rotation-end:{id}"),
             Self::Address(address) => write!(f, "address:{address}"),
         }
     }
@@ -62,6 +68,8 @@ mod tests {
             Subject::Partner(PartnerId::from_ulid(id)),
             Subject::Admin(AdminKeyId::from_ulid(id)),
             Subject::IdempotencyKeys(id),
+            Subject::Rotations(KeyId::from_ulid(id)),
+            Subject::RotationEnds(KeyId::from_ulid(id)),
             Subject::address("2001:db8::1".parse().unwrap()),
         ];
         assert_eq!(
@@ -71,6 +79,8 @@ mod tests {
                 "partner:ptn_00000000000000000000000007",
                 "admin:adm_00000000000000000000000007",
                 "idempotency:00000000000000000000000007",
+                "rotation:pak_00000000000000000000000007",
+                "rotation-end:pak_00000000000000000000000007",
                 "address:2001:db8::",
             ]
         );

@@ -15,7 +15,7 @@ use serde_json::Value;
 use stores::{Database, Queries, StoreError, Transaction};
 
 use self::abandoned::RecordIfAbandoned;
-use crate::{Caller, Context, Error, LimitName, Service, authorize::authorize};
+use crate::{Caller, Context, Deprecation, Error, LimitName, Service, authorize::authorize};
 
 /// How long the event of a storage failure is waited for; then the response leaves without.
 const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -123,14 +123,17 @@ pub struct Rejection {
     pub event: Option<EventId>,
     /// The rate limits, as they are after this request.
     pub limits: Vec<(LimitName, Decision)>,
+    /// What the caller is to know of its secret.
+    pub deprecation: Option<Deprecation>,
 }
 
 impl Rejection {
-    fn new(context: &Context, error: Error, event: Option<EventId>) -> Self {
+    pub(crate) fn new(context: &Context, error: Error, event: Option<EventId>) -> Self {
         Self {
             error,
             event,
             limits: context.limits.clone(),
+            deprecation: context.deprecation(),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use audit::Action;
 use ids::PlanName;
-use keys::{AdminKey, AdminRole, KeyStatus};
+use keys::{AdminKey, AdminRole, KeyStatus, UsedSecret};
 use ratelimit::Limiter;
 use stores::Database;
 use time::OffsetDateTime;
@@ -28,11 +28,21 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-/// Whether a credential can be used at this time.
-pub(crate) fn check_usable(caller: &Caller, at: OffsetDateTime) -> Result<(), Error> {
+/// Whether a credential can be used at this time, by this secret of it.
+pub(crate) fn check_usable(
+    caller: &Caller,
+    secret: Option<&UsedSecret>,
+    at: OffsetDateTime,
+) -> Result<(), Error> {
     match caller {
         Caller::Admin(key) => usable(key.status(at)),
-        Caller::Partner(held) => usable(held.key.status(at)),
+        Caller::Partner(held) => {
+            usable(held.key.status(at))?;
+            if secret.is_some_and(|secret| held.key.has_ended(secret, at)) {
+                return Err(Error::SecretEnded);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -70,7 +80,7 @@ fn authorize_admin(key: &AdminKey, request: &RequestInfo) -> Result<(), Error> {
 
 /// Whether the caller can be used, and may ask for this operation from this address.
 pub(crate) fn authorize(caller: &Caller, request: &RequestInfo) -> Result<(), Error> {
-    check_usable(caller, request.at)?;
+    check_usable(caller, request.secret.as_ref(), request.at)?;
     let operation = request.operation;
     let held = match caller {
         Caller::Admin(key) => return authorize_admin(key, request),

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use audit::{Action, Actor, Event, Outcome, Request, Target, TargetKind};
 use ids::{EventId, KeyId, OrgId, TypedId as _, Ulid};
-use keys::{AdminKey, KeyWithPartner};
+use keys::{AdminKey, KeyWithPartner, UsedSecret};
 use ratelimit::Decision;
 use stores::Requester;
 use time::OffsetDateTime;
@@ -58,6 +58,8 @@ pub struct RequestInfo {
     pub client: ClientAddress,
     /// The header `User-Agent`.
     pub user_agent: Option<Arc<str>>,
+    /// The secret of the partner key that it was authenticated by; `None` before that, and for admin keys.
+    pub secret: Option<UsedSecret>,
 }
 
 impl RequestInfo {
@@ -95,6 +97,10 @@ impl RequestInfo {
                 ip: self.client.ip,
                 user_agent: self.user_agent.clone(),
                 status_code,
+                key_prefix: self
+                    .secret
+                    .as_ref()
+                    .map(|secret| Arc::clone(&secret.key_prefix)),
             }),
             details: audit::Details::new(),
         }
@@ -124,8 +130,7 @@ impl Caller {
     }
 
     /// The credential's id, whatever its kind.
-    #[must_use]
-    pub fn ulid(&self) -> Ulid {
+    pub(crate) fn ulid(&self) -> Ulid {
         match self {
             Self::Admin(key) => key.id.ulid(),
             Self::Partner(held) => held.key.id.ulid(),
@@ -166,6 +171,8 @@ pub enum LimitName {
     Idempotency,
     /// The one for unknown tokens from one address.
     Address,
+    /// The one for a key's rotations of itself.
+    Rotation,
 }
 
 impl LimitName {
@@ -178,8 +185,18 @@ impl LimitName {
             Self::Admin => "admin",
             Self::Idempotency => "idempotency",
             Self::Address => "address",
+            Self::Rotation => "rotation",
         }
     }
+}
+
+/// What the caller is told whose secret has a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// Since when there is another secret.
+    pub since: OffsetDateTime,
+    /// Until when this one works.
+    pub until: OffsetDateTime,
 }
 
 /// A request by a known credential that can be used.
@@ -208,11 +225,37 @@ impl Context {
         self.is_charged
     }
 
-    /// The key whose last use this request is to be recorded as.
-    pub(crate) fn used_key(&self) -> Option<KeyId> {
+    /// The key whose last use this request is to be recorded as, and which of its secrets it was.
+    pub(crate) fn used_key(&self) -> Option<(KeyId, Option<OffsetDateTime>)> {
         match &self.caller {
-            Caller::Partner(held) if self.first_use => Some(held.key.id),
+            Caller::Partner(held) if self.first_use => {
+                let secret = self.request.secret.as_ref();
+                let secret = secret.filter(|_| held.key.rotation.is_some());
+                Some((held.key.id, secret.map(|secret| secret.created_at)))
+            }
             Caller::Partner(_) | Caller::Admin(_) => None,
         }
+    }
+
+    /// Since when the secret in use has a successor, and until when it works.
+    #[must_use]
+    pub fn deprecation(&self) -> Option<Deprecation> {
+        let Caller::Partner(held) = &self.caller else {
+            return None;
+        };
+        let (since, until) = held.key.deprecation(self.request.secret.as_ref()?)?;
+        Some(Deprecation { since, until })
+    }
+
+    /// Whether the request rotates the key that makes it, or ends such a rotation.
+    pub(crate) fn rotates_itself(&self) -> bool {
+        let Caller::Partner(held) = &self.caller else {
+            return false;
+        };
+        let rotates = matches!(
+            self.request.operation.action,
+            Action::KeyRotate | Action::KeyRotateFinish | Action::KeyRotateCancel
+        );
+        rotates && self.request.subject.as_deref() == Some(held.key.id.to_string().as_str())
     }
 }

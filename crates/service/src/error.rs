@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use api::{ErrorCode, FieldError};
 use ids::{OrgId, PlanName};
+use keys::RotationConflict;
 use orgs::{InvalidTransition, LeaseConflict, OrgStatus, Slug};
 use scopes::Scope;
 use stores::StoreError;
@@ -41,6 +42,9 @@ pub enum Error {
     /// The key has expired.
     #[error("the key has expired")]
     KeyExpired,
+    /// This secret of the key has ended; the key has another one.
+    #[error("this secret of the key has ended")]
+    SecretEnded,
     /// The key is revoked.
     #[error("the key has been revoked")]
     KeyRevoked,
@@ -96,6 +100,12 @@ pub enum Error {
     /// The key is revoked and can't be changed.
     #[error("the key has been revoked and can't be changed any more")]
     KeyState,
+    /// The key can't be rotated, or its rotation can't be ended.
+    #[error(transparent)]
+    Rotation(#[from] RotationConflict),
+    /// The response is erased that the first request of this idempotency key had.
+    #[error("the response is erased, for the secret that it showed has ended")]
+    ResponseErased,
     /// The partner has reached its quota.
     #[error("the partner has reached its quota of {0} orgs")]
     OrgQuota(u64),
@@ -131,7 +141,7 @@ impl Error {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::InvalidKey => ErrorCode::InvalidKey,
-            Self::KeyExpired => ErrorCode::KeyExpired,
+            Self::KeyExpired | Self::SecretEnded => ErrorCode::KeyExpired,
             Self::KeyRevoked => ErrorCode::KeyRevoked,
             Self::KeyDisabled => ErrorCode::KeyDisabled,
             Self::RateLimited { .. } | Self::TooManyLists => ErrorCode::RateLimited,
@@ -145,7 +155,9 @@ impl Error {
             Self::SlugTaken => ErrorCode::SlugTaken,
             Self::Org(_) => ErrorCode::OrgStateConflict,
             Self::OrgProtected(_) => ErrorCode::OrgDeleteProtected,
-            Self::KeyState => ErrorCode::KeyStateConflict,
+            Self::KeyState | Self::Rotation(_) | Self::ResponseErased => {
+                ErrorCode::KeyStateConflict
+            }
             Self::OrgQuota(_) | Self::KeyOrgQuota(_) => ErrorCode::OrgQuotaExceeded,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
             Self::IdempotencyInProgress => ErrorCode::IdempotencyInProgress,

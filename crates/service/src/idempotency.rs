@@ -10,11 +10,11 @@ use std::{
 };
 
 use audit::{Target, TargetKind};
-use ids::{KeyId, OrgId, Ulid};
+use ids::{OrgId, Ulid};
 use ratelimit::{Limiter, Subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use stores::{Database, IdempotencyId, StoreError, prelude::*};
+use stores::{Database, IdempotencyId, IssuedSecret, StoreError, prelude::*};
 use time::Duration;
 
 use crate::{
@@ -138,6 +138,9 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// Which secret the response shows that is made of a result.
+pub(crate) type IssuedBy<T> = fn(&T) -> IssuedSecret;
+
 /// What a request with an idempotency key holds while it is in flight; nothing for other requests.
 #[derive(Default)]
 pub(crate) struct InFlight<'a> {
@@ -147,11 +150,11 @@ pub(crate) struct InFlight<'a> {
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Runs a write like [`Service::audited_write`]. When the request has an idempotency key, its response is
-    /// stored and replayed to duplicates. `issued` is the key whose secret the response shows.
+    /// stored and replayed to duplicates. `issued` tells which secret the response shows, if it shows one.
     pub(crate) async fn idempotent_write<T: Send + 'static>(
         &self,
         context: &Context,
-        issued: Option<KeyId>,
+        issued: Option<IssuedBy<T>>,
         render: impl Fn(&T) -> Rendered + Send + 'static,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Auditable<T>, Error> + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
@@ -187,7 +190,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     pub(crate) async fn idempotent_write_in_flight<T: Send + 'static>(
         &self,
         context: &Context,
-        (_in_flight, issued): (InFlight<'_>, Option<KeyId>),
+        (_in_flight, issued): (InFlight<'_>, Option<IssuedBy<T>>),
         render: impl Fn(&T) -> Rendered + Send + 'static,
         work: impl Fn(&mut D::Tx, &Caller) -> Result<Auditable<T>, Error> + Send + 'static,
     ) -> Result<Audited<Rendered>, Rejection> {
@@ -209,8 +212,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                     if stored.body != key.body {
                         return Err(Error::IdempotencyKeyReused);
                     }
-                    // A missing response was erased with the key whose secret it showed.
-                    let sealed = stored.sealed.ok_or(Error::KeyState)?;
+                    // A missing response was erased with the secret that it showed.
+                    let sealed = stored.sealed.ok_or(Error::ResponseErased)?;
                     let text = peppers.open(&sealed, id.request()).ok_or(UNREADABLE)?;
                     return replay(&text).ok_or(UNREADABLE.into());
                 }
@@ -218,7 +221,9 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 if let Some(retry_after) = limit.retry_after {
                     return Err(too_many(retry_after));
                 }
-                let response = work(tx, caller)?.map(|value| render(&value));
+                let response = work(tx, caller)?;
+                let issued = issued.map(|issued| issued(response.parts().0));
+                let response = response.map(|value| render(&value));
                 let sealed = env.seal(&peppers, &envelope(&response), id.request());
                 tx.idempotency_store(&id, &sealed, issued)?;
                 Ok(response)

@@ -2,6 +2,7 @@
 
 mod replay;
 mod revoke;
+pub(crate) mod rotate;
 
 use audit::{Target, TargetKind};
 use ids::{KeyId, OrgId, Page, PageRequest, PlanName};
@@ -12,10 +13,11 @@ use keys::{
 use orgs::{OrgStatus, OrgVisibility, PlanCatalogue};
 use ratelimit::Limiter;
 use scopes::{Scope, ScopeSet};
-use stores::{Database, Transaction, prelude::*};
+use stores::{Database, IssuedSecret, Transaction, prelude::*};
+use time::OffsetDateTime;
 
 pub use self::{
-    replay::{ReplayedRevocation, key_revoke_replay},
+    replay::{ReplayedEnd, ReplayedRevocation, key_revoke_replay, key_secret_end_replay},
     revoke::RevocationReceipt,
 };
 use crate::{
@@ -47,9 +49,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         {
             return Err(self.reject(context, error).await);
         }
+        let now = context.request.at;
+        let pointer = if draft.expires_in_days {
+            "/expires_in_days"
+        } else {
+            "/expires_at"
+        };
+        let expires_at = match self.within_lifetime(draft.expires_at, now) {
+            Ok(end) => end,
+            Err(detail) => return Err(self.reject(context, Error::at(pointer, detail)).await),
+        };
         let secret = self.env.key(KeyKind::Partner);
         let digest = self.settings.peppers.digest(&secret);
-        let now = context.request.at;
         let own = PartnerDraft::for_one_key(draft.name.clone()).into_partner(self.env.id(), now);
         let key = PartnerKey {
             id: self.env.id(),
@@ -60,7 +71,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             org_plans: draft.org_plans,
             allowed_cidrs: draft.allowed_cidrs,
             rate_limit: draft.rate_limit,
-            expires_at: draft.expires_at,
+            expires_at,
             max_live_orgs: draft.max_live_orgs,
             max_ttl_seconds: draft.max_ttl_seconds,
             on_revoke: draft.on_revoke,
@@ -72,11 +83,11 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
+            rotation: None,
         };
         let named = draft.partner_id;
-        let issued = Some(key.id);
         let render = move |key: &PartnerKey| render(key, &secret);
-        self.idempotent_write(context, issued, render, move |tx, _| {
+        self.idempotent_write(context, Some(issued_secret), render, move |tx, _| {
             let mut key = key.clone();
             let partner = match (named, key.org_id) {
                 (None, None) => {
@@ -120,18 +131,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         request: KeyListRequest,
         page: PageRequest,
     ) -> Result<Audited<Page<PartnerKey>>, Rejection> {
-        let KeyListRequest { partner_id, status } = request;
-        let filter = match &context.caller {
-            Caller::Admin(_) => KeyFilter {
-                partner_id,
-                id: None,
-                status,
-            },
-            Caller::Partner(held) => KeyFilter {
-                partner_id: Some(held.partner.id),
-                id: held.key.org_id.map(|_| held.key.id),
-                status,
-            },
+        let (partner_id, id) = match &context.caller {
+            Caller::Admin(_) => (request.partner_id, None),
+            Caller::Partner(held) => (Some(held.partner.id), held.key.org_id.map(|_| held.key.id)),
+        };
+        let filter = KeyFilter {
+            partner_id,
+            id,
+            status: request.status,
+            expires_before: request.expires_before,
+            unused_since: request.unused_since,
         };
         self.audited_list(context, move |view| {
             Ok(Auditable::new(200, view.keys(&filter, page)?))
@@ -174,6 +183,18 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if let Some(error) = unknown_plan(plans, &self.settings.plans) {
             return Err(self.reject(context, error).await);
         }
+        let now = context.request.at;
+        let asked_end = match changes.expires_at {
+            Change::Set(end) => Some(end),
+            Change::Keep | Change::Clear => None,
+        };
+        let longest = match self.within_lifetime(asked_end, now) {
+            Ok(end) => end,
+            Err(detail) => {
+                let error = Error::at("/expires_at", detail);
+                return Err(self.reject(context, error).await);
+            }
+        };
         let answer = self
             .audited_write(context, move |tx, _| {
                 let before = tx.key_for_update(id)?.ok_or(Error::NotFound)?.key;
@@ -188,6 +209,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 {
                     return Err(error);
                 }
+                // A key without an end may be from before there was a longest lifetime.
+                key.expires_at = key.expires_at.or(longest);
                 tx.key_update(&key)?;
                 let changed = changed(&[
                     ("name", before.name != key.name),
@@ -213,14 +236,44 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-/// A partner key may read and revoke itself alone: another of its partner's is not permitted, one of another partner
+impl<D, L, P> Service<D, L, P> {
+    /// The end of a key that is asked for, or the latest that there may be where none is; why it can't be.
+    fn within_lifetime(
+        &self,
+        end: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, String> {
+        let Some(longest) = self.settings.max_key_lifetime else {
+            return Ok(end);
+        };
+        let latest = now.checked_add(longest).unwrap_or(now);
+        match end {
+            Some(end) if end > latest => Err(format!(
+                "is later than the operator allows; a key lives {} days at the most",
+                longest.whole_days()
+            )),
+            Some(end) => Ok(Some(end)),
+            None => Ok(Some(latest)),
+        }
+    }
+}
+
+/// The newest secret of a key, which a response shows.
+fn issued_secret(key: &PartnerKey) -> IssuedSecret {
+    IssuedSecret {
+        key: key.id,
+        created_at: key.secret_created_at(),
+    }
+}
+
+/// A partner key may read, rotate and revoke itself alone: another of its partner's is not permitted, one of another partner
 /// does not exist for it.
 fn check_own_key(caller: &Caller, key: &PartnerKey) -> Result<(), Error> {
     match caller {
         Caller::Admin(_) => Ok(()),
         Caller::Partner(held) if held.key.id == key.id => Ok(()),
         Caller::Partner(held) if held.partner.id == key.partner_id => Err(Error::NotPermitted(
-            "a partner key can read and revoke itself alone; ask an admin",
+            "a partner key can read, rotate and revoke itself alone; ask an admin",
         )),
         Caller::Partner(_) => Err(Error::NotFound),
     }

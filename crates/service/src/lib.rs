@@ -42,12 +42,15 @@ pub use self::{
         Credentials,
         folded_rejections::{FoldedCounts, MAX_OPEN_AGE},
     },
-    context::{Caller, ClientAddress, Context, LimitName, RequestInfo},
+    context::{Caller, ClientAddress, Context, Deprecation, LimitName, RequestInfo},
     env::Env,
     error::{Error, OrgConflict},
     idempotency::{IdempotencyKey, Rendered},
     instances::{LiveInstances, Receipt, Unconfirmed, follow_server_clock},
-    keys::{ReplayedRevocation, RevocationReceipt, key_revoke_replay},
+    keys::{
+        ReplayedEnd, ReplayedRevocation, RevocationReceipt, key_revoke_replay,
+        key_secret_end_replay,
+    },
     operation::{Access, Operation, operations},
     orgs::{
         OrgWithSteps,
@@ -76,6 +79,8 @@ pub struct Settings {
     pub plans: PlanCatalogue,
     /// The slugs that no org can have.
     pub reserved_slugs: ReservedSlugs,
+    /// How long a key may live, if there is a maximum.
+    pub max_key_lifetime: Option<time::Duration>,
     /// How often an admin key may be used.
     pub admin_rate_limit: RateLimit,
     /// How many unknown tokens one client address may send.

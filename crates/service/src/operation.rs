@@ -77,6 +77,12 @@ pub mod operations {
         KEY_UPDATE = KeyUpdate on PartnerKey by Admin;
         /// Revoke a key: any, or the caller itself.
         KEY_REVOKE = KeyRevoke on PartnerKey by Any;
+        /// Rotate a key: any, or the caller itself.
+        KEY_ROTATE = KeyRotate on PartnerKey by Any;
+        /// End the older secret of a key: any, or the caller itself.
+        KEY_ROTATE_FINISH = KeyRotateFinish on PartnerKey by Any;
+        /// End the newer secret of a key: any, or the caller itself.
+        KEY_ROTATE_CANCEL = KeyRotateCancel on PartnerKey by Any;
         /// List all partners' orgs.
         ADMIN_ORG_LIST = OrgList on Org by Admin;
         /// Read any org.

@@ -363,11 +363,16 @@ impl Database for SqlDatabase {
         }
     }
 
-    async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+    async fn key_used(
+        &self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         let limit = self.0.timeout;
         match &self.0.writer {
-            Writer::Sqlite(writer) => within(limit, writer.key_used(id, at)).await,
-            Writer::Postgres(writer) => within(limit, writer.key_used(id, at)).await,
+            Writer::Sqlite(writer) => within(limit, writer.key_used(id, secret, at)).await,
+            Writer::Postgres(writer) => within(limit, writer.key_used(id, secret, at)).await,
         }
     }
 }

@@ -64,6 +64,15 @@ pub struct StoredResponse {
     pub sealed: Option<Vec<u8>>,
 }
 
+/// A secret that a response shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuedSecret {
+    /// Its key.
+    pub key: KeyId,
+    /// When it was made, which tells it from the key's other secrets.
+    pub created_at: OffsetDateTime,
+}
+
 /// Queries for stored responses.
 pub trait IdempotencyQueries {
     /// Up to `limit` responses that are not erased, of the first requests behind `after`, in the order of
@@ -89,17 +98,20 @@ pub trait IdempotencyStore: IdempotencyQueries {
         since: OffsetDateTime,
     ) -> Result<Option<StoredResponse>, StoreError>;
 
-    /// Stores the response in the place that this transaction has reserved. `issued` is the key whose secret it
+    /// Stores the response in the place that this transaction has reserved. `issued` is the secret that it
     /// shows, if it shows one.
     fn idempotency_store(
         &mut self,
         id: &IdempotencyId,
         sealed: &[u8],
-        issued: Option<KeyId>,
+        issued: Option<IssuedSecret>,
     ) -> Result<(), StoreError>;
 
-    /// Erases the response that shows the secret of this key; its place stays reserved.
-    fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError>;
+    /// Erases the responses that show secrets of this key; their places stay reserved.
+    fn idempotency_erase(&mut self, key: KeyId) -> Result<(), StoreError>;
+
+    /// Erases the response that shows this secret; its place stays reserved.
+    fn idempotency_erase_secret(&mut self, issued: IssuedSecret) -> Result<(), StoreError>;
 
     /// Replaces a sealed response by `new`, if it still is `expected`; `false` when it is not, or when another
     /// transaction is about to change it.

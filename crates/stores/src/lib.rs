@@ -31,7 +31,9 @@ pub mod prelude;
 mod requester;
 
 pub use error::StoreError;
-pub use idempotency::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoredResponse};
+pub use idempotency::{
+    IdempotencyId, IdempotencyQueries, IdempotencyStore, IssuedSecret, StoredResponse,
+};
 pub use org_secrets::{OrgSecretQueries, OrgSecretStore, SealedOrgSecrets};
 pub use requester::Requester;
 
@@ -211,7 +213,8 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn append(&self, event: Box<Event>)
     -> impl Future<Output = Result<EventId, StoreError>> + Send;
 
-    /// Records a key's last use, alone; it is durable when this returns.
+    /// Records a key's last use, and that of its secret where that is named, alone; it is durable when this
+    /// returns.
     ///
     /// The same as a [`Database::write`] that does only this; a database may have a cheaper way.
     ///
@@ -220,8 +223,9 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn key_used(
         &self,
         id: KeyId,
+        secret: Option<OffsetDateTime>,
         at: OffsetDateTime,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.write(move |tx| tx.key_touch(id, at))
+        self.write(move |tx| tx.key_touch(id, secret, at))
     }
 }

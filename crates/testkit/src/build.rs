@@ -14,14 +14,16 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind};
-use ids::{AdminKeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
+use ids::{AdminKeyId, KeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
 use instances::Instance;
 use keys::{
-    AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, OnRevoke, Partner, PartnerKey, PartnerPlan,
+    AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, NewSecret, OnRevoke, Partner, PartnerKey,
+    PartnerPlan,
 };
 use orgs::{LeaseToken, Org, OrgOptions, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
+use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, EventKinds, SealedSecrets};
 
 use crate::{clock::START, random::SeededRandom};
@@ -152,6 +154,7 @@ impl Build {
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
+            rotation: None,
         }
     }
 
@@ -162,6 +165,18 @@ impl Build {
             scopes,
             ..self.key(partner)
         }
+    }
+
+    /// The same key after a rotation at this time. Its older secret works for an hour more.
+    #[must_use]
+    pub fn rotated(&self, mut key: PartnerKey, at: OffsetDateTime) -> PartnerKey {
+        key.replace_secret(NewSecret {
+            key_prefix: format!("mol_pk_{:05}", self.id::<KeyId>().ulid().0 % 100_000),
+            at,
+            overlap: time::Duration::HOUR,
+            finish_when_idle: None,
+        });
+        key
     }
 
     /// A generated admin key in use.
@@ -299,6 +314,7 @@ impl Build {
             ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             user_agent: Some("molctl/1.0".into()),
             status_code: 200,
+            key_prefix: Some("mol_pk_7n42d".into()),
         }
     }
 }

@@ -59,6 +59,10 @@ kinds! {
     WebhookDisabled = "webhook.disabled";
     /// A key was revoked.
     KeyRevoked = "key.revoked";
+    /// A key has another secret; the older one works for a while.
+    KeyRotated = "key.rotated";
+    /// One of the two secrets of a key has ended.
+    KeyRotationEnded = "key.rotation_ended";
     /// A key will end by itself soon.
     KeyExpiring = "key.expiring";
 }

@@ -94,6 +94,7 @@ impl KeyRing {
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
+            rotation: None,
         };
         drop(ids);
         let digest = *self.peppers.digest(&secret).as_bytes();

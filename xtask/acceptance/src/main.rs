@@ -12,6 +12,7 @@ mod leases;
 mod outages;
 mod races;
 mod receipts;
+mod rotation;
 mod suffixes;
 mod upgrade;
 
@@ -53,6 +54,8 @@ enum Verb {
     Races(races::Args),
     /// Race revocations with a receipt against calls on all instances, and measure the receipts.
     Receipts(receipts::Args),
+    /// Rotate a key under load by both of its secrets, and see when each ends on all instances.
+    Rotation(rotation::Args),
     /// Have a program that fails at random hand back secrets while the server is killed all the time.
     Secrets(chaos::Args),
     /// Count how many random suffixes have the form of a key.
@@ -73,6 +76,7 @@ fn main() -> Result<ExitCode> {
         Verb::Outages(args) => outages::run(&args)?,
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
+        Verb::Rotation(args) => rotation::run(&args)?,
         Verb::Upgrade(args) => upgrade::run(&args)?,
         Verb::Secrets(args) => chaos::secrets::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),

@@ -109,6 +109,7 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         peppers: peppers.clone(),
         plans: PlanCatalogue::new(vec![PlanName::new("standard")?])?,
         reserved_slugs: ReservedSlugs::default(),
+        max_key_lifetime: None,
         admin_rate_limit: LIMIT,
         auth_failure_limit: LIMIT,
         idempotency_limit: LIMIT,
@@ -164,6 +165,7 @@ fn call() -> RequestInfo {
         org_id: None,
         client: ClientAddress::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         user_agent: Some("bench".into()),
+        secret: None,
     }
 }
 

@@ -10,18 +10,19 @@ use anyhow::Context as _;
 use audit::{Action, Outcome, TargetKind};
 use clap::Subcommand;
 use ids::{AdminKeyId, EventId, KeyId};
-use keys::RevocationReason;
+use keys::{Peppers, RevocationReason};
 use serde_json::Value;
-use service::{Env, ReplayedRevocation};
+use service::{Env, ReplayedEnd, ReplayedRevocation};
 use storage::SqlDatabase;
 use time::OffsetDateTime;
 
-use super::{audit::moment, on_database, print, system_user};
-use crate::settings::Settings;
+use super::{audit::moment, on_database, prepare::Known, print, system_user};
+use crate::{pepper, settings::Settings};
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
-    /// Revoke again what an exported audit log says was revoked since the backup that is restored
+    /// Revoke again what an exported audit log says was revoked since the backup that is restored, and end the
+    /// secrets that were rotated out
     RevokeSince {
         /// The time of the backup (2026-04-23T08:00:00Z) or a date, which begins at midnight UTC
         #[arg(value_parser = moment)]
@@ -43,13 +44,19 @@ pub fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<()> {
         }
         None => read(stdin().lock(), since).context("standard input")?,
     };
-    on_database(settings, async |db, env| revoke(db, env, revocations).await)
+    on_database(settings, async |db, env| {
+        let known = Known::read(db).await?;
+        let peppers = pepper::load(settings, &known, false)?;
+        revoke(db, env, &peppers, revocations).await
+    })
 }
 
 /// A revocation that the log tells of.
 #[derive(Debug, PartialEq, Eq)]
 enum Revocation {
     Partner(KeyId, EventId, RevocationReason),
+    /// The end of the secret of a key that has this prefix.
+    Secret(KeyId, String, EventId),
     Admin(AdminKeyId),
 }
 
@@ -73,13 +80,28 @@ fn event(line: &str, since: OffsetDateTime) -> anyhow::Result<Option<Revocation>
     };
     let at = api::parse_time(text("/occurred_at")?).map_err(anyhow::Error::msg)?;
     let action = text("/action")?;
-    let revokes = [Action::KeyRevoke, Action::AdminKeyRevoke]
-        .iter()
-        .any(|known| known.as_str() == action);
+    let is_one_of = |actions: &[Action]| actions.iter().any(|known| known.as_str() == action);
+    let ended = event
+        .pointer("/details/ended_key_prefix")
+        .and_then(Value::as_str);
+    let rotates = is_one_of(&[
+        Action::KeyRotate,
+        Action::KeyRotateFinish,
+        Action::KeyRotateCancel,
+    ]);
+    let ended = ended.filter(|_| rotates);
+    let revokes = is_one_of(&[Action::KeyRevoke, Action::AdminKeyRevoke]) || ended.is_some();
     if at < since || !revokes || text("/outcome")? != Outcome::Success.as_str() {
         return Ok(None);
     }
     let id = text("/target/id")?;
+    if let Some(prefix) = ended {
+        return Ok(Some(Revocation::Secret(
+            id.parse()?,
+            prefix.to_owned(),
+            text("/id")?.parse()?,
+        )));
+    }
     // Events of an older program have none.
     let reason = text("/details/reason").unwrap_or_default();
     let reason = reason.parse().unwrap_or_default();
@@ -92,8 +114,14 @@ fn event(line: &str, since: OffsetDateTime) -> anyhow::Result<Option<Revocation>
     ))
 }
 
-async fn revoke(db: &SqlDatabase, env: &Env, revocations: Vec<Revocation>) -> anyhow::Result<()> {
+async fn revoke(
+    db: &SqlDatabase,
+    env: &Env,
+    peppers: &Peppers,
+    revocations: Vec<Revocation>,
+) -> anyhow::Result<()> {
     let (mut partner, mut admin, mut before, mut unknown) = (0, 0, 0, 0);
+    let (mut secrets, mut without_secret) = (0, Vec::new());
     for revocation in revocations {
         match revocation {
             Revocation::Partner(id, of, reason) => {
@@ -105,6 +133,25 @@ async fn revoke(db: &SqlDatabase, env: &Env, revocations: Vec<Revocation>) -> an
                     ReplayedRevocation::Unknown => unknown += 1,
                 }
             }
+            Revocation::Secret(id, prefix, of) => {
+                let replayed = service::key_secret_end_replay(
+                    db,
+                    env,
+                    peppers,
+                    (id, prefix),
+                    of,
+                    system_user(),
+                );
+                match replayed.await? {
+                    ReplayedEnd::Ended => secrets += 1,
+                    ReplayedEnd::EndedLast => {
+                        secrets += 1;
+                        without_secret.push(id.to_string());
+                    }
+                    ReplayedEnd::AlreadyEnded => before += 1,
+                    ReplayedEnd::Unknown => unknown += 1,
+                }
+            }
             Revocation::Admin(id) => {
                 if service::admin_key_revoke(db, env, id, system_user()).await? {
                     admin += 1;
@@ -114,8 +161,14 @@ async fn revoke(db: &SqlDatabase, env: &Env, revocations: Vec<Revocation>) -> an
             }
         }
     }
+    if !without_secret.is_empty() {
+        print(&format!(
+            "The newer secrets of these keys are not in the backup. Rotate each, and hand the new one out: {}\n",
+            without_secret.join(", ")
+        ))?;
+    }
     print(&format!(
-        "revoked {partner} partner keys and {admin} admin keys; {before} were revoked already, \
+        "revoked {partner} partner keys and {admin} admin keys, ended {secrets} secrets; {before} were revoked already, \
          {unknown} are not in this database\n"
     ))
 }
@@ -163,6 +216,10 @@ mod tests {
         );
         check(&line("2026-04-23T09:00:00Z", "key.revoke", "denied"), 0);
         check(&line("2026-04-23T09:00:00Z", "key.update", "success"), 0);
+        let finish = line("2026-04-23T09:00:00Z", "key.rotate_finish", "success");
+        check(&finish, 0);
+        let ended = r#""details": {"ended_key_prefix": "mol_pk_12345"}, "id""#;
+        check(&finish.replacen("\"id\"", ended, 1), 1);
     }
 
     #[test]

@@ -117,6 +117,9 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
             idempotency_limit: settings.idempotency_limit,
+            max_key_lifetime: settings
+                .max_key_lifetime_days
+                .map(|days| time::Duration::days(days.into())),
             max_calls: max,
             login_url: settings.login_url.clone(),
             webhook_address_policy: settings.webhook_address_policy,

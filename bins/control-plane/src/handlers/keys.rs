@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use api::{
-    ConfirmationView, ErrorCode, KeyFilters, KeyRevocation, KeyView, MAX_RECEIPT_WAIT,
-    MissingConfirmationView, NewKeyView, NewPartnerKey, PartnerKeyChanges, Request as _,
-    RevocationReceiptView, Time,
+    ConfirmationView, EmptyBody, ErrorCode, KeyFilters, KeyRevocation, KeyView, MAX_RECEIPT_WAIT,
+    MissingConfirmationView, NewKeyView, NewPartnerKey, NewRotation, PartnerKeyChanges,
+    Request as _, RevocationReceiptView, Time,
     openapi::{Body, Content, Header, Operation, Params, Success, Tag},
 };
 use keys::{PartnerKey, PlainKey, RevocationReason};
@@ -125,6 +125,99 @@ pub async fn update(request: AuthenticatedRequest) -> Result<AuditedResponse, Ha
         .key_update(&request.context, request.id()?, changes.into())
         .await?;
     json(answer, |key| KeyView::new(key, now))
+}
+
+pub const KEY_ROTATE: Operation = Operation {
+    detail: "Gives the key another secret, which is shown only once, in `key`. The id, the scopes and the limits stay. \
+             Both secrets work until the overlap is over, so that whoever uses the key can change to the new one \
+             meanwhile; responses to the older one have `Deprecation` and `Sunset`. With `finish_when_idle_seconds` \
+             the overlap ends early, once the new secret was used and the older one was not for that long. Admin keys \
+             rotate any key. A partner key rotates itself, up to 6 times an hour, apart from its rate limit.",
+    body: Some(Body::optional::<NewRotation>()),
+    errors: &[ErrorCode::NotPermitted, ErrorCode::KeyStateConflict],
+    ..Operation::new(
+        "rotatePartnerKey",
+        Tag::PartnerKeys,
+        "Rotate a partner key",
+        &[Success::new(
+            201,
+            "The key, with its new secret.",
+            Content::json::<NewKeyView<'static>>(),
+        )],
+    )
+};
+
+pub async fn rotate(request: AuthenticatedRequest) -> Result<AuditedResponse, HandlerError> {
+    let now = request.context.request.at;
+    let asked = request.json_or_empty(|body| NewRotation::from_body(body, &()))?;
+    let render = move |key: &PartnerKey, secret: &PlainKey| {
+        rendered(&NewKeyView::new(key.clone(), secret, now))
+    };
+    let answer = request
+        .service()
+        .key_rotate(&request.context, request.id()?, asked.into(), render)
+        .await?;
+    Ok(AuditedResponse::rendered(answer))
+}
+
+pub const KEY_ROTATE_FINISH: Operation = Operation {
+    detail: "Ends the older secret of a key that is being rotated, before its overlap is over. Admin keys do so for \
+             any key, a partner key for itself.",
+    body: Some(Body::optional::<EmptyBody>()),
+    errors: &[ErrorCode::NotPermitted, ErrorCode::KeyStateConflict],
+    ..Operation::new(
+        "finishRotationOfPartnerKey",
+        Tag::PartnerKeys,
+        "Finish the rotation of a partner key",
+        &[Success::new(
+            200,
+            "The key, which has its newest secret alone.",
+            Content::json::<KeyView>(),
+        )],
+    )
+};
+
+pub async fn finish_rotation(
+    request: AuthenticatedRequest,
+) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let now = request.context.request.at;
+    let render = move |key: &PartnerKey| rendered(&KeyView::new(key.clone(), now));
+    let answer = request
+        .service()
+        .key_rotate_finish(&request.context, request.id()?, render)
+        .await?;
+    Ok(AuditedResponse::rendered(answer))
+}
+
+pub const KEY_ROTATE_CANCEL: Operation = Operation {
+    detail: "Ends the newest secret of a key that is being rotated; the older one works on as if there had been no \
+             rotation. Admin keys do so for any key, a partner key for itself.",
+    body: Some(Body::optional::<EmptyBody>()),
+    errors: &[ErrorCode::NotPermitted, ErrorCode::KeyStateConflict],
+    ..Operation::new(
+        "cancelRotationOfPartnerKey",
+        Tag::PartnerKeys,
+        "Cancel the rotation of a partner key",
+        &[Success::new(
+            200,
+            "The key, which has the secret from before alone.",
+            Content::json::<KeyView>(),
+        )],
+    )
+};
+
+pub async fn cancel_rotation(
+    request: AuthenticatedRequest,
+) -> Result<AuditedResponse, HandlerError> {
+    request.no_body()?;
+    let now = request.context.request.at;
+    let render = move |key: &PartnerKey| rendered(&KeyView::new(key.clone(), now));
+    let answer = request
+        .service()
+        .key_rotate_cancel(&request.context, request.id()?, render)
+        .await?;
+    Ok(AuditedResponse::rendered(answer))
 }
 
 pub const KEY_REVOKE: Operation = Operation {

@@ -14,7 +14,9 @@ use ids::{EventId, TypedId as _};
 use serde::Serialize;
 use service::{Audited, Context, Rendered};
 
-use super::headers::{AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, set, set_limits};
+use super::headers::{
+    AUDIT_EVENT_ID, IDEMPOTENCY_REPLAYED, X_REQUEST_ID, set, set_deprecation, set_limits,
+};
 
 /// What a handler returns. Its audit event is durable, for use cases give no [`Audited`] before.
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Responder for AuditedResponse {
         if let Some(context) = request.extensions().get::<Arc<Context>>() {
             set(headers, X_REQUEST_ID, &*context.request.request_id);
             set_limits(headers, &context.limits);
+            set_deprecation(headers, context.deprecation());
         }
         set(headers, AUDIT_EVENT_ID, self.event.text());
         // A response is for one credential alone, and some hold a secret.

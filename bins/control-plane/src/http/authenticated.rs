@@ -73,11 +73,6 @@ impl AuthenticatedRequest {
         self.exchange.input_end().await;
     }
 
-    /// The length of the body.
-    pub const fn body_bytes(&self) -> usize {
-        self.body.len()
-    }
-
     /// Parses the body.
     pub fn json<T>(
         &self,
@@ -85,6 +80,20 @@ impl AuthenticatedRequest {
     ) -> Result<T, HandlerError> {
         self.no_query()?;
         Ok(parse(&self.body)?)
+    }
+
+    /// Parses the body; none is an empty object.
+    pub fn json_or_empty<T>(
+        &self,
+        parse: impl FnOnce(&[u8]) -> Result<T, BodyError>,
+    ) -> Result<T, HandlerError> {
+        self.no_query()?;
+        let body = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &*self.body
+        };
+        Ok(parse(body)?)
     }
 
     /// Refuses a query, and a body other than none or an empty object.
@@ -179,12 +188,12 @@ async fn extract(
         .flatten();
     let info = request_info(&request, operation);
     let kind = key.kind();
+    let token = app.pacing.token(key.expose());
     let address = info.client.limited_by();
     let authenticating = app.service.authenticate(info, Credentials { key, revokes });
     let mut context = match Box::pin(authenticating).await {
         Ok(context) => context,
         Err(rejection) => {
-            let token = app.pacing.token(&request.headers);
             request.discard().await;
             let outcome = Outcome::from(&rejection.error);
             app.metrics.authentications.ended(Some(kind), outcome);
@@ -222,14 +231,10 @@ async fn extract(
     {
         return Err(ProblemResponse::rejected(&app, &id, rejection));
     }
-    let body_bytes = body.read_bytes();
     let authorizing = authorize(&app, (&method, &uri, &headers), &mut context, body);
     let body = match Box::pin(authorizing).await {
         Ok(body) => body,
-        Err(error) => {
-            let refusing = ProblemResponse::audit(&app, &context, error, body_bytes);
-            return Err(Box::pin(refusing).await);
-        }
+        Err(error) => return Err(Box::pin(ProblemResponse::audit(&app, &context, error)).await),
     };
     Ok(AuthenticatedRequest {
         context: Arc::new(context),
@@ -278,6 +283,7 @@ fn request_info(request: &Request, operation: Operation) -> RequestInfo {
         org_id: path.id::<OrgId>("id"),
         client: request.client(),
         user_agent: user_agent(headers),
+        secret: None,
     }
 }
 

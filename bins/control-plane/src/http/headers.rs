@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use api::{InvalidIdempotencyKey, idempotency_key};
 use ratelimit::Decision;
-use service::LimitName;
+use service::{Deprecation, LimitName};
+use time::{UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const AUDIT_EVENT_ID: HeaderName = HeaderName::from_static("audit-event-id");
@@ -15,6 +16,13 @@ pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-a
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
+
+/// RFC 9110, 5.6.7.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 
 /// The longest user agent that is recorded, in characters.
 const MAX_USER_AGENT: usize = 255;
@@ -118,6 +126,18 @@ pub fn set_limits(headers: &mut HeaderMap, limits: &[(LimitName, Decision)]) {
     set(headers, RATELIMIT, list(&left));
 }
 
+/// `Deprecation` (RFC 9745) and `Sunset` (RFC 8594), for a secret that has a successor.
+pub fn set_deprecation(headers: &mut HeaderMap, deprecation: Option<Deprecation>) {
+    let Some(Deprecation { since, until }) = deprecation else {
+        return;
+    };
+    set(headers, DEPRECATION, format!("@{}", since.unix_timestamp()));
+    match until.to_offset(UtcOffset::UTC).format(HTTP_DATE) {
+        Ok(date) => set(headers, SUNSET, date),
+        Err(error) => tracing::error!("writing the end of a secret failed: {error}"),
+    }
+}
+
 /// `Retry-After`: at least a second, and never too early.
 pub fn set_retry_after(headers: &mut HeaderMap, wait: Duration) {
     set(headers, RETRY_AFTER, retry_after(wait));
@@ -135,6 +155,7 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use ratelimit::RateLimit;
+    use time::macros::datetime;
 
     use super::*;
 
@@ -175,6 +196,21 @@ mod tests {
         assert_eq!(value_of(RATELIMIT), r#""key";r=599;t=1, "partner";r=0;t=2"#);
         set_limits(&mut headers, &[]);
         assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn a_secret_with_a_successor_is_told_its_end() {
+        let mut headers = HeaderMap::new();
+        set_deprecation(&mut headers, None);
+        assert!(headers.is_empty());
+        let deprecation = Deprecation {
+            since: datetime!(2026-04-23 08:00:00.9 UTC),
+            until: datetime!(2026-05-04 08:00:59.9 UTC),
+        };
+        set_deprecation(&mut headers, Some(deprecation));
+        let value_of = |name| headers.get(name).unwrap().to_str().unwrap();
+        assert_eq!(value_of(DEPRECATION), "@1776931200");
+        assert_eq!(value_of(SUNSET), "Mon, 04 May 2026 08:00:59 GMT");
     }
 
     #[test]

@@ -215,6 +215,11 @@ impl ProblemDetails {
                 code,
                 "The key has expired. Ask an admin for a new key, or for a later expires_at.",
             ),
+            Error::SecretEnded => Self::invalid_token(
+                code,
+                "This secret of the key was rotated out and has ended; the key itself goes on. Use the key's \
+                 newest secret, or rotate the key to get one.",
+            ),
             Error::KeyRevoked => Self::invalid_token(
                 code,
                 "The key has been revoked and can't be used again. Ask an admin for a new one.",
@@ -269,6 +274,11 @@ impl ProblemDetails {
             Error::Org(conflict) => plain(&conflict.to_string()),
             Error::OrgProtected(orgs) => plain(&protected(orgs)),
             Error::KeyState => plain("The key has been revoked. Issue a new one."),
+            Error::Rotation(conflict) => plain(&sentence(&conflict.to_string())),
+            Error::ResponseErased => plain(
+                "The response is erased, for the secret that it showed has ended. Rotate the key, or issue a \
+                 new one.",
+            ),
             Error::OrgQuota(max) => plain(&format!(
                 "The limit of {max} orgs of this partner is reached. Delete one, or ask for a higher \
                  max_orgs."
@@ -309,6 +319,13 @@ fn protected(orgs: &[(OrgId, Slug)]) -> String {
          /cp/orgs/{{id}}.",
         named.join(", ")
     )
+}
+
+/// A text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 /// The value of `WWW-Authenticate` (RFC 6750).

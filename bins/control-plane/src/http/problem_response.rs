@@ -13,11 +13,11 @@ use actix_web::{
 use api::Problem;
 use ids::{EventId, TypedId as _};
 use ratelimit::Decision;
-use service::{Context, Error, LimitName, Rejection};
+use service::{Context, Deprecation, Error, LimitName, Rejection};
 
 use super::{
     App,
-    headers::{AUDIT_EVENT_ID, X_REQUEST_ID, set, set_limits, set_retry_after},
+    headers::{AUDIT_EVENT_ID, X_REQUEST_ID, set, set_deprecation, set_limits, set_retry_after},
     problem_details::{HandlerError, ProblemDetails},
 };
 
@@ -36,14 +36,21 @@ enum Details {
     Of {
         details: ProblemDetails,
         event: Option<EventId>,
-        limits: Vec<(LimitName, Decision)>,
+        caller: Box<OfCaller>,
     },
+}
+
+/// What a response tells a caller of its credential.
+#[derive(Default)]
+struct OfCaller {
+    limits: Vec<(LimitName, Decision)>,
+    deprecation: Option<Deprecation>,
 }
 
 impl ProblemResponse {
     /// The response to a request that has no audit event.
     pub fn unaudited(app: &Arc<App>, request_id: &Arc<str>, details: ProblemDetails) -> Self {
-        Self::new(app, request_id, (details, None, Vec::new()))
+        Self::new(app, request_id, (details, None, OfCaller::default()))
     }
 
     /// The response to a key that was cut short or mistyped.
@@ -63,42 +70,29 @@ impl ProblemResponse {
             }
         }
         let details = ProblemDetails::of_error(&rejection.error);
-        Self::new(
-            app,
-            request_id,
-            (details, rejection.event, rejection.limits),
-        )
+        let caller = OfCaller {
+            limits: rejection.limits,
+            deprecation: rejection.deprecation,
+        };
+        Self::new(app, request_id, (details, rejection.event, caller))
     }
 
-    /// The response to an authenticated call that failed, with a body of so many bytes; its audit event is written
-    /// unless it has one. Refusals are paced: what a client does wrong, it can do as fast as it sends.
-    pub async fn audit(
-        app: &Arc<App>,
-        context: &Context,
-        error: HandlerError,
-        body_bytes: usize,
-    ) -> Self {
-        let response = Self::audited(app, context, error).await;
-        if response.status_code().is_client_error() {
-            let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
-            let source = app.pacing.caller(&context.caller);
-            app.pacing.wait(source, bytes).await;
-        }
-        response
-    }
-
-    async fn audited(app: &Arc<App>, context: &Context, error: HandlerError) -> Self {
+    /// The response to an authenticated call that failed; its audit event is written unless it has one.
+    pub async fn audit(app: &Arc<App>, context: &Context, error: HandlerError) -> Self {
         let id = &context.request.request_id;
         let details = match error {
             HandlerError::Rejected(rejection) => return Self::rejected(app, id, *rejection),
             HandlerError::Malformed(details) => *details,
         };
-        let limits = context.limits.clone();
+        let caller = OfCaller {
+            limits: context.limits.clone(),
+            deprecation: context.deprecation(),
+        };
         match app.service.reject_as(context, details.code).await {
-            Ok(event) => Self::new(app, id, (details, Some(event), limits)),
+            Ok(event) => Self::new(app, id, (details, Some(event), caller)),
             Err(fault) => {
                 let details = ProblemDetails::of_error(&Error::Store(fault));
-                Self::new(app, id, (details, None, limits))
+                Self::new(app, id, (details, None, caller))
             }
         }
     }
@@ -106,7 +100,7 @@ impl ProblemResponse {
     fn new(
         app: &Arc<App>,
         request_id: &Arc<str>,
-        (details, event, limits): (ProblemDetails, Option<EventId>, Vec<(LimitName, Decision)>),
+        (details, event, caller): (ProblemDetails, Option<EventId>, OfCaller),
     ) -> Self {
         Self {
             app: Arc::clone(app),
@@ -114,7 +108,7 @@ impl ProblemResponse {
             details: Details::Of {
                 details,
                 event,
-                limits,
+                caller: Box::new(caller),
             },
         }
     }
@@ -133,7 +127,7 @@ impl ResponseError for ProblemResponse {
         let Details::Of {
             details,
             event,
-            limits,
+            caller,
         } = &self.details
         else {
             return self.app.malformed_key.response(&self.request_id);
@@ -153,7 +147,8 @@ impl ResponseError for ProblemResponse {
         if let Some(event) = event {
             set(headers, AUDIT_EVENT_ID, event.text());
         }
-        set_limits(headers, limits);
+        set_limits(headers, &caller.limits);
+        set_deprecation(headers, caller.deprecation);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         let problem = document(details, &self.app.public_url, &self.request_id);
         response.set_body(BoxBody::new(problem.to_json()))

@@ -13,6 +13,7 @@ pub struct RateLimitMetrics {
     admin: IntCounter,
     idempotency: IntCounter,
     address: IntCounter,
+    rotation: IntCounter,
 }
 
 impl RateLimitMetrics {
@@ -36,6 +37,7 @@ impl RateLimitMetrics {
             admin: allowed(LimitName::Admin),
             idempotency: allowed(LimitName::Idempotency),
             address: allowed(LimitName::Address),
+            rotation: allowed(LimitName::Rotation),
             decisions,
         })
     }
@@ -59,6 +61,7 @@ impl RateLimitMetrics {
             LimitName::Admin => &self.admin,
             LimitName::Idempotency => &self.idempotency,
             LimitName::Address => &self.address,
+            LimitName::Rotation => &self.rotation,
         }
     }
 

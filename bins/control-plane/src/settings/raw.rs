@@ -111,6 +111,8 @@ raw_settings! {
         data_dir "data-dir" "MOLECULE_CP_DATA_DIR";
         /// How many connections to PostgreSQL there may be, for all uses together
         database_pool "database-pool" "MOLECULE_CP_DATABASE_POOL";
+        /// For how many days a partner key works at the most; without it, one may have no end
+        max_key_lifetime_days "max-key-lifetime-days" "MOLECULE_CP_MAX_KEY_LIFETIME_DAYS";
         /// Limit of each admin key, as limit/seconds
         admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
         /// Limit of unknown tokens from one address, as limit/seconds

@@ -72,6 +72,11 @@ fn what_is_wrong_is_named() {
     refused("database_pool = \"many\"", "database_pool");
     refused("audit_retention_days = \"0\"", "audit_retention_days");
     refused("audit_retention_days = \"1.5\"", "audit_retention_days");
+    refused("max_key_lifetime_days = \"0\"", "max_key_lifetime_days");
+    refused(
+        "max_key_lifetime_days = \"-1\"",
+        "allow keys without an end",
+    );
     refused("sqlite_batch = \"0\"", "sqlite_batch");
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
@@ -149,6 +154,15 @@ fn events_are_kept_for_ever_or_for_days() {
     assert_eq!(settings.audit_retention_days, Some(90));
     let text = settings.to_string();
     assert!(text.contains("audit_retention_days = \"90\""), "{text}");
+}
+
+#[test]
+fn keys_live_for_ever_or_for_days() {
+    assert_eq!(settings("").unwrap().max_key_lifetime_days, None);
+    let settings = settings("max_key_lifetime_days = \"90\"").unwrap();
+    assert_eq!(settings.max_key_lifetime_days, Some(90));
+    let text = settings.to_string();
+    assert!(text.contains("max_key_lifetime_days = \"90\""), "{text}");
 }
 
 #[test]

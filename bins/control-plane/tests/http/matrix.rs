@@ -99,6 +99,7 @@ fn expectation(row: &Row, (method, path): (&str, &str), cell: Cell) -> (u16, &'s
         Cell::Foreign | Cell::Missing | Cell::AdminMissing => (404, "not-found"),
         Cell::BoundElsewhere if row.of != Of::Nothing => (404, "not-found"),
         Cell::BoundElsewhere if row.id == "createOrg" => (403, "not-permitted"),
+        _ if row.success == 409 && row.of == Of::Key => (409, "key-state-conflict"),
         _ if row.success == 409 => (409, "org-state-conflict"),
         Cell::WrongScope | Cell::BoundElsewhere | Cell::Admin | Cell::Right => (row.success, FINE),
     }

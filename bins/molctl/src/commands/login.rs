@@ -11,7 +11,7 @@ use crate::{
     args::Globals,
     config::{self, Config, Profile},
     context::Context,
-    credential::{self, Credential},
+    credential::{self, Credential, KeyLocation},
     failure::Failure,
     keyring,
 };
@@ -43,6 +43,7 @@ impl Login {
                 Credential {
                     key: Secret::new(key),
                     source: "the terminal".to_owned(),
+                    location: KeyLocation::Elsewhere,
                 }
             }
             None => {

@@ -48,6 +48,8 @@ const CALLS: &[&[&str]] = &[
     ],
     &["key", "list"],
     &["key", "get"],
+    &["key", "rotate"],
+    &["key", "rotate", "--finish"],
     &["key", "revoke", "--self"],
     &["key", "revoke", "--self", "--reason", "leaked"],
     &["admin", "partner", "create", "Acme"],
@@ -58,6 +60,9 @@ const CALLS: &[&[&str]] = &[
     &["admin", "key", "list"],
     &["admin", "key", "get", PARTNER_KEY],
     &["admin", "key", "update", PARTNER_KEY, "--disable"],
+    &["admin", "key", "rotate", PARTNER_KEY, "--overlap", "2h"],
+    &["admin", "key", "finish-rotation", PARTNER_KEY],
+    &["admin", "key", "cancel-rotation", PARTNER_KEY],
     &["admin", "key", "revoke", PARTNER_KEY],
     &[
         "admin",

@@ -14,4 +14,5 @@ mod keyring;
 mod kit;
 mod pipelines;
 mod receivers;
+mod rotation;
 mod waits;

@@ -70,7 +70,7 @@ fn introduction() -> String {
         "Create and manage orgs by API, with scoped, rate-limited and revocable keys.\n\nEvery request \
          has one key in the header `Authorization: Bearer …`. Admin keys belong to the operator. Partner \
          keys are created with admin keys, and have scopes:\n\n{scopes}\nEvery partner key can also read \
-         `/cp/whoami`, list the keys of its partner, and read and revoke itself.\n\nErrors are problem \
+         `/cp/whoami`, list the keys of its partner, and read, rotate and revoke itself.\n\nErrors are problem \
          documents (RFC 9457): `code` identifies the error, and `detail` says what to do next. Every \
          response to a known key names its audit event and what remains of its rate limits. Any POST \
          can be repeated safely with an `Idempotency-Key`.\n\nLater versions may add fields to responses, \
@@ -275,6 +275,7 @@ fn response(call: &Described, success: &Success) -> Response {
             Header::RateLimitPolicy,
             Header::RateLimit,
         ]);
+        headers.extend(Header::of_older_secrets(call.who));
     }
     if call.method == Method::Post {
         headers.push(Header::IdempotencyReplayed);

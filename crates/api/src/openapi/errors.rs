@@ -124,6 +124,7 @@ fn headers(who: Who, status: u16, codes: &[ErrorCode]) -> Vec<Header> {
         Header::RateLimitPolicy,
         Header::RateLimit,
     ]);
+    headers.extend(Header::of_older_secrets(who));
     match status {
         401 => headers.push(Header::WwwAuthenticate),
         403 if codes.contains(&ErrorCode::InsufficientScope) => {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use utoipa::openapi::{Ref, header::HeaderBuilder};
 
+use super::Who;
 use crate::wire::{AnySchema, Components, RequestIdText, WireType, matching, one_of};
 use ids::EventId;
 
@@ -27,6 +28,10 @@ pub enum Header {
     WwwAuthenticate,
     /// `Idempotency-Replayed`.
     IdempotencyReplayed,
+    /// `Deprecation`.
+    Deprecation,
+    /// `Sunset`.
+    Sunset,
 }
 
 impl Header {
@@ -41,7 +46,17 @@ impl Header {
         Self::Location,
         Self::WwwAuthenticate,
         Self::IdempotencyReplayed,
+        Self::Deprecation,
+        Self::Sunset,
     ];
+
+    /// What responses to a partner key have whose secret has a successor.
+    pub(super) const fn of_older_secrets(who: Who) -> &'static [Self] {
+        match who {
+            Who::Anyone | Who::Admin => &[],
+            Who::Partner(_) | Who::Any => &[Self::Deprecation, Self::Sunset],
+        }
+    }
 
     /// Its name.
     pub(super) const fn name(self) -> &'static str {
@@ -55,6 +70,8 @@ impl Header {
             Self::Location => "Location",
             Self::WwwAuthenticate => "WWW-Authenticate",
             Self::IdempotencyReplayed => "Idempotency-Replayed",
+            Self::Deprecation => "Deprecation",
+            Self::Sunset => "Sunset",
         }
     }
 
@@ -113,6 +130,16 @@ impl Header {
                 one_of(["true"]).into(),
                 json!("true"),
                 "Present if this is the response to an earlier request with the same Idempotency-Key.",
+            ),
+            Self::Deprecation => (
+                matching("^@[0-9]+$").into(),
+                json!("@1776931200"),
+                "Present if the key has a newer secret than that of the request: since when (RFC 9745).",
+            ),
+            Self::Sunset => (
+                text(),
+                json!("Fri, 24 Apr 2026 08:00:00 GMT"),
+                "Present together with `Deprecation`: from when on the secret is refused (RFC 8594).",
             ),
         };
         HeaderBuilder::new()

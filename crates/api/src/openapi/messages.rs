@@ -42,6 +42,8 @@ const fn summary(kind: EventKind) -> &'static str {
         EventKind::OrgExpiring => "The lease of an org ends soon",
         EventKind::WebhookDisabled => "Another endpoint of the partner was disabled",
         EventKind::KeyRevoked => "A key was revoked",
+        EventKind::KeyRotated => "A key got another secret",
+        EventKind::KeyRotationEnded => "One of the two secrets of a key ended",
         EventKind::KeyExpiring => "A key expires soon",
         EventKind::Test => "The partner tests the endpoint",
     }
@@ -57,7 +59,10 @@ const fn content(kind: EventKind) -> Content {
         | EventKind::OrgResumed
         | EventKind::OrgDeleted
         | EventKind::OrgExpiring => Content::json::<MessageView<OrgView>>(),
-        EventKind::KeyRevoked | EventKind::KeyExpiring => Content::json::<MessageView<KeyView>>(),
+        EventKind::KeyRevoked
+        | EventKind::KeyRotated
+        | EventKind::KeyRotationEnded
+        | EventKind::KeyExpiring => Content::json::<MessageView<KeyView>>(),
         EventKind::WebhookDisabled => Content::json::<MessageView<DisabledEndpointView>>(),
         EventKind::Test => Content::json::<MessageView<TestView>>(),
     }

@@ -67,7 +67,7 @@ impl Tag {
         match self {
             Self::Orgs => "Create orgs, poll until they are ready, and delete them.",
             Self::PartnerKeys => {
-                "Create, change and revoke the keys of partners. A key can read and revoke itself."
+                "Create, change, rotate and revoke the keys of partners. A key can read, rotate and revoke itself."
             }
             Self::Audit => "Every request with a known credential leaves one audit event.",
             Self::Webhooks => "Receive messages about orgs and keys.",

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use ids::{KeyId, Page, PageRequest, PartnerId};
 use time::OffsetDateTime;
 
-use crate::{KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason};
+use crate::{
+    FoundKey, KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason,
+};
 
 /// Which keys a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +16,10 @@ pub struct KeyListRequest {
     pub partner_id: Option<PartnerId>,
     /// Keys that have this status at this time.
     pub status: Option<(KeyStatus, OffsetDateTime)>,
+    /// Keys that end by themselves before this.
+    pub expires_before: Option<OffsetDateTime>,
+    /// Keys that were not used since this.
+    pub unused_since: Option<OffsetDateTime>,
 }
 
 /// Which keys a store lists.
@@ -25,6 +31,10 @@ pub struct KeyFilter {
     pub id: Option<KeyId>,
     /// Those that have this status at this time.
     pub status: Option<(KeyStatus, OffsetDateTime)>,
+    /// Those that end by themselves before this.
+    pub expires_before: Option<OffsetDateTime>,
+    /// Those that were not used since this, as far as the minutes of uses tell.
+    pub unused_since: Option<OffsetDateTime>,
 }
 
 impl KeyFilter {
@@ -34,6 +44,12 @@ impl KeyFilter {
         self.partner_id.is_none_or(|id| key.partner_id == id)
             && self.id.is_none_or(|id| key.id == id)
             && self.status.is_none_or(|(is, at)| key.status(at) == is)
+            && self
+                .expires_before
+                .is_none_or(|time| key.expires_at.is_some_and(|end| end < time))
+            && self
+                .unused_since
+                .is_none_or(|time| key.is_unused_since(time))
     }
 }
 
@@ -42,18 +58,15 @@ pub trait KeyQueries {
     /// The store's error.
     type Error;
 
-    /// The key stored under any of these digests, whatever its status.
-    fn key_by_digest(
-        &mut self,
-        digests: &[KeyDigest],
-    ) -> Result<Option<KeyWithPartner>, Self::Error>;
+    /// The key of which a secret is stored under any of these digests, whatever the status of either.
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, Self::Error>;
 
-    /// The keys stored under these digests, whatever their status, each with the digest that it is
-    /// stored under.
+    /// The keys of which secrets are stored under these digests, whatever their status, each with the digest
+    /// that it was found by.
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, Self::Error>;
+    ) -> Result<Vec<(KeyDigest, FoundKey)>, Self::Error>;
 
     /// One key.
     fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, Self::Error>;
@@ -67,6 +80,16 @@ pub trait KeyQueries {
 
     /// The key whose orgs have been pending deletion the longest.
     fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, Self::Error>;
+
+    /// Up to `limit` keys whose rotation is to be looked at by `now`, those that wait the longest first.
+    fn rotations_due(
+        &mut self,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, Self::Error>;
+
+    /// How many rotations are running or have ended a moment ago, up to `limit`.
+    fn rotations_running(&mut self, limit: usize) -> Result<usize, Self::Error>;
 }
 
 /// Writes of a store of partner keys; all within the caller's transaction.
@@ -126,10 +149,37 @@ pub trait KeyStore: KeyQueries {
         since: Option<OffsetDateTime>,
     ) -> Result<(), Self::Error>;
 
-    /// Records a use; an earlier time than the recorded one changes nothing.
-    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), Self::Error>;
+    /// Records a use, of the key and of the secret that was used; an earlier time than the recorded one changes
+    /// nothing. The secret is named where the key was ever rotated.
+    fn key_touch(
+        &mut self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), Self::Error>;
 
-    /// Replaces a key's digest, if it still is `from`; `false` when it is not. A cache of
+    /// Writes that a key was rotated, as [`PartnerKey::rotate`] has changed it: `digest` is that of the new
+    /// secret, and the stored one becomes that of the older. The rotation is to be looked at by `check_at`; at
+    /// `None` it is over.
+    fn key_rotate(
+        &mut self,
+        key: &PartnerKey,
+        digest: &KeyDigest,
+        check_at: Option<OffsetDateTime>,
+    ) -> Result<(), Self::Error>;
+
+    /// Writes that the older secret of a key has ended, as [`PartnerKey::finish_rotation`] has changed it; `false`
+    /// when the rotation was over already, and all then stays as it is.
+    fn key_rotation_finish(&mut self, key: &PartnerKey) -> Result<bool, Self::Error>;
+
+    /// Writes that the newest secret of a key has ended, as [`PartnerKey::cancel_rotation`] has changed it: the
+    /// digests change places.
+    fn key_rotation_cancel(&mut self, key: &PartnerKey) -> Result<(), Self::Error>;
+
+    /// Has a rotation be looked at by another time. A cache of keys need not know of it.
+    fn key_rotation_check_at(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), Self::Error>;
+
+    /// Replaces the digest of one of a key's secrets, if it still is `from`; `false` when it is not. A cache of
     /// keys need not know of it.
     fn key_digest_renew(
         &mut self,

@@ -48,8 +48,8 @@ impl<D: Database> Drop for RecordIfAbandoned<'_, D> {
                     "recording the event of an abandoned request failed"
                 );
             }
-            if let Some(key) = key
-                && let Err(error) = db.key_used(key, at).await
+            if let Some((key, secret)) = key
+                && let Err(error) = db.key_used(key, secret, at).await
             {
                 tracing::warn!(error = error.as_dyn(), key_id = %key, "recording a key's last use failed");
             }

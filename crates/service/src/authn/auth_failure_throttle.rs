@@ -6,21 +6,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use keys::{AdminKey, KeyDigest, KeyKind, KeyWithPartner};
+use keys::{AdminKey, FoundKey, KeyDigest, KeyKind};
 use ratelimit::Subject;
 use stores::{Database, Queries, StoreError};
 
-use crate::{
-    Caller,
-    runtime::batcher::{Batcher, BatcherConfig},
-};
+use super::credential_cache::Credential;
+use crate::runtime::batcher::{Batcher, BatcherConfig};
 
 /// How many tokens one query is about.
 const BATCH: usize = 256;
@@ -35,7 +30,7 @@ const CONFIG: BatcherConfig = BatcherConfig {
 };
 
 /// A credential, and the digest under which it is stored.
-type Found = Option<(Caller, KeyDigest)>;
+type Found = Option<(Credential, KeyDigest)>;
 
 /// A token to look up.
 #[derive(Debug)]
@@ -105,19 +100,19 @@ fn find_all<Q: Queries>(view: &mut Q, lookups: &[Lookup]) -> Result<Vec<Found>, 
         digests
     };
     let (partner, admin) = (digests(true), digests(false));
-    let mut found: HashMap<[u8; 32], Caller> = HashMap::new();
+    let mut found: HashMap<[u8; 32], Credential> = HashMap::new();
     if !partner.is_empty() {
-        let keys: Vec<(KeyDigest, KeyWithPartner)> = view.keys_by_digest(&partner)?;
+        let keys: Vec<(KeyDigest, FoundKey)> = view.keys_by_digest(&partner)?;
         found.extend(
             keys.into_iter()
-                .map(|(digest, held)| (*digest.as_bytes(), Caller::Partner(Arc::new(held)))),
+                .map(|(digest, found)| (*digest.as_bytes(), found.into())),
         );
     }
     if !admin.is_empty() {
         let keys: Vec<(KeyDigest, AdminKey)> = view.admin_keys_by_digest(&admin)?;
         found.extend(
             keys.into_iter()
-                .map(|(digest, key)| (*digest.as_bytes(), Caller::Admin(Arc::new(key)))),
+                .map(|(digest, key)| (*digest.as_bytes(), key.into())),
         );
     }
     let callers = lookups.iter().map(|lookup| {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ids::{TypedId as _, Ulid};
-use keys::{Changed, Changes, KeyDigest, MIN_CHANGES_KEPT};
+use keys::{AdminKey, Changed, Changes, FoundKey, KeyDigest, MIN_CHANGES_KEPT, UsedSecret};
 use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -48,10 +48,42 @@ pub(crate) enum CacheLookup {
     Miss,
 }
 
+/// What a digest belongs to: a credential, and which secret of a partner key it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) caller: Caller,
+    pub(crate) secret: Option<UsedSecret>,
+}
+
+impl From<FoundKey> for Credential {
+    fn from(found: FoundKey) -> Self {
+        Self {
+            caller: Caller::Partner(Arc::new(found.held)),
+            secret: Some(found.secret),
+        }
+    }
+}
+
+impl From<AdminKey> for Credential {
+    fn from(key: AdminKey) -> Self {
+        Self::from(Caller::Admin(Arc::new(key)))
+    }
+}
+
+/// A credential of which it does not matter which secret was used.
+impl From<Caller> for Credential {
+    fn from(caller: Caller) -> Self {
+        let secret = None;
+        Self { caller, secret }
+    }
+}
+
 /// A credential as it was read.
 #[derive(Debug)]
 pub(crate) struct CachedCredential {
     pub(crate) caller: Caller,
+    /// The secret that the digest is of. It may have ended, or end while it is cached.
+    pub(crate) secret: Option<UsedSecret>,
     version: ReadVersion,
     /// The minute of the last use that was recorded.
     recorded_minute: AtomicI64,
@@ -212,19 +244,21 @@ impl CredentialCache {
         &self,
         digest: &KeyDigest,
         version: ReadVersion,
-        caller: Option<Caller>,
+        found: Option<Credential>,
     ) -> Option<Arc<CachedCredential>> {
-        let Some(caller) = caller else {
+        let Some(Credential { caller, secret }) = found else {
             self.unknown.insert(*digest.as_bytes(), version);
             return None;
         };
-        let last_used_at = match &caller {
-            Caller::Admin(_) => None,
-            Caller::Partner(held) => held.key.last_used_at,
+        let last_used_at = match (&caller, &secret) {
+            (Caller::Partner(held), Some(secret)) => held.key.last_use_of(secret),
+            (Caller::Partner(held), None) => held.key.last_used_at,
+            (Caller::Admin(_), _) => None,
         };
         let minute = last_used_at.map_or(i64::MIN, |at| at.unix_timestamp().div_euclid(60));
         let cached = Arc::new(CachedCredential {
             caller,
+            secret,
             version,
             recorded_minute: AtomicI64::new(minute),
         });

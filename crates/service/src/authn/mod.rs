@@ -11,6 +11,7 @@ mod key_changes;
 
 use std::sync::Arc;
 
+use audit::Action;
 use ids::KeyId;
 use keys::{KeyDigest, KeyKind, PlainKey};
 use ratelimit::{Decision, Limiter, RateLimit, Subject};
@@ -18,12 +19,15 @@ use stores::{Database, StoreError, prelude::*};
 
 use self::{
     auth_failure_throttle::Lookup,
-    credential_cache::{CacheLookup, CachedCredential, ClockReading},
+    credential_cache::{CacheLookup, CachedCredential, ClockReading, Credential},
 };
 use crate::{
     Caller, Context, Error, LimitName, Rejection, RequestInfo, Service,
     authorize::{authorize, check_usable},
 };
+
+/// How often a key may rotate itself, and how often it may end a rotation.
+const OWN_ROTATIONS: RateLimit = RateLimit::literal(6, 3600);
 
 /// The bearer token of a request, and whether the request revokes a key.
 #[derive(Debug)]
@@ -51,7 +55,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 error,
                 event: None,
                 limits: Vec::new(),
+                deprecation: None,
             })?;
+        let request = RequestInfo {
+            secret: cached.secret.clone(),
+            ..request
+        };
         let mut context = Context {
             request,
             caller: cached.caller.clone(),
@@ -61,12 +70,16 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             is_charged: true,
             idempotency_key: None,
         };
-        if let Err(error) = check_usable(&context.caller, context.request.at) {
+        if let Err(error) = check_usable(
+            &context.caller,
+            context.request.secret.as_ref(),
+            context.request.at,
+        ) {
             return Err(self.reject_unusable(&context, error).await);
         }
         if revokes_itself(&context, credentials.revokes) {
             context.is_charged = false;
-            context.limits = self.peek_limits(&context.caller).await;
+            context.limits = self.peek_limits(&context).await;
         } else {
             self.charge(&mut context).await?;
         }
@@ -102,21 +115,24 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             };
             self.auth_failures.find(&self.db, address, lookup).await?
         };
-        if let Some((caller, stored)) = &found
+        if let Some((Credential { caller, secret }, stored)) = &found
             && *stored != digest
-            && check_usable(caller, request.at).is_ok()
+            && check_usable(caller, secret.as_ref(), request.at).is_ok()
         {
             self.renew_digest(caller, *stored, digest).await;
         }
-        let caller = found.map(|(caller, _)| caller);
-        match self.credentials.insert(&digest, version, caller) {
+        let found = found.map(|(credential, _)| credential);
+        match self.credentials.insert(&digest, version, found) {
             Some(cached) => Ok(cached),
             None => Err(self.unknown_key(request).await),
         }
     }
 
     /// The credential as the database has it, and the digest under which that is.
-    async fn read_caller(&self, key: &PlainKey) -> Result<Option<(Caller, KeyDigest)>, StoreError> {
+    async fn read_caller(
+        &self,
+        key: &PlainKey,
+    ) -> Result<Option<(Credential, KeyDigest)>, StoreError> {
         let digests: Vec<KeyDigest> = self.settings.peppers.candidates(key).collect();
         let kind = key.kind();
         self.db
@@ -124,12 +140,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 for digest in digests {
                     let asked = std::slice::from_ref(&digest);
                     let found = match kind {
-                        KeyKind::Partner => view
-                            .key_by_digest(asked)?
-                            .map(|held| Caller::Partner(Arc::new(held))),
-                        KeyKind::Admin | KeyKind::Operator => view
-                            .admin_key_by_digest(asked)?
-                            .map(|key| Caller::Admin(Arc::new(key))),
+                        KeyKind::Partner => view.key_by_digest(asked)?.map(Credential::from),
+                        KeyKind::Admin | KeyKind::Operator => {
+                            view.admin_key_by_digest(asked)?.map(Credential::from)
+                        }
                     };
                     if let Some(caller) = found {
                         return Ok(Some((caller, digest)));
@@ -168,7 +182,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Charges all limits of the caller or, when one of them is used up, none.
     async fn charge(&self, context: &mut Context) -> Result<(), Rejection> {
-        context.limits = match self.limits_of(&context.caller) {
+        context.limits = match self.limits_of(context) {
             (name, (subject, limit), None) => {
                 vec![(name, self.limiter.check(subject, limit).await)]
             }
@@ -185,8 +199,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 
     /// The state of the caller's limits, for a request that is not charged.
-    async fn peek_limits(&self, caller: &Caller) -> Vec<(LimitName, Decision)> {
-        let (name, (subject, limit), shared) = self.limits_of(caller);
+    async fn peek_limits(&self, context: &Context) -> Vec<(LimitName, Decision)> {
+        let (name, (subject, limit), shared) = self.limits_of(context);
         let mut limits = vec![(name, self.limiter.peek(subject, limit).await)];
         if let Some((subject, limit)) = shared {
             let decision = self.limiter.peek(subject, limit).await;
@@ -195,16 +209,25 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         limits
     }
 
-    /// A caller's own limit with its name, and the one that it shares with its partner's other keys.
+    /// A caller's own limit with its name, and the one that it shares with its partner's other keys. A key that
+    /// rotates itself has a budget for that alone: whoever has used up the others can't keep it from that.
     fn limits_of(
         &self,
-        caller: &Caller,
+        context: &Context,
     ) -> (
         LimitName,
         (Subject, RateLimit),
         Option<(Subject, RateLimit)>,
     ) {
-        match caller {
+        match &context.caller {
+            Caller::Partner(held) if context.rotates_itself() => {
+                let subject = if context.request.operation.action == Action::KeyRotate {
+                    Subject::Rotations(held.key.id)
+                } else {
+                    Subject::RotationEnds(held.key.id)
+                };
+                (LimitName::Rotation, (subject, OWN_ROTATIONS), None)
+            }
             Caller::Admin(key) => {
                 let own = (Subject::Admin(key.id), self.settings.admin_rate_limit);
                 (LimitName::Admin, own, None)
@@ -230,13 +253,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// A rejection that is recorded within a second, by one event with others of its kind.
     fn reject_folded(&self, context: &Context, error: Error) -> Rejection {
-        Rejection {
-            event: self
-                .folded_rejections
-                .fold(context, error.code(), &self.env),
-            error,
-            limits: context.limits.clone(),
-        }
+        let event = self
+            .folded_rejections
+            .fold(context, error.code(), &self.env);
+        Rejection::new(context, error, event)
     }
 
     /// How many token lookups have been throttled since the process began.
@@ -247,8 +267,10 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
 
     /// Records the key's last use, if this request is the first of its minute.
     pub(crate) async fn record_key_use(&self, context: &Context) {
-        let Some(id) = context.used_key() else { return };
-        if let Err(error) = self.db.key_used(id, context.request.at).await {
+        let Some((id, secret)) = context.used_key() else {
+            return;
+        };
+        if let Err(error) = self.db.key_used(id, secret, context.request.at).await {
             // The request itself meets the same database and reports its failure.
             tracing::warn!(
                 error = error.as_dyn(),

@@ -173,7 +173,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             .credentials
             .is_current(&context.caller, context.read_version, now)
         {
-            return check_usable(&context.caller, at);
+            return check_usable(&context.caller, context.request.secret.as_ref(), at);
         }
         let mut later = context.clone();
         later.request.at = at;

@@ -80,6 +80,7 @@ async fn bench_of<P: Provisioner>(
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
         idempotency_limit: RateLimit::literal(50_000, 86_400),
+        max_key_lifetime: None,
         max_calls,
         login_url: "https://app.example/login".to_owned(),
         webhook_address_policy: AddressPolicy::Public,
@@ -114,6 +115,7 @@ impl<P: Provisioner> Bench<P> {
             org_id: None,
             client: ClientAddress::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             user_agent: None,
+            secret: None,
         }
     }
 
@@ -141,6 +143,7 @@ impl<P: Provisioner> Bench<P> {
             allowed_cidrs: None,
             rate_limit: limit,
             expires_at: None,
+            expires_in_days: false,
             max_live_orgs: None,
             max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,

@@ -66,7 +66,7 @@ impl Scene {
         let context = self.context(operations::KEY_LIST).await;
         let request = KeyListRequest {
             partner_id,
-            status: None,
+            ..KeyListRequest::default()
         };
         let list = self.bench.service.key_list(&context, request, PAGE).await;
         let keys = list.unwrap().value.items;

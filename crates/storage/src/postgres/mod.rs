@@ -141,20 +141,25 @@ impl PostgresWriter {
         written
     }
 
-    /// Notes a use of a key by one statement, which is a transaction of its own: that spares two ways
+    /// Notes a use of a key by statements that are transactions of their own: that spares two ways
     /// over the network.
-    pub(crate) async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+    pub(crate) async fn key_used(
+        &self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         let note = move |sessions: &Connections<Writing>| {
             // It does no harm to note the same use twice, as when a connection dies over it.
             for _ in 0..sessions.most() {
                 let mut session = sessions.get()?;
-                let noted = session.run_alone(|session| session.key_touch(id, at));
+                let noted = session.run_alone(|session| session.key_touch(id, secret, at));
                 if noted.is_ok() || !session.is_broken() {
                     return noted;
                 }
             }
             let mut session = sessions.get()?;
-            session.run_alone(|session| session.key_touch(id, at))
+            session.run_alone(|session| session.key_touch(id, secret, at))
         };
         self.pool.run(note).await
     }

@@ -74,8 +74,14 @@ impl SqliteWriter {
     }
 
     /// Notes a use of a key, which is to take no longer than the event beside it.
-    pub(crate) async fn key_used(&self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
-        self.run(move |tx| tx.key_touch(id, at), Job::Note).await
+    pub(crate) async fn key_used(
+        &self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.run(move |tx| tx.key_touch(id, secret, at), Job::Note)
+            .await
     }
 
     /// Makes a change before all others that wait, without a wait for the disk.

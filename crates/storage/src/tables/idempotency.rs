@@ -2,7 +2,9 @@
 
 use diesel::prelude::*;
 use ids::KeyId;
-use stores::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoreError, StoredResponse};
+use stores::{
+    IdempotencyId, IdempotencyQueries, IdempotencyStore, IssuedSecret, StoreError, StoredResponse,
+};
 use time::OffsetDateTime;
 
 use super::{locks::load_unlocked, values};
@@ -22,6 +24,7 @@ diesel::table! {
         sealed -> Nullable<Binary>,
         issued_key -> Nullable<Text>,
         begun_at -> BigInt,
+        issued_at -> Nullable<BigInt>,
     }
 }
 
@@ -105,6 +108,7 @@ impl IdempotencyStore for Session<Writing> {
                     replies::body.eq(&row.body),
                     replies::sealed.eq(None::<Vec<u8>>),
                     replies::issued_key.eq(None::<String>),
+                    replies::issued_at.eq(None::<i64>),
                     replies::begun_at.eq(row.begun_at),
                 ))
                 .execute(connection)
@@ -125,19 +129,29 @@ impl IdempotencyStore for Session<Writing> {
         &mut self,
         id: &IdempotencyId,
         sealed: &[u8],
-        issued: Option<KeyId>,
+        issued: Option<IssuedSecret>,
     ) -> Result<(), StoreError> {
         let place = replies::table.find((id.credential(), id.request().as_slice()));
         let kept = diesel::update(place).set((
             replies::sealed.eq(sealed),
-            replies::issued_key.eq(issued.map(|id| id.to_string())),
+            replies::issued_key.eq(issued.map(|issued| issued.key.to_string())),
+            replies::issued_at.eq(issued.map(|issued| values::micros(issued.created_at))),
         ));
         self.run(|connection| prepared::execute(connection, kept))?;
         Ok(())
     }
 
-    fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
-        let shown = replies::table.filter(replies::issued_key.eq(issued.to_string()));
+    fn idempotency_erase(&mut self, key: KeyId) -> Result<(), StoreError> {
+        let shown = replies::table.filter(replies::issued_key.eq(key.to_string()));
+        let erased = diesel::update(shown).set(replies::sealed.eq(None::<Vec<u8>>));
+        self.run(|connection| prepared::execute(connection, erased))?;
+        Ok(())
+    }
+
+    fn idempotency_erase_secret(&mut self, issued: IssuedSecret) -> Result<(), StoreError> {
+        let shown = replies::table
+            .filter(replies::issued_key.eq(issued.key.to_string()))
+            .filter(replies::issued_at.eq(values::micros(issued.created_at)));
         let erased = diesel::update(shown).set(replies::sealed.eq(None::<Vec<u8>>));
         self.run(|connection| prepared::execute(connection, erased))?;
         Ok(())

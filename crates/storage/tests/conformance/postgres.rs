@@ -53,7 +53,7 @@ async fn connections_that_the_server_has_ended_are_replaced() {
         let notes: JoinSet<_> = (0..16)
             .map(|_| {
                 let db = db.clone();
-                async move { db.key_used(id, at).await }
+                async move { db.key_used(id, None, at).await }
             })
             .collect();
         notes.join_all().await.into_iter().for_each(Result::unwrap);
@@ -62,7 +62,7 @@ async fn connections_that_the_server_has_ended_are_replaced() {
         let ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
         assert_ne!(server.ask(&name, ended).trim(), "0");
-        db.key_used(id, at).await.unwrap();
+        db.key_used(id, None, at).await.unwrap();
         // A connection that has just answered is not tested.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let asked = db.read(|view| view.key_changes(0)).await;

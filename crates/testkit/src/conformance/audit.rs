@@ -56,6 +56,7 @@ fn events_with_all_fields(build: &Build) -> Vec<Event> {
             ip: Some("2001:db8::7".parse().unwrap()),
             user_agent: Some("Ünï \"agent\"/1.0".into()),
             status_code: 599,
+            key_prefix: None,
         }),
         details: details(&json!({
             "count": 9_007_199_254_740_993_u64,

@@ -309,6 +309,7 @@ pub async fn keys_of_a_rare_status_are_found_over_many_pages<D: Database>(db: D)
             partner_id,
             id: None,
             status: Some((KeyStatus::Revoked, at(100))),
+            ..KeyFilter::default()
         };
         let list = move |view: &mut D::View, page| view.keys(&filter, page);
         let (actual, pages) = walked(&fixture, 4, list).await;

@@ -1,7 +1,7 @@
 //! Kept answers: given back to the same call, erased, forgotten.
 
 use ids::{AdminKeyId, KeyId};
-use stores::{Database, IdempotencyId, StoreError, StoredResponse, prelude::*};
+use stores::{Database, IdempotencyId, IssuedSecret, StoreError, StoredResponse, prelude::*};
 use time::Duration;
 
 use super::fixture::{Fixture, at};
@@ -24,9 +24,18 @@ async fn begin<D: Database>(
 
 async fn keep<D: Database>(fixture: &Fixture<D>, id: &IdempotencyId, issued: Option<KeyId>) {
     let id = id.clone();
+    let issued = issued.map(|key| secret(key, 0));
     fixture
         .write(move |tx| tx.idempotency_store(&id, b"sealed", issued))
         .await;
+}
+
+/// The secret of a key that was made after so many microseconds.
+fn secret(key: KeyId, micros: i64) -> IssuedSecret {
+    IssuedSecret {
+        key,
+        created_at: at(micros),
+    }
 }
 
 fn kept() -> Option<StoredResponse> {
@@ -103,6 +112,28 @@ pub async fn an_erased_answer_keeps_its_place<D: Database>(db: D) {
         })
     );
     assert_eq!(begin(&fixture, &second, 1).await, kept());
+}
+
+/// The answers that show a key's other secrets stay.
+pub async fn the_answer_of_one_secret_is_erased_alone<D: Database>(db: D) {
+    let fixture = Fixture::new(db);
+    let key: KeyId = fixture.build.id();
+    let [first, second] =
+        [1, 2].map(|byte| IdempotencyId::of_admin(fixture.build.id(), [byte; 32]));
+    for (id, micros) in [(&first, 0), (&second, 5)] {
+        begin(&fixture, id, 0).await;
+        let (place, issued) = (id.clone(), secret(key, micros));
+        fixture
+            .write(move |tx| tx.idempotency_store(&place, b"sealed", Some(issued)))
+            .await;
+    }
+    fixture
+        .write(move |tx| tx.idempotency_erase_secret(secret(key, 5)))
+        .await;
+    assert_eq!(begin(&fixture, &first, 1).await, kept());
+    assert_eq!(begin(&fixture, &second, 1).await.unwrap().sealed, None);
+    fixture.write(move |tx| tx.idempotency_erase(key)).await;
+    assert_eq!(begin(&fixture, &first, 1).await.unwrap().sealed, None);
 }
 
 /// Then the call may be tried again.

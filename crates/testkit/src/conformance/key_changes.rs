@@ -48,6 +48,23 @@ pub async fn every_change_of_what_is_remembered_has_a_revision_of_its_own<D: Dat
             .map(drop)
     });
     assert_eq!(revoke.await, of_key);
+    let rotated = fixture.key(&partner).await;
+    let of_rotated = [Changed::Key(rotated.id)];
+    let digest = fixture.build.digest();
+    let mut cancelled = fixture.build.rotated(rotated.clone(), at(2));
+    let (mut finished, stored) = (cancelled.clone(), cancelled.clone());
+    let rotate = logged(&fixture, move |tx| {
+        tx.key_rotate(&stored, &digest, Some(at(9)))
+    });
+    assert_eq!(rotate.await, of_rotated);
+    finished.finish_rotation(at(3)).unwrap();
+    let finish = logged(&fixture, move |tx| {
+        tx.key_rotation_finish(&finished).map(drop)
+    });
+    assert_eq!(finish.await, of_rotated);
+    cancelled.cancel_rotation(at(4)).unwrap();
+    let cancel = logged(&fixture, move |tx| tx.key_rotation_cancel(&cancelled));
+    assert_eq!(cancel.await, of_rotated);
     let of_partner = [Changed::Partner(partner.id)];
     let update = logged(&fixture, move |tx| tx.partner_update(&partner));
     assert_eq!(update.await, of_partner);
@@ -74,7 +91,8 @@ pub async fn a_new_key_and_a_noted_use_need_no_revision<D: Database>(db: D) {
     let none = logged(&fixture, move |tx| {
         tx.partner_insert(&partner)?;
         tx.key_insert(&key, &digest)?;
-        tx.key_touch(key.id, at(5))
+        tx.key_touch(key.id, None, at(5))?;
+        tx.key_rotation_check_at(key.id, at(6))
     });
     assert_eq!(none.await, []);
 }

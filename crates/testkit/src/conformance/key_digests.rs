@@ -16,7 +16,7 @@ pub async fn a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other<D: D
     let stranger = fixture.build.digest();
     let find = |digests: Vec<keys::KeyDigest>| {
         let found = fixture.read(move |view| view.key_by_digest(&digests));
-        async move { found.await.map(|held| held.key.id) }
+        async move { found.await.map(|found| found.held.key.id) }
     };
     assert_eq!(find(vec![digest]).await, Some(key.id));
     assert_eq!(find(vec![stranger, digest]).await, Some(key.id));
@@ -55,16 +55,16 @@ pub async fn keys_are_found_by_many_digests_at_once<D: Database>(db: D) {
         .await;
     let asked = digests.clone();
     let found = fixture.read(move |view| view.keys_by_digest(&asked)).await;
-    let mut actual: Vec<_> = found.iter().map(|(_, held)| held.key.id).collect();
+    let mut actual: Vec<_> = found.iter().map(|(_, found)| found.held.key.id).collect();
     actual.sort_unstable();
     expect.sort_unstable();
     assert_eq!(actual, expect);
-    for (digest, held) in found {
+    for (digest, one) in found {
         assert!(digests.contains(&digest));
         let alone = fixture
             .read(move |view| view.key_by_digest(&[digest]))
             .await;
-        assert_eq!(alone, Some(held));
+        assert_eq!(alone, Some(one));
     }
     let none = fixture.read(|view| view.keys_by_digest(&[])).await;
     assert_eq!(none, []);
@@ -89,5 +89,5 @@ pub async fn a_duplicate_digest_is_an_error_and_changes_nothing<D: Database>(db:
     let found = fixture
         .read(move |view| view.key_by_digest(&[digest]))
         .await;
-    assert_eq!(found.unwrap().key, first);
+    assert_eq!(found.unwrap().held.key, first);
 }

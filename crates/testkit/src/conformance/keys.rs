@@ -35,7 +35,7 @@ pub async fn a_key_keeps_all_its_fields<D: Database>(db: D) {
         let by_digest = fixture
             .read(move |view| view.key_by_digest(&[digest]))
             .await;
-        assert_eq!(by_digest, Some(by_id.clone()));
+        assert_eq!(by_digest.map(|found| found.held), Some(by_id.clone()));
         let for_update = fixture.write(move |tx| tx.key_for_update(id)).await;
         assert_eq!(for_update, Some(by_id));
         let filter = KeyFilter {
@@ -84,7 +84,7 @@ pub async fn a_key_is_held_with_its_partner_as_it_is_now<D: Database>(db: D) {
     let held = fixture
         .read(move |view| view.key_by_digest(&[digest]))
         .await;
-    assert_eq!(held.unwrap().partner, partner);
+    assert_eq!(held.unwrap().held.partner, partner);
 }
 
 /// Whoever makes orgs reads its keys so, again and again; a store that remembers them must not miss a
@@ -192,7 +192,7 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
     let found = fixture
         .read(move |view| view.key_by_digest(&[digest]))
         .await;
-    assert_eq!(found.unwrap().key, expect);
+    assert_eq!(found.unwrap().held.key, expect);
     assert_eq!(fixture.stored_key(bystander.id).await, bystander);
 
     // What was set can be taken back.
@@ -286,6 +286,7 @@ pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
             partner_id,
             id,
             status,
+            ..KeyFilter::default()
         };
         listed(&fixture, filter)
     };

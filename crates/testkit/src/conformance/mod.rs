@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod instances;
 pub mod key_changes;
 pub mod key_digests;
+pub mod key_rotations;
 pub mod key_uses;
 pub mod keys;
 pub mod leases;
@@ -129,6 +130,7 @@ macro_rules! conformance_rules {
             }
             key_uses {
                 a_use_is_only_ever_noted_forward
+                keys_are_filtered_by_their_end_and_last_use
             }
             endings {
                 the_orgs_of_a_key_are_counted_until_they_are_deleted
@@ -148,6 +150,14 @@ macro_rules! conformance_rules {
                 a_key_is_found_by_any_of_its_candidate_digests_and_by_no_other
                 keys_are_found_by_many_digests_at_once
                 a_duplicate_digest_is_an_error_and_changes_nothing
+            }
+            key_rotations {
+                a_rotated_key_is_found_by_both_of_its_secrets
+                a_secret_that_has_ended_is_known_until_the_next_rotation
+                a_cancelled_rotation_gives_the_older_secret_its_place_again
+                a_use_is_noted_for_the_secret_that_was_used
+                rotations_are_due_until_they_are_over
+                an_older_secret_needs_its_pepper
             }
             keys {
                 a_key_keeps_all_its_fields
@@ -222,6 +232,7 @@ macro_rules! conformance_rules {
                 a_kept_answer_comes_back_to_the_same_call_alone
                 an_outdated_answer_makes_room
                 an_erased_answer_keeps_its_place
+                the_answer_of_one_secret_is_erased_alone
                 a_rolled_back_call_leaves_no_place_taken
                 of_many_who_take_one_place_one_gets_it
                 outdated_answers_are_forgotten_up_to_the_limit

@@ -45,7 +45,7 @@ pub async fn a_digest_is_renewed_only_from_the_one_that_is_stored<D: Database>(d
     assert!(renew(old, new).await);
     assert!(!renew(old, stranger).await);
     let find = |digest: KeyDigest| fixture.read(move |view| view.key_by_digest(&[digest]));
-    assert_eq!(find(new).await.map(|held| held.key), Some(key));
+    assert_eq!(find(new).await.map(|found| found.held.key), Some(key));
     assert_eq!(find(old).await, None);
     let renewed = fixture.write(move |tx| {
         Ok([

@@ -99,7 +99,7 @@ pub async fn a_writer_sees_its_own_changes<D: Database>(db: D) {
         Ok((held, tx.key(id)?))
     });
     let (before, after) = actual.await;
-    assert_eq!(before.unwrap().key.revoked_at, None);
+    assert_eq!(before.unwrap().held.key.revoked_at, None);
     assert!(after.unwrap().key.revoked_at.is_some());
 }
 

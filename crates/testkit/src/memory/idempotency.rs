@@ -1,7 +1,9 @@
 //! Kept answers in memory.
 
 use ids::KeyId;
-use stores::{IdempotencyId, IdempotencyQueries, IdempotencyStore, StoreError, StoredResponse};
+use stores::{
+    IdempotencyId, IdempotencyQueries, IdempotencyStore, IssuedSecret, StoreError, StoredResponse,
+};
 use time::OffsetDateTime;
 
 use super::session::{MemoryTx, ReplyRow, Session};
@@ -58,7 +60,7 @@ impl IdempotencyStore for MemoryTx {
         &mut self,
         id: &IdempotencyId,
         sealed: &[u8],
-        issued: Option<KeyId>,
+        issued: Option<IssuedSecret>,
     ) -> Result<(), StoreError> {
         if let Some(row) = self.state.replies.get_mut(&place(id)) {
             row.kept.sealed = Some(sealed.to_vec());
@@ -67,7 +69,15 @@ impl IdempotencyStore for MemoryTx {
         Ok(())
     }
 
-    fn idempotency_erase(&mut self, issued: KeyId) -> Result<(), StoreError> {
+    fn idempotency_erase(&mut self, key: KeyId) -> Result<(), StoreError> {
+        self.state.replies.change(
+            |row| row.issued.is_some_and(|issued| issued.key == key),
+            |row| row.kept.sealed = None,
+        );
+        Ok(())
+    }
+
+    fn idempotency_erase_secret(&mut self, issued: IssuedSecret) -> Result<(), StoreError> {
         self.state.replies.change(
             |row| row.issued == Some(issued),
             |row| row.kept.sealed = None,

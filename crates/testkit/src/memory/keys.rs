@@ -1,13 +1,12 @@
 //! Partners and keys in memory.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
 use keys::{
-    AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, KeyChangeQueries, KeyChangeStore,
-    KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT,
-    OnRevoke, Partner, PartnerKey, PartnerQueries, PartnerStore, PepperId, PepperNotes,
-    PepperQueries, PepperStore, PepperUse, RevocationReason,
+    AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, FoundKey, KeyChangeQueries,
+    KeyChangeStore, KeyDigest, KeyFilter, KeyQueries, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT,
+    OnRevoke, Partner, PartnerKey, PartnerQueries, PartnerStore, RevocationReason,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -18,13 +17,13 @@ use super::{
 };
 
 impl State {
-    fn held(&self, row: &Stored<PartnerKey>) -> Option<KeyWithPartner> {
+    pub(super) fn held(&self, row: &Stored<PartnerKey>) -> Option<KeyWithPartner> {
         let partner = self.partners.get(&row.key.partner_id)?.clone();
         let key = row.key.clone();
         Some(KeyWithPartner { key, partner })
     }
 
-    fn log(&mut self, changed: Changed) {
+    pub(super) fn log(&mut self, changed: Changed) {
         self.key_revision += 1;
         let log = Arc::make_mut(&mut self.key_changes);
         log.push((self.key_revision, changed));
@@ -49,27 +48,15 @@ impl<Mode> PartnerQueries for Session<Mode> {
 impl<Mode> KeyQueries for Session<Mode> {
     type Error = StoreError;
 
-    fn key_by_digest(
-        &mut self,
-        digests: &[KeyDigest],
-    ) -> Result<Option<KeyWithPartner>, StoreError> {
-        let state = &self.state;
-        let row = state.keys.rows().find(|row| digests.contains(&row.digest));
-        Ok(row.and_then(|row| state.held(row)))
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, StoreError> {
+        Ok(self.keys_by_digest(digests)?.pop().map(|(_, found)| found))
     }
 
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, StoreError> {
-        let state = &self.state;
-        let rows = state
-            .keys
-            .rows()
-            .filter(|row| digests.contains(&row.digest));
-        Ok(rows
-            .filter_map(|row| Some((row.digest, state.held(row)?)))
-            .collect())
+    ) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
+        Ok(self.state.found_by(digests))
     }
 
     fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
@@ -88,6 +75,18 @@ impl<Mode> KeyQueries for Session<Mode> {
 
     fn key_with_orgs_pending_deletion(&mut self) -> Result<Option<KeyId>, StoreError> {
         Ok(self.state.keys_with_orgs_to_go.first().map(|&(_, id)| id))
+    }
+
+    fn rotations_due(
+        &mut self,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        Ok(self.state.rotations_due(now, limit))
+    }
+
+    fn rotations_running(&mut self, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.state.rotations_running().take(limit).count())
     }
 }
 
@@ -134,46 +133,6 @@ impl<Mode> KeyChangeQueries for Session<Mode> {
         let mut to_confirm = self.state.changes_to_confirm.iter();
         let confirm = to_confirm.any(|&revision| revision > since);
         Ok(Changes::since(since, self.state.key_revision, logged).to_confirm(confirm))
-    }
-}
-
-impl<Mode> PepperQueries for Session<Mode> {
-    type Error = StoreError;
-
-    fn pepper_check(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(self.state.pepper_check.clone())
-    }
-
-    fn pepper_uses(&mut self, now: OffsetDateTime) -> Result<Vec<PepperUse>, StoreError> {
-        let mut uses: BTreeMap<Option<PepperId>, (u64, u64, u64)> = BTreeMap::new();
-        for Stored { key, digest } in self.state.keys.rows() {
-            if matches!(key.status(now), KeyStatus::Active | KeyStatus::Disabled) {
-                uses.entry(digest.pepper()).or_default().0 += 1;
-            }
-        }
-        for Stored { key, digest } in self.state.admin_keys.rows() {
-            if key.status(now) == KeyStatus::Active {
-                uses.entry(digest.pepper()).or_default().1 += 1;
-            }
-        }
-        for secrets in self.state.org_secrets.rows() {
-            uses.entry(Some(secrets.pepper)).or_default().2 += 1;
-        }
-        let uses = uses.into_iter();
-        Ok(uses
-            .map(
-                |(pepper, (partner_keys, admin_keys, org_secrets))| PepperUse {
-                    pepper,
-                    partner_keys,
-                    admin_keys,
-                    org_secrets,
-                },
-            )
-            .collect())
-    }
-
-    fn pepper_notes(&mut self) -> Result<PepperNotes, StoreError> {
-        Ok(self.state.pepper_notes.clone())
     }
 }
 
@@ -281,10 +240,36 @@ impl KeyStore for MemoryTx {
         Ok(())
     }
 
-    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
-        if let Some(row) = self.state.keys.get_mut(&id) {
-            row.key.last_used_at = row.key.last_used_at.max(Some(at));
-        }
+    fn key_touch(
+        &mut self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.state.touch(id, secret, at);
+        Ok(())
+    }
+
+    fn key_rotate(
+        &mut self,
+        key: &PartnerKey,
+        digest: &KeyDigest,
+        check_at: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        self.state.rotate(key, *digest, check_at)
+    }
+
+    fn key_rotation_finish(&mut self, key: &PartnerKey) -> Result<bool, StoreError> {
+        Ok(self.state.finish_rotation(key))
+    }
+
+    fn key_rotation_cancel(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
+        self.state.cancel_rotation(key);
+        Ok(())
+    }
+
+    fn key_rotation_check_at(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        self.state.check_rotation_at(id, at);
         Ok(())
     }
 
@@ -294,9 +279,7 @@ impl KeyStore for MemoryTx {
         from: &KeyDigest,
         to: &KeyDigest,
     ) -> Result<bool, StoreError> {
-        let row = self.state.keys.get_mut(&id);
-        let row = row.filter(|row| row.digest == *from);
-        Ok(row.map(|row| row.digest = *to).is_some())
+        Ok(self.state.renew_digest(id, from, to))
     }
 }
 
@@ -344,47 +327,6 @@ impl KeyChangeStore for MemoryTx {
         let revision = self.state.key_revision;
         self.state.changes_to_confirm.insert(revision);
         Ok(revision)
-    }
-}
-
-impl PepperStore for MemoryTx {
-    fn pepper_check_replace(
-        &mut self,
-        expected: Option<&str>,
-        new: &str,
-    ) -> Result<bool, StoreError> {
-        let as_expected = self.state.pepper_check.as_deref() == expected;
-        if as_expected {
-            self.state.pepper_check = Some(new.to_owned());
-        }
-        Ok(as_expected)
-    }
-
-    fn pepper_label(&mut self, pepper: PepperId) -> Result<(), StoreError> {
-        let ids: Vec<KeyId> = self.state.keys.rows().map(|row| row.key.id).collect();
-        for id in ids {
-            if let Some(row) = self.state.keys.get_mut(&id)
-                && row.key.revoked_at.is_none()
-                && row.digest.pepper().is_none()
-            {
-                row.digest = row.digest.under(pepper);
-            }
-        }
-        let ids: Vec<AdminKeyId> = self.state.admin_keys.rows().map(|row| row.key.id).collect();
-        for id in ids {
-            if let Some(row) = self.state.admin_keys.get_mut(&id)
-                && row.key.revoked_at.is_none()
-                && row.digest.pepper().is_none()
-            {
-                row.digest = row.digest.under(pepper);
-            }
-        }
-        Ok(())
-    }
-
-    fn pepper_notes_replace(&mut self, notes: &PepperNotes) -> Result<(), StoreError> {
-        self.state.pepper_notes = notes.clone();
-        Ok(())
     }
 }
 

@@ -6,10 +6,12 @@
 mod audit;
 mod idempotency;
 mod instances;
+mod key_rotations;
 mod keys;
 mod org_parts;
 mod org_work;
 mod orgs;
+mod peppers;
 mod session;
 mod table;
 mod webhook_queries;

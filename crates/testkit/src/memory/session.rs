@@ -9,7 +9,7 @@ use ids::{
 use instances::Instance;
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
-use stores::{SealedOrgSecrets, StoreError, StoredResponse, Transaction};
+use stores::{IssuedSecret, SealedOrgSecrets, StoreError, StoredResponse, Transaction};
 use time::OffsetDateTime;
 use webhooks::{Delivery, Endpoint, SealedSecrets};
 
@@ -21,6 +21,7 @@ pub(super) struct State {
     pub(super) partners: Table<PartnerId, Partner>,
     pub(super) keys: Table<KeyId, Stored<PartnerKey>>,
     pub(super) keys_with_orgs_to_go: BTreeSet<(OffsetDateTime, KeyId)>,
+    pub(super) older_secrets: Table<KeyId, OlderDigest>,
     pub(super) admin_keys: Table<AdminKeyId, Stored<AdminKey>>,
     pub(super) pepper_check: Option<String>,
     pub(super) pepper_notes: keys::PepperNotes,
@@ -54,6 +55,14 @@ pub(super) struct Stored<K> {
     pub(super) digest: KeyDigest,
 }
 
+/// The secret before a key's newest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OlderDigest {
+    pub(super) digest: KeyDigest,
+    /// When its rotation is to be looked at, unless that is over.
+    pub(super) check_at: Option<OffsetDateTime>,
+}
+
 /// Who has a slug, or had it last.
 #[derive(Clone, Debug)]
 pub(super) struct SlugRow {
@@ -66,7 +75,7 @@ pub(super) struct SlugRow {
 #[derive(Clone, Debug)]
 pub(super) struct ReplyRow {
     pub(super) kept: StoredResponse,
-    pub(super) issued: Option<KeyId>,
+    pub(super) issued: Option<IssuedSecret>,
     pub(super) begun_at: OffsetDateTime,
 }
 

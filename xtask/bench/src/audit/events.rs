@@ -129,6 +129,7 @@ impl Source {
                 ip: Some(IpAddr::from([10, 0, high, low])),
                 user_agent: Some("molctl/1.0 (linux; x86_64)".into()),
                 status_code: 200,
+                key_prefix: Some(format!("mol_pk_{:05}", key % 100_000).into()),
             }),
             details: Details::new(),
         }

@@ -189,5 +189,9 @@ pub const TABLE: &[Row] = &[
     row("whoami", Any, Nothing, "credential.read", 200, nothing),
     row("deleteOrg", Scopes(&["orgs:delete"]), Org, "org.delete", 202, nothing),
     row("deleteWebhookEndpoint", WEBHOOKS, Endpoint, "webhook.delete", 204, nothing),
+    row("rotatePartnerKey", Any, Key, "key.rotate", 201, nothing),
+    // None is running.
+    row("finishRotationOfPartnerKey", Any, Key, "key.rotate_finish", 409, nothing),
+    row("cancelRotationOfPartnerKey", Any, Key, "key.rotate_cancel", 409, nothing),
     row("revokePartnerKey", Any, Key, "key.revoke", 204, nothing),
 ];

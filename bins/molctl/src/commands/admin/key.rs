@@ -24,6 +24,8 @@ pub(crate) enum Key {
         #[arg(long)]
         status: Option<String>,
         #[command(flatten)]
+        times: key::Times,
+        #[command(flatten)]
         much: Much,
     },
     /// Show one key.
@@ -33,6 +35,23 @@ pub(crate) enum Key {
     },
     /// Change a key. What is not named stays as it is.
     Update(Box<Update>),
+    /// Give a key another secret, which is shown this once. The one before works on for a while.
+    Rotate {
+        /// The id of the key.
+        key: KeyId,
+        #[command(flatten)]
+        overlap: key::Overlap,
+    },
+    /// End the older secret of a key that is being rotated.
+    FinishRotation {
+        /// The id of the key.
+        key: KeyId,
+    },
+    /// End the newer secret of a key that is being rotated; the one before works on.
+    CancelRotation {
+        /// The id of the key.
+        key: KeyId,
+    },
     /// Revoke a key. It can't be undone.
     Revoke {
         /// The id of the key.
@@ -142,11 +161,12 @@ impl Key {
             Self::List {
                 partner,
                 status,
+                times,
                 much,
             } => {
                 let filters = KeyFilters {
                     partner_id: partner,
-                    ..key::filters(status)
+                    ..key::filters(status, &times)
                 };
                 output.list(KEYS, admin.keys(&filters), much.limit()).await
             }
@@ -154,6 +174,13 @@ impl Key {
             Self::Update(update) => {
                 output.one(&admin.change_key(update.key, &update.build()).await?)
             }
+            Self::Rotate { key, overlap } => {
+                let issued = client.rotate_key(key, &overlap.rotation()).await?;
+                output.note("The key is shown only this once; keep it safe.");
+                output.one(&issued)
+            }
+            Self::FinishRotation { key } => output.one(&client.finish_key_rotation(key).await?),
+            Self::CancelRotation { key } => output.one(&client.cancel_key_rotation(key).await?),
             Self::Revoke { key, why } => {
                 client.revoke_key_as(key, &why.revocation()).await?;
                 output.note(&format!("The key {key} is revoked."));

@@ -71,8 +71,8 @@ impl Process {
         }
         let version = self.credentials.read_version();
         let held = database.lock().unwrap().held.clone();
-        let caller = Caller::Partner(std::sync::Arc::new(held));
-        let known = self.credentials.insert(&self.digest, version, Some(caller));
+        let found = Credential::from(Caller::Partner(std::sync::Arc::new(held)));
+        let known = self.credentials.insert(&self.digest, version, Some(found));
         known.unwrap().caller.clone()
     }
 }
@@ -361,8 +361,8 @@ fn no_entry_is_valid_past_its_ttl_or_after_invalidate_all() {
             };
             let digest = build.digest();
             let credentials = CredentialCache::with_capacity(16);
-            let caller = Caller::Partner(std::sync::Arc::new(held));
-            credentials.insert(&digest, credentials.read_version(), Some(caller));
+            let found = Credential::from(Caller::Partner(std::sync::Arc::new(held)));
+            credentials.insert(&digest, credentials.read_version(), Some(found));
             let hits = |after: Duration, slept: Duration| {
                 let now = ClockReading {
                     monotonic: *STEADY + std::time::Duration::try_from(after).unwrap(),

@@ -36,6 +36,7 @@ diesel::table! {
         ip -> Nullable<Text>,
         user_agent -> Nullable<Text>,
         details -> Text,
+        key_prefix -> Nullable<Text>,
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) struct EventRow {
     ip: Option<String>,
     user_agent: Option<String>,
     details: String,
+    key_prefix: Option<String>,
 }
 
 impl From<&Event> for EventRow {
@@ -95,6 +97,9 @@ impl From<&Event> for EventRow {
                 .and_then(|request| request.user_agent.as_deref())
                 .map(str::to_owned),
             details: details_text(event),
+            key_prefix: request
+                .and_then(|request| request.key_prefix.as_deref())
+                .map(str::to_owned),
         }
     }
 }
@@ -172,6 +177,7 @@ impl EventRow {
                     .map_err(|_| values::corrupt(WHAT))?,
                 user_agent: self.user_agent.as_deref().map(Arc::from),
                 status_code: values::number(status_code, WHAT)?,
+                key_prefix: self.key_prefix.as_deref().map(Arc::from),
             })),
             _ => Err(values::corrupt(WHAT)),
         }

@@ -1,6 +1,7 @@
 //! Keys of partners.
 
 mod queries;
+mod rotations;
 mod row;
 mod store;
 

@@ -2,11 +2,14 @@
 
 use diesel::{dsl::count_star, prelude::*};
 use ids::{KeyId, Page, PageRequest, TypedId as _, Ulid};
-use keys::{KeyDigest, KeyFilter, KeyQueries, KeyWithPartner, PartnerKey};
+use keys::{FoundKey, KeyDigest, KeyFilter, KeyQueries, KeyWithPartner, PartnerKey};
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::row::{KeyRow, partner_keys, with_partner};
+use super::{
+    rotations::{self, with_partner},
+    row::{KeyRow, partner_keys},
+};
 use crate::{
     connection::{AnyBackend, prepared},
     session::Session,
@@ -20,24 +23,20 @@ use crate::{
 impl<M> KeyQueries for Session<M> {
     type Error = StoreError;
 
-    fn key_by_digest(
-        &mut self,
-        digests: &[KeyDigest],
-    ) -> Result<Option<KeyWithPartner>, StoreError> {
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, StoreError> {
         // One prepared statement, asked once for each pepper; the current one's digest is the first.
         for digest in digests {
-            let row = self.run(|connection| {
-                let found = partner_keys::table
-                    .inner_join(partners::table)
-                    .filter(partner_keys::digest.eq(digest.as_bytes().as_slice()))
-                    .select((
-                        prepared::columns::<KeyRow>(),
-                        prepared::columns::<PartnerRow>(),
-                    ));
-                prepared::first_by_type(connection, found)
-            })?;
-            if let Some(row) = row {
-                return with_partner(row).map(Some);
+            if let Some(found) = by_newest(self, digest)? {
+                return Ok(Some(found));
+            }
+        }
+        for digest in digests {
+            if let Some(found) = by_older(self, digest)? {
+                return Ok(Some(found));
+            }
+            // A rotation that was cancelled meanwhile has made the older secret the newest.
+            if let Some(found) = by_newest(self, digest)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -46,31 +45,25 @@ impl<M> KeyQueries for Session<M> {
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, KeyWithPartner)>, StoreError> {
-        let digests: Vec<&[u8]> = digests
+    ) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
+        let mut missing: Vec<&[u8]> = digests
             .iter()
             .map(|digest| &digest.as_bytes()[..])
             .collect();
-        let rows: Vec<(Vec<u8>, KeyRow, PartnerRow)> = self.run(|connection| {
-            partner_keys::table
-                .inner_join(partners::table)
-                .filter(partner_keys::digest.eq_any(digests))
-                .select((
-                    partner_keys::digest,
-                    KeyRow::as_select(),
-                    PartnerRow::as_select(),
-                ))
-                .load(connection)
-        })?;
-        rows.into_iter()
-            .map(|(digest, key, partner)| {
-                Ok((values::digest(digest)?, with_partner((key, partner))?))
-            })
-            .collect()
+        let mut found = Vec::new();
+        // The same three searches as above.
+        for search in [many_by_newest, many_by_older, many_by_newest] {
+            found.extend(search(self, &missing)?);
+            missing.retain(|digest| {
+                let mut found = found.iter();
+                !found.any(|(known, _): &(KeyDigest, _)| known.as_bytes() == digest)
+            });
+        }
+        Ok(found)
     }
 
     fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
-        self.run(|connection| {
+        let row = self.run(|connection| {
             let found = partner_keys::table
                 .inner_join(partners::table)
                 .filter(partner_keys::id.eq(id.to_string()))
@@ -79,9 +72,8 @@ impl<M> KeyQueries for Session<M> {
                     prepared::columns::<PartnerRow>(),
                 ));
             prepared::first_by_type(connection, found)
-        })?
-        .map(with_partner)
-        .transpose()
+        })?;
+        row.map(|row| with_partner(self, row)).transpose()
     }
 
     fn keys(
@@ -109,6 +101,94 @@ impl<M> KeyQueries for Session<M> {
         })?;
         values::optional_id(id.as_deref(), "the id of a key")
     }
+
+    fn rotations_due(
+        &mut self,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        rotations::due(self, now, limit)
+    }
+
+    fn rotations_running(&mut self, limit: usize) -> Result<usize, StoreError> {
+        rotations::running(self, limit)
+    }
+}
+
+/// The key whose newest secret has this digest.
+fn by_newest<M>(
+    session: &mut Session<M>,
+    digest: &KeyDigest,
+) -> Result<Option<FoundKey>, StoreError> {
+    let row = session.run(|connection| {
+        let found = partner_keys::table
+            .inner_join(partners::table)
+            .filter(partner_keys::digest.eq(digest.as_bytes().as_slice()))
+            .select((
+                prepared::columns::<KeyRow>(),
+                prepared::columns::<PartnerRow>(),
+            ));
+        prepared::first_by_type(connection, found)
+    })?;
+    let Some(row) = row else { return Ok(None) };
+    let held = with_partner(session, row)?;
+    let secret = held.key.newest_secret();
+    Ok(Some(FoundKey { held, secret }))
+}
+
+/// The key whose older secret has this digest.
+fn by_older<M>(
+    session: &mut Session<M>,
+    digest: &KeyDigest,
+) -> Result<Option<FoundKey>, StoreError> {
+    let Some(id) = rotations::key_of_older(session, digest)? else {
+        return Ok(None);
+    };
+    let held = session.key(id)?;
+    Ok(held.and_then(|held| {
+        let secret = held.key.older_secret()?;
+        Some(FoundKey { held, secret })
+    }))
+}
+
+fn many_by_newest<M>(
+    session: &mut Session<M>,
+    digests: &[&[u8]],
+) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
+    let rows: Vec<(Vec<u8>, KeyRow, PartnerRow)> = session.run(|connection| {
+        partner_keys::table
+            .inner_join(partners::table)
+            .filter(partner_keys::digest.eq_any(digests))
+            .select((
+                partner_keys::digest,
+                KeyRow::as_select(),
+                PartnerRow::as_select(),
+            ))
+            .load(connection)
+    })?;
+    let mut found = Vec::with_capacity(rows.len());
+    for (digest, key, partner) in rows {
+        let held = with_partner(session, (key, partner))?;
+        let secret = held.key.newest_secret();
+        found.push((values::digest(digest)?, FoundKey { held, secret }));
+    }
+    Ok(found)
+}
+
+fn many_by_older<M>(
+    session: &mut Session<M>,
+    digests: &[&[u8]],
+) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
+    let mut found = Vec::new();
+    for (digest, id) in rotations::keys_of_older(session, digests)? {
+        let held = session.key(values::id(&id, "the id of a key")?)?;
+        found.extend(held.and_then(|held| {
+            let secret = held.key.older_secret()?;
+            let digest = values::digest(digest).ok()?;
+            Some((digest, FoundKey { held, secret }))
+        }));
+    }
+    Ok(found)
 }
 
 /// The next keys below an id, of the partner that the filter names.
@@ -131,11 +211,22 @@ fn next<M>(
     if let Some(below) = below {
         query = query.filter(partner_keys::id.lt(KeyId::from_ulid(below).to_string()));
     }
-    let rows = session.run(|connection| query.load(connection))?;
-    rows.into_iter().map(PartnerKey::try_from).collect()
+    let rows: Vec<KeyRow> = session.run(|connection| query.load(connection))?;
+    let rotated = rows.iter().filter(|row| row.rotated);
+    let rotated: Vec<String> = rotated.map(|row| row.id.clone()).collect();
+    let mut rotations = rotations::rotations(session, &rotated)?;
+    rows.into_iter()
+        .map(|row| {
+            let rotation = rotations.remove(&row.id);
+            Ok(PartnerKey {
+                rotation,
+                ..row.try_into()?
+            })
+        })
+        .collect()
 }
 
-/// How many keys that can be used at `now` need each pepper.
+/// How many keys that can be used at `now` need each pepper. A key needs two while its secrets do.
 pub(in crate::tables) fn counts_by_pepper<M>(
     session: &mut Session<M>,
     now: OffsetDateTime,
@@ -145,12 +236,19 @@ pub(in crate::tables) fn counts_by_pepper<M>(
         .or(partner_keys::expires_at
             .gt(values::micros(now))
             .assume_not_null());
-    session.run(|connection| {
+    let mut counts: Vec<(Option<String>, i64)> = session.run(|connection| {
         partner_keys::table
             .filter(partner_keys::revoked_at.is_null())
             .filter(unexpired)
             .group_by(partner_keys::pepper_id)
             .select((partner_keys::pepper_id, count_star()))
             .load(connection)
-    })
+    })?;
+    let older = rotations::peppers(session, now)?.into_iter();
+    counts.extend(
+        older
+            .filter(|(older, newest)| older != newest)
+            .map(|(older, _)| (older, 1)),
+    );
+    Ok(counts)
 }

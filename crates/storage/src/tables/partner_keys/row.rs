@@ -1,15 +1,11 @@
 //! The rows of partner keys.
 
 use diesel::prelude::*;
-use keys::{KeyWithPartner, PartnerKey, RevocationReason};
+use keys::{PartnerKey, RevocationReason};
 use scopes::ScopeSet;
 use stores::StoreError;
 
-use crate::tables::{
-    partners::{PartnerRow, partners},
-    values,
-    webhook_announcements::webhook_announcements,
-};
+use crate::tables::{partners::partners, values, webhook_announcements::webhook_announcements};
 
 diesel::table! {
     partner_keys (id) {
@@ -38,6 +34,7 @@ diesel::table! {
         pepper_id -> Nullable<Text>,
         end_to_announce -> Nullable<BigInt>,
         revocation_reason -> Nullable<Text>,
+        rotated -> Bool,
     }
 }
 
@@ -59,6 +56,7 @@ pub(super) struct KeyRow {
     last_used_at: Option<i64>,
     revoked_at: Option<i64>,
     revocation_reason: Option<String>,
+    pub(super) rotated: bool,
 }
 
 /// What an admin may change.
@@ -95,6 +93,7 @@ impl From<&PartnerKey> for KeyRow {
             revocation_reason: key
                 .revocation_reason
                 .map(|reason| reason.as_str().to_owned()),
+            rotated: false,
         }
     }
 }
@@ -173,15 +172,8 @@ impl TryFrom<KeyRow> for PartnerKey {
                         .map_err(|_| values::corrupt("why a key was revoked"))?,
                 ),
             },
+            // In a table of its own.
+            rotation: None,
         })
     }
-}
-
-pub(super) fn with_partner(
-    (key, partner): (KeyRow, PartnerRow),
-) -> Result<KeyWithPartner, StoreError> {
-    Ok(KeyWithPartner {
-        key: key.try_into()?,
-        partner: partner.try_into()?,
-    })
 }

@@ -11,7 +11,10 @@ use keys::{
 use stores::StoreError;
 use time::OffsetDateTime;
 
-use super::row::{KeyRow, partner_keys, with_partner};
+use super::{
+    rotations::{self, with_partner},
+    row::{KeyRow, partner_keys},
+};
 use crate::{
     connection::{
         AnyConnection,
@@ -68,7 +71,7 @@ impl KeyStore for Session<Writing> {
         if let Some(rows) = self.run(|connection| lock_for_use(connection, ids))? {
             return rows
                 .into_iter()
-                .map(|row| with_partner(row).map(Arc::new))
+                .map(|row| with_partner(self, row).map(Arc::new))
                 .collect();
         }
         let revision = key_changes::revision(self)?;
@@ -142,16 +145,52 @@ impl KeyStore for Session<Writing> {
         Ok(())
     }
 
-    fn key_touch(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
-        let at = values::micros(at);
+    fn key_touch(
+        &mut self,
+        id: KeyId,
+        secret: Option<OffsetDateTime>,
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let micros = values::micros(at);
         let used_before = partner_keys::table.find(id.to_string()).filter(
             partner_keys::last_used_at
                 .is_null()
-                .or(partner_keys::last_used_at.lt(at).assume_not_null()),
+                .or(partner_keys::last_used_at.lt(micros).assume_not_null()),
         );
-        let noted = diesel::update(used_before).set(partner_keys::last_used_at.eq(at));
+        let noted = diesel::update(used_before).set(partner_keys::last_used_at.eq(micros));
         self.run(|connection| prepared::execute(connection, noted))?;
-        Ok(())
+        match secret {
+            Some(secret) => rotations::touch(self, id, (secret, at)),
+            None => Ok(()),
+        }
+    }
+
+    fn key_rotate(
+        &mut self,
+        key: &PartnerKey,
+        digest: &KeyDigest,
+        check_at: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        rotations::insert(self, key, check_at)?;
+        let digest = (digest.as_bytes().to_vec(), values::pepper(digest));
+        set_newest(self, key, digest)
+    }
+
+    fn key_rotation_finish(&mut self, key: &PartnerKey) -> Result<bool, StoreError> {
+        let was_running = rotations::finish(self, key)?;
+        if was_running {
+            key_changes::log(self, Changed::Key(key.id))?;
+        }
+        Ok(was_running)
+    }
+
+    fn key_rotation_cancel(&mut self, key: &PartnerKey) -> Result<(), StoreError> {
+        let digest = rotations::swap(self, key)?;
+        set_newest(self, key, digest)
+    }
+
+    fn key_rotation_check_at(&mut self, id: KeyId, at: OffsetDateTime) -> Result<(), StoreError> {
+        rotations::check_at(self, id, at)
     }
 
     fn key_digest_renew(
@@ -171,8 +210,27 @@ impl KeyStore for Session<Writing> {
                 ))
                 .execute(connection)
         })?;
-        Ok(rows > 0)
+        Ok(rows > 0 || rotations::renew(self, id, from, to)?)
     }
+}
+
+/// Writes the newest secret of a key that was rotated.
+fn set_newest(
+    session: &mut Session<Writing>,
+    key: &PartnerKey,
+    (digest, pepper): (Vec<u8>, Option<String>),
+) -> Result<(), StoreError> {
+    session.run(|connection| {
+        diesel::update(partner_keys::table.find(key.id.to_string()))
+            .set((
+                partner_keys::digest.eq(digest),
+                partner_keys::pepper_id.eq(pepper),
+                partner_keys::key_prefix.eq(&key.key_prefix),
+                partner_keys::rotated.eq(true),
+            ))
+            .execute(connection)
+    })?;
+    key_changes::log(session, Changed::Key(key.id))
 }
 
 /// Keys and their partners, held against every change until the transaction ends, while others hold
@@ -235,5 +293,5 @@ pub(in crate::tables) fn label_pepper(
             .set(partner_keys::pepper_id.eq(pepper))
             .execute(connection)
     })?;
-    Ok(())
+    rotations::label_pepper(session, pepper)
 }

@@ -95,6 +95,7 @@ impl Row {
                 ip: self.ip.map(|ip| ip.parse()).transpose()?,
                 user_agent: self.user_agent.map(Into::into),
                 status_code: status_code.try_into()?,
+                key_prefix: None,
             }),
             _ => None,
         };

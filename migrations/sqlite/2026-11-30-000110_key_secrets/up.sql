@@ -1,0 +1,27 @@
+-- Whether a key was ever rotated; then key_rotations has a row of it.
+ALTER TABLE partner_keys ADD COLUMN rotated BOOLEAN NOT NULL DEFAULT FALSE;
+
+-- The times of the newest secret of a key, whose digest is in partner_keys, and the secret before it. Until
+-- check_at a worker need not look at the rotation; without one it is over.
+CREATE TABLE key_rotations (
+    key_id TEXT NOT NULL PRIMARY KEY REFERENCES partner_keys (id) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    used_at BIGINT,
+    older_digest BLOB NOT NULL,
+    older_pepper_id TEXT,
+    older_prefix TEXT NOT NULL,
+    older_created_at BIGINT NOT NULL,
+    older_expires_at BIGINT NOT NULL,
+    older_used_at BIGINT,
+    finish_when_idle BIGINT,
+    check_at BIGINT
+) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX key_rotations_older_digest ON key_rotations (older_digest) WHERE older_digest IS NOT NULL;
+CREATE INDEX key_rotations_check_at ON key_rotations (check_at, key_id) WHERE check_at IS NOT NULL;
+
+-- When the secret was made that a kept answer shows.
+ALTER TABLE replies ADD COLUMN issued_at BIGINT;
+
+-- The first characters of the secret that a request was authenticated by.
+ALTER TABLE audit_events ADD COLUMN key_prefix TEXT;
