@@ -1,7 +1,7 @@
 //! Orgs that are made by a program or a service of the operator's.
 
 mod ends;
-mod example;
+mod examples;
 mod exec;
 mod handed_back;
 mod http;

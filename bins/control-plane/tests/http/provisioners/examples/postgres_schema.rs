@@ -1,10 +1,13 @@
 //! The example `postgres-schema`: each org has a schema and a role of its own.
 
-use std::{env, path::PathBuf, process::Command};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{create, failure};
+use super::{
+    super::{create, failure},
+    path_with, program,
+};
 use crate::kit::{ALL_SCOPES, Server, Store};
 
 /// The example, and what it is to work on.
@@ -22,21 +25,13 @@ impl Example {
         postgres.sql("create role app login");
         let url = postgres.new_database();
         let (_, database) = url.rsplit_once('/').unwrap();
-        let folders = [postgres.binaries().to_owned()];
-        let others = env::var_os("PATH").unwrap();
-        let path = env::join_paths(folders.into_iter().chain(env::split_paths(&others)));
         Some(Self {
             port: postgres.port().to_string(),
             database: database.to_owned(),
-            path: path.unwrap().into_string().unwrap(),
+            path: path_with(postgres.binaries()),
             postgres,
             url,
         })
-    }
-
-    fn program() -> PathBuf {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        root.join("examples/provisioners/postgres-schema/provision")
     }
 
     fn settings(&self) -> Vec<(&str, &str)> {
@@ -51,7 +46,7 @@ impl Example {
     }
 
     fn start(&self, store: &Store) -> Server {
-        let program = Self::program();
+        let program = program("postgres-schema");
         let mut settings = self.settings();
         settings.extend([
             ("MOLECULE_CP_PROVISIONER", "exec"),
@@ -66,7 +61,7 @@ impl Example {
 
     /// Runs the program by hand.
     fn run(&self, verb: &str, id: &str) -> Option<i32> {
-        let mut command = Command::new(Self::program());
+        let mut command = Command::new(program("postgres-schema"));
         command
             .arg(verb)
             .envs(self.settings())
