@@ -55,7 +55,9 @@ pub use crate::{
     webhook::{
         answer_view_client::DeliveryAnswer, delivery_view_client::WebhookDelivery,
         endpoint_view_client::WebhookEndpoint, new_endpoint_view_client::IssuedWebhookEndpoint,
-        new_webhook_endpoint_client::NewWebhookEndpoint,
+        new_webhook_endpoint_client::NewWebhookEndpoint, redelivery_client::Redelivery,
+        redelivery_view_client::RedeliveryCount,
+        webhook_endpoint_changes_client::WebhookEndpointChanges,
     },
     whoami::{
         credential_view_client::Credential, limit_view_client::Limit, whoami_view_client::Whoami,

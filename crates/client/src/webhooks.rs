@@ -1,6 +1,9 @@
 //! Webhook endpoints and deliveries.
 
-use api::client::{IssuedWebhookEndpoint, NewWebhookEndpoint, WebhookDelivery, WebhookEndpoint};
+use api::client::{
+    IssuedWebhookEndpoint, NewWebhookEndpoint, Redelivery, RedeliveryCount, Time, WebhookDelivery,
+    WebhookEndpoint, WebhookEndpointChanges,
+};
 use ids::{DeliveryId, EndpointId};
 use reqwest::Method;
 use serde_json::json;
@@ -31,6 +34,19 @@ impl Client {
     /// As for any call.
     pub async fn webhook(&self, id: EndpointId) -> Result<WebhookEndpoint, Error> {
         self.get(format!("/cp/webhook-endpoints/{id}")).await
+    }
+
+    /// Changes a webhook endpoint, pauses it or enables it again; what is `None` stays as it is.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn change_webhook(
+        &self,
+        id: EndpointId,
+        changes: &WebhookEndpointChanges,
+    ) -> Result<WebhookEndpoint, Error> {
+        let request = self.request(Method::PATCH, format!("/cp/webhook-endpoints/{id}"));
+        request.json(changes)?.send().await?.json()
     }
 
     /// Deletes a webhook endpoint.
@@ -86,5 +102,25 @@ impl Client {
     ) -> Result<WebhookDelivery, Error> {
         let path = format!("/cp/webhook-endpoints/{endpoint}/deliveries/{delivery}/redeliver");
         self.post(&path, &json!({})).await
+    }
+
+    /// Sends the messages again that failed between two times, 1000 at the most; says how many.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn redeliver_failed(
+        &self,
+        endpoint: EndpointId,
+        since: Time,
+        until: Option<Time>,
+    ) -> Result<u64, Error> {
+        let path = format!("/cp/webhook-endpoints/{endpoint}/redeliver");
+        let asked = Redelivery {
+            since,
+            until,
+            status: "failed".to_owned(),
+        };
+        let sent: RedeliveryCount = self.post(&path, &asked).await?;
+        Ok(sent.count)
     }
 }

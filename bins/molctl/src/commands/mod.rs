@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use molecule_client::{OrgState, Word, Words, is_pending};
+use serde_json::{Map, Value};
 
 use crate::{
     args::{Command, Globals},
@@ -110,6 +111,11 @@ pub(crate) fn label(text: &str) -> Result<(String, String), &'static str> {
         .split_once(':')
         .ok_or("must be key:value, such as run_id:123")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A JSON object.
+pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))
 }
 
 /// Checks that an org has come to a status that was waited for.

@@ -8,10 +8,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt as _;
 use molecule_client::{
-    Client, Error, NewOrg, OrgDeletion, OrgFilters, OrgId, OrgState, OrgStatus, Word, is_pending,
+    Client, Error, KeyId, NewOrg, OrgDeletion, OrgFilters, OrgId, OrgState, OrgStatus, Time, Word,
+    is_pending,
 };
+use serde_json::{Map, Value};
 
-use super::{Much, ORGS, expect_status, label};
+use super::{Much, ORGS, admin::time, expect_status, label, object};
 use crate::{context::Context, durations::Span, failure::Failure, table::Column};
 
 const STATES: &[Column] = &[
@@ -80,6 +82,12 @@ pub(crate) struct Create {
     /// An Idempotency-Key: with the same one, the same command creates nothing twice within 24 hours.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// What the plan is to be given, a JSON object.
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    options: Option<Map<String, Value>>,
+    /// Refuse to delete the org, until an update takes that away.
+    #[arg(long, conflicts_with = "ttl")]
+    delete_protection: bool,
     /// Wait until the org is ready.
     #[arg(long)]
     wait: bool,
@@ -112,6 +120,21 @@ pub(crate) struct Filters {
     /// Only orgs with this label, as key:value. It can be repeated.
     #[arg(long, value_name = "KEY:VALUE")]
     label: Vec<String>,
+    /// Only orgs of this plan.
+    #[arg(long)]
+    plan: Option<String>,
+    /// Only orgs created with this key.
+    #[arg(long, value_name = "KEY")]
+    created_by_key: Option<KeyId>,
+    /// Only orgs created at this time or later, such as 2026-04-23T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    created_since: Option<Time>,
+    /// Only orgs created before this time.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    created_until: Option<Time>,
+    /// Only orgs with a lease that ends before this time.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires_before: Option<Time>,
 }
 
 impl Filters {
@@ -121,7 +144,12 @@ impl Filters {
             slug: self.slug,
             external_id: self.external_id,
             label: self.label,
-            ..OrgFilters::default()
+            plan: self.plan,
+            created_by_key_id: self.created_by_key,
+            created_since: self.created_since,
+            created_until: self.created_until,
+            expires_before: self.expires_before,
+            partner_id: None,
         }
     }
 }
@@ -234,7 +262,8 @@ impl Create {
             external_id: self.external_id,
             labels: (!self.label.is_empty()).then(|| self.label.into_iter().collect()),
             ttl_seconds: self.ttl.map(Span::seconds),
-            ..NewOrg::default()
+            options: self.options,
+            delete_protection: self.delete_protection.then_some(true),
         };
         context.goes_on.set(
             &(),

@@ -1,9 +1,10 @@
 //! `molctl webhook …`.
 
 use clap::Subcommand;
-use molecule_client::{DeliveryId, EndpointId, NewWebhookEndpoint};
+use molecule_client::{DeliveryId, EndpointId, NewWebhookEndpoint, Time, WebhookEndpointChanges};
+use serde_json::json;
 
-use super::{Much, word};
+use super::{Much, admin::time, word};
 use crate::{context::Context, failure::Failure, table::Column};
 
 const ENDPOINTS: &[Column] = &[
@@ -42,6 +43,23 @@ pub(crate) enum Webhook {
         /// The id of the endpoint.
         endpoint: EndpointId,
     },
+    /// Change an endpoint, pause it or enable it again. What is not named stays as it is.
+    Update {
+        /// The id of the endpoint.
+        endpoint: EndpointId,
+        /// The URL to which messages are sent from now on.
+        #[arg(long)]
+        url: Option<String>,
+        /// An event of which messages are sent from now on. It can be repeated.
+        #[arg(long)]
+        event: Vec<String>,
+        /// Send messages again, whatever the endpoint was disabled for.
+        #[arg(long)]
+        enabled: bool,
+        /// Send no messages until the endpoint is enabled again.
+        #[arg(long, conflicts_with = "enabled")]
+        disabled: bool,
+    },
     /// Delete an endpoint.
     Delete {
         /// The id of the endpoint.
@@ -64,12 +82,20 @@ pub(crate) enum Webhook {
         #[command(flatten)]
         much: Much,
     },
-    /// Send a message again.
+    /// Send a message again, or all messages that failed since a time.
     Redeliver {
         /// The id of the endpoint.
         endpoint: EndpointId,
         /// The id of the delivery.
-        delivery: DeliveryId,
+        #[arg(required_unless_present = "since", conflicts_with_all = ["since", "until"])]
+        delivery: Option<DeliveryId>,
+        /// Send the messages again that failed and were created at this time or later, such as
+        /// 2026-04-23T08:00:00Z; 1000 at the most.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Time>,
+        /// Of these, only those created before this time.
+        #[arg(long, value_name = "TIME", value_parser = time, requires = "since")]
+        until: Option<Time>,
     },
 }
 
@@ -93,6 +119,21 @@ impl Webhook {
                     .await
             }
             Self::Get { endpoint } => output.one(&client.webhook(endpoint).await?),
+            Self::Update {
+                endpoint,
+                url,
+                event,
+                enabled,
+                disabled,
+            } => {
+                let events: Vec<_> = event.into_iter().map(word).collect();
+                let changes = WebhookEndpointChanges {
+                    url,
+                    events: (!events.is_empty()).then_some(events),
+                    enabled: (enabled || disabled).then_some(Some(enabled)),
+                };
+                output.one(&client.change_webhook(endpoint, &changes).await?)
+            }
             Self::Delete { endpoint } => {
                 client.delete_webhook(endpoint).await?;
                 output.note("The endpoint is deleted.");
@@ -113,9 +154,19 @@ impl Webhook {
                     )
                     .await
             }
-            Self::Redeliver { endpoint, delivery } => {
-                output.one(&client.redeliver(endpoint, delivery).await?)
-            }
+            Self::Redeliver {
+                endpoint,
+                delivery,
+                since,
+                until,
+            } => match (delivery, since) {
+                (Some(delivery), _) => output.one(&client.redeliver(endpoint, delivery).await?),
+                (None, Some(since)) => {
+                    let count = client.redeliver_failed(endpoint, since, until).await?;
+                    output.one(&json!({"count": count}))
+                }
+                (None, None) => Err(Failure::Usage("Name a delivery, or --since.".to_owned())),
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a partner and an operator do, against the real server, on SQLite and on PostgreSQL.
 
+mod parts;
+
 use std::{env, fs, path::PathBuf};
 
 use serde_json::Value;
@@ -8,6 +10,7 @@ use testkit::{
     server::{ADMIN_KEY, Server, Setup},
 };
 
+use self::parts::{any_call, operators, protected_orgs};
 use crate::kit::Home;
 
 /// The server that was built beside this test.
@@ -232,6 +235,34 @@ fn flow(server: &Server) {
         ),
         text(&hook, "secret")
     );
+    let paused = json(&home, &["webhook", "update", &hook_id, "--disabled"]);
+    assert_eq!(
+        (
+            &*text(&paused, "status"),
+            &*text(&paused, "disabled_reason")
+        ),
+        ("disabled", "paused")
+    );
+    let update = [
+        "webhook",
+        "update",
+        &hook_id,
+        "--enabled",
+        "--url",
+        "http://127.0.0.1:9/hooks",
+        "--event",
+        "org.ready",
+    ];
+    let enabled = json(&home, &update);
+    assert_eq!(
+        (&*text(&enabled, "status"), &enabled["events"]),
+        ("active", &serde_json::json!(["org.ready"]))
+    );
+    let again = ["webhook", "redeliver", &hook_id];
+    let since = ["--since", "2026-04-23T08:00:00Z"];
+    let count = json(&home, &[&again[..], &since].concat());
+    assert_eq!(count, serde_json::json!({"count": 0}));
+    home.run(&again).ended(2);
     assert_eq!(
         home.run(&["webhook", "delete", &hook_id, "-o", "json"])
             .ended(0)
@@ -240,6 +271,7 @@ fn flow(server: &Server) {
     );
     assert_eq!(json(&home, &["webhook", "list"]), serde_json::json!([]));
 
+    protected_orgs(&home, &key_id, &json);
     operators(&operator, &home, &id, &partner_id, &json);
     any_call(&home, &json);
 
@@ -276,118 +308,4 @@ fn flow(server: &Server) {
         ],
     );
     assert_eq!(status[0]["id"], *key_id);
-}
-
-/// What operators see and do.
-fn operators(
-    operator: &Home,
-    home: &Home,
-    id: &str,
-    partner: &str,
-    json: &dyn Fn(&Home, &[&str]) -> Value,
-) {
-    assert_eq!(
-        json(operator, &["admin", "org", "list", "--partner", partner])[0]["id"],
-        id
-    );
-    assert_eq!(
-        json(operator, &["admin", "org", "suspend", id])["status"],
-        "suspended"
-    );
-    home.run(&["workspace", "create", id, "Late"])
-        .ended(6)
-        .says("org-state-conflict");
-    assert_eq!(
-        json(operator, &["admin", "org", "resume", id])["status"],
-        "ready"
-    );
-    operator.run(&["admin", "org", "retry", id]).ended(6);
-    operator
-        .run(&["org", "list"])
-        .ended(3)
-        .says("not-permitted");
-    home.run(&["admin", "partner", "list"])
-        .ended(3)
-        .says("not-permitted");
-    assert_eq!(
-        json(operator, &["admin", "instances"])
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-    let other = json(
-        operator,
-        &["admin", "key", "create", "other", "--scope", "orgs:list"],
-    );
-    let other = other["id"].as_str().unwrap();
-    assert_eq!(
-        json(operator, &["admin", "key", "update", other, "--disable"])["status"],
-        "disabled"
-    );
-    assert_eq!(
-        json(operator, &["admin", "key", "update", other, "--enable"])["status"],
-        "active"
-    );
-    operator.run(&["admin", "key", "revoke", other]).ended(0);
-    // Lists of events are two seconds behind.
-    std::thread::sleep(std::time::Duration::from_millis(2200));
-    let events = json(
-        home,
-        &["audit", "--action", "org.create", "--outcome", "success"],
-    );
-    assert_eq!(events[0]["target"]["id"], id);
-    let events = json(
-        operator,
-        &["admin", "audit", "--partner", partner, "--org", id, "--all"],
-    );
-    assert!(events.as_array().unwrap().len() > 5, "{events}");
-}
-
-/// Calls that have no command of their own.
-fn any_call(home: &Home, json: &dyn Fn(&Home, &[&str]) -> Value) {
-    assert_eq!(
-        json(
-            home,
-            &["api", "/cp/orgs", "-X", "get", "-f", "slug=acme-corp"]
-        )["data"][0]["slug"],
-        "acme-corp"
-    );
-    for n in 1..=3 {
-        let slug = format!("api-{n}");
-        let args = [
-            "api",
-            "/cp/orgs",
-            "-f",
-            "name=a",
-            "-f",
-            &format!("slug={slug}"),
-            "-f",
-            "plan=free",
-            "-F",
-            "ttl_seconds=600",
-        ];
-        assert_eq!(json(home, &args)["slug"], slug);
-    }
-    let all = json(home, &["api", "/cp/orgs?limit=1", "--paginate"]);
-    assert_eq!(all.as_array().unwrap().len(), 4, "{all}");
-    let calls = json(home, &["api", "--list"]);
-    let has = |method: &str, path: &str| {
-        calls
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|call| call["method"] == method && call["path"] == path)
-    };
-    assert!(
-        has("POST", "/cp/orgs") && has("DELETE", "/cp/admin/partner-keys/{id}"),
-        "{calls}"
-    );
-    assert!(
-        home.run(&["api", "/metrics"])
-            .ended(0)
-            .stdout
-            .contains("# TYPE")
-    );
-    home.run(&["api", "/metrics", "-o", "json"]).ended(1);
 }

@@ -9,7 +9,7 @@ use super::{
     super::{KEYS, Much, changed, key, label, label_changes, word},
     rate_limit,
 };
-use crate::{context::Context, failure::Failure};
+use crate::{context::Context, durations::Span, failure::Failure};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
@@ -124,6 +124,9 @@ pub(crate) struct Fields {
     /// The most orgs created with the key that may exist at the same time.
     #[arg(long, value_name = "N")]
     max_live_orgs: Option<u64>,
+    /// The longest lease of orgs created with the key, 60s to 30d. Every one of them gets a lease.
+    #[arg(long, value_name = "TIME")]
+    max_ttl: Option<Span>,
     /// Whether revoking the key keeps the orgs created with it, or deletes them: keep or delete.
     #[arg(long, value_name = "WHAT")]
     on_revoke: Option<String>,
@@ -139,6 +142,7 @@ pub(crate) enum Clear {
     RateLimit,
     AllowedCidrs,
     MaxLiveOrgs,
+    MaxTtl,
     OnRevoke,
     Labels,
 }
@@ -205,6 +209,7 @@ impl Create {
             expires_in_days: self.expires_in_days,
             labels: (!fields.label.is_empty()).then(|| fields.label.into_iter().collect()),
             max_live_orgs: fields.max_live_orgs,
+            max_ttl_seconds: fields.max_ttl.map(Span::seconds),
             on_revoke: fields.on_revoke.map(word),
             ..NewPartnerKey::default()
         }
@@ -228,6 +233,7 @@ impl Update {
             rate_limit: changed(clear, Clear::RateLimit, fields.rate_limit.clone()),
             expires_at: changed(clear, Clear::ExpiresAt, fields.expires_at),
             max_live_orgs: changed(clear, Clear::MaxLiveOrgs, fields.max_live_orgs),
+            max_ttl_seconds: changed(clear, Clear::MaxTtl, fields.max_ttl.map(Span::seconds)),
             on_revoke: changed(clear, Clear::OnRevoke, fields.on_revoke.clone().map(word)),
             disabled,
             labels: changed(clear, Clear::Labels, labels),

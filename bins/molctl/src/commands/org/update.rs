@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use molecule_client::{Client, OrgChanges, OrgId};
 use serde_json::{Map, Value};
 
-use super::super::{changed, expect_status, label, label_changes};
+use super::super::{changed, expect_status, label, label_changes, object};
 use crate::{context::Context, durations::Span, failure::Failure};
 
 /// Change an org. A new plan or new options take work of the platform; the rest changes at once.
@@ -49,10 +49,6 @@ enum Clear {
     ExternalId,
     Labels,
     Options,
-}
-
-fn object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))
 }
 
 impl Update {
