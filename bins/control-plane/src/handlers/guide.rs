@@ -7,7 +7,9 @@ use std::{
 
 use actix_web::HttpResponse;
 use api::openapi::{Content, Operation, Success, Tag};
-use pulldown_cmark::{Event, Options, Parser, Tag as Element, TagEnd, html::push_html};
+use pulldown_cmark::{
+    Event, HeadingLevel, Options, Parser, Tag as Element, TagEnd, html::push_html,
+};
 
 use super::{openapi::EXAMPLE_URL, reference::Published};
 
@@ -27,31 +29,37 @@ pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Cl
     move || ready(published.respond(published.guide.clone()))
 }
 
-/// The guide in HTML, for clients that reach the server under this URL.
-pub fn html(public_url: &str) -> String {
+/// The guide in HTML, for clients that reach the server under this URL, and its chapters: anchors and names.
+pub fn html(public_url: &str) -> (String, Vec<(String, String)>) {
     let text = TEXT
         .replace(EXAMPLE_URL, public_url)
         .replace("[routes.md](routes.md)", "[the reference](/cp/docs)");
     let mut events: Vec<_> = Parser::new_ext(&text, Options::ENABLE_TABLES).collect();
-    name_headings(&mut events);
+    let chapters = name_headings(&mut events);
     let mut html = String::new();
     push_html(&mut html, events.into_iter());
-    html
+    // What scrolls can be reached by the keyboard.
+    (html.replace("<pre>", "<pre tabindex=\"0\">"), chapters)
 }
 
-/// Gives each heading the id by which the text links to it.
-fn name_headings(events: &mut [Event<'_>]) {
-    let mut name = String::new();
+/// Gives each heading the id by which the text links to it, and returns those of the second level.
+fn name_headings(events: &mut [Event<'_>]) -> Vec<(String, String)> {
+    let (mut name, mut chapters) = (String::new(), Vec::new());
     // Backwards, so that the text of a heading is known where it starts.
     for event in events.iter_mut().rev() {
         if let Event::End(TagEnd::Heading(_)) = event {
             name.clear();
         } else if let Event::Text(text) | Event::Code(text) = event {
             name.insert_str(0, text);
-        } else if let Event::Start(Element::Heading { id, .. }) = event {
+        } else if let Event::Start(Element::Heading { id, level, .. }) = event {
             *id = Some(anchor(&name).into());
+            if *level == HeadingLevel::H2 {
+                chapters.push((anchor(&name), name.clone()));
+            }
         }
     }
+    chapters.reverse();
+    chapters
 }
 
 /// The anchor of a heading, as viewers of Markdown make it.
@@ -90,7 +98,8 @@ mod tests {
 
     #[test]
     fn links_lead_somewhere() {
-        let html = html("https://cp.example.com");
+        let (html, chapters) = html("https://cp.example.com");
+        assert!(chapters.len() > 4, "{chapters:?}");
         assert!(html.contains("export CP=https://cp.example.com"), "{html}");
         for link in html.split("href=\"").skip(1) {
             let target = link.split('"').next().unwrap();

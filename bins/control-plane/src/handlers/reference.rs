@@ -29,8 +29,9 @@ use super::{guide, openapi};
 /// The style of all pages, which is part of each.
 const STYLE: &str = include_str!("../../assets/pages/style.css");
 /// Whatever is put into them is escaped, as their names end in `.html`.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("head.html", include_str!("../../assets/pages/head.html")),
+    ("top.html", include_str!("../../assets/pages/top.html")),
     (
         "errors.html",
         include_str!("../../assets/pages/errors.html"),
@@ -86,9 +87,10 @@ impl Published {
         let front = pages.get_template("front.html")?.render(context! {
             style => STYLE, api => Serde(&api),
         })?;
-        let guide = pages.get_template("guide.html")?.render(context! {
-            style => STYLE, guide => guide::html(public_url),
-        })?;
+        let (guide, contents) = guide::html(public_url);
+        let guide = pages
+            .get_template("guide.html")?
+            .render(context! { style => STYLE, guide, contents })?;
         let problem = pages.get_template("problem.html")?;
         let problems = ErrorCode::ALL.iter().zip(&errors).map(|(&code, error)| {
             let page = problem.render(context! {
@@ -210,8 +212,10 @@ mod tests {
         let published = published();
         let html = text(&published.reference).replace("&#x2f;", "/");
         for part in [
-            "<td>string, <code>^[a-z](-?[a-z0-9])+$</code>, 3 to 32 characters</td>",
-            "<td>integer, 1 to 100, default <code>20</code></td>",
+            "<span class=\"soft\">string, <code>^[a-z](-?[a-z0-9])+$</code>, 3 to 32 characters</span> \
+             <strong>required</strong>",
+            "<span class=\"soft\">integer, 1 to 100, default <code>20</code></span>",
+            "<a href=\"#header-Idempotency-Replayed\"><code>Idempotency-Replayed</code></a>",
             "curl -X DELETE &#x27;https://cp.example.com/cp/orgs?label=run_id:123&#x27; \\\n",
             "<a href=\"/problems/slug-taken\"><code>slug-taken</code></a>",
             "<a href=\"#schema-NewOrg\">NewOrg</a>",

@@ -43,6 +43,7 @@ mod long_polls;
 mod matrix;
 mod orgs;
 mod outages;
+mod pages;
 mod partners;
 mod peppers;
 mod pipelines;
