@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "the names of test helpers say it")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "this crate is test code")]
 
+pub mod browser;
 pub mod build;
 pub mod clock;
 pub mod conformance;
@@ -14,6 +15,7 @@ pub mod latency;
 pub mod memory;
 pub mod missing;
 pub mod nginx;
+pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod python;

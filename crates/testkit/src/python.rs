@@ -25,13 +25,7 @@ pub fn environment(name: &str, packages: &[&str]) -> Option<PathBuf> {
 /// # Errors
 /// When the environment can't be made.
 pub fn try_environment(name: &str, packages: &[&str]) -> io::Result<Option<PathBuf>> {
-    let own = env::current_exe()?;
-    let programs = own
-        .ancestors()
-        .skip(1)
-        .find(|folder| !folder.ends_with("deps"));
-    let target = programs.and_then(|folder| folder.parent());
-    let folder = target.ok_or(io::ErrorKind::NotFound)?.join(name);
+    let folder = beside_target(name)?;
     let (python, done) = (folder.join("bin/python"), folder.join("installed"));
     let wanted = packages.join("\n");
     if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
@@ -54,7 +48,18 @@ pub fn try_environment(name: &str, packages: &[&str]) -> io::Result<Option<PathB
     Ok(Some(python))
 }
 
-fn succeeds(command: &mut Command) -> bool {
+/// A folder of this name beside what cargo builds.
+pub(crate) fn beside_target(name: &str) -> io::Result<PathBuf> {
+    let own = env::current_exe()?;
+    let programs = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"));
+    let target = programs.and_then(|folder| folder.parent());
+    Ok(target.ok_or(io::ErrorKind::NotFound)?.join(name))
+}
+
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .status()

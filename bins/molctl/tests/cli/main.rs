@@ -10,6 +10,7 @@
 mod bad_input;
 mod every_command;
 mod flow;
+mod generated;
 mod keyring;
 mod kit;
 mod pipelines;

@@ -96,7 +96,7 @@ fn operation(kind: EventKind) -> Operation {
     let id = kind.as_str().replace('.', "_");
     let mut operation = OperationBuilder::new()
         .operation_id(Some(id))
-        .tag(Tag::Webhooks.name())
+        .tag(Tag::Messages.name())
         .summary(Some(summary(kind)))
         .description(Some(
             "A message to a webhook endpoint, after Standard Webhooks 1.0.0. Verify the signature before \

@@ -19,6 +19,8 @@ pub enum Tag {
     Audit,
     /// Webhook endpoints.
     Webhooks,
+    /// What is sent to them. A tag of its own: generators make a file of each.
+    Messages,
     /// The credential of the caller.
     Credential,
     /// Partners.
@@ -38,6 +40,7 @@ impl Tag {
         Self::PartnerKeys,
         Self::Audit,
         Self::Webhooks,
+        Self::Messages,
         Self::Credential,
         Self::Partners,
         Self::AdminOrgs,
@@ -53,6 +56,7 @@ impl Tag {
             Self::PartnerKeys => "Partner keys",
             Self::Audit => "Audit",
             Self::Webhooks => "Webhooks",
+            Self::Messages => "Webhook messages",
             Self::Credential => "Credential",
             Self::Partners => "Partners",
             Self::AdminOrgs => "Orgs, for admins",
@@ -71,6 +75,7 @@ impl Tag {
             }
             Self::Audit => "Every request with a known credential leaves one audit event.",
             Self::Webhooks => "Receive messages about orgs and keys.",
+            Self::Messages => "What is sent to webhook endpoints.",
             Self::Credential => "The credential of the caller, and what it may do.",
             Self::Partners => "The accounts that own keys and orgs.",
             Self::AdminOrgs => "The orgs of all partners: suspend, resume, retry and bill them.",
