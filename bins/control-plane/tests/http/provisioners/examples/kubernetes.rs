@@ -125,8 +125,7 @@ fn each_org_has_a_namespace_as_long_as_it_lives() {
     key.post(&format!("{path}/rotate-secrets"), Value::Null)
         .expect(202);
     key.wait(id, "ready");
-    let delete =
-        format!("delete secret customer-token --namespace={name} --ignore-not-found");
+    let delete = format!("delete secret customer-token --namespace={name} --ignore-not-found");
     assert_eq!(example.calls(), [CONFIG, &delete, APPLY, &get, &get]);
     assert_eq!(token(&key, id), "token 2");
 

@@ -56,8 +56,7 @@ case $* in
 esac
 "#;
 
-const CHANGE: &str =
-    "-auto-approve -lock-timeout=5s -var-file=org.tfvars.json -no-color";
+const CHANGE: &str = "-auto-approve -lock-timeout=5s -var-file=org.tfvars.json -no-color";
 
 fn example(store: &Store) -> Example {
     let variables = &[("TERRAFORM_ROTATE", "random_password.a random_password.b")];
@@ -81,7 +80,7 @@ fn each_org_has_a_workspace_as_long_as_it_lives() {
     let (path, name) = (format!("/cp/orgs/{id}"), id.to_lowercase());
     let output = format!("{name}: output -json -no-color");
     let change = |verb: &str| format!("{name}: {verb} {CHANGE}");
-    assert_eq!(example.calls(), [&change("apply"), &output]);
+    assert_eq!(example.calls(), [&*change("apply"), &output]);
     let outputs = || key.get(&path).expect(200)["outputs"].clone();
     let mut expect = json!({"name": request["name"], "plan": "free", "zones": "[\"a\",\"b\"]"});
     assert_eq!(outputs(), expect);
@@ -92,7 +91,7 @@ fn each_org_has_a_workspace_as_long_as_it_lives() {
 
     key.patch(&path, json!({"plan": "enterprise"})).expect(202);
     key.wait(id, "ready");
-    assert_eq!(example.calls(), [&change("apply"), &output]);
+    assert_eq!(example.calls(), [&*change("apply"), &output]);
     expect["plan"] = json!("enterprise");
     assert_eq!(outputs(), expect);
     assert_eq!(secrets(&key, id)["password"], "password 1");
@@ -101,7 +100,7 @@ fn each_org_has_a_workspace_as_long_as_it_lives() {
         .expect(202);
     key.wait(id, "ready");
     let rotate = "apply -replace=random_password.a -replace=random_password.b";
-    assert_eq!(example.calls(), [&change(rotate), &output]);
+    assert_eq!(example.calls(), [&*change(rotate), &output]);
     assert_eq!(secrets(&key, id)["password"], "password 3");
 
     key.delete(&path).expect(202);
