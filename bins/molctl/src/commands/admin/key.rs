@@ -211,7 +211,6 @@ impl Create {
             max_live_orgs: fields.max_live_orgs,
             max_ttl_seconds: fields.max_ttl.map(Span::seconds),
             on_revoke: fields.on_revoke.map(word),
-            ..NewPartnerKey::default()
         }
     }
 }
@@ -237,7 +236,6 @@ impl Update {
             on_revoke: changed(clear, Clear::OnRevoke, fields.on_revoke.clone().map(word)),
             disabled,
             labels: changed(clear, Clear::Labels, labels),
-            ..PartnerKeyChanges::default()
         }
     }
 }
