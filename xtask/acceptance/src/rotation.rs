@@ -221,7 +221,7 @@ fn call_until(clients: &[Client; 2], n: usize, over: &AtomicBool) -> Result<Vec<
         after += usize::from(over.load(Ordering::SeqCst));
         let client = clients.get(turn % 2).context("two clients")?;
         let begun = Instant::now();
-        let response = client.get("/cp/orgs")?;
+        let response = client.get("/cp/whoami")?;
         ensure!([200, 401].contains(&response.status), "{}", response.status);
         samples.push(Sample {
             begun,
