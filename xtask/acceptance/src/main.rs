@@ -34,7 +34,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Create and delete orgs with a program that fails at random and a server that is killed all the time.
+    /// Create, update, rotate and delete orgs with a program that fails at random and a server that is killed
+    /// all the time.
     Chaos(chaos::Args),
     /// Kill servers and compare what they answered with what is there.
     Crash(crash::Args),
@@ -56,8 +57,6 @@ enum Verb {
     Receipts(receipts::Args),
     /// Rotate a key under load by both of its secrets, and see when each ends on all instances.
     Rotation(rotation::Args),
-    /// Have a program that fails at random hand back secrets while the server is killed all the time.
-    Secrets(chaos::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
     /// Replace instances of one version by those of the next, and back.
@@ -66,7 +65,7 @@ enum Verb {
 
 fn main() -> Result<ExitCode> {
     let holds = match Cli::parse().verb {
-        Verb::Chaos(args) => Some(chaos::run(&args)?),
+        Verb::Chaos(args) => chaos::run(&args)?,
         Verb::Crash(args) => crash::run(&args)?,
         Verb::Dudect(args) => Some(dudect::run(&args)),
         Verb::Duplicates(args) => Some(duplicates::run(args)?),
@@ -78,7 +77,6 @@ fn main() -> Result<ExitCode> {
         Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Rotation(args) => rotation::run(&args)?,
         Verb::Upgrade(args) => upgrade::run(&args)?,
-        Verb::Secrets(args) => chaos::secrets::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };
     Ok(match holds {

@@ -1,11 +1,11 @@
-//! Orgs under the provisioner `exec`, with a program that fails at random and a server that is killed
-//! all the time. `xtask/acceptance/NOTES.md` has the figures.
+//! Orgs under the provisioner `exec`, with a program that fails at random in every verb and a server that is
+//! killed all the time. `xtask/acceptance/NOTES.md` has the figures.
 //!
-//! It ends with exit code 1 when an org is left in between, was worked on by two programs at a time, or
-//! left something behind.
+//! It ends with exit code 1 when an org is left in between, has a mix of what two runs handed back, was worked on
+//! by two programs at a time, or left something behind, and when a secret stands anywhere in plain text.
 
+mod findings;
 mod killer;
-pub(crate) mod secrets;
 
 use std::{
     collections::BTreeSet,
@@ -20,10 +20,17 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use testkit::{
     http::{Client, text},
+    postgres,
     server::{self, ADMIN_KEY, Setup, unlimited},
 };
 
-use self::killer::{Killer, free_address};
+use self::{
+    findings::{Findings, report},
+    killer::{Killer, free_address},
+};
+
+/// The plan of each update; the option `size` is its number.
+const UPDATES: [&str; 2] = ["standard", "enterprise"];
 
 /// How long one call may be tried.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -47,21 +54,43 @@ pub(crate) struct Args {
     /// How many programs run at once
     #[arg(long, default_value_t = 8)]
     at_once: u32,
-    /// A database instead of SQLite
+    /// Only on SQLite
     #[arg(long)]
+    sqlite: bool,
+    /// Only on this database
+    #[arg(long, conflicts_with = "sqlite")]
     database_url: Option<String>,
     /// After how many seconds to give up
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
 }
 
-/// Creates and deletes the orgs, prints what came of it and tells whether all is as it should be.
-pub(crate) fn run(args: &Args) -> Result<bool> {
+/// Tries it on SQLite and on a PostgreSQL of its own, or on the database that is named; `None` where that is not
+/// installed and SQLite holds.
+pub(crate) fn run(args: &Args) -> Result<Option<bool>> {
+    if let Some(url) = &args.database_url {
+        return Ok(Some(on(args, Some(url), None)?));
+    }
+    println!("SQLite");
+    let mut holds = on(args, None, None)?;
+    if args.sqlite {
+        return Ok(Some(holds));
+    }
+    let Some(postgres) = postgres::Server::start() else {
+        println!("there is no PostgreSQL here");
+        return Ok((!holds).then_some(false));
+    };
+    println!("PostgreSQL");
+    holds &= on(args, Some(&postgres.new_database()), Some(&postgres))?;
+    Ok(Some(holds))
+}
+
+fn on(args: &Args, url: Option<&str>, postgres: Option<&postgres::Server>) -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("provision");
     fs::write(&program, include_str!("provision.sh"))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    for name in ["created", "running", "calls"] {
+    for name in ["created", "running", "calls", "done"] {
         fs::create_dir(folder.path().join(name))?;
     }
     let address = free_address()?;
@@ -70,94 +99,162 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .with("PROVISIONER", "exec")
         .with("PROVISIONER_EXEC", program)
         .with("PROVISIONER_AT_ONCE", args.at_once.to_string())
-        .with("PROVISIONER_ENV", "FOLDER,FAILS")
+        .with("PROVISIONER_ENV", "FOLDER,FAILS,MARK")
         .with_env("FOLDER", folder.path())
-        .with_env("FAILS", args.fails.to_string());
-    setup.database_url.clone_from(&args.database_url);
+        .with_env("FAILS", args.fails.to_string())
+        .with_env("MARK", findings::MARK);
+    setup.database_url = url.map(str::to_owned);
+    let mut stored = vec![setup.data.clone(), setup.log.clone()];
     let killer = Killer::start(setup, Duration::from_millis(args.kill_every));
-    let holds = chaos(args, folder.path(), &format!("http://{address}"), &killer)?;
+    let url_of_server = format!("http://{address}");
+    let scenario = Scenario {
+        args,
+        folder: folder.path(),
+        client: Client::new(&url_of_server, &issue(&url_of_server)?),
+        killer: &killer,
+        began: Instant::now(),
+    };
+    let mut holds = scenario.run()?;
     killer.stop()?;
+    if let Some(postgres) = postgres {
+        postgres.ask(url.unwrap_or_default(), "checkpoint");
+        stored.push(postgres.folder().to_owned());
+    }
+    holds &= report(
+        "places with a secret in plain text",
+        findings::plain(stored)?.len(),
+    );
     Ok(holds)
 }
 
-fn chaos(args: &Args, folder: &Path, url: &str, killer: &Killer) -> Result<bool> {
-    let key = issue(url, &["orgs:create", "orgs:list", "orgs:delete"])?;
-    let client = Client::new(url, &key);
-    let began = Instant::now();
-    let mut ids = BTreeSet::new();
-    for n in 0..args.orgs {
-        let slug = format!("chaos-{n}");
-        let body = json!({"name": "chaos", "slug": slug, "plan": "free"}).to_string();
-        let (status, org) = call(
-            &client,
-            "POST",
-            "/cp/orgs",
-            &[("idempotency-key", &slug)],
-            &body,
-        )?;
-        ensure!(status == 201, "{status}: {org}");
-        ids.insert(text(&org, "/id")?.to_owned());
-    }
-    println!(
-        "{} orgs were asked for within {:.0?}",
-        ids.len(),
-        began.elapsed()
-    );
-    wait_until_none(args, &client, killer, "provisioning")?;
-    println!(
-        "all are ready or failed after {:.0?}, {} kills",
-        began.elapsed(),
-        killer.kills()
-    );
+struct Scenario<'a> {
+    args: &'a Args,
+    folder: &'a Path,
+    client: Client,
+    killer: &'a Killer,
+    began: Instant,
+}
 
-    let orgs = list(&client, "")?;
-    let (mut ready, mut failed, mut silent) = (BTreeSet::new(), 0, 0);
-    for org in &orgs {
-        match text(org, "/status")? {
-            "ready" => drop(ready.insert(text(org, "/id")?.to_owned())),
-            "failed" => {
-                failed += 1;
-                silent += u32::from(text(org, "/failure/message")?.is_empty());
-            }
-            other => bail!("{other}: {org}"),
+impl Scenario<'_> {
+    fn run(&self) -> Result<bool> {
+        let mut ids = BTreeSet::new();
+        for n in 0..self.args.orgs {
+            let slug = format!("chaos-{n}");
+            let options = json!({"size": 0});
+            let body = json!({"name": "chaos", "slug": slug, "plan": "free", "options": options});
+            let org = self.call("POST", "/cp/orgs", &slug, &body, &[201])?;
+            ids.insert(text(&org, "/id")?.to_owned());
         }
+        self.settle("provisioning", "made")?;
+        for (n, plan) in UPDATES.iter().enumerate() {
+            let change = json!({"plan": plan, "options": {"size": n + 1}});
+            for org in list(&self.client, "&status=ready")? {
+                let path = format!("/cp/orgs/{}", text(&org, "/id")?);
+                // Sent again after a kill it may be done, or under way.
+                self.call("PATCH", &path, "", &change, &[200, 202, 409])?;
+            }
+            self.settle("updating", "updated")?;
+            for org in list(&self.client, "&status=ready")? {
+                let path = format!("/cp/orgs/{}/rotate-secrets", text(&org, "/id")?);
+                let once = format!("{n}-{path}");
+                self.call("POST", &path, &once, &json!({}), &[202])?;
+            }
+            self.settle("updating", "rotated")?;
+        }
+        let mut findings = Findings::default();
+        for id in &ids {
+            let org = self.get(&format!("/cp/orgs/{id}"))?;
+            let secrets = self.get(&format!("/cp/orgs/{id}/secrets"))?;
+            findings.check(self.folder, &org, &secrets)?;
+        }
+        let mut holds = findings.print()?;
+        let created = findings::names(&self.folder.join("created"))?;
+        holds &= report("folders of no org", created.difference(&ids).count());
+        self.delete(&ids).map(|gone| holds && gone)
     }
-    let created = names(&folder.join("created"))?;
-    println!(
-        "{} ready, {failed} failed, {silent} of them without a reason",
-        ready.len()
-    );
-    let mut holds = orgs.len() == ids.len() && silent == 0;
-    holds &= report(
-        "ready orgs without their folder",
-        ready.difference(&created).count(),
-    );
-    holds &= report("folders of no org", created.difference(&ids).count());
 
-    let began = Instant::now();
-    for id in &ids {
-        let (status, answer) = call(&client, "DELETE", &format!("/cp/orgs/{id}"), &[], "")?;
-        ensure!(status == 202 || status == 204, "{status}: {answer}");
+    fn delete(&self, ids: &BTreeSet<String>) -> Result<bool> {
+        for id in ids {
+            self.call(
+                "DELETE",
+                &format!("/cp/orgs/{id}"),
+                "",
+                &Value::Null,
+                &[202, 204],
+            )?;
+        }
+        self.settle("deprovisioning", "deleted")?;
+        let mut holds = list(&self.client, "&status=deleted")?.len() == ids.len();
+        let left = findings::names(&self.folder.join("created"))?;
+        holds &= report("folders left behind", left.len());
+        let overlaps = fs::read_to_string(self.folder.join("overlaps")).unwrap_or_default();
+        holds &= report(
+            "programs beside another of the same org",
+            overlaps.lines().count(),
+        );
+        let calls = findings::lines(&self.folder.join("calls"))?;
+        println!("{calls} calls of the program");
+        Ok(holds)
     }
-    wait_until_none(args, &client, killer, "deprovisioning")?;
-    println!(
-        "all are deleted after {:.0?}, {} kills",
-        began.elapsed(),
-        killer.kills()
-    );
-    holds &= list(&client, "&status=deleted")?.len() == ids.len();
-    holds &= report("folders left behind", names(&folder.join("created"))?.len());
-    let overlaps = fs::read_to_string(folder.join("overlaps")).unwrap_or_default();
-    holds &= report(
-        "programs beside another of the same org",
-        overlaps.lines().count(),
-    );
-    println!("{} calls of the program", calls(&folder.join("calls"))?);
-    Ok(holds)
+
+    /// Waits until no org has this status any more.
+    fn settle(&self, status: &str, done: &str) -> Result<()> {
+        let began = Instant::now();
+        while self
+            .get(&format!("/cp/orgs?limit=1&status={status}"))?
+            .pointer("/data")
+            != Some(&json!([]))
+        {
+            ensure!(!self.killer.gave_up(), "the server does not start any more");
+            ensure!(
+                began.elapsed() < Duration::from_secs(self.args.timeout),
+                "orgs are still {status}"
+            );
+            sleep(POLL_INTERVAL);
+        }
+        let (kills, took) = (self.killer.kills(), self.began.elapsed());
+        println!("all are {done}, or failed, after {took:.0?} and {kills} kills");
+        Ok(())
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        self.call("GET", path, "", &Value::Null, &[200])
+    }
+
+    /// Calls until there is an answer, which must have one of these statuses.
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        once: &str,
+        body: &Value,
+        expect: &[u16],
+    ) -> Result<Value> {
+        let once = [("idempotency-key", once)];
+        let headers = if method == "POST" { &once[..] } else { &[] };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let (status, answer) = call(&self.client, method, path, headers, &body)?;
+        ensure!(
+            expect.contains(&status),
+            "{method} {path}: {status}: {answer}"
+        );
+        Ok(answer)
+    }
 }
 
-/// A key with these scopes that may call as often as it likes.
-fn issue(url: &str, scopes: &[&str]) -> Result<String> {
+/// A key that may call as often as it likes.
+fn issue(url: &str) -> Result<String> {
+    let scopes = [
+        "orgs:create",
+        "orgs:list",
+        "orgs:update",
+        "orgs:secrets",
+        "orgs:delete",
+    ];
     let admin = Client::new(url, ADMIN_KEY);
     let body = json!({"name": "chaos", "scopes": scopes, "rate_limit": unlimited()}).to_string();
     let once = [("idempotency-key", "the-key")];
@@ -204,43 +301,4 @@ fn list(client: &Client, query: &str) -> Result<Vec<Value>> {
             None => return Ok(orgs),
         }
     }
-}
-
-/// Waits until no org has this status any more.
-fn wait_until_none(args: &Args, client: &Client, killer: &Killer, status: &str) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        let path = format!("/cp/orgs?limit=1&status={status}");
-        let (_, page) = call(client, "GET", &path, &[], "")?;
-        if page.pointer("/data") == Some(&json!([])) {
-            return Ok(());
-        }
-        ensure!(!killer.gave_up(), "the server does not start any more");
-        ensure!(
-            began.elapsed() < Duration::from_secs(args.timeout),
-            "orgs are still {status}: {page}"
-        );
-        sleep(POLL_INTERVAL);
-    }
-}
-
-fn report(what: &str, count: usize) -> bool {
-    println!("{count} {what}");
-    count == 0
-}
-
-fn names(folder: &Path) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder)? {
-        names.insert(entry?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
-}
-
-fn calls(folder: &Path) -> Result<usize> {
-    let mut count = 0;
-    for name in names(folder)? {
-        count += fs::read_to_string(folder.join(name))?.lines().count();
-    }
-    Ok(count)
 }
