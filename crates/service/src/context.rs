@@ -130,7 +130,8 @@ impl Caller {
     }
 
     /// The credential's id, whatever its kind.
-    pub(crate) fn ulid(&self) -> Ulid {
+    #[must_use]
+    pub fn ulid(&self) -> Ulid {
         match self {
             Self::Admin(key) => key.id.ulid(),
             Self::Partner(held) => held.key.id.ulid(),

@@ -73,6 +73,11 @@ impl AuthenticatedRequest {
         self.exchange.input_end().await;
     }
 
+    /// The length of the body.
+    pub const fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Parses the body.
     pub fn json<T>(
         &self,
@@ -188,12 +193,12 @@ async fn extract(
         .flatten();
     let info = request_info(&request, operation);
     let kind = key.kind();
-    let token = app.pacing.token(key.expose());
     let address = info.client.limited_by();
     let authenticating = app.service.authenticate(info, Credentials { key, revokes });
     let mut context = match Box::pin(authenticating).await {
         Ok(context) => context,
         Err(rejection) => {
+            let token = app.pacing.token(&request.headers);
             request.discard().await;
             let outcome = Outcome::from(&rejection.error);
             app.metrics.authentications.ended(Some(kind), outcome);
@@ -231,10 +236,14 @@ async fn extract(
     {
         return Err(ProblemResponse::rejected(&app, &id, rejection));
     }
+    let body_bytes = body.read_bytes();
     let authorizing = authorize(&app, (&method, &uri, &headers), &mut context, body);
     let body = match Box::pin(authorizing).await {
         Ok(body) => body,
-        Err(error) => return Err(Box::pin(ProblemResponse::audit(&app, &context, error)).await),
+        Err(error) => {
+            let refusing = ProblemResponse::audit(&app, &context, error, body_bytes);
+            return Err(Box::pin(refusing).await);
+        }
     };
     Ok(AuthenticatedRequest {
         context: Arc::new(context),

@@ -30,6 +30,17 @@ pub enum Body {
     Broken,
 }
 
+impl Body {
+    /// How many bytes were read for it, at least.
+    pub const fn read_bytes(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::TooLarge => MAX_BODY,
+            Self::Broken => 0,
+        }
+    }
+}
+
 /// The body of a request. Nothing of it is read from the connection before somebody asks for it. The
 /// connection bounds how long it may take.
 pub struct RequestBody {

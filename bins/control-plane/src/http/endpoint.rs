@@ -62,14 +62,17 @@ where
             let response = match extracted {
                 Ok(request) => {
                     let context = Arc::clone(&request.context);
+                    let body_bytes = request.body_bytes();
                     http.extensions_mut().insert(Arc::clone(&context));
                     // In boxes of their own, the steps take memory only while they last: a call that is
                     // held keeps what its response needs, and nothing of the steps before.
                     match Box::pin(handler.call((request,))).await {
                         Ok(response) => response.respond_to(&http),
-                        Err(error) => Box::pin(ProblemResponse::audit(&app, &context, error))
-                            .await
-                            .error_response(),
+                        Err(error) => {
+                            let refusing =
+                                ProblemResponse::audit(&app, &context, error, body_bytes);
+                            Box::pin(refusing).await.error_response()
+                        }
                     }
                 }
                 Err(problem) => problem.error_response(),

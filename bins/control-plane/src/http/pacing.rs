@@ -1,7 +1,7 @@
-//! Paces answers that no rate limit bounds: refusals, and what needs no credential.
+//! Paces refusals, whatever the reason, and answers that need no credential.
 //!
 //! Such an answer is cheap, but a client with hundreds of connections asks for tens of thousands a second,
-//! and then all calls wait for the processors. So each source, a token or an address, is answered at a
+//! and then all calls wait for the processors. So each source, a credential or an address, is answered at a
 //! steady rate, and its further requests wait on their connections, where they cost nothing.
 
 use std::{
@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use ratelimit::Subject;
+use service::Caller;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +39,7 @@ pub struct Pacing {
     stopping: CancellationToken,
 }
 
-/// A token or an address, by its keyed hash: nobody can find another one with the same cell.
+/// A credential or an address, by its keyed hash: nobody can find another one with the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source(u64);
 
@@ -52,9 +54,15 @@ impl Pacing {
         }
     }
 
-    /// Whoever has this token.
-    pub fn token(&self, token: &str) -> Source {
+    /// Whoever has the token in these headers.
+    pub fn token(&self, headers: &HeaderMap) -> Source {
+        let token = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         Source(self.hasher.hash_one(token))
+    }
+
+    /// A credential that is known.
+    pub fn caller(&self, caller: &Caller) -> Source {
+        Source(self.hasher.hash_one(caller.ulid()))
     }
 
     /// Whoever calls from an address, or from its /64 network with IPv6.

@@ -242,11 +242,13 @@ fn unusable_keys_are_refused_alike_and_apart(store: Store) {
 fn floods_of_answers_that_no_limit_bounds_are_paced(store: Store) {
     let server = store.start();
     let (over, revoked) = (limited(&server, 1), server.key(&["orgs:list"]));
+    let reader = limited(&server, 100_000);
     over.get("/cp/whoami").expect(200);
     assert_eq!(revoked.delete(&revoked.path()).status, 204);
     let attacks = [
         (&over, "/cp/whoami", 429),
         (&revoked, "/cp/whoami", 401),
+        (&reader, "/cp/orgs/org_01HXKM4000000000000000000A", 404),
         (&server.anon(), "/readyz", 200),
         (&server.anon(), "/nothing", 404),
     ];
@@ -262,4 +264,15 @@ fn floods_of_answers_that_no_limit_bounds_are_paced(store: Store) {
         // 1600 - 500 at 2000 a second.
         assert!(begun.elapsed() > Duration::from_millis(540), "{path}");
     }
+    // A body of 64 KB counts as 17 answers.
+    let writer = server.issue(json!({
+        "scopes": ["orgs:create"], "rate_limit": {"limit": 100_000, "window_seconds": 60},
+    }));
+    let body = json!({"name": "n".repeat(65_000)});
+    let begun = Instant::now();
+    for _ in 0..200 {
+        assert_eq!(writer.post("/cp/orgs", body.clone()).status, 422);
+    }
+    // 200 * 17 - 500 at 2000 a second.
+    assert!(begun.elapsed() > Duration::from_millis(1400));
 }
