@@ -27,6 +27,7 @@ const DOCUMENTS: &[&[&str]] = &[
     &["docs/operator-guide.md"],
     &["docs/restarts.md"],
     &["docs/provisioning.md"],
+    &["docs/keyless.md"],
     &["docs/molctl.md"],
 ];
 

@@ -30,6 +30,8 @@ const LOG_UNKNOWN_CREDENTIALS: Duration = Duration::from_secs(10);
 const MAINTAIN_LIMITER: Duration = Duration::from_millis(250);
 const SWEEP_LIMITER: Duration = Duration::from_secs(30);
 const EXPIRE_IDEMPOTENCY_KEYS: Duration = Duration::from_secs(60);
+const REVOKE_KEYS_OF_RULES: Duration = Duration::from_millis(500);
+const PRUNE_TOKENS: Duration = Duration::from_secs(10);
 const PRUNE_DELIVERIES: Duration = Duration::from_secs(60);
 const PRUNE_EVENTS: Duration = Duration::from_secs(600);
 /// How often what is sealed is looked through; a pass goes on by itself.
@@ -126,6 +128,14 @@ impl Background {
         );
         self.every("prune-deliveries", PRUNE_DELIVERIES, |app| async move {
             app.service.prune_deliveries().await
+        });
+        self.every(
+            "revoke-keys-of-rules",
+            REVOKE_KEYS_OF_RULES,
+            |app| async move { app.service.revoke_keys_of_rules().await },
+        );
+        self.every("prune-tokens", PRUNE_TOKENS, |app| async move {
+            app.service.prune_exchanges().await
         });
         self.every("maintain-limiter", MAINTAIN_LIMITER, |app| async move {
             app.service.limiter().maintain().await;

@@ -5,6 +5,7 @@ mod commands;
 mod handlers;
 mod http;
 mod inventory;
+mod issuers;
 mod limiter;
 mod logging;
 mod metrics;

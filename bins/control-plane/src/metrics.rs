@@ -6,6 +6,7 @@
 mod authentications;
 mod connections;
 mod database;
+mod exchanges;
 mod http;
 mod instances;
 mod limits;
@@ -27,6 +28,7 @@ pub use self::{
     authentications::{AuthenticationMetrics, Outcome},
     connections::ConnectionMetrics,
     database::DatabaseMetrics,
+    exchanges::ExchangeMetrics,
     http::{HttpMetrics, LastResponse, ResponseLabels},
     instances::InstanceMetrics,
     limits::LimitMetrics,
@@ -49,6 +51,7 @@ pub struct Metrics {
     registry: Registry,
     pub http: HttpMetrics,
     pub authentications: AuthenticationMetrics,
+    pub exchanges: ExchangeMetrics,
     pub rate_limits: RateLimitMetrics,
     pub webhooks: WebhookMetrics,
     pub provisioning: ProvisioningMetrics,
@@ -80,6 +83,7 @@ impl Metrics {
         Ok(Self {
             http: HttpMetrics::new(&registry)?,
             authentications: AuthenticationMetrics::new(&registry)?,
+            exchanges: ExchangeMetrics::new(&registry)?,
             rate_limits: RateLimitMetrics::new(&registry)?,
             webhooks: WebhookMetrics::new(&registry)?,
             provisioning: ProvisioningMetrics::new(&registry)?,

@@ -15,9 +15,9 @@ use crate::{
         audit_events, billing, guide, health, instances, keys, openapi as document, orgs, partners,
         plans, problems,
         reference::{self, Published},
-        secrets, webhooks, whoami, workspaces,
+        secrets, token, trust_rules, webhooks, whoami, workspaces,
     },
-    http::{Endpoint, Router, authenticated, fallback, for_browsers, not_found, public},
+    http::{Endpoint, Router, anonymous, authenticated, fallback, for_browsers, not_found, public},
 };
 
 /// One route that asks for a credential, as the inventory lists it.
@@ -78,6 +78,15 @@ routes! {
     }
     "/cp/admin/partner-keys/{id}/rotate/cancel" {
         POST KEY_ROTATE_CANCEL keys::cancel_rotation;
+    }
+    "/cp/admin/trust-rules" {
+        POST TRUST_RULE_CREATE trust_rules::create;
+        GET TRUST_RULE_LIST trust_rules::list;
+    }
+    "/cp/admin/trust-rules/{id}" {
+        GET TRUST_RULE_READ trust_rules::read;
+        PATCH TRUST_RULE_UPDATE trust_rules::update;
+        DELETE TRUST_RULE_DELETE trust_rules::delete;
     }
     "/cp/admin/orgs" {
         GET ADMIN_ORG_LIST orgs::list;
@@ -184,6 +193,14 @@ const OPEN: &[(&str, &openapi::Operation)] = &[
     ("/problems/{code}", &problems::PROBLEM_READ),
 ];
 
+/// Operations that need no credential and leave events all the same.
+const ANONYMOUS: &[Listed] = &[Listed {
+    method: openapi::Method::Post,
+    path: "/cp/token",
+    operation: op::TOKEN_EXCHANGE,
+    description: &token::TOKEN_EXCHANGE,
+}];
+
 /// The methods that a path has: HEAD goes where GET goes.
 fn allowed(listed: &[&'static str]) -> Vec<&'static str> {
     let mut allowed = listed.to_vec();
@@ -201,6 +218,10 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
     let mut router = Router::new(("/cp", not_found(Vec::new())), fallback(Vec::new()));
     guarded(&mut router)?;
+    let exchange = anonymous(op::TOKEN_EXCHANGE, token::exchange);
+    let exchange = vec![(Method::POST, exchange)];
+    let other = fallback(allowed(&["POST"]));
+    router.resource("/cp/token", "/cp/token", exchange, other)?;
     // No part of the API, so the description leaves it out.
     let front = for_browsers(reference::front(published), fallback(Vec::new()));
     router.resource("/", "/", vec![(Method::GET, front)], fallback(Vec::new()))?;
@@ -239,7 +260,14 @@ pub fn described() -> Vec<Described> {
         action: None,
         operation,
     });
-    guarded.chain(open).collect()
+    let anonymous = ANONYMOUS.iter().map(|row| Described {
+        method: row.method,
+        path: row.path,
+        who: Who::Anyone,
+        action: Some(row.operation.action.as_str()),
+        operation: row.description,
+    });
+    guarded.chain(anonymous).chain(open).collect()
 }
 
 fn who(access: Access) -> Who {

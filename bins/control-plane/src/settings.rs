@@ -15,6 +15,7 @@ use keys::PlainKey;
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use storage::{AuditMode, CONNECTIONS, DatabaseUrl, MIN_CONNECTIONS};
+use trust::IssuerPolicy;
 use webhooks::AddressPolicy;
 
 pub use self::{
@@ -66,6 +67,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Which addresses webhooks may have.
     pub webhook_address_policy: AddressPolicy,
+    /// Which issuers trust rules may have.
+    pub issuer_policy: IssuerPolicy,
+    /// How many tokens each trust rule exchanges.
+    pub token_exchange_limit: RateLimit,
     pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
@@ -99,6 +104,7 @@ impl Settings {
             None => database_url,
         };
         let private = parsed("webhook_allow_private", raw.webhook_allow_private, "false")?;
+        let oidc_private = parsed("oidc_allow_private", raw.oidc_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
         Ok(Self {
             listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
@@ -158,6 +164,16 @@ impl Settings {
                 .map(|text| network(text))
                 .collect::<Result<_, _>>()?,
             webhook_address_policy: AddressPolicy::allowing_private(private),
+            issuer_policy: if oidc_private {
+                IssuerPolicy::AnyScheme
+            } else {
+                IssuerPolicy::Https
+            },
+            token_exchange_limit: parsed(
+                "token_exchange_limit",
+                raw.token_exchange_limit,
+                "6000/60",
+            )?,
             provisioner,
             plans: plans::catalogue(raw.plans.as_deref(), raw.plan)?,
             reserved_slugs: ReservedSlugs::with(more_reserved_slugs.iter().cloned()),
@@ -331,6 +347,14 @@ impl fmt::Display for Settings {
             (
                 "webhook_allow_private",
                 (self.webhook_address_policy == AddressPolicy::Anywhere).to_string(),
+            ),
+            (
+                "oidc_allow_private",
+                (self.issuer_policy == IssuerPolicy::AnyScheme).to_string(),
+            ),
+            (
+                "token_exchange_limit",
+                self.token_exchange_limit.to_string(),
             ),
             ("reserved_slugs", self.more_reserved_slugs.join(",")),
         ];

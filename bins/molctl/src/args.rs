@@ -70,6 +70,9 @@ pub(crate) struct Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Login(commands::login::Login),
+    /// Get a key for a pipeline, without a stored secret.
+    #[command(subcommand)]
+    Auth(commands::auth::Auth),
     Whoami(commands::whoami::Whoami),
     /// Create, watch, change, renew and delete orgs.
     #[command(subcommand)]

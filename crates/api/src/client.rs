@@ -52,6 +52,11 @@ pub use crate::{
     problem::problem_client::Problem,
     secret::Secret,
     time::Time,
+    token::{token_error_view_client::TokenError, token_view_client::ExchangedToken},
+    trust_rule::{
+        new_trust_rule_client::NewTrustRule, trust_rule_changes_client::TrustRuleChanges,
+        trust_rule_filters_client::TrustRuleFilters, trust_rule_view_client::TrustRule,
+    },
     webhook::{
         answer_view_client::DeliveryAnswer, delivery_view_client::WebhookDelivery,
         endpoint_view_client::WebhookEndpoint, new_endpoint_view_client::IssuedWebhookEndpoint,

@@ -3,7 +3,7 @@
 pub(crate) mod rotation;
 
 use api_macros::{Query, Request, Response};
-use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
     Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
     PlainKey, RevocationReason,
@@ -17,7 +17,10 @@ use time::{Duration, OffsetDateTime};
 use self::rotation::SecretView;
 use crate::{
     BodyError, RateLimitView, Request as _, Time,
-    wire::{FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey, Whole},
+    wire::{
+        CreatorText, FutureTime, KeyPrefix, LabelPatch, NotNull, OrgCount, OrgPlans, SecretKey,
+        Whole,
+    },
 };
 
 /// A partner key, without its secret.
@@ -71,8 +74,9 @@ pub struct KeyView {
     status: &'static str,
     /// The time at which the key was created.
     created_at: Time,
-    /// The admin key that created the key.
-    created_by: AdminKeyId,
+    /// The admin key or the trust rule that created the key.
+    #[api(as = CreatorText)]
+    created_by: String,
     /// The last time at which the key was used, to the minute; `null` if it was never used.
     last_used_at: Option<Time>,
     /// The time at which the key was revoked.
@@ -109,7 +113,7 @@ impl KeyView {
             key_prefix: key.key_prefix,
             disabled: key.disabled,
             created_at: Time(key.created_at),
-            created_by: key.created_by,
+            created_by: key.created_by.to_string(),
             last_used_at: key.last_used_at.map(Time),
             revoked_at: key.revoked_at.map(Time),
             revocation_reason: key.revocation_reason.map(RevocationReason::as_str),

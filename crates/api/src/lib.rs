@@ -25,6 +25,8 @@ mod problem;
 mod query;
 mod secret;
 mod time;
+mod token;
+mod trust_rule;
 mod webhook;
 mod whoami;
 pub mod wire;
@@ -57,6 +59,10 @@ pub use problem::Problem;
 pub use query::{Parameters, Query, QueryError};
 pub use secret::Secret;
 pub use time::{Time, parse_time};
+pub use token::{TokenErrorView, TokenRequest, TokenRequestError, TokenView};
+pub use trust_rule::{
+    NewTrustRule, TrustRuleChanges, TrustRuleFilters, TrustRulePolicy, TrustRuleView,
+};
 pub use webhook::{
     DeliveryView, DisabledEndpointView, EndpointView, NewEndpointView, NewWebhookEndpoint,
     Redelivery, RedeliveryView, TestView, WebhookEndpointChanges, message_body,

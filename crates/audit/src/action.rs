@@ -139,6 +139,18 @@ actions! {
     AdminKeyRevoke = "admin_key.revoke";
     /// Instances were listed.
     InstanceList = "instance.list";
+    /// A trust rule was made.
+    TrustRuleCreate = "trust_rule.create";
+    /// Trust rules were listed.
+    TrustRuleList = "trust_rule.list";
+    /// A trust rule was read.
+    TrustRuleRead = "trust_rule.read";
+    /// A trust rule was changed.
+    TrustRuleUpdate = "trust_rule.update";
+    /// A trust rule was deleted.
+    TrustRuleDelete = "trust_rule.delete";
+    /// A pipeline asked to exchange its token for a key.
+    TokenExchange = "token.exchange";
     /// The request matched no route.
     Unrouted = "request.unrouted";
 }

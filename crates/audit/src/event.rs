@@ -67,6 +67,8 @@ pub enum TargetKind {
     WebhookEndpoint,
     /// An instance of the program, or all of them.
     Instance,
+    /// A trust rule, or all of them.
+    TrustRule,
     /// Nothing that exists.
     Route,
 }
@@ -84,6 +86,7 @@ impl TargetKind {
         Self::AuditEvent,
         Self::WebhookEndpoint,
         Self::Instance,
+        Self::TrustRule,
         Self::Route,
     ];
 
@@ -101,6 +104,7 @@ impl TargetKind {
             Self::AuditEvent => "audit_event",
             Self::WebhookEndpoint => "webhook_endpoint",
             Self::Instance => "instance",
+            Self::TrustRule => "trust_rule",
             Self::Route => "route",
         }
     }

@@ -2,10 +2,10 @@
 
 use api::client::{
     AuditEvent, Billing, EventFilters, Instance, IssuedPartnerKey, KeyFilters, NewBilling,
-    NewPartner, NewPartnerKey, Org, OrgFilters, Partner, PartnerChanges, PartnerKey,
-    PartnerKeyChanges,
+    NewPartner, NewPartnerKey, NewTrustRule, Org, OrgFilters, Partner, PartnerChanges, PartnerKey,
+    PartnerKeyChanges, TrustRule, TrustRuleChanges, TrustRuleFilters,
 };
-use ids::{EventId, KeyId, OrgId, PartnerId};
+use ids::{EventId, KeyId, OrgId, PartnerId, TrustRuleId};
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -90,6 +90,50 @@ impl Admin<'_> {
             changes,
         )
         .await
+    }
+
+    /// Creates a trust rule.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn create_trust_rule(&self, rule: &NewTrustRule) -> Result<TrustRule, Error> {
+        self.0.post("/cp/admin/trust-rules", rule).await
+    }
+
+    /// The trust rules, newest first.
+    #[must_use]
+    pub fn trust_rules(&self, filters: &TrustRuleFilters) -> Items<TrustRule> {
+        self.0.items("/cp/admin/trust-rules", filters)
+    }
+
+    /// One trust rule.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn trust_rule(&self, id: TrustRuleId) -> Result<TrustRule, Error> {
+        self.0.get(format!("/cp/admin/trust-rules/{id}")).await
+    }
+
+    /// Changes a trust rule.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn change_trust_rule(
+        &self,
+        id: TrustRuleId,
+        changes: &TrustRuleChanges,
+    ) -> Result<TrustRule, Error> {
+        let path = format!("/cp/admin/trust-rules/{id}");
+        self.change(Method::PATCH, path, changes).await
+    }
+
+    /// Deletes a trust rule; the keys that it has made end.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn delete_trust_rule(&self, id: TrustRuleId) -> Result<(), Error> {
+        let path = format!("/cp/admin/trust-rules/{id}");
+        self.0.request(Method::DELETE, path).send().await?.done()
     }
 
     /// The orgs of all partners, newest first.

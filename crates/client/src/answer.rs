@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use api::client::Problem;
+use api::client::{Problem, TokenError};
 use reqwest::{
     Response,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER},
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::json;
 
 use crate::error::{Error, Refusal};
 
@@ -56,7 +57,11 @@ impl Answer {
     }
 
     fn error(&self, attempts: u32) -> Error {
-        match serde_json::from_slice::<Problem>(&self.body) {
+        let problem = match self.token_error() {
+            Some(problem) => Ok(problem),
+            None => serde_json::from_slice::<Problem>(&self.body),
+        };
+        match problem {
             Ok(problem) => Error::Refused(Box::new(Refusal {
                 problem,
                 retry_after: self.retry_after(),
@@ -64,6 +69,20 @@ impl Answer {
             })),
             Err(_) => self.not_the_api(),
         }
+    }
+
+    /// An error of the exchange of tokens, which is OAuth's, as a problem document.
+    fn token_error(&self) -> Option<Problem> {
+        let error: TokenError = serde_json::from_slice(&self.body).ok()?;
+        if error.error.is_empty() {
+            return None;
+        }
+        let problem = json!({
+            "type": "about:blank", "title": "The token is not exchanged", "status": self.status,
+            "detail": error.error_description, "code": error.error,
+            "request_id": self.header("x-request-id").unwrap_or_default(),
+        });
+        serde_json::from_value(problem).ok()
     }
 
     fn not_the_api(&self) -> Error {

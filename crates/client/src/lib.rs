@@ -5,6 +5,7 @@ mod answer;
 mod audit_events;
 mod builder;
 mod error;
+mod exchange;
 mod pages;
 mod partner_keys;
 mod partner_orgs;
@@ -16,8 +17,8 @@ mod webhooks;
 
 pub use api::{ErrorCode, client::*};
 pub use ids::{
-    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TypedId,
-    Ulid, WorkspaceId,
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TrustRuleId,
+    TypedId, Ulid, WorkspaceId,
 };
 pub use keys::{AdminRole, KeyStatus, OnRevoke, PartnerPlan, RevocationReason};
 pub use orgs::{OrgStatus, StepName, StepStatus, SubscriptionStatus};

@@ -70,6 +70,7 @@ impl Client {
             method,
             path: path.into(),
             body: None,
+            content_type: "application/json",
             wait: None,
             idempotency_key,
         }
@@ -106,6 +107,7 @@ pub struct Request<'a> {
     method: Method,
     path: String,
     body: Option<Vec<u8>>,
+    content_type: &'static str,
     wait: Option<Duration>,
     idempotency_key: Option<String>,
 }
@@ -164,6 +166,16 @@ impl Request<'_> {
         Ok(self)
     }
 
+    /// Sends a form, which has no `Idempotency-Key`.
+    pub(crate) fn form(mut self, parameters: &[(&str, &str)]) -> Self {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(parameters);
+        self.body = Some(form.finish().into_bytes());
+        self.content_type = "application/x-www-form-urlencoded";
+        self.idempotency_key = None;
+        self
+    }
+
     /// Asks the server to hold the answer for up to this long (`Prefer: wait`).
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
@@ -215,7 +227,7 @@ impl Request<'_> {
         }
         if let Some(body) = &self.body {
             request = request
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .header(CONTENT_TYPE, HeaderValue::from_static(self.content_type))
                 .body(body.clone());
         }
         if let Some(key) = &self.idempotency_key {

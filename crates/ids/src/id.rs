@@ -140,6 +140,8 @@ registry! {
     DeliveryId = "whd";
     /// An instance of the program, from its start to its end, `ins_…`.
     InstanceId = "ins";
+    /// A rule by which tokens of pipelines are trusted, `tru_…`.
+    TrustRuleId = "tru";
     /// A request that brought no id of its own, `req_…`.
     RequestId = "req";
 }

@@ -16,7 +16,7 @@ mod sequence;
 pub use change::{Change, LabelChanges};
 pub use id::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, ParseIdError, PartnerId,
-    RequestId, TypedId, WorkspaceId, canonical_ulid,
+    RequestId, TrustRuleId, TypedId, WorkspaceId, canonical_ulid,
 };
 pub use labels::{InvalidLabels, Labels, MAX_LABELS};
 pub use name::{InvalidName, Name};

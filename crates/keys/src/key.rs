@@ -2,12 +2,12 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use ids::{AdminKeyId, KeyId, Labels, Name, OrgId, PartnerId, PlanName};
+use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use crate::{Networks, Partner, Rotation, UsedSecret};
+use crate::{KeyCreator, Networks, Partner, Rotation, UsedSecret};
 
 /// A text that is not the status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,8 +189,8 @@ pub struct PartnerKey {
     pub key_prefix: String,
     /// When it was created.
     pub created_at: OffsetDateTime,
-    /// The admin key that made it.
-    pub created_by: AdminKeyId,
+    /// Who made it.
+    pub created_by: KeyCreator,
     /// When it was last used, true to the minute.
     pub last_used_at: Option<OffsetDateTime>,
     /// When it was revoked.
@@ -201,7 +201,18 @@ pub struct PartnerKey {
     pub rotation: Option<Rotation>,
 }
 
+/// For how long after its end a key that a trust rule has made is listed.
+pub const LISTED_AFTER_END: Duration = Duration::DAY;
+
 impl PartnerKey {
+    /// Whether lists show it at `now`: a key that a trust rule has made leaves them a day after its end.
+    #[must_use]
+    pub fn is_listed(&self, now: OffsetDateTime) -> bool {
+        let ends = [self.expires_at, self.revoked_at];
+        let end = ends.into_iter().flatten().min();
+        !self.created_by.is_rule() || end.is_none_or(|end| now - end < LISTED_AFTER_END)
+    }
+
     /// Whether it can be used at `now`; what can't be undone outweighs what can.
     #[must_use]
     pub fn status(&self, now: OffsetDateTime) -> KeyStatus {
@@ -276,8 +287,8 @@ pub struct FoundKey {
 
 #[cfg(test)]
 mod tests {
-    use ids::{TypedId, Ulid};
-    use time::{Duration, macros::datetime};
+    use ids::{AdminKeyId, TrustRuleId, TypedId, Ulid};
+    use time::macros::datetime;
 
     use super::*;
 
@@ -301,7 +312,7 @@ mod tests {
             labels: Labels::default(),
             key_prefix: "mol_pk_12345".into(),
             created_at: NOW,
-            created_by: AdminKeyId::from_ulid(Ulid::from(3)),
+            created_by: AdminKeyId::from_ulid(Ulid::from(3)).into(),
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
@@ -337,6 +348,18 @@ mod tests {
             KeyStatus::Active,
         );
         check(|key| key.expires_at = Some(NOW), KeyStatus::Expired);
+    }
+
+    #[test]
+    fn a_key_of_a_trust_rule_leaves_lists_a_day_after_its_end() {
+        let mut key = key();
+        key.expires_at = Some(NOW);
+        assert!(key.is_listed(NOW + Duration::DAY), "an admin made it");
+        key.created_by = TrustRuleId::from_ulid(Ulid::from(3)).into();
+        assert!(key.is_listed(NOW + Duration::DAY - Duration::MICROSECOND));
+        assert!(!key.is_listed(NOW + Duration::DAY));
+        key.revoked_at = Some(NOW - Duration::MINUTE);
+        assert!(!key.is_listed(NOW + Duration::DAY - Duration::MINUTE));
     }
 
     #[test]

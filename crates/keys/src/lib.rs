@@ -29,6 +29,7 @@
 
 mod admin;
 mod changes;
+mod creator;
 mod digest;
 mod draft;
 mod key;
@@ -42,12 +43,13 @@ mod store;
 
 pub use admin::{AdminKey, AdminKeyDraft, AdminKeyOrigin, AdminRole, UnknownAdminRole};
 pub use changes::{Changed, Changes};
+pub use creator::KeyCreator;
 pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{KeyChanges, KeyDraft, PartnerChanges, PartnerDraft};
 pub use ids::{Change, LabelChanges};
 pub use key::{
-    FoundKey, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason, UnknownOnRevoke,
-    UnknownRevocationReason, UnknownStatus,
+    FoundKey, KeyStatus, KeyWithPartner, LISTED_AFTER_END, OnRevoke, PartnerKey, RevocationReason,
+    UnknownOnRevoke, UnknownRevocationReason, UnknownStatus,
 };
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};

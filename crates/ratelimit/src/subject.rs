@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use ids::{AdminKeyId, KeyId, PartnerId, Ulid};
+use ids::{AdminKeyId, KeyId, PartnerId, TrustRuleId, Ulid};
 
 /// Whose requests count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,17 +24,31 @@ pub enum Subject {
     RotationEnds(KeyId),
     /// Look-ups of unknown tokens from one client address, see [`Subject::address`].
     Address(IpAddr),
+    /// Failed exchanges of tokens from one client address, see [`Subject::exchanges`].
+    Exchanges(IpAddr),
+    /// The tokens that one trust rule exchanges.
+    TrustRule(TrustRuleId),
 }
 
 impl Subject {
     /// A client's address; an IPv6 client is its /64 network, of which it may use every address.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
-        const NETWORK: u128 = !0 << 64;
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
-            v4 @ IpAddr::V4(_) => v4,
-        })
+        Self::Address(network(address))
+    }
+
+    /// The same for exchanges of tokens.
+    #[must_use]
+    pub fn exchanges(address: IpAddr) -> Self {
+        Self::Exchanges(network(address))
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    const NETWORK: u128 = !0 << 64;
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -50,6 +64,8 @@ impl fmt::Display for Subject {
             Self::Rotations(id) => write!(f, "rotation:{id}"),
             Self::RotationEnds(id) => write!(f, "rotation-end:{id}"),
             Self::Address(address) => write!(f, "address:{address}"),
+            Self::Exchanges(address) => write!(f, "exchanges:{address}"),
+            Self::TrustRule(id) => write!(f, "rule:{id}"),
         }
     }
 }
@@ -71,6 +87,8 @@ mod tests {
             Subject::Rotations(KeyId::from_ulid(id)),
             Subject::RotationEnds(KeyId::from_ulid(id)),
             Subject::address("2001:db8::1".parse().unwrap()),
+            Subject::exchanges("2001:db8::1".parse().unwrap()),
+            Subject::TrustRule(TrustRuleId::from_ulid(id)),
         ];
         assert_eq!(
             subjects.map(|subject| subject.to_string()),
@@ -82,6 +100,8 @@ mod tests {
                 "rotation:pak_00000000000000000000000007",
                 "rotation-end:pak_00000000000000000000000007",
                 "address:2001:db8::",
+                "exchanges:2001:db8::",
+                "rule:tru_00000000000000000000000007",
             ]
         );
     }

@@ -18,7 +18,7 @@ use self::abandoned::RecordIfAbandoned;
 use crate::{Caller, Context, Deprecation, Error, LimitName, Service, authorize::authorize};
 
 /// How long the event of a storage failure is waited for; then the response leaves without.
-const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(crate) const FAULT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A use case's result, and what its event says beside the request.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             labels: draft.labels,
             key_prefix: secret.display_prefix().to_owned(),
             created_at: now,
-            created_by: admin.id,
+            created_by: admin.id.into(),
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
@@ -141,6 +141,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             status: request.status,
             expires_before: request.expires_before,
             unused_since: request.unused_since,
+            listed_at: Some(context.request.at),
         };
         self.audited_list(context, move |view| {
             Ok(Auditable::new(200, view.keys(&filter, page)?))
@@ -298,7 +299,7 @@ fn unbound_scope(scopes: &ScopeSet) -> Option<Error> {
     })
 }
 
-fn unknown_plan(plans: Option<&[PlanName]>, catalogue: &PlanCatalogue) -> Option<Error> {
+pub(crate) fn unknown_plan(plans: Option<&[PlanName]>, catalogue: &PlanCatalogue) -> Option<Error> {
     let position = plans?.iter().position(|plan| !catalogue.contains(plan))?;
     Some(Error::at(
         &format!("/org_plans/{position}"),

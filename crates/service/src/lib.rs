@@ -12,6 +12,7 @@ mod billing;
 mod context;
 mod env;
 mod error;
+mod exchange;
 mod idempotency;
 mod instances;
 mod keys;
@@ -21,6 +22,7 @@ mod partners;
 mod plans;
 mod runtime;
 mod setup;
+mod trust_rules;
 mod webhooks;
 mod whoami;
 mod workers;
@@ -45,6 +47,9 @@ pub use self::{
     context::{Caller, ClientAddress, Context, Deprecation, LimitName, RequestInfo},
     env::Env,
     error::{Error, OrgConflict},
+    exchange::{
+        Exchange, ExchangeError, ExchangeRejection, ExchangedToken, issuer_keys::IssuerClient,
+    },
     idempotency::{IdempotencyKey, Rendered},
     instances::{LiveInstances, Receipt, Unconfirmed, follow_server_clock},
     keys::{
@@ -85,6 +90,8 @@ pub struct Settings {
     pub admin_rate_limit: RateLimit,
     /// How many unknown tokens one client address may send.
     pub auth_failure_limit: RateLimit,
+    /// How many tokens one trust rule exchanges.
+    pub token_exchange_limit: RateLimit,
     /// How many responses to calls with an idempotency key are stored for one credential.
     pub idempotency_limit: RateLimit,
     /// How many calls this process can have at once. Held polls and calls with an idempotency key are bounded
@@ -132,6 +139,9 @@ pub struct Service<D, L, P> {
     outbox: webhooks::outbox::Outbox,
     deliverer: workers::deliver::Deliverer,
     resealer: workers::reseal::Resealer,
+    trust_rules: exchange::rules::TrustRules,
+    issuer_keys: Arc<exchange::issuer_keys::IssuerKeys>,
+    exchanged: exchange::ExchangedTokens,
     secret_reads: Batcher<ids::Ulid, ids::OrgId, Option<stores::SealedOrgSecrets>>,
     /// The pruning that is under way, if there is one.
     pruning: tokio::sync::Mutex<Option<Pruning>>,
@@ -182,6 +192,9 @@ impl<D, L, P> Service<D, L, P> {
             clock,
             deliverer: workers::deliver::Deliverer::default(),
             resealer: workers::reseal::Resealer::default(),
+            trust_rules: exchange::rules::TrustRules::default(),
+            issuer_keys: Arc::default(),
+            exchanged: exchange::ExchangedTokens::default(),
             secret_reads: Batcher::new(BatcherConfig::TRANSACTIONS),
             outgoing: tokio::sync::Notify::new(),
         })

@@ -101,6 +101,18 @@ pub mod operations {
         ADMIN_AUDIT_READ = AuditRead on AuditEvent by Admin;
         /// List the live instances.
         INSTANCE_LIST = InstanceList on Instance by Admin;
+        /// Create a trust rule.
+        TRUST_RULE_CREATE = TrustRuleCreate on TrustRule by Admin;
+        /// List trust rules.
+        TRUST_RULE_LIST = TrustRuleList on TrustRule by Admin;
+        /// Read a trust rule.
+        TRUST_RULE_READ = TrustRuleRead on TrustRule by Admin;
+        /// Change a trust rule.
+        TRUST_RULE_UPDATE = TrustRuleUpdate on TrustRule by Admin;
+        /// Delete a trust rule.
+        TRUST_RULE_DELETE = TrustRuleDelete on TrustRule by Admin;
+        /// Exchange a token for a key: for pipelines, which have no credential.
+        TOKEN_EXCHANGE = TokenExchange on TrustRule by Any;
         /// Create an org.
         ORG_CREATE = OrgCreate on Org by Partner(&[Scope::OrgsCreate]);
         /// List the partner's orgs.

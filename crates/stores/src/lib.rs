@@ -19,6 +19,7 @@ use orgs::{
     SlugStore, SubscriptionQueries, SubscriptionStore, WorkspaceQueries, WorkspaceStore,
 };
 use time::OffsetDateTime;
+use trust::{TrustRuleQueries, TrustRuleStore};
 use webhooks::{
     AnnouncementQueries, AnnouncementStore, DeliveryQueries, DeliveryStore, EndpointQueries,
     EndpointStore, WebhookRetention,
@@ -54,6 +55,7 @@ pub trait Queries:
     + DeliveryQueries<Error = StoreError>
     + AnnouncementQueries<Error = StoreError>
     + InstanceQueries<Error = StoreError>
+    + TrustRuleQueries<Error = StoreError>
     + OrgSecretQueries
     + IdempotencyQueries
 {
@@ -75,6 +77,7 @@ impl<T> Queries for T where
         + DeliveryQueries<Error = StoreError>
         + AnnouncementQueries<Error = StoreError>
         + InstanceQueries<Error = StoreError>
+        + TrustRuleQueries<Error = StoreError>
         + OrgSecretQueries
         + IdempotencyQueries
 {
@@ -101,6 +104,7 @@ pub trait Transaction:
     + WebhookRetention
     + IdempotencyStore
     + InstanceStore
+    + TrustRuleStore
     + OrgSecretStore
 {
     /// Runs a part of the transaction so that, when it fails, its changes are undone and the rest of

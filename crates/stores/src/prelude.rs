@@ -12,6 +12,7 @@ pub use orgs::{
     OrgWorkQueries as _, OrgWorkStore as _, SlugStore as _, SubscriptionQueries as _,
     SubscriptionStore as _, WorkspaceQueries as _, WorkspaceStore as _,
 };
+pub use trust::{TrustRuleQueries as _, TrustRuleStore as _};
 pub use webhooks::{
     AnnouncementQueries as _, AnnouncementStore as _, DeliveryQueries as _, DeliveryStore as _,
     EndpointQueries as _, EndpointStore as _, WebhookRetention as _,

@@ -24,6 +24,7 @@ use orgs::{LeaseToken, Org, OrgOptions, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
 use scopes::{Scope, ScopeSet};
 use time::OffsetDateTime;
+use trust::{Claims, Issuer, Refusals, TokenTtl, TrustRule};
 use webhooks::{Delivery, Endpoint, EndpointUrl, EventKind, EventKinds, SealedSecrets};
 
 use crate::{clock::START, random::SeededRandom};
@@ -150,7 +151,7 @@ impl Build {
             labels: Labels::default(),
             key_prefix: "mol_pk_7n42d".to_owned(),
             created_at: START,
-            created_by: AdminKeyId::from_ulid(Ulid::from(1)),
+            created_by: AdminKeyId::from_ulid(Ulid::from(1)).into(),
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,
@@ -177,6 +178,28 @@ impl Build {
             finish_when_idle: None,
         });
         key
+    }
+
+    /// A trust rule in use.
+    pub fn trust_rule(&self, partner: &Partner) -> TrustRule {
+        let claims = serde_json::json!({"repository_id": "1"});
+        TrustRule {
+            id: self.id(),
+            name: name("acme-ci"),
+            partner_id: partner.id,
+            issuer: Issuer::stored("https://ci.example".to_owned()),
+            audience: "https://cp.example".to_owned(),
+            claims: Claims::read(claims.as_object().unwrap()).unwrap(),
+            refuse: Refusals::default(),
+            scopes: Scope::ALL.iter().copied().collect(),
+            org_plans: None,
+            max_live_orgs: None,
+            max_ttl_seconds: None,
+            rate_limit: None,
+            token_ttl: TokenTtl::default(),
+            enabled: true,
+            created_at: START,
+        }
     }
 
     /// A generated admin key in use.

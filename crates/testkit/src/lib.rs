@@ -11,6 +11,7 @@ pub mod build;
 pub mod clock;
 pub mod conformance;
 pub mod http;
+pub mod issuer;
 pub mod latency;
 pub mod memory;
 pub mod missing;

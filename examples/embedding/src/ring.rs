@@ -90,7 +90,7 @@ impl KeyRing {
             labels: Labels::default(),
             key_prefix: secret.display_prefix().to_owned(),
             created_at: now,
-            created_by: ids.next::<AdminKeyId>(unix_ms, &mut random),
+            created_by: ids.next::<AdminKeyId>(unix_ms, &mut random).into(),
             last_used_at: None,
             revoked_at: None,
             revocation_reason: None,

@@ -14,6 +14,7 @@ mod races;
 mod receipts;
 mod rotation;
 mod suffixes;
+mod token_replays;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ enum Verb {
     Rotation(rotation::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
+    /// Send one pipeline's token many times to several instances: it is exchanged once.
+    TokenReplays(token_replays::Args),
     /// Replace instances of one version by those of the next, and back.
     Upgrade(upgrade::Args),
 }
@@ -76,6 +79,7 @@ fn main() -> Result<ExitCode> {
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Rotation(args) => rotation::run(&args)?,
+        Verb::TokenReplays(args) => token_replays::run(&args)?,
         Verb::Upgrade(args) => upgrade::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };

@@ -112,6 +112,7 @@ async fn prepare(args: &Args) -> Result<(Control, Peppers, PlainKey)> {
         max_key_lifetime: None,
         admin_rate_limit: LIMIT,
         auth_failure_limit: LIMIT,
+        token_exchange_limit: LIMIT,
         idempotency_limit: LIMIT,
         max_calls: usize::MAX,
         login_url: "https://app.example/login".to_owned(),

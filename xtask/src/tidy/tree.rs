@@ -18,6 +18,7 @@ const DOMAIN: &[&str] = &[
     "orgs",
     "audit",
     "webhooks",
+    "trust",
     "stores",
 ];
 

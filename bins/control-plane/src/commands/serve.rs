@@ -22,6 +22,7 @@ use crate::{
     background::Background,
     handlers::reference::Published,
     http::{App, ConnectionLimiter, Listener, Pacing, PreparedProblem, Server},
+    issuers::HttpIssuerClient,
     limiter::ChosenLimiter,
     metrics::Metrics,
     private_files::make_all_private,
@@ -116,6 +117,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
             reserved_slugs: settings.reserved_slugs.clone(),
             admin_rate_limit: settings.admin_rate_limit,
             auth_failure_limit: settings.auth_failure_limit,
+            token_exchange_limit: settings.token_exchange_limit,
             idempotency_limit: settings.idempotency_limit,
             max_key_lifetime: settings
                 .max_key_lifetime_days
@@ -128,6 +130,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         },
         env,
     );
+    let issuer_client = HttpIssuerClient::new(settings.issuer_policy, metrics.exchanges.clone())?;
+    let issuer_client = Arc::new(issuer_client);
     let stopping = CancellationToken::new();
     let app = Arc::new(App {
         service,
@@ -139,6 +143,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         malformed_key: PreparedProblem::malformed_key(&public_url)?,
         public_url,
         login_url: settings.login_url.clone(),
+        issuer_client,
+        issuer_policy: settings.issuer_policy,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let retention = settings

@@ -13,6 +13,8 @@ pub mod plans;
 pub mod problems;
 pub mod reference;
 pub mod secrets;
+pub mod token;
+pub mod trust_rules;
 pub mod webhooks;
 pub mod whoami;
 pub mod workspaces;

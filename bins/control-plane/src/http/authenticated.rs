@@ -16,6 +16,7 @@ use api::{
 use futures_util::future::LocalBoxFuture;
 use ids::{KeyId, OrgId, TypedId};
 use service::{Context, Credentials, IdempotencyKey, Operation, RequestInfo, operations};
+use trust::IssuerPolicy;
 
 use super::{
     App, ControlPlane,
@@ -45,6 +46,11 @@ pub struct AuthenticatedRequest {
 impl AuthenticatedRequest {
     pub fn service(&self) -> &ControlPlane {
         &self.app.service
+    }
+
+    /// Which issuers trust rules may have.
+    pub fn issuer_policy(&self) -> IssuerPolicy {
+        self.app.issuer_policy
     }
 
     /// The page that customers log in on.
@@ -278,7 +284,7 @@ fn read_as<'a>(method: &'a Method, operation: Operation, body: &Body) -> &'a Met
 }
 
 /// What audit events tell of a request.
-fn request_info(request: &Request, operation: Operation) -> RequestInfo {
+pub(super) fn request_info(request: &Request, operation: Operation) -> RequestInfo {
     let Request {
         app, headers, path, ..
     } = request;

@@ -101,7 +101,7 @@ where
 }
 
 /// A request by OpenTelemetry's conventions for HTTP servers.
-fn ended(labels: ResponseLabels, request_id: &str, path: String) -> Ended {
+pub(super) fn ended(labels: ResponseLabels, request_id: &str, path: String) -> Ended {
     let ResponseLabels {
         method,
         route,

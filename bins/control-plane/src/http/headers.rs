@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use api::{InvalidIdempotencyKey, idempotency_key};
+use ids::{EventId, TypedId as _};
 use ratelimit::Decision;
 use service::{Deprecation, LimitName};
 use time::{UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
@@ -83,6 +84,13 @@ where
             header = name.as_str(),
             "setting a response header failed: {error}"
         ),
+    }
+}
+
+/// Names the audit event of a response.
+pub fn set_event(headers: &mut HeaderMap, event: Option<EventId>) {
+    if let Some(event) = event {
+        set(headers, AUDIT_EVENT_ID, event.text());
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a request to a response: credential, limit, permission, body, one use case.
 
 mod address;
+mod anonymous;
 mod audited_response;
 mod authenticated;
 mod body;
@@ -24,17 +25,21 @@ use ipnet::IpNet;
 use service::Service;
 use storage::SqlDatabase;
 use tokio_util::sync::CancellationToken;
+use trust::IssuerPolicy;
 
 use crate::{
-    limiter::ChosenLimiter, metrics::Metrics, provisioner::ChosenProvisioner, traces::Tracer,
+    issuers::HttpIssuerClient, limiter::ChosenLimiter, metrics::Metrics,
+    provisioner::ChosenProvisioner, traces::Tracer,
 };
 
 pub use self::{
+    anonymous::{AnonymousRequest, anonymous},
     audited_response::AuditedResponse,
     authenticated::AuthenticatedRequest,
+    body::Body,
     connection::ConnectionLimiter,
     endpoint::{PublicRequest, authenticated, fallback, for_browsers, not_found, public},
-    headers::{PREFERENCE_APPLIED, retry_after},
+    headers::{PREFERENCE_APPLIED, retry_after, set_event, set_retry_after},
     listener::Listener,
     pacing::Pacing,
     prepared_problem::PreparedProblem,
@@ -62,6 +67,10 @@ pub struct App {
     pub malformed_key: PreparedProblem,
     /// The page that customers log in on.
     pub login_url: String,
+    /// What fetches the keys of issuers.
+    pub issuer_client: Arc<HttpIssuerClient>,
+    /// Which issuers trust rules may have.
+    pub issuer_policy: IssuerPolicy,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

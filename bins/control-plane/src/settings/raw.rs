@@ -149,6 +149,10 @@ raw_settings! {
         sqlite_batch "sqlite-batch" "MOLECULE_CP_SQLITE_BATCH";
         /// Whether webhooks may go to private and loopback addresses, and by http: true or false
         webhook_allow_private "webhook-allow-private" "MOLECULE_CP_WEBHOOK_ALLOW_PRIVATE";
+        /// Whether issuers of trust rules may have private and loopback addresses, and http: true or false; for tests
+        oidc_allow_private "oidc-allow-private" "MOLECULE_CP_OIDC_ALLOW_PRIVATE";
+        /// Limit of exchanged tokens, of each trust rule, as limit/seconds
+        token_exchange_limit "token-exchange-limit" "MOLECULE_CP_TOKEN_EXCHANGE_LIMIT";
         /// Plans that orgs can have, separated by commas
         plans "plans" "MOLECULE_CP_PLANS";
         /// More slugs that no org can have, separated by commas

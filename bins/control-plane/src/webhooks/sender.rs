@@ -7,7 +7,7 @@ use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT},
+    header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 use ids::PartnerId;
@@ -146,6 +146,21 @@ impl HttpSender {
     ) -> Result<(u16, String), String> {
         let received = self.receive(to, request, EXCERPT).await?;
         Ok((received.status_code, received.text()))
+    }
+
+    /// Asks for a document, of which up to `limits` is read. There are no redirects. An error says why there is none.
+    pub async fn get(
+        &self,
+        partner: PartnerId,
+        url: &str,
+        limits: BodyLimits,
+    ) -> Result<Received, String> {
+        let url = EndpointUrl::new(url, self.reach).map_err(|error| format!("the URL {error}"))?;
+        let request = Request::get("/")
+            .header(ACCEPT, "application/json")
+            .body(Full::default())
+            .map_err(|_| "the document can't be asked for")?;
+        self.receive((partner, &url), request, limits).await
     }
 
     async fn receive(

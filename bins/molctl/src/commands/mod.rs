@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod api;
 pub(crate) mod audit;
+pub(crate) mod auth;
 pub(crate) mod billing;
 pub(crate) mod key;
 pub(crate) mod login;
@@ -50,6 +51,7 @@ pub(crate) async fn run(
     let running = async {
         match command {
             Command::Login(command) => command.run(&context, prepared).await,
+            Command::Auth(command) => command.run(&context).await,
             Command::Whoami(command) => command.run(&context).await,
             Command::Org(command) => command.run(&context).await,
             Command::Plan(command) => command.run(&context).await,

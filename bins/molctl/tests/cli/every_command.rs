@@ -8,6 +8,14 @@ use crate::kit::{Home, KEY, Ran, Scripted, nobody};
 /// Arguments for each command that calls the server; a command that is missing here fails the test.
 const CALLS: &[&[&str]] = &[
     &["login"],
+    &[
+        "auth",
+        "exchange",
+        "--rule",
+        RULE,
+        "--jwt-file",
+        "/proc/sys/kernel/ostype",
+    ],
     &["whoami"],
     &["org", "create", "acme-corp", "--plan", "free", "--wait"],
     &["org", "list"],
@@ -80,6 +88,26 @@ const CALLS: &[&[&str]] = &[
         "--reason",
         "superseded",
     ],
+    &[
+        "admin",
+        "trust-rule",
+        "create",
+        "ci",
+        "--partner",
+        PARTNER,
+        "--issuer",
+        "https://gitlab.com",
+        "--audience",
+        "cp",
+        "--claim",
+        "project_id=7",
+        "--scope",
+        "orgs:list",
+    ],
+    &["admin", "trust-rule", "list"],
+    &["admin", "trust-rule", "get", RULE],
+    &["admin", "trust-rule", "update", RULE, "--disable"],
+    &["admin", "trust-rule", "delete", RULE],
     &["admin", "org", "list"],
     &["admin", "org", "get", ORG],
     &["admin", "org", "suspend", ORG],
@@ -98,6 +126,7 @@ const LOCAL: &[&[&str]] = &[&["completion", "bash"], &["man", "."]];
 
 const ORG: &str = "org_01J9ZK6V3QG8W0T5N4R2M7XACD";
 const ENDPOINT: &str = "whe_01J9ZK7H5J6K7M8N9P0Q1R2S3T";
+const RULE: &str = "tru_01J9ZK8Q1R2S3T4V5W6X7Y8Z9A";
 const PARTNER: &str = "ptn_01J9ZK5H8D3M6Q7R1S2T4V5W6X";
 const PARTNER_KEY: &str = "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
 

@@ -25,7 +25,9 @@ fn program() -> PathBuf {
 }
 
 pub fn start(home: &Home, database_url: Option<String>) -> Server {
-    let mut setup = Setup::new(program(), home.path()).with("WEBHOOK_ALLOW_PRIVATE", "true");
+    let mut setup = Setup::new(program(), home.path())
+        .with("WEBHOOK_ALLOW_PRIVATE", "true")
+        .with("OIDC_ALLOW_PRIVATE", "true");
     setup.database_url = database_url;
     setup.start().unwrap()
 }

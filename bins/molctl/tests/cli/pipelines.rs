@@ -1,6 +1,8 @@
 //! The pipelines of `examples/` do what they promise: their steps are taken from the files and run, to the end, with a
 //! failure and with a cancellation in the middle. Nothing is left then.
 
+mod github;
+
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -10,8 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-use testkit::server::Server;
+use serde_json::{Value, json};
+use testkit::{
+    issuer::{Issuer, TestKey},
+    server::Server,
+};
 
 use crate::{flow::start, kit::Home};
 
@@ -31,13 +36,24 @@ const BEGUN: &str = "begun";
 /// What the steps print.
 const LOG: &str = "job.log";
 
+/// The audience of the trust rule, as `gitlab-ci.yml` has it.
+const AUDIENCE: &str = "https://cp.example.com";
+
 type Variables = BTreeMap<String, String>;
+
+/// What the provider says of each job.
+fn job() -> Value {
+    json!({"repository_id": "42"})
+}
 
 /// A server, a key of a pipeline, and the folder that a job runs in.
 struct Pipeline {
     server: Server,
     home: Home,
     variables: Variables,
+    /// The provider, and the trust rule for its jobs.
+    issuer: Issuer,
+    rule: String,
 }
 
 impl Pipeline {
@@ -50,7 +66,17 @@ impl Pipeline {
             "orgs:delete",
             "workspaces:create",
         ];
-        let key = server.key(serde_json::json!({"scopes": scopes})).unwrap();
+        let key = server.key(json!({"scopes": scopes})).unwrap();
+        let issuer = Issuer::start();
+        let partner = json!({"name": "Acme", "plan": "partner"});
+        let partner = server.admin().post("/cp/admin/partners", &partner).unwrap();
+        let partner = partner.expect(201).unwrap();
+        let rule = json!({
+            "name": "ci", "partner_id": partner["id"], "issuer": issuer.url(), "audience": AUDIENCE,
+            "claims": job(), "scopes": scopes,
+        });
+        let rule = server.admin().post("/cp/admin/trust-rules", &rule).unwrap();
+        let rule = text(&rule.expect(201).unwrap(), "id").to_owned();
         let own = Path::new(env!("CARGO_BIN_EXE_molctl"))
             .parent()
             .unwrap()
@@ -65,6 +91,8 @@ impl Pipeline {
             ("MOLCTL_KEY", key.secret),
         ];
         Self {
+            issuer,
+            rule,
             server,
             home,
             variables: variables
@@ -170,133 +198,12 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// What GitHub makes of `${{ … }}`.
-fn evaluate(text: &str, contexts: &Variables) -> String {
-    let mut result = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${{") {
-        let (expression, after) = after.split_once("}}").unwrap();
-        let name = expression.trim();
-        result.push_str(before);
-        result.push_str(
-            contexts
-                .get(name)
-                .unwrap_or_else(|| panic!("{name} is in no context: {contexts:?}")),
-        );
-        rest = after;
-    }
-    result + rest
-}
-
-fn pairs(value: &Value, contexts: &Variables) -> Variables {
-    let members = value.as_object().into_iter().flatten();
-    members
-        .map(|(name, value)| (name.clone(), evaluate(value.as_str().unwrap(), contexts)))
-        .collect()
-}
-
-/// Runs one step; what it writes to its output becomes a context.
-fn github_step(
-    pipeline: &Pipeline,
-    step: &Value,
-    contexts: &mut Variables,
-    env: &Variables,
-    middle: Option<Middle>,
-) -> bool {
-    let output = pipeline.home.write("output", "");
-    let mut variables = env.clone();
-    variables.extend(pairs(&step["env"], contexts));
-    variables.insert("GITHUB_OUTPUT".to_owned(), output.display().to_string());
-    // A script is never put together from values.
-    let passed = pipeline.run(text(step, "run"), &variables, middle);
-    for line in fs::read_to_string(output).unwrap().lines() {
-        let (name, value) = line.split_once('=').unwrap();
-        contexts.insert(
-            format!("steps.{}.outputs.{name}", text(step, "id")),
-            value.to_owned(),
-        );
-    }
-    passed
-}
-
-/// Runs the composite action within a step of the workflow.
-fn github_action(
-    pipeline: &Pipeline,
-    step: &Value,
-    contexts: &mut Variables,
-    env: &Variables,
-) -> bool {
-    let action = yaml("pipelines/github/molecule-org/action.yml");
-    let given = pairs(&step["with"], contexts);
-    let mut inner = Variables::new();
-    for (name, input) in action["inputs"].as_object().unwrap() {
-        let default = input["default"].as_str().map(str::to_owned);
-        let value = given.get(name).cloned().or(default);
-        inner.insert(
-            format!("inputs.{name}"),
-            value.unwrap_or_else(|| panic!("{name} is missing")),
-        );
-    }
-    assert!(
-        given.keys().all(|name| action["inputs"][name].is_object()),
-        "{given:?}"
-    );
-    let steps = action["runs"]["steps"].as_array().unwrap();
-    let passed = steps.iter().all(|step| {
-        assert_eq!(text(step, "shell"), "bash");
-        github_step(pipeline, step, &mut inner, env, None)
-    });
-    for (name, output) in action["outputs"].as_object().unwrap() {
-        let name = format!("steps.{}.outputs.{name}", text(step, "id"));
-        contexts.insert(name, evaluate(text(output, "value"), &inner));
-    }
-    passed
-}
-
-#[test]
-fn github() {
-    let pipeline = Pipeline::new();
-    let workflow = yaml("pipelines/github/workflow.yml");
-    let job = &workflow["jobs"]["test"];
-    for (run, middle) in MIDDLES.into_iter().enumerate() {
-        let mut contexts: Variables = [
-            ("github.run_id", &*run.to_string()),
-            ("github.run_attempt", "1"),
-            ("github.job", "test"),
-            ("strategy.job-index", "0"),
-            ("vars.MOLCTL_SERVER", &pipeline.variables["MOLCTL_SERVER"]),
-            ("secrets.MOLCTL_KEY", &pipeline.variables["MOLCTL_KEY"]),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        let env = pairs(&job["env"], &contexts);
-        contexts.extend(
-            env.iter()
-                .map(|(name, value)| (format!("env.{name}"), value.clone())),
-        );
-        let mut passed = true;
-        for step in job["steps"].as_array().unwrap() {
-            if !passed && text(step, "if") != "always()" {
-                continue;
-            }
-            passed &= match text(step, "uses") {
-                "./.github/actions/molecule-org" => {
-                    github_action(&pipeline, step, &mut contexts, &env)
-                }
-                "" => {
-                    let middle = (text(step, "name") == "Use it").then_some(middle);
-                    github_step(&pipeline, step, &mut contexts, &env, middle)
-                }
-                checkout => checkout.starts_with("actions/checkout@"),
-            };
-        }
-        pipeline.check(middle, passed);
-    }
-}
-
 #[test]
 fn gitlab() {
-    let pipeline = Pipeline::new();
+    let mut pipeline = Pipeline::new();
+    pipeline.variables.remove("MOLCTL_KEY");
+    let rule = ("MOLCTL_TRUST_RULE".to_owned(), pipeline.rule.clone());
+    pipeline.variables.extend([rule]);
     let job = &yaml("pipelines/gitlab/gitlab-ci.yml")["test"];
     let lines = |name: &str| -> String {
         job[name]
@@ -309,6 +216,12 @@ fn gitlab() {
     for (id, middle) in MIDDLES.into_iter().enumerate() {
         let id = (1000 + id).to_string();
         let mut variables = Variables::from([("CI_JOB_ID".to_owned(), id.clone())]);
+        for (name, token) in job["id_tokens"].as_object().unwrap() {
+            let token = pipeline
+                .issuer
+                .token(TestKey::Rsa1, text(token, "aud"), &self::job());
+            variables.insert(name.clone(), token);
+        }
         for (name, value) in job["variables"].as_object().unwrap() {
             if name != "MOLCTL_SERVER" {
                 variables.insert(

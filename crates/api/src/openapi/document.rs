@@ -23,7 +23,7 @@ use crate::{
     list::PageQuery,
     wire::{self, WireType as _},
 };
-use ids::{DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId};
+use ids::{DeliveryId, EndpointId, EventId, KeyId, OrgId, PartnerId, TrustRuleId};
 use scopes::Scope;
 
 /// The name of the security scheme.
@@ -153,6 +153,10 @@ fn operation(call: &Described, public_url: &str) -> Operation {
         operation = operation.response(success.status.to_string(), response(call, success));
     }
     for (status, codes) in errors::codes(call) {
+        // What has an error of another form says so itself.
+        if described.responses.iter().any(|it| it.status == status) {
+            continue;
+        }
         let name = errors::response_name(call.who, &codes);
         operation = operation.response(status.to_string(), Ref::from_response_name(name));
     }
@@ -161,6 +165,9 @@ fn operation(call: &Described, public_url: &str) -> Operation {
 
 fn description(call: &Described) -> String {
     let who = match call.who {
+        Who::Anyone if call.action.is_some() => {
+            "Needs no credential: send no `Authorization`.".to_owned()
+        }
         Who::Anyone => "Needs no credential, and leaves no audit event.".to_owned(),
         Who::Admin => "For admin keys.".to_owned(),
         Who::Any => "For admin keys and partner keys, whatever their scopes.".to_owned(),
@@ -208,6 +215,8 @@ fn parameters(call: &Described) -> Vec<Parameter> {
             path::<KeyId>("id", "The id of the key.")
         } else if call.path.contains("/webhook-endpoints/") {
             path::<EndpointId>("id", "The id of the endpoint.")
+        } else if call.path.contains("/trust-rules/") {
+            path::<TrustRuleId>("id", "The id of the rule.")
         } else if call.path.contains("/audit-events/") {
             path::<EventId>("id", "The id of the event.")
         } else {
@@ -244,9 +253,14 @@ fn request_body(method: Method, body: Body) -> RequestBody {
     } else {
         Required::False
     };
-    let builder = RequestBodyBuilder::new()
-        .required(Some(required))
-        .content("application/json", content);
+    let builder = RequestBodyBuilder::new().required(Some(required)).content(
+        if body.is_form {
+            "application/x-www-form-urlencoded"
+        } else {
+            "application/json"
+        },
+        content,
+    );
     if method == Method::Patch {
         // A second type with the same schema makes generators declare the body twice.
         builder
@@ -277,7 +291,7 @@ fn response(call: &Described, success: &Success) -> Response {
         ]);
         headers.extend(Header::of_older_secrets(call.who));
     }
-    if call.method == Method::Post {
+    if call.method == Method::Post && call.who != Who::Anyone {
         headers.push(Header::IdempotencyReplayed);
     }
     headers.extend(success.headers);

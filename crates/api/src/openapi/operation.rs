@@ -15,6 +15,8 @@ pub enum Tag {
     Orgs,
     /// Partner keys.
     PartnerKeys,
+    /// Trust rules, and the exchange of tokens for keys.
+    TrustRules,
     /// Audit events.
     Audit,
     /// Webhook endpoints.
@@ -38,6 +40,7 @@ impl Tag {
     pub const ALL: &[Self] = &[
         Self::Orgs,
         Self::PartnerKeys,
+        Self::TrustRules,
         Self::Audit,
         Self::Webhooks,
         Self::Messages,
@@ -54,6 +57,7 @@ impl Tag {
         match self {
             Self::Orgs => "Orgs",
             Self::PartnerKeys => "Partner keys",
+            Self::TrustRules => "Keyless pipelines",
             Self::Audit => "Audit",
             Self::Webhooks => "Webhooks",
             Self::Messages => "Webhook messages",
@@ -72,6 +76,9 @@ impl Tag {
             Self::Orgs => "Create orgs, poll until they are ready, and delete them.",
             Self::PartnerKeys => {
                 "Create, change, rotate and revoke the keys of partners. A key can read, rotate and revoke itself."
+            }
+            Self::TrustRules => {
+                "Exchange the token that a pipeline has of its provider for a key of minutes, by rules of the operator."
             }
             Self::Audit => "Every request with a known credential leaves one audit event.",
             Self::Webhooks => "Receive messages about orgs and keys.",
@@ -92,13 +99,25 @@ pub struct Body {
     pub(super) schema: fn(&mut Components) -> AnySchema,
     pub(super) example: fn() -> Value,
     pub(super) required: bool,
+    /// Whether it is a form, and not JSON.
+    pub(super) is_form: bool,
 }
 
 impl Body {
+    /// A form that must be sent.
+    #[must_use]
+    pub const fn form<T: RequestBody>() -> Self {
+        Self {
+            is_form: true,
+            ..Self::of::<T>()
+        }
+    }
+
     /// A body that must be sent.
     #[must_use]
     pub const fn of<T: RequestBody>() -> Self {
         Self {
+            is_form: false,
             name: T::name,
             schema: T::schema,
             example: T::example,

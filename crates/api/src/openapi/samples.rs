@@ -46,6 +46,13 @@ fn curl(call: &Described, parameters: &[Parameter], public_url: &str) -> String 
     }
     if let Some(body) = call.operation.body.filter(|body| body.required) {
         // None of the examples has an apostrophe.
+        if body.is_form {
+            for (name, value) in (body.example)().as_object().into_iter().flatten() {
+                let value = value.as_str().unwrap_or_default();
+                command.push_str(&format!(" \\\n  --data-urlencode '{name}={value}'"));
+            }
+            return command;
+        }
         command.push_str(&format!(" \\\n  --json '{}'", (body.example)()));
     }
     command

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible, fmt, str::FromStr};
 use audit::{Action, ActorId, Details, Outcome, TargetKind};
 use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Labels, Name, OrgId, PartnerId,
-    PlanName, WorkspaceId,
+    PlanName, TrustRuleId, WorkspaceId,
 };
 use keys::{AdminRole, Change, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason};
 use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
@@ -138,10 +138,11 @@ client_types! {
     i64 => i64;
     u64 => u64;
     String, Name, Slug, PlanName, ActorId, EndpointUrl => String;
-    Url, KeyPrefix, CursorText, RequestIdText => String;
+    Url, CreatorText, KeyPrefix, CursorText, RequestIdText => String;
     EndpointStatus, MessageType, ActorType, CredentialType, LimitName, HealthStatus => String;
     QuotaName, FailedStatus => String;
-    SecretKey, WebhookSecretText => Secret;
+    GrantType, SubjectTokenType, IssuedTokenType, TokenType, TokenErrorCode, ScopeText => String;
+    SecretKey, WebhookSecretText, SubjectToken => Secret;
     Time, FutureTime => Time;
     Ttl => u32;
     Labels => BTreeMap<String, String>;
@@ -162,6 +163,7 @@ client_types! {
     EndpointId => EndpointId;
     DeliveryId => DeliveryId;
     InstanceId => InstanceId;
+    TrustRuleId => TrustRuleId;
 }
 
 words! {

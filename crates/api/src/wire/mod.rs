@@ -29,7 +29,7 @@ pub use self::{
 pub(crate) use self::{
     generic::*,
     labels::{LabelPatch, label_parameter},
-    object::{MAX_ERRORS, exclusive},
+    object::{MAX_ERRORS, exclusive, parsed, pointer_to, text},
     schema::{described, list, matching, one_of, open, string, whole},
     types::*,
 };

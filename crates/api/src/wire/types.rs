@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use audit::{Action, ActorId, Outcome, TargetKind};
 use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Name, OrgId, PartnerId,
-    PlanName, TypedId, WorkspaceId,
+    PlanName, TrustRuleId, TypedId, WorkspaceId,
 };
 use keys::{
     AdminRole, InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason,
@@ -103,6 +103,7 @@ macro_rules! text_forms {
 text_forms! {
     /// A URL.
     Url = schema::uri(), "https://app.moleculesai.app/login?org=acme-corp";
+    CreatorText = matching("^(adm|tru)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "adm_01J9ZJ00000000000000000000";
     /// The first 12 characters of a partner key.
     KeyPrefix = matching("^mol_pk_[0-9A-Za-z]{5}$"), "mol_pk_05Kc1";
     /// A partner key.
@@ -121,6 +122,13 @@ text_forms! {
     CredentialType = one_of(["partner_key", "admin"]), "partner_key";
     /// The name of a rate limit.
     LimitName = one_of(["key", "partner", "admin", "revocation"]), "key";
+    GrantType = matching("^urn:ietf:params:oauth:grant-type:token-exchange$"), "urn:ietf:params:oauth:grant-type:token-exchange";
+    SubjectTokenType = matching("^urn:ietf:params:oauth:token-type:(jwt|id_token)$"), "urn:ietf:params:oauth:token-type:jwt";
+    IssuedTokenType = one_of(["urn:ietf:params:oauth:token-type:access_token"]), "urn:ietf:params:oauth:token-type:access_token";
+    TokenType = one_of(["Bearer"]), "Bearer";
+    TokenErrorCode = one_of(["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type", "temporarily_unavailable", "server_error"]), "invalid_grant";
+    SubjectToken = string(), "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwcyJ9.c2lnbmF0dXJl";
+    ScopeText = string(), "orgs:create orgs:delete";
     /// The name of a quota.
     QuotaName = one_of(["partner_orgs", "key_live_orgs"]), "partner_orgs";
     /// The status of a healthy server.
@@ -180,6 +188,7 @@ id_types! {
     EndpointId = "whe_01J9ZK7H5J6K7M8N9P0Q1R2S3T";
     DeliveryId = "whd_01J9ZK7P2Q3R4S5T6V7W8X9Y0Z";
     InstanceId = "ins_01J9ZJ2V3W4X5Y6Z7A8B9C0D1E";
+    TrustRuleId = "tru_01J9ZK8Q1R2S3T4V5W6X7Y8Z9A";
 }
 
 words! {

@@ -25,7 +25,7 @@ fn key() -> PartnerKey {
         labels: Labels::default(),
         key_prefix: "mol_pk_first".into(),
         created_at: NOW - Duration::DAY,
-        created_by: AdminKeyId::from_ulid(Ulid::from(3)),
+        created_by: AdminKeyId::from_ulid(Ulid::from(3)).into(),
         last_used_at: Some(NOW - Duration::HOUR),
         revoked_at: None,
         revocation_reason: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ids::{KeyId, Page, PageRequest, PartnerId};
+use ids::{KeyId, Page, PageRequest, PartnerId, TrustRuleId};
 use time::OffsetDateTime;
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct KeyFilter {
     pub expires_before: Option<OffsetDateTime>,
     /// Those that were not used since this, as far as the minutes of uses tell.
     pub unused_since: Option<OffsetDateTime>,
+    /// Those that lists show at this time, see [`PartnerKey::is_listed`].
+    pub listed_at: Option<OffsetDateTime>,
 }
 
 impl KeyFilter {
@@ -50,6 +52,7 @@ impl KeyFilter {
             && self
                 .unused_since
                 .is_none_or(|time| key.is_unused_since(time))
+            && self.listed_at.is_none_or(|at| key.is_listed(at))
     }
 }
 
@@ -141,6 +144,19 @@ pub trait KeyStore: KeyQueries {
         reason: RevocationReason,
         orgs: OnRevoke,
     ) -> Result<bool, Self::Error>;
+
+    /// Revokes up to `limit` keys that a trust rule has made, which are not revoked and end after `at`; how many.
+    /// Their orgs stay.
+    fn keys_of_rule_revoke(
+        &mut self,
+        rule: TrustRuleId,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, Self::Error>;
+
+    /// Deletes keys that trust rules have made and that have left lists at `now`, up to `limit`; how many were
+    /// looked at. One that has made an org stays, for the org names it, and is not looked at again.
+    fn keys_prune(&mut self, now: OffsetDateTime, limit: usize) -> Result<usize, Self::Error>;
 
     /// Records since when the orgs of a revoked key are pending deletion, or that none is any more.
     fn key_set_orgs_pending_deletion(

@@ -39,8 +39,8 @@ const MAX_FOLDED: usize = 20_000;
 /// How many are written in one transaction.
 const BATCH: usize = 500;
 
-/// The credential that was rejected, and the error code.
-type FoldKey = (Ulid, ErrorCode);
+/// The credential or the trust rule that was rejected, and why.
+type FoldKey = (Ulid, &'static str);
 
 /// The rejections that are not yet wholly recorded.
 #[derive(Debug, Default)]
@@ -86,8 +86,20 @@ struct Pending {
 }
 
 impl FoldedRejections {
-    /// Counts one rejection; the event that will record it, `None` when there is no room for one more.
+    /// Counts one rejection of a credential; the event that will record it, `None` when there is no room for one
+    /// more.
     pub(crate) fn fold(&self, context: &Context, code: ErrorCode, env: &Env) -> Option<EventId> {
+        let key = (context.caller.ulid(), code.as_str());
+        self.fold_as(key, env, |id| rejected_event(context, id, code))
+    }
+
+    /// The same for any rejections: those with the same key in the same second have one event.
+    pub(crate) fn fold_as(
+        &self,
+        key: FoldKey,
+        env: &Env,
+        event: impl FnOnce(EventId) -> Event,
+    ) -> Option<EventId> {
         let mut state = self.lock();
         // Under the lock, so that nothing is counted in a second that was found to be over.
         let second = env.now().unix_timestamp();
@@ -96,7 +108,7 @@ impl FoldedRejections {
         } = &mut *state;
         counts.folded += 1;
         let has_room = *len < MAX_FOLDED;
-        let open = open.entry((context.caller.ulid(), code)).or_default();
+        let open = open.entry(key).or_default();
         let place = match open.iter().position(|folded| folded.second == second) {
             // An event that readers may have seen is not changed after its second.
             None if !has_room || open.len() >= MAX_SECONDS => {
@@ -114,7 +126,7 @@ impl FoldedRejections {
         }
         let stamp = env.stamp();
         let id = stamp.id;
-        let mut event = rejected_event(context, id, code);
+        let mut event = event(id);
         event.occurred_at = stamp.at;
         open.push(Folded {
             second,
@@ -127,13 +139,12 @@ impl FoldedRejections {
         Some(id)
     }
 
-    /// Whether the rejection of a key that can't be used is one of the first within the window, which have events
-    /// of their own.
-    pub(crate) fn is_unfolded(&self, context: &Context) -> bool {
+    /// Whether a rejection of a key that can't be used, or by a trust rule, is one of the first within the window,
+    /// which have events of their own.
+    pub(crate) fn is_unfolded(&self, key: Ulid) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
         let has_room = state.unusable.len() < MAX_UNUSABLE;
-        let key = context.caller.ulid();
         if !has_room && !state.unusable.contains_key(&key) {
             return false;
         }

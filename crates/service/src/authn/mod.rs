@@ -245,7 +245,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// Records that a key can't be used. Only its first rejections in a while have events of their own, so
     /// that such a key can't fill the log.
     async fn reject_unusable(&self, context: &Context, error: Error) -> Rejection {
-        if self.folded_rejections.is_unfolded(context) {
+        if self.folded_rejections.is_unfolded(context.caller.ulid()) {
             return self.reject(context, error).await;
         }
         self.reject_folded(context, error)

@@ -79,6 +79,7 @@ async fn bench_of<P: Provisioner>(
         reserved_slugs: ReservedSlugs::default(),
         admin_rate_limit: RateLimit::literal(1000, 60),
         auth_failure_limit: RateLimit::literal(2, 60),
+        token_exchange_limit: RateLimit::literal(6000, 60),
         idempotency_limit: RateLimit::literal(50_000, 86_400),
         max_key_lifetime: None,
         max_calls,

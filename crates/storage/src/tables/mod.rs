@@ -21,6 +21,7 @@ mod paged;
 mod partner_keys;
 mod partners;
 mod peppers;
+mod trust_rules;
 pub(crate) mod values;
 mod webhook_announcements;
 mod webhook_deliveries;

@@ -63,7 +63,7 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
         labels: labels(&[("team", "Zürich \"1\""), ("empty", "")]),
         key_prefix: "mol_pk_'%_\"x".to_owned(),
         created_at: at(-876_544),
-        created_by: AdminKeyId::from_ulid(Ulid::from(u128::MAX)),
+        created_by: AdminKeyId::from_ulid(Ulid::from(u128::MAX)).into(),
         last_used_at: Some(at(2)),
         revoked_at: Some(at(999_999)),
         revocation_reason: Some(RevocationReason::Churned),
@@ -281,11 +281,9 @@ pub async fn keys_are_filtered_by_partner_and_id<D: Database>(db: D) {
     let (partner, other) = (fixture.partner().await, fixture.partner().await);
     let (a, b) = (fixture.key(&partner).await.id, fixture.key(&other).await.id);
     let list = |partner_id, id| {
-        let status = None;
         let filter = KeyFilter {
             partner_id,
             id,
-            status,
             ..KeyFilter::default()
         };
         listed(&fixture, filter)

@@ -31,6 +31,7 @@ pub mod peppers;
 pub mod progress;
 pub mod slugs;
 pub mod transactions;
+pub mod trust_rules;
 pub mod webhook_backlogs;
 pub mod webhook_work;
 pub mod webhooks;
@@ -267,6 +268,18 @@ macro_rules! conformance_rules {
                 changes_of_one_partner_at_once_lose_none
                 changes_of_one_key_at_once_lose_none
                 changes_of_one_org_at_once_lose_none
+            }
+            trust_rules {
+                a_trust_rule_keeps_all_its_fields
+                a_trust_rule_update_writes_what_may_change_and_nothing_else
+                a_deleted_trust_rule_is_gone_and_can_be_deleted_again
+                trust_rules_are_paged_newest_first
+                a_token_is_used_once_until_its_time
+                of_many_uses_of_one_token_at_once_one_succeeds
+                outdated_uses_are_forgotten_up_to_the_limit
+                the_live_keys_of_a_rule_are_revoked_up_to_the_limit
+                keys_of_rules_are_deleted_a_day_after_their_end_but_those_of_orgs
+                keys_of_rules_leave_lists_a_day_after_their_end
             }
             webhook_backlogs {
                 what_overflows_is_given_up_with_its_reason

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId};
+use ids::{AdminKeyId, KeyId, Page, PageRequest, PartnerId, TrustRuleId};
 use keys::{
     AdminKey, AdminKeyQueries, AdminKeyStore, Changed, Changes, FoundKey, KeyChangeQueries,
-    KeyChangeStore, KeyDigest, KeyFilter, KeyQueries, KeyStore, KeyWithPartner, MIN_CHANGES_KEPT,
-    OnRevoke, Partner, PartnerKey, PartnerQueries, PartnerStore, RevocationReason,
+    KeyChangeStore, KeyDigest, KeyFilter, KeyQueries, KeyStatus, KeyStore, KeyWithPartner,
+    LISTED_AFTER_END, MIN_CHANGES_KEPT, OnRevoke, Partner, PartnerKey, PartnerQueries,
+    PartnerStore, RevocationReason,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -227,6 +228,41 @@ impl KeyStore for MemoryTx {
         }
         self.state.log(Changed::Key(id));
         Ok(first)
+    }
+
+    fn keys_of_rule_revoke(
+        &mut self,
+        rule: TrustRuleId,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let is_live = |key: &PartnerKey| {
+            key.created_by == rule.into()
+                && matches!(key.status(at), KeyStatus::Active | KeyStatus::Disabled)
+        };
+        let live = self.state.keys.rows().map(|row| &row.key);
+        let live: Vec<KeyId> = live.filter(|key| is_live(key)).map(|key| key.id).collect();
+        for &id in live.iter().take(limit) {
+            self.key_revoke(id, at, RevocationReason::Unspecified, OnRevoke::Keep)?;
+        }
+        Ok(live.len().min(limit))
+    }
+
+    fn keys_prune(&mut self, now: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
+        let ended = |key: &PartnerKey| {
+            let end = key.expires_at.filter(|_| key.created_by.is_rule());
+            end.is_some_and(|end| end + LISTED_AFTER_END <= now)
+        };
+        let orgs = &self.state.orgs;
+        let made_no_org = |key: &PartnerKey| {
+            let mut orgs = orgs.rows();
+            !orgs.any(|row| row.org.created_by_key_id == key.id)
+        };
+        let past = self.state.keys.rows().map(|row| &row.key);
+        let past = past.filter(|key| ended(key) && made_no_org(key));
+        let past: Vec<KeyId> = past.map(|key| key.id).take(limit).collect();
+        self.state.keys.retain(|row| !past.contains(&row.key.id));
+        Ok(past.len())
     }
 
     fn key_set_orgs_pending_deletion(

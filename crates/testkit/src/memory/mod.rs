@@ -14,6 +14,7 @@ mod orgs;
 mod peppers;
 mod session;
 mod table;
+mod trust_rules;
 mod webhook_queries;
 mod webhooks;
 

@@ -4,13 +4,15 @@ use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use audit::Event;
 use ids::{
-    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, WorkspaceId,
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TrustRuleId,
+    WorkspaceId,
 };
 use instances::Instance;
 use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{IssuedSecret, SealedOrgSecrets, StoreError, StoredResponse, Transaction};
 use time::OffsetDateTime;
+use trust::{TokenDigest, TrustRule};
 use webhooks::{Delivery, Endpoint, SealedSecrets};
 
 use super::table::Table;
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub(super) deliveries: Table<DeliveryId, Delivery>,
     /// What ends, and when; the value is the same once more.
     pub(super) announcements: Table<(String, OffsetDateTime), (String, OffsetDateTime)>,
+    pub(super) trust_rules: Table<TrustRuleId, TrustRuleRow>,
+    pub(super) token_uses: Table<TokenDigest, OffsetDateTime>,
 }
 
 impl State {
@@ -69,6 +73,14 @@ pub(super) struct SlugRow {
     pub(super) org: OrgId,
     pub(super) partner: PartnerId,
     pub(super) freed_at: Option<OffsetDateTime>,
+}
+
+/// A trust rule as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct TrustRuleRow {
+    pub(super) rule: TrustRule,
+    pub(super) deleted: bool,
+    pub(super) keys_to_revoke: bool,
 }
 
 /// An answer that is kept.

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     kit::{ALL_SCOPES, Caller, ORG_SCOPES, Server, Store, eventually, tokens},
-    matrix::table::{Of, Row, Who},
+    matrix::table::{Of, RULE_PARTNER, Row, Who, rule},
     program::{succeeded, word},
 };
 
@@ -78,7 +78,7 @@ impl Cell {
         !asks_for_another
             || matches!(
                 of,
-                Of::Partner | Of::Key | Of::Org | Of::Endpoint | Of::Event
+                Of::Partner | Of::Key | Of::TrustRule | Of::Org | Of::Endpoint | Of::Event
             )
     }
 }
@@ -88,6 +88,7 @@ pub struct People<'a> {
     server: &'a Server,
     creator: Caller,
     unrelated: Caller,
+    rule: String,
     own_org: String,
     other_org: String,
     foreign_org: String,
@@ -164,9 +165,12 @@ impl<'a> People<'a> {
         };
         let (own_event, other_event) = (event(&creator, &own), event(&creator, &other));
         let foreign_event = event(&unrelated, &foreign);
+        RULE_PARTNER.set(creator.partner_id().to_owned());
+        let rule = id(&admin.post("/cp/admin/trust-rules", rule()).expect(201));
         let admin_id = admin.get("/cp/whoami").expect(200)["credential"]["id"].clone();
         Self {
             server,
+            rule,
             own_org: id(&own),
             other_org: id(&other),
             foreign_org: id(&foreign),
@@ -248,6 +252,8 @@ impl<'a> People<'a> {
                 self.holder(&["orgs:list"]).id().to_owned()
             }
             (Of::Key, _) => caller.id().to_owned(),
+            (Of::TrustRule, Cell::Missing | Cell::AdminMissing) => missing("tru"),
+            (Of::TrustRule, _) => self.rule.clone(),
             (Of::Org, Cell::Missing | Cell::AdminMissing) => missing("org"),
             (Of::Org, Cell::Foreign) => self.foreign_org.clone(),
             (Of::Org, Cell::BoundElsewhere) => self.other_org.clone(),

@@ -1,6 +1,8 @@
 //! What is expected of each operation, by its `operationId`: written from the contract, not from the
 //! document that it is compared with.
 
+use std::cell::RefCell;
+
 use serde_json::{Value, json};
 
 use crate::kit::tokens::random;
@@ -26,6 +28,7 @@ pub enum Of {
     Partner,
     /// For an admin, any key; for a partner key, itself.
     Key,
+    TrustRule,
     Org,
     /// A webhook endpoint, with a delivery where one is named.
     Endpoint,
@@ -96,6 +99,20 @@ fn key() -> Value {
     json!({"name": "a key", "scopes": ["orgs:list"]})
 }
 
+thread_local! {
+    /// The partner of the trust rules that this test makes.
+    pub static RULE_PARTNER: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// A rule of [`RULE_PARTNER`].
+pub fn rule() -> Value {
+    let partner = RULE_PARTNER.with_borrow(String::clone);
+    json!({
+        "name": "a rule", "partner_id": partner, "issuer": "https://ci.example", "audience": "cp",
+        "claims": {"sub": "acme"}, "scopes": ["orgs:list"],
+    })
+}
+
 fn org() -> Value {
     json!({"name": "an org", "slug": format!("m-{:x}", random()), "plan": "free"})
 }
@@ -124,7 +141,7 @@ fn subscription() -> Value {
     json!({"subscription": {"status": "trialing"}})
 }
 
-use Of::{Endpoint, Event, Key, Nothing, Org, Partner, Problem};
+use Of::{Endpoint, Event, Key, Nothing, Org, Partner, Problem, TrustRule};
 use Who::{Admin, Any, Scopes};
 
 const LIST: Who = Scopes(&["orgs:list"]);
@@ -150,6 +167,12 @@ pub const TABLE: &[Row] = &[
     row("listPartnerKeys", Any, Nothing, "key.list", 200, nothing),
     row("getPartnerKey", Any, Key, "key.read", 200, nothing),
     row("updatePartnerKey", Admin, Key, "key.update", 200, name),
+    // Without a form, whoever asks; what a form is answered has tests of its own.
+    row("exchangeToken", Who::Open(JSON), Nothing, "token.exchange", 400, nothing),
+    row("createTrustRule", Admin, Nothing, "trust_rule.create", 201, rule),
+    row("listTrustRules", Admin, Nothing, "trust_rule.list", 200, nothing),
+    row("getTrustRule", Admin, TrustRule, "trust_rule.read", 200, nothing),
+    row("updateTrustRule", Admin, TrustRule, "trust_rule.update", 200, name),
     row("listAllOrgs", Admin, Nothing, "org.list", 200, nothing),
     row("getAnyOrg", Admin, Org, "org.read", 200, nothing),
     row("setOrgSubscription", Admin, Org, "billing.update", 200, subscription),
@@ -193,5 +216,6 @@ pub const TABLE: &[Row] = &[
     // None is running.
     row("finishRotationOfPartnerKey", Any, Key, "key.rotate_finish", 409, nothing),
     row("cancelRotationOfPartnerKey", Any, Key, "key.rotate_cancel", 409, nothing),
+    row("deleteTrustRule", Admin, TrustRule, "trust_rule.delete", 204, nothing),
     row("revokePartnerKey", Any, Key, "key.revoke", 204, nothing),
 ];

@@ -3,6 +3,7 @@
 mod key;
 mod org;
 mod partner;
+mod trust_rule;
 
 use clap::Subcommand;
 use molecule_client::{NewRateLimit, Time};
@@ -27,6 +28,9 @@ pub(crate) enum Admin {
     /// Partner keys.
     #[command(subcommand)]
     Key(key::Key),
+    /// Trust rules, by which pipelines get keys without a stored secret.
+    #[command(subcommand)]
+    TrustRule(trust_rule::TrustRule),
     /// Orgs of all partners.
     #[command(subcommand)]
     Org(org::Org),
@@ -43,6 +47,7 @@ impl Admin {
         match self {
             Self::Partner(command) => command.run(context).await,
             Self::Key(command) => command.run(context).await,
+            Self::TrustRule(command) => command.run(context).await,
             Self::Org(command) => command.run(context).await,
             Self::Audit(command) => command.run(context, true).await,
             Self::Instances { much } => {

@@ -35,6 +35,7 @@ diesel::table! {
         end_to_announce -> Nullable<BigInt>,
         revocation_reason -> Nullable<Text>,
         rotated -> Bool,
+        prune_after -> Nullable<BigInt>,
     }
 }
 
@@ -161,7 +162,10 @@ impl TryFrom<KeyRow> for PartnerKey {
             labels: values::labels(&settings.labels, "the labels of a key")?,
             key_prefix: row.key_prefix,
             created_at: values::time(row.created_at, "the time of a key")?,
-            created_by: values::id(&row.created_by, "the creator of a key")?,
+            created_by: row
+                .created_by
+                .parse()
+                .map_err(|_| values::corrupt("the creator of a key"))?,
             last_used_at: values::optional_time(row.last_used_at, "the last use of a key")?,
             revoked_at: values::optional_time(row.revoked_at, "the revocation of a key")?,
             // A program before this column revokes without a reason, also beside this one.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use diesel::{QueryResult, prelude::*};
-use ids::KeyId;
+use ids::{KeyId, TrustRuleId};
 use keys::{
-    Changed, KeyDigest, KeyQueries as _, KeyStore, KeyWithPartner, OnRevoke, PartnerKey,
-    RevocationReason,
+    Changed, KeyDigest, KeyQueries as _, KeyStore, KeyWithPartner, LISTED_AFTER_END, OnRevoke,
+    PartnerKey, RevocationReason,
 };
 use stores::StoreError;
 use time::OffsetDateTime;
@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::{
     rotations::{self, with_partner},
     row::{KeyRow, partner_keys},
+    rules,
 };
 use crate::{
     connection::{
@@ -34,9 +35,13 @@ impl KeyStore for Session<Writing> {
         let row = KeyRow::from(key);
         let pepper = partner_keys::pepper_id.eq(values::pepper(digest));
         let digest = partner_keys::digest.eq(digest.as_bytes().as_slice());
-        let announce = partner_keys::end_to_announce.eq(row.settings.expires_at);
-        let added =
-            diesel::insert_into(partner_keys::table).values((&row, digest, pepper, announce));
+        // The end of a pipeline's key is no news.
+        let announced = row.settings.expires_at;
+        let announced = announced.filter(|_| !key.created_by.is_rule());
+        let announce = partner_keys::end_to_announce.eq(announced);
+        let prune = partner_keys::prune_after.eq(prune_after(key));
+        let added = diesel::insert_into(partner_keys::table)
+            .values((&row, digest, pepper, announce, prune));
         self.run(|connection| prepared::execute(connection, added))?;
         Ok(())
     }
@@ -130,6 +135,24 @@ impl KeyStore for Session<Writing> {
         })?;
         key_changes::log(self, Changed::Key(id))?;
         Ok(rows > 0)
+    }
+
+    fn keys_of_rule_revoke(
+        &mut self,
+        rule: TrustRuleId,
+        at: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let ids = rules::live_keys(self, rule, at, limit)?;
+        let revoked = ids.len();
+        for id in ids {
+            self.key_revoke(id, at, RevocationReason::Unspecified, OnRevoke::Keep)?;
+        }
+        Ok(revoked)
+    }
+
+    fn keys_prune(&mut self, now: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
+        rules::prune(self, now, limit)
     }
 
     fn key_set_orgs_pending_deletion(
@@ -231,6 +254,12 @@ fn set_newest(
             .execute(connection)
     })?;
     key_changes::log(session, Changed::Key(key.id))
+}
+
+/// From when on a key may be deleted, as far as its row tells.
+fn prune_after(key: &PartnerKey) -> Option<i64> {
+    let end = key.expires_at.filter(|_| key.created_by.is_rule())?;
+    Some(values::micros(end + LISTED_AFTER_END))
 }
 
 /// Keys and their partners, held against every change until the transaction ends, while others hold

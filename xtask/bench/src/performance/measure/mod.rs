@@ -2,6 +2,7 @@
 
 mod checksum;
 mod creations;
+mod exchange;
 mod growth;
 mod in_process;
 mod mix;
@@ -89,6 +90,14 @@ pub(crate) const ALL: &[Measure] = &[
             makes a partner as well. The baseline is the same server with `MOLECULE_CP_SQLITE_BATCH=1`.",
         wrk: true,
         run: creations::keys,
+    },
+    Measure {
+        name: "exchange",
+        about: "`POST /cp/token` over 64 connections on SQLite, each token once: verified by cached keys of the issuer, \
+            RS256 and ES256, and durable with the key and its audit event. The baseline is a status poll on the same \
+            server.",
+        wrk: true,
+        run: exchange::sqlite,
     },
     Measure {
         name: "peers",

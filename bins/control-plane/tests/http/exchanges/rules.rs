@@ -1,0 +1,136 @@
+//! What becomes of exchanges and keys when rules and partners change.
+
+use serde_json::{Value, json};
+use testkit::issuer::Issuer;
+
+use super::{ON_THIS_MACHINE, exchange, refused, rule, token};
+use crate::kit::{Server, Store, eventually};
+
+on_both_engines![
+    a_rule_that_is_disabled_or_deleted_ends_its_keys_on_all_instances,
+    many_keys_of_a_rule_are_revoked_in_the_background,
+    a_change_of_a_rule_counts_from_the_next_exchange_on,
+    a_partner_that_loses_its_plan_gets_no_keys,
+];
+
+fn path(rule: &Value) -> String {
+    format!("/cp/admin/trust-rules/{}", rule["id"].as_str().unwrap())
+}
+
+#[track_caller]
+fn key(server: &Server, rule: &Value, issuer: &Issuer) -> String {
+    let answer = exchange(&server.anon(), rule, &token(issuer, json!({}))).expect(200);
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+fn a_rule_that_is_disabled_or_deleted_ends_its_keys_on_all_instances(store: Store) {
+    let (server, other) = (
+        store.start_with(ON_THIS_MACHINE),
+        store.start_with(ON_THIS_MACHINE),
+    );
+    let issuer = Issuer::start();
+    let admin = server.admin();
+    for by_deletion in [false, true] {
+        let (ended, kept) = (
+            rule(&server, &issuer, json!({})),
+            rule(&server, &issuer, json!({})),
+        );
+        let (key, bystander) = (key(&server, &ended, &issuer), key(&other, &kept, &issuer));
+        other.with_token(&key).get("/cp/whoami").expect(200);
+        if by_deletion {
+            assert_eq!(admin.delete(&path(&ended)).status, 204);
+        } else {
+            admin
+                .patch(&path(&ended), json!({"enabled": false}))
+                .expect(200);
+        }
+        server
+            .with_token(&key)
+            .get("/cp/whoami")
+            .problem(401, "key-revoked");
+        eventually("the other instance refuses the key", || {
+            (other.with_token(&key).get("/cp/whoami").status == 401).then_some(())
+        });
+        for server in [&server, &other] {
+            let response = exchange(&server.anon(), &ended, &token(&issuer, json!({})));
+            refused(&response, 400, "invalid_grant");
+            server.with_token(&bystander).get("/cp/whoami").expect(200);
+        }
+        if !by_deletion {
+            admin
+                .patch(&path(&ended), json!({"enabled": true}))
+                .expect(200);
+            exchange(&server.anon(), &ended, &token(&issuer, json!({}))).expect(200);
+            server
+                .with_token(&key)
+                .get("/cp/whoami")
+                .problem(401, "key-revoked");
+        }
+    }
+}
+
+fn many_keys_of_a_rule_are_revoked_in_the_background(store: Store) {
+    let server = store.start_with(ON_THIS_MACHINE);
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    let partner = rule["partner_id"].as_str().unwrap();
+    for _ in 0..230 {
+        key(&server, &rule, &issuer);
+    }
+    let active = format!("/cp/admin/partner-keys?partner_id={partner}&status=active");
+    assert_eq!(server.admin().all(&active).len(), 230);
+    assert_eq!(server.admin().delete(&path(&rule)).status, 204);
+    eventually("all keys are revoked", || {
+        server.admin().all(&active).is_empty().then_some(())
+    });
+}
+
+fn a_change_of_a_rule_counts_from_the_next_exchange_on(store: Store) {
+    let (server, other) = (
+        store.start_with(ON_THIS_MACHINE),
+        store.start_with(ON_THIS_MACHINE),
+    );
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    let kept = key(&other, &rule, &issuer);
+    let narrower = json!({"claims": {"actor": "bob"}, "scopes": ["orgs:list"]});
+    server.admin().patch(&path(&rule), narrower).expect(200);
+    // Also where the rule was used a moment ago.
+    for server in [&other, &server] {
+        let response = exchange(&server.anon(), &rule, &token(&issuer, json!({})));
+        let why = refused(&response, 400, "invalid_grant");
+        assert!(why.contains("claim actor"), "{why}");
+        let bob = token(&issuer, json!({"actor": "bob"}));
+        assert_eq!(
+            exchange(&server.anon(), &rule, &bob).expect(200)["scope"],
+            "orgs:list"
+        );
+    }
+    other.with_token(&kept).get("/cp/whoami").expect(200);
+}
+
+fn a_partner_that_loses_its_plan_gets_no_keys(store: Store) {
+    let server = store.start_with(ON_THIS_MACHINE);
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    let partner = format!(
+        "/cp/admin/partners/{}",
+        rule["partner_id"].as_str().unwrap()
+    );
+    server
+        .admin()
+        .patch(&partner, json!({"plan": "standard"}))
+        .expect(200);
+    let token = token(&issuer, json!({}));
+    let why = refused(
+        &exchange(&server.anon(), &rule, &token),
+        400,
+        "invalid_grant",
+    );
+    assert!(why.contains("plan"), "{why}");
+    server
+        .admin()
+        .patch(&partner, json!({"plan": "partner"}))
+        .expect(200);
+    exchange(&server.anon(), &rule, &token).expect(200);
+}

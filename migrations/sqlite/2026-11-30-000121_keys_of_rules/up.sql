@@ -1,0 +1,10 @@
+-- From when on a key that a trust rule has made may be deleted. None for all others, and for one
+-- that has made an org: the org names it.
+ALTER TABLE partner_keys ADD COLUMN prune_after BIGINT;
+
+CREATE INDEX partner_keys_prune_after ON partner_keys (prune_after) WHERE prune_after IS NOT NULL;
+CREATE INDEX partner_keys_of_rule ON partner_keys (created_by, expires_at)
+    WHERE prune_after IS NOT NULL AND revoked_at IS NULL;
+
+-- Deleting a key asks whether an org names it.
+CREATE INDEX orgs_creator ON orgs (created_by_key_id);
