@@ -25,6 +25,7 @@ use crate::{test::Outcome, workspace::Workspace};
 const DOCUMENTS: &[&[&str]] = &[
     &["README.md", "docs/partner-guide.md"],
     &["docs/operator-guide.md"],
+    &["docs/leaks.md"],
     &["docs/restarts.md"],
     &["docs/provisioning.md"],
     &["docs/keyless.md"],

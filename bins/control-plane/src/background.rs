@@ -18,6 +18,8 @@ const POLL_KEY_CHANGES: Duration = Duration::from_millis(50);
 /// Well below the second within which a folded rejection must be recorded, and soon after the end of the second in
 /// which it can't be listed yet.
 const FLUSH_REJECTIONS: Duration = Duration::from_millis(100);
+/// How soon a report is handled whose instance has ended.
+const HANDLE_LEAKS: Duration = Duration::from_millis(500);
 const EXPIRE_ORGS: Duration = Duration::from_millis(500);
 /// Soon after the end of an overlap, and of the time for which a secret is to be idle.
 const END_ROTATIONS: Duration = Duration::from_secs(2);
@@ -126,6 +128,13 @@ impl Background {
             RESEAL,
             |app| async move { app.service.reseal().await },
         );
+        let leaks_wanted = self.app.service.leaks_wanted();
+        let handle_leaks = |app: Arc<App>| async move { app.service.handle_leaks().await };
+        self.run(
+            self.job("handle-leaks", HANDLE_LEAKS)
+                .when_notified(leaks_wanted),
+            handle_leaks,
+        );
         self.every("prune-deliveries", PRUNE_DELIVERIES, |app| async move {
             app.service.prune_deliveries().await
         });
@@ -158,6 +167,7 @@ impl Background {
             if let Some(stats) = service.limiter().stats() {
                 app.metrics.shared_limits.set(&stats);
             }
+            app.metrics.leaks.set(service.leak_counts());
             let live = service.live_instances().count().get();
             app.metrics.instances.set(live, service.clock_skew());
             Ok(())

@@ -2,6 +2,7 @@
 
 mod background;
 mod commands;
+mod github;
 mod handlers;
 mod http;
 mod inventory;

@@ -9,6 +9,7 @@ mod database;
 mod exchanges;
 mod http;
 mod instances;
+mod leaks;
 mod limits;
 mod lists;
 mod process;
@@ -31,6 +32,7 @@ pub use self::{
     exchanges::ExchangeMetrics,
     http::{HttpMetrics, LastResponse, ResponseLabels},
     instances::InstanceMetrics,
+    leaks::LeakMetrics,
     limits::LimitMetrics,
     lists::ListMetrics,
     provisioning::ProvisioningMetrics,
@@ -62,6 +64,7 @@ pub struct Metrics {
     pub lists: ListMetrics,
     pub instances: InstanceMetrics,
     pub rotations: RotationMetrics,
+    pub leaks: LeakMetrics,
     process: ProcessMetrics,
     pub ready: IntGauge,
 }
@@ -94,6 +97,7 @@ impl Metrics {
             lists: ListMetrics::new(&registry)?,
             instances: InstanceMetrics::new(&registry)?,
             rotations: RotationMetrics::new(&registry)?,
+            leaks: LeakMetrics::new(&registry)?,
             process: ProcessMetrics::new(&registry, data_dir)?,
             ready: register(&registry, ready)?,
             registry,

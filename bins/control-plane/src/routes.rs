@@ -12,12 +12,15 @@ use service::{Access, Operation, operations as op};
 
 use crate::{
     handlers::{
-        audit_events, billing, guide, health, instances, keys, openapi as document, orgs, partners,
-        plans, problems,
+        audit_events, billing, guide, health, instances, keys, leaks, openapi as document, orgs,
+        partners, plans, problems,
         reference::{self, Published},
         secrets, token, trust_rules, webhooks, whoami, workspaces,
     },
-    http::{Endpoint, Router, anonymous, authenticated, fallback, for_browsers, not_found, public},
+    http::{
+        Endpoint, Router, anonymous, authenticated, fallback, for_browsers, not_found, public,
+        unaudited,
+    },
 };
 
 /// One route that asks for a credential, as the inventory lists it.
@@ -182,16 +185,24 @@ routes! {
     }
 }
 
-/// Routes that ask for no credential, all of them `GET` and `HEAD`.
-const OPEN: &[(&str, &openapi::Operation)] = &[
-    ("/healthz", &health::HEALTHZ),
-    ("/readyz", &health::READYZ),
-    ("/metrics", &health::METRICS),
-    ("/cp/openapi.json", &document::OPENAPI),
-    ("/cp/docs", &reference::REFERENCE),
-    ("/cp/guide", &guide::GUIDE),
-    ("/problems/{code}", &problems::PROBLEM_READ),
-];
+/// Routes that ask for no credential. Where there is `GET` there is `HEAD`.
+const OPEN: &[(openapi::Method, &str, &openapi::Operation)] = {
+    use openapi::Method::{Get, Post};
+    &[
+        (Get, "/healthz", &health::HEALTHZ),
+        (Get, "/readyz", &health::READYZ),
+        (Get, "/metrics", &health::METRICS),
+        (Get, "/cp/openapi.json", &document::OPENAPI),
+        (Get, "/cp/docs", &reference::REFERENCE),
+        (Get, "/cp/guide", &guide::GUIDE),
+        (Get, "/problems/{code}", &problems::PROBLEM_READ),
+        (Post, LEAKS, &leaks::LEAK_REPORT),
+        (Post, LEAKS_GITHUB, &leaks::LEAK_REPORT_GITHUB),
+    ]
+};
+
+const LEAKS: &str = "/cp/leaks";
+const LEAKS_GITHUB: &str = "/cp/leaks/github";
 
 /// Operations that need no credential and leave events all the same.
 const ANONYMOUS: &[Listed] = &[Listed {
@@ -225,6 +236,13 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // No part of the API, so the description leaves it out.
     let front = for_browsers(reference::front(published), fallback(Vec::new()));
     router.resource("/", "/", vec![(Method::GET, front)], fallback(Vec::new()))?;
+    for (path, endpoint) in [
+        (LEAKS, unaudited(leaks::report)),
+        (LEAKS_GITHUB, unaudited(leaks::report_from_github)),
+    ] {
+        let methods = vec![(Method::POST, endpoint)];
+        router.resource(path, path, methods, fallback(allowed(&["POST"])))?;
+    }
     let mut serve = |path: &str, pattern, endpoint: Endpoint| {
         let methods = vec![(Method::GET, endpoint)];
         router.resource(path, pattern, methods, fallback(allowed(&["GET"])))
@@ -253,8 +271,8 @@ pub fn described() -> Vec<Described> {
         action: Some(row.operation.action.as_str()),
         operation: row.description,
     });
-    let open = OPEN.iter().map(|&(path, operation)| Described {
-        method: openapi::Method::Get,
+    let open = OPEN.iter().map(|&(method, path, operation)| Described {
+        method,
         path,
         who: Who::Anyone,
         action: None,

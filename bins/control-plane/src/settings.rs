@@ -1,5 +1,6 @@
 //! Settings. Flags take precedence over the environment, a file and the defaults.
 
+mod display;
 mod limits;
 mod names;
 mod options_schema;
@@ -7,11 +8,11 @@ mod plans;
 mod provisioner;
 mod raw;
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use ipnet::IpNet;
-use keys::PlainKey;
+use keys::{KeyPrefix, KeyPrefixes, PlainKey};
 use orgs::{PlanCatalogue, ReservedSlugs};
 use ratelimit::RateLimit;
 use storage::{AuditMode, CONNECTIONS, DatabaseUrl, MIN_CONNECTIONS};
@@ -23,7 +24,7 @@ pub use self::{
     provisioner::{ExecSettings, HttpSettings, ProvisionerSettings},
     raw::{RawSettings, Sources, without_newline},
 };
-use crate::pepper::PepperReadings;
+use crate::{github::GithubKeysSource, pepper::PepperReadings};
 
 const MASKED: &str = "[set]";
 /// In seconds.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub database_pool: u8,
     /// The most changes to an SQLite file that share a commit.
     pub sqlite_batch: NonZeroUsize,
+    /// The prefixes of partner keys.
+    pub key_prefixes: KeyPrefixes,
     /// The operator's own admin key.
     pub admin_key: Option<PlainKey>,
     /// `None` when it is in the data folder.
@@ -71,6 +74,8 @@ pub struct Settings {
     pub issuer_policy: IssuerPolicy,
     /// How many tokens each trust rule exchanges.
     pub token_exchange_limit: RateLimit,
+    /// The keys that GitHub signs reports with, if they are taken.
+    pub github_keys: Option<GithubKeysSource>,
     pub provisioner: ProvisionerSettings,
     /// The plans that orgs can have.
     pub plans: PlanCatalogue,
@@ -103,6 +108,7 @@ impl Settings {
                 .context("direct_database_url")?,
             None => database_url,
         };
+        let key_prefixes = key_prefixes(raw.key_prefix, raw.retired_key_prefixes.as_deref())?;
         let private = parsed("webhook_allow_private", raw.webhook_allow_private, "false")?;
         let oidc_private = parsed("oidc_allow_private", raw.oidc_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
@@ -115,9 +121,10 @@ impl Settings {
             sqlite_batch: sqlite_batch(raw.sqlite_batch.as_deref())?,
             admin_key: raw
                 .admin_key
-                .map(|text| PlainKey::operator(&text))
+                .map(|text| key_prefixes.operator(&text))
                 .transpose()
                 .context("admin_key")?,
+            key_prefixes,
             pepper: raw
                 .pepper
                 .as_deref()
@@ -174,12 +181,34 @@ impl Settings {
                 raw.token_exchange_limit,
                 "6000/60",
             )?,
+            github_keys: GithubKeysSource::new(
+                raw.github_keys_url.as_deref(),
+                raw.github_keys_file.as_deref(),
+                AddressPolicy::allowing_private(private),
+            )?,
             provisioner,
             plans: plans::catalogue(raw.plans.as_deref(), raw.plan)?,
             reserved_slugs: ReservedSlugs::with(more_reserved_slugs.iter().cloned()),
             more_reserved_slugs,
         })
     }
+}
+
+/// The prefixes of partner keys.
+fn key_prefixes(current: Option<String>, retired: Option<&str>) -> anyhow::Result<KeyPrefixes> {
+    let current: KeyPrefix = match current {
+        None => KeyPrefix::default(),
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("key_prefix: {text:?}"))?,
+    };
+    let retired = list(retired);
+    let retired = retired.iter().map(|text| {
+        let prefix = text.parse::<KeyPrefix>();
+        prefix.with_context(|| format!("retired_key_prefixes: {text:?}"))
+    });
+    let retired = retired.collect::<Result<_, _>>()?;
+    KeyPrefixes::new(current, retired).context("key_prefix and retired_key_prefixes")
 }
 
 /// A number of seconds up to [`MAX_SHUTDOWN_GRACE`].
@@ -286,89 +315,6 @@ fn network(text: &str) -> anyhow::Result<IpNet> {
             "trusted_proxies: {text:?} is not a network such as 10.0.0.0/8; leading zeros are refused"
         )
     })
-}
-
-/// The settings in force as TOML, secrets masked.
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = |is_set: bool| if is_set { MASKED } else { "" };
-        let networks = self
-            .trusted_proxies
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>();
-        let audit = match self.audit {
-            AuditMode::Strict => "strict",
-            AuditMode::Relaxed => "relaxed",
-        };
-        let rows = [
-            ("listen", self.listen.to_string()),
-            ("shutdown_grace", self.shutdown_grace.as_secs().to_string()),
-            ("data_dir", self.data_dir.display().to_string()),
-            ("database_url", self.database_url.to_string()),
-            (
-                "direct_database_url",
-                if self.database_url.has_direct() {
-                    self.database_url.direct().to_string()
-                } else {
-                    String::new()
-                },
-            ),
-            ("database_pool", self.database_pool.to_string()),
-            ("sqlite_batch", self.sqlite_batch.to_string()),
-            ("admin_key", secret(self.admin_key.is_some()).to_owned()),
-            ("pepper", secret(self.pepper.is_some()).to_owned()),
-            (
-                "retired_peppers",
-                secret(!self.retired_peppers.is_empty()).to_owned(),
-            ),
-            ("admin_rate_limit", self.admin_rate_limit.to_string()),
-            ("auth_failure_limit", self.auth_failure_limit.to_string()),
-            ("idempotency_limit", self.idempotency_limit.to_string()),
-            (
-                "public_url",
-                masked(self.public_url.as_deref().unwrap_or_default()),
-            ),
-            ("login_url", masked(&self.login_url)),
-            ("trusted_proxies", networks.join(",")),
-            ("audit", audit.to_owned()),
-            (
-                "audit_retention_days",
-                self.audit_retention_days
-                    .map(|days| days.to_string())
-                    .unwrap_or_default(),
-            ),
-            (
-                "max_key_lifetime_days",
-                self.max_key_lifetime_days
-                    .map(|days| days.to_string())
-                    .unwrap_or_default(),
-            ),
-            (
-                "webhook_allow_private",
-                (self.webhook_address_policy == AddressPolicy::Anywhere).to_string(),
-            ),
-            (
-                "oidc_allow_private",
-                (self.issuer_policy == IssuerPolicy::AnyScheme).to_string(),
-            ),
-            (
-                "token_exchange_limit",
-                self.token_exchange_limit.to_string(),
-            ),
-            ("reserved_slugs", self.more_reserved_slugs.join(",")),
-        ];
-        let (plans, tables) = plans::rows(&self.plans);
-        for (name, value) in rows
-            .into_iter()
-            .chain(plans.map(|plans| ("plans", plans)))
-            .chain(self.limits.rows())
-            .chain(self.provisioner.rows())
-        {
-            writeln!(f, "{name} = {}", toml::Value::String(value))?;
-        }
-        f.write_str(&tables)
-    }
 }
 
 #[cfg(test)]

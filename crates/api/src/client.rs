@@ -28,6 +28,7 @@ pub use crate::{
         partner_key_changes_client::PartnerKeyChanges,
         rotation::{new_rotation_client::Rotation as NewRotation, secret_view_client::KeySecret},
     },
+    leak::leak_report_client::LeakReport,
     list::ListView as Page,
     org::{
         deletion::{

@@ -5,8 +5,8 @@ pub(crate) mod rotation;
 use api_macros::{Query, Request, Response};
 use ids::{KeyId, Labels, Name, OrgId, PartnerId, PlanName};
 use keys::{
-    Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnRevoke, PartnerKey,
-    PlainKey, RevocationReason,
+    Change, KeyChanges, KeyDraft, KeyListRequest, KeyStatus, Networks, OnLeak, OnRevoke,
+    PartnerKey, PlainKey, RevocationReason,
 };
 use orgs::Ttl;
 use ratelimit::RateLimit;
@@ -59,6 +59,10 @@ pub struct KeyView {
     /// Whether revoking the key keeps the orgs created with it, which is the default, or deletes them.
     #[api(as = OnRevoke)]
     on_revoke: &'static str,
+    /// Whether the key is revoked, which is the default, when its secret is reported as leaked, or its partner is only
+    /// told.
+    #[api(as = OnLeak)]
+    on_leak: &'static str,
     /// Up to 16 labels of your choice.
     labels: Labels,
     /// The first characters of the newest secret, by which a key is recognized.
@@ -109,6 +113,7 @@ impl KeyView {
             max_live_orgs: key.max_live_orgs,
             max_ttl_seconds: key.max_ttl_seconds,
             on_revoke: key.on_revoke.as_str(),
+            on_leak: key.on_leak.as_str(),
             labels: key.labels,
             key_prefix: key.key_prefix,
             disabled: key.disabled,
@@ -166,6 +171,7 @@ pub struct NewPartnerKey {
     max_live_orgs: Option<OrgCount>,
     max_ttl_seconds: Option<Ttl>,
     on_revoke: Option<OnRevoke>,
+    on_leak: Option<OnLeak>,
 }
 
 impl NewPartnerKey {
@@ -188,6 +194,7 @@ impl NewPartnerKey {
             max_live_orgs: self.max_live_orgs.map(|count| count.0),
             max_ttl_seconds: self.max_ttl_seconds.map(Ttl::seconds),
             on_revoke: self.on_revoke.unwrap_or_default(),
+            on_leak: self.on_leak.unwrap_or_default(),
             labels: self.labels.unwrap_or_default(),
         }
     }
@@ -211,6 +218,7 @@ pub struct PartnerKeyChanges {
     max_live_orgs: Change<OrgCount>,
     max_ttl_seconds: Change<Ttl>,
     on_revoke: Change<OnRevoke>,
+    on_leak: Change<OnLeak>,
     #[api(example = false)]
     disabled: Change<bool>,
     /// Changes to the labels: a value sets a label, `null` removes it.
@@ -229,6 +237,7 @@ impl From<PartnerKeyChanges> for KeyChanges {
             max_live_orgs: changes.max_live_orgs.map(|count| count.0),
             max_ttl_seconds: changes.max_ttl_seconds.map(Ttl::seconds),
             on_revoke: changes.on_revoke,
+            on_leak: changes.on_leak,
             disabled: changes.disabled,
             labels: changes.labels.map(|labels| labels.0),
         }

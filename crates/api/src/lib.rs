@@ -15,6 +15,7 @@ mod help;
 mod idempotency;
 mod instance;
 mod key;
+mod leak;
 mod list;
 pub mod openapi;
 mod org;
@@ -46,6 +47,10 @@ pub use instance::{
 pub use key::{
     KeyFilters, KeyRevocation, KeyView, NewKeyView, NewPartnerKey, PartnerKeyChanges,
     rotation::{NewRotation, SecretView},
+};
+pub use leak::{
+    FALSE_POSITIVE, GithubLeak, GithubLeaks, GithubVerdictView, LeakReport, LeakView,
+    LeakedKeyView, TRUE_POSITIVE,
 };
 pub use list::{ListParams, ListView, list_view};
 pub use org::{

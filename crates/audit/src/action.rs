@@ -55,6 +55,8 @@ actions! {
     KeyRotateFinish = "key.rotate_finish";
     /// The newer secret of a partner key was ended.
     KeyRotateCancel = "key.rotate_cancel";
+    /// The system has learned that a partner key has leaked.
+    KeyLeaked = "key.leaked";
     /// An org was asked for.
     OrgCreate = "org.create";
     /// Orgs were listed.
@@ -137,6 +139,8 @@ actions! {
     AdminKeyCreate = "admin_key.create";
     /// An admin key was revoked.
     AdminKeyRevoke = "admin_key.revoke";
+    /// The system has learned that an admin key has leaked.
+    AdminKeyLeaked = "admin_key.leaked";
     /// Instances were listed.
     InstanceList = "instance.list";
     /// A trust rule was made.

@@ -6,6 +6,7 @@ mod audit_events;
 mod builder;
 mod error;
 mod exchange;
+mod leaks;
 mod pages;
 mod partner_keys;
 mod partner_orgs;
@@ -20,7 +21,7 @@ pub use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TrustRuleId,
     TypedId, Ulid, WorkspaceId,
 };
-pub use keys::{AdminRole, KeyStatus, OnRevoke, PartnerPlan, RevocationReason};
+pub use keys::{AdminRole, KeyStatus, OnLeak, OnRevoke, PartnerPlan, RevocationReason};
 pub use orgs::{OrgStatus, StepName, StepStatus, SubscriptionStatus};
 pub use reqwest::Method;
 pub use scopes::Scope;

@@ -5,7 +5,7 @@ use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::OffsetDateTime;
 
-use crate::{Networks, OnRevoke, Partner, PartnerKey, PartnerPlan};
+use crate::{Networks, OnLeak, OnRevoke, Partner, PartnerKey, PartnerPlan};
 
 /// A key that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct KeyDraft {
     pub max_ttl_seconds: Option<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: OnRevoke,
+    /// What becomes of it when its secret is reported as leaked.
+    pub on_leak: OnLeak,
     /// Labels.
     pub labels: Labels,
 }
@@ -59,6 +61,8 @@ pub struct KeyChanges {
     pub max_ttl_seconds: Change<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: Change<OnRevoke>,
+    /// What becomes of it when its secret is reported as leaked.
+    pub on_leak: Change<OnLeak>,
     /// Whether it is switched off.
     pub disabled: Change<bool>,
     /// Labels.
@@ -84,6 +88,7 @@ impl PartnerKey {
         changes.max_live_orgs.apply(&mut self.max_live_orgs);
         changes.max_ttl_seconds.apply(&mut self.max_ttl_seconds);
         changes.on_revoke.apply_or_default(&mut self.on_revoke);
+        changes.on_leak.apply_or_default(&mut self.on_leak);
         changes.disabled.apply_or_default(&mut self.disabled);
         changes.labels.apply_to_labels(&mut self.labels)
     }

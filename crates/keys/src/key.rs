@@ -7,7 +7,7 @@ use ratelimit::RateLimit;
 use scopes::ScopeSet;
 use time::{Duration, OffsetDateTime};
 
-use crate::{KeyCreator, Networks, Partner, Rotation, UsedSecret};
+use crate::{KeyCreator, Networks, OnLeak, Partner, Rotation, UsedSecret};
 
 /// A text that is not the status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,6 +181,8 @@ pub struct PartnerKey {
     pub max_ttl_seconds: Option<u32>,
     /// What becomes of the orgs of its making when it is revoked.
     pub on_revoke: OnRevoke,
+    /// What becomes of it when its secret is reported as leaked.
+    pub on_leak: OnLeak,
     /// Whether an admin has switched it off.
     pub disabled: bool,
     /// Labels.
@@ -308,6 +310,7 @@ mod tests {
             max_live_orgs: None,
             max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
+            on_leak: OnLeak::Revoke,
             disabled: false,
             labels: Labels::default(),
             key_prefix: "mol_pk_12345".into(),

@@ -33,9 +33,11 @@ mod creator;
 mod digest;
 mod draft;
 mod key;
+mod leak;
 mod networks;
 mod partner;
 mod pepper_id;
+mod prefixes;
 mod rotation;
 mod seal;
 mod secret;
@@ -51,9 +53,14 @@ pub use key::{
     FoundKey, KeyStatus, KeyWithPartner, LISTED_AFTER_END, OnRevoke, PartnerKey, RevocationReason,
     UnknownOnRevoke, UnknownRevocationReason, UnknownStatus,
 };
+pub use leak::{
+    InvalidLeakUrl, LeakLocation, LeakReport, LeakSubject, LeakUrl, MAX_LEAK_NOTICES,
+    MAX_LEAK_REPORTS, OnLeak, UnknownOnLeak,
+};
 pub use networks::{InvalidNetworks, Networks, parse_network};
 pub use partner::{Partner, PartnerPlan, UnknownPartnerPlan};
 pub use pepper_id::{InvalidPepperId, PepperId, PepperNotes, PepperUse};
+pub use prefixes::{InvalidKeyPrefix, KeyPrefix, KeyPrefixes, RepeatedKeyPrefix};
 pub use rotation::{
     LiveSecret, NewSecret, OlderSecret, Rotation, RotationConflict, RotationDraft, RotationStep,
     UsedSecret,
@@ -61,6 +68,6 @@ pub use rotation::{
 pub use secret::{InvalidOperatorKey, KeyKind, MalformedKey, PlainKey};
 pub use store::{
     AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyFilter, KeyListRequest,
-    KeyQueries, KeyStore, MIN_CHANGES_KEPT, PartnerQueries, PartnerStore, PepperQueries,
-    PepperStore,
+    KeyQueries, KeyStore, LeakQueries, LeakStore, MIN_CHANGES_KEPT, PartnerQueries, PartnerStore,
+    PepperQueries, PepperStore,
 };

@@ -8,6 +8,8 @@ use std::fmt;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::KeyPrefix;
+
 /// 128 bits in base62, left-padded.
 const HALF: usize = 22;
 /// The CRC-32 in base62, left-padded.
@@ -24,7 +26,7 @@ const MIN_OPERATOR_KEY: usize = 32;
 /// The kind of a key, which its form shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// `mol_pk_…`: one integration of one partner.
+    /// `mol_pk_…`, or the operator's own prefix in its place: one integration of one partner.
     Partner,
     /// `mol_ak_…`: the operator of the platform.
     Admin,
@@ -32,15 +34,12 @@ pub enum KeyKind {
     Operator,
 }
 
-impl KeyKind {
-    const fn prefix(self) -> &'static str {
-        match self {
-            Self::Partner => "mol_pk_",
-            Self::Admin => "mol_ak_",
-            Self::Operator => "",
-        }
-    }
-}
+/// The prefix of partner keys where the operator has not chosen another.
+const PARTNER: &str = "mol_pk_";
+/// The prefix of admin keys.
+const ADMIN: &str = "mol_ak_";
+/// What all prefixes of ours begin with.
+const OURS: &str = "mol_";
 
 /// The text has one of our prefixes but not the form, or its checksum is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +56,9 @@ pub enum InvalidOperatorKey {
     #[error("an admin key of your own may hold visible ASCII characters only, no spaces")]
     Characters,
     /// It begins like a generated key but is none.
-    #[error("an admin key that begins with mol_ must be a whole mol_ak_ key")]
+    #[error(
+        "an admin key that begins with mol_ must be a whole mol_ak_ key, and none may begin like a partner key"
+    )]
     Prefix,
 }
 
@@ -74,18 +75,26 @@ impl PlainKey {
     ///
     /// [`KeyKind::Operator`] has no form to generate and yields an admin key.
     pub fn generate(kind: KeyKind, random: &mut impl CryptoRng) -> Self {
-        let kind = if kind == KeyKind::Operator {
-            KeyKind::Admin
-        } else {
-            kind
-        };
-        let mut text = String::with_capacity(kind.prefix().len() + SUFFIX);
-        text.push_str(kind.prefix());
+        match kind {
+            KeyKind::Partner => Self::with_prefix(PARTNER, kind, random),
+            KeyKind::Admin | KeyKind::Operator => Self::with_prefix(ADMIN, KeyKind::Admin, random),
+        }
+    }
+
+    /// A new partner key with the operator's own prefix.
+    pub fn generate_partner(prefix: &KeyPrefix, random: &mut impl CryptoRng) -> Self {
+        Self::with_prefix(prefix.as_str(), KeyKind::Partner, random)
+    }
+
+    fn with_prefix(prefix: &str, kind: KeyKind, random: &mut impl CryptoRng) -> Self {
+        let mut text = String::with_capacity(prefix.len() + SUFFIX);
+        text.push_str(prefix);
         for _ in 0..2 {
             let half = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
             push_base62(&mut text, half, HALF);
         }
-        let checksum = crc32fast::hash(random_part(&text, kind).as_bytes());
+        let random_part = text.get(prefix.len()..).unwrap_or_default();
+        let checksum = crc32fast::hash(random_part.as_bytes());
         push_base62(&mut text, checksum.into(), CHECKSUM);
         Self { text, kind }
     }
@@ -96,15 +105,22 @@ impl PlainKey {
     /// When it begins with `mol_pk_` or `mol_ak_` and the rest is not 44 base62 characters, each half
     /// within 128 bits, followed by their CRC-32; or when it is too long to be any key.
     pub fn parse(token: &str) -> Result<Self, MalformedKey> {
-        let kind = [KeyKind::Partner, KeyKind::Admin]
-            .into_iter()
-            .find(|kind| token.starts_with(kind.prefix()))
-            .unwrap_or(KeyKind::Operator);
-        let fits = match kind {
-            KeyKind::Partner | KeyKind::Admin => token
-                .strip_prefix(kind.prefix())
-                .is_some_and(has_valid_suffix),
-            KeyKind::Operator => token.len() <= MAX_OPERATOR_KEY,
+        Self::parse_with(token, [PARTNER].into_iter())
+    }
+
+    /// The same where partner keys have one of these prefixes.
+    pub(crate) fn parse_with<'a>(
+        token: &str,
+        mut partner: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, MalformedKey> {
+        let found = partner.find_map(|prefix| token.strip_prefix(prefix));
+        let found = found.map(|suffix| (KeyKind::Partner, suffix)).or_else(|| {
+            let suffix = token.strip_prefix(ADMIN)?;
+            Some((KeyKind::Admin, suffix))
+        });
+        let (kind, fits) = match found {
+            Some((kind, suffix)) => (kind, has_valid_suffix(suffix)),
+            None => (KeyKind::Operator, token.len() <= MAX_OPERATOR_KEY),
         };
         if fits {
             Ok(Self {
@@ -128,7 +144,7 @@ impl PlainKey {
             return Err(InvalidOperatorKey::Characters);
         }
         match Self::parse(text) {
-            Ok(key) if key.kind != KeyKind::Partner => Ok(key),
+            Ok(key) if key.kind == KeyKind::Admin || !text.starts_with(OURS) => Ok(key),
             Ok(_) | Err(MalformedKey) => Err(InvalidOperatorKey::Prefix),
         }
     }
@@ -156,10 +172,6 @@ impl fmt::Debug for PlainKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
-}
-
-fn random_part(text: &str, kind: KeyKind) -> &str {
-    text.strip_prefix(kind.prefix()).unwrap_or_default()
 }
 
 fn push_base62(text: &mut String, number: u128, width: usize) {

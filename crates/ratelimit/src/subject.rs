@@ -28,6 +28,8 @@ pub enum Subject {
     Exchanges(IpAddr),
     /// The tokens that one trust rule exchanges.
     TrustRule(TrustRuleId),
+    /// Reports of leaked tokens from one client address, see [`Subject::leak_reports`].
+    LeakReports(IpAddr),
 }
 
 impl Subject {
@@ -42,8 +44,15 @@ impl Subject {
     pub fn exchanges(address: IpAddr) -> Self {
         Self::Exchanges(network(address))
     }
+
+    /// The same for reports of leaked tokens, which count by themselves.
+    #[must_use]
+    pub fn leak_reports(address: IpAddr) -> Self {
+        Self::LeakReports(network(address))
+    }
 }
 
+/// The address that stands for a client.
 fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = !0 << 64;
     match address.to_canonical() {
@@ -66,6 +75,7 @@ impl fmt::Display for Subject {
             Self::Address(address) => write!(f, "address:{address}"),
             Self::Exchanges(address) => write!(f, "exchanges:{address}"),
             Self::TrustRule(id) => write!(f, "rule:{id}"),
+            Self::LeakReports(address) => write!(f, "leaks:{address}"),
         }
     }
 }
@@ -89,6 +99,7 @@ mod tests {
             Subject::address("2001:db8::1".parse().unwrap()),
             Subject::exchanges("2001:db8::1".parse().unwrap()),
             Subject::TrustRule(TrustRuleId::from_ulid(id)),
+            Subject::leak_reports("2001:db8::1".parse().unwrap()),
         ];
         assert_eq!(
             subjects.map(|subject| subject.to_string()),
@@ -102,6 +113,7 @@ mod tests {
                 "address:2001:db8::",
                 "exchanges:2001:db8::",
                 "rule:tru_00000000000000000000000007",
+                "leaks:2001:db8::",
             ]
         );
     }

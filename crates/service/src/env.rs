@@ -9,7 +9,7 @@ use std::{
 
 use audit::{Stamp, Stamper};
 use ids::{Sequence, TypedId, Ulid};
-use keys::{KeyKind, Peppers, PlainKey};
+use keys::{KeyKind, KeyPrefix, Peppers, PlainKey};
 use rand_core::{CryptoRng, Rng as _};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ pub struct Env {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     server_clock: Arc<ServerClock>,
     state: Arc<Mutex<State>>,
+    /// Of new partner keys.
+    key_prefix: KeyPrefix,
 }
 
 /// A part of a whole, 0 to 100 hundredths.
@@ -66,7 +68,14 @@ impl Env {
             clock: Arc::new(clock),
             server_clock: Arc::default(),
             state: Arc::new(Mutex::new(state)),
+            key_prefix: KeyPrefix::default(),
         }
+    }
+
+    /// The same environment; new partner keys have this prefix.
+    #[must_use]
+    pub fn with_key_prefix(self, key_prefix: KeyPrefix) -> Self {
+        Self { key_prefix, ..self }
     }
 
     /// The time in UTC, in whole microseconds as stores keep it. It is that of the database's server once
@@ -171,7 +180,10 @@ impl Env {
     #[must_use]
     pub fn key(&self, kind: KeyKind) -> PlainKey {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        PlainKey::generate(kind, &mut state.random)
+        match kind {
+            KeyKind::Partner => PlainKey::generate_partner(&self.key_prefix, &mut state.random),
+            KeyKind::Admin | KeyKind::Operator => PlainKey::generate(kind, &mut state.random),
+        }
     }
 }
 

@@ -75,6 +75,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             max_live_orgs: draft.max_live_orgs,
             max_ttl_seconds: draft.max_ttl_seconds,
             on_revoke: draft.on_revoke,
+            on_leak: draft.on_leak,
             disabled: false,
             labels: draft.labels,
             key_prefix: secret.display_prefix().to_owned(),
@@ -226,6 +227,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                         before.max_ttl_seconds != key.max_ttl_seconds,
                     ),
                     ("on_revoke", before.on_revoke != key.on_revoke),
+                    ("on_leak", before.on_leak != key.on_leak),
                     ("disabled", before.disabled != key.disabled),
                     ("labels", before.labels != key.labels),
                 ]);

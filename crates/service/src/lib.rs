@@ -16,6 +16,7 @@ mod exchange;
 mod idempotency;
 mod instances;
 mod keys;
+mod leaks;
 mod operation;
 mod orgs;
 mod partners;
@@ -56,6 +57,7 @@ pub use self::{
         ReplayedEnd, ReplayedRevocation, RevocationReceipt, key_revoke_replay,
         key_secret_end_replay,
     },
+    leaks::{LeakCounts, LeakedToken, Verdict},
     operation::{Access, Operation, operations},
     orgs::{
         OrgWithSteps,
@@ -143,6 +145,11 @@ pub struct Service<D, L, P> {
     issuer_keys: Arc<exchange::issuer_keys::IssuerKeys>,
     exchanged: exchange::ExchangedTokens,
     secret_reads: Batcher<ids::Ulid, ids::OrgId, Option<stores::SealedOrgSecrets>>,
+    leaks: leaks::LeakCounters,
+    leak_reports: leaks::ReportBatcher,
+    waiting_leaks: leaks::WaitingReports,
+    /// Held by whoever looks up leaked tokens: one at a time.
+    leak_lookups: tokio::sync::Mutex<()>,
     /// The pruning that is under way, if there is one.
     pruning: tokio::sync::Mutex<Option<Pruning>>,
     clock: workers::clock_steps::ClockWatch,
@@ -188,6 +195,10 @@ impl<D, L, P> Service<D, L, P> {
             expired_cursor: std::sync::Mutex::default(),
             finished: Batcher::new(BatcherConfig::TRANSACTIONS),
             outbox,
+            leaks: leaks::LeakCounters::default(),
+            leak_reports: leaks::report_batcher(),
+            waiting_leaks: leaks::WaitingReports::default(),
+            leak_lookups: tokio::sync::Mutex::default(),
             pruning: tokio::sync::Mutex::default(),
             clock,
             deliverer: workers::deliver::Deliverer::default(),

@@ -12,7 +12,7 @@ use ids::{EventId, KeyId};
 use instances::{InstanceQueries, InstanceStore};
 use keys::{
     AdminKeyQueries, AdminKeyStore, KeyChangeQueries, KeyChangeStore, KeyQueries, KeyStore,
-    PartnerQueries, PartnerStore, PepperQueries, PepperStore,
+    LeakQueries, LeakStore, PartnerQueries, PartnerStore, PepperQueries, PepperStore,
 };
 use orgs::{
     OrgDeletionQueries, OrgDeletionStore, OrgQueries, OrgStore, OrgWorkQueries, OrgWorkStore,
@@ -44,6 +44,7 @@ pub trait Queries:
     + KeyQueries<Error = StoreError>
     + AdminKeyQueries<Error = StoreError>
     + KeyChangeQueries<Error = StoreError>
+    + LeakQueries<Error = StoreError>
     + PepperQueries<Error = StoreError>
     + OrgQueries<Error = StoreError>
     + OrgDeletionQueries<Error = StoreError>
@@ -66,6 +67,7 @@ impl<T> Queries for T where
         + KeyQueries<Error = StoreError>
         + AdminKeyQueries<Error = StoreError>
         + KeyChangeQueries<Error = StoreError>
+        + LeakQueries<Error = StoreError>
         + PepperQueries<Error = StoreError>
         + OrgQueries<Error = StoreError>
         + OrgDeletionQueries<Error = StoreError>
@@ -90,6 +92,7 @@ pub trait Transaction:
     + KeyStore
     + AdminKeyStore
     + KeyChangeStore
+    + LeakStore
     + PepperStore
     + OrgStore
     + OrgDeletionStore

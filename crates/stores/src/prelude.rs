@@ -4,8 +4,8 @@ pub use audit::{AuditQueries as _, AuditStore as _};
 pub use instances::{InstanceQueries as _, InstanceStore as _};
 pub use keys::{
     AdminKeyQueries as _, AdminKeyStore as _, KeyChangeQueries as _, KeyChangeStore as _,
-    KeyQueries as _, KeyStore as _, PartnerQueries as _, PartnerStore as _, PepperQueries as _,
-    PepperStore as _,
+    KeyQueries as _, KeyStore as _, LeakQueries as _, LeakStore as _, PartnerQueries as _,
+    PartnerStore as _, PepperQueries as _, PepperStore as _,
 };
 pub use orgs::{
     OrgDeletionQueries as _, OrgDeletionStore as _, OrgQueries as _, OrgStore as _,

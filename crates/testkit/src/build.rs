@@ -17,8 +17,8 @@ use audit::{Action, Actor, Details, Event, Outcome, Request, Target, TargetKind}
 use ids::{AdminKeyId, KeyId, Labels, Name, PlanName, Sequence, TypedId, Ulid};
 use instances::Instance;
 use keys::{
-    AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, NewSecret, OnRevoke, Partner, PartnerKey,
-    PartnerPlan,
+    AdminKey, AdminKeyOrigin, AdminRole, KeyDigest, NewSecret, OnLeak, OnRevoke, Partner,
+    PartnerKey, PartnerPlan,
 };
 use orgs::{LeaseToken, Org, OrgOptions, OrgStatus, Slug, Workspace};
 use rand_core::Rng;
@@ -147,6 +147,7 @@ impl Build {
             max_live_orgs: None,
             max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
+            on_leak: OnLeak::Revoke,
             disabled: false,
             labels: Labels::default(),
             key_prefix: "mol_pk_7n42d".to_owned(),

@@ -57,6 +57,8 @@ kinds! {
     OrgExpiring = "org.expiring";
     /// Nothing more is sent to another endpoint of the partner: it is gone, or nothing was delivered for long.
     WebhookDisabled = "webhook.disabled";
+    /// The secret of a key was found where it does not belong.
+    KeyLeaked = "key.leaked";
     /// A key was revoked.
     KeyRevoked = "key.revoked";
     /// A key has another secret; the older one works for a while.

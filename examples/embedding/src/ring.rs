@@ -8,7 +8,7 @@ use std::{
 
 use getrandom::SysRng;
 use ids::{AdminKeyId, KeyId, Labels, Name, PartnerId, Sequence};
-use keys::{KeyKind, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
+use keys::{KeyKind, OnLeak, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey};
 use rand_core::UnwrapErr;
 use ratelimit::RateLimit;
 use scopes::ScopeSet;
@@ -86,6 +86,7 @@ impl KeyRing {
             max_live_orgs: None,
             max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
+            on_leak: OnLeak::Revoke,
             disabled: false,
             labels: Labels::default(),
             key_prefix: secret.display_prefix().to_owned(),

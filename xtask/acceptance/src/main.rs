@@ -8,11 +8,13 @@ mod dudect;
 mod duplicates;
 mod fuzz_api;
 mod held_polls;
+mod leaks;
 mod leases;
 mod outages;
 mod races;
 mod receipts;
 mod rotation;
+mod scanner_rules;
 mod suffixes;
 mod token_replays;
 mod upgrade;
@@ -48,6 +50,8 @@ enum Verb {
     FuzzApi(fuzz_api::Args),
     /// Hold many status polls at once, and answer them all.
     HeldPolls(held_polls::Args),
+    /// Report leaked keys, and see how soon they are dead everywhere and whether the time of an answer tells anything.
+    Leaks(leaks::Args),
     /// Create many orgs with a lease, and see when each is deleted.
     Leases(leases::Args),
     /// Restart PostgreSQL and Redis under load, and see that every answer is right.
@@ -58,6 +62,8 @@ enum Verb {
     Receipts(receipts::Args),
     /// Rotate a key under load by both of its secrets, and see when each ends on all instances.
     Rotation(rotation::Args),
+    /// Try the rules for scanners on keys and on random text.
+    ScannerRules(scanner_rules::Args),
     /// Count how many random suffixes have the form of a key.
     Suffixes(suffixes::Args),
     /// Send one pipeline's token many times to several instances: it is exchanged once.
@@ -74,12 +80,14 @@ fn main() -> Result<ExitCode> {
         Verb::Duplicates(args) => Some(duplicates::run(args)?),
         Verb::FuzzApi(args) => fuzz_api::run(&args)?,
         Verb::HeldPolls(args) => Some(held_polls::run(&args)?),
+        Verb::Leaks(args) => leaks::run(&args)?,
         Verb::Leases(args) => Some(leases::run(&args)?),
         Verb::Outages(args) => outages::run(&args)?,
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
         Verb::Rotation(args) => rotation::run(&args)?,
         Verb::TokenReplays(args) => token_replays::run(&args)?,
+        Verb::ScannerRules(args) => Some(scanner_rules::run(&args)?),
         Verb::Upgrade(args) => upgrade::run(&args)?,
         Verb::Suffixes(args) => Some(suffixes::run(&args)?),
     };

@@ -8,6 +8,7 @@ mod init;
 mod key;
 mod pepper;
 mod prepare;
+mod scanner_rules;
 mod serve;
 mod shutdown;
 
@@ -76,6 +77,12 @@ enum Command {
     /// Prune and export the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Print the rules by which scanners find keys in code
+    ScannerRules {
+        /// The scanner
+        #[arg(long, value_enum)]
+        format: scanner_rules::Format,
+    },
     /// Show the settings in force, secrets masked
     Config,
     /// List the routes of the API
@@ -137,6 +144,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<u8> {
             program,
             verb,
         } => guard::run(descriptors, &program, &verb),
+        Command::ScannerRules { format } => scanner_rules::run(&sources.load()?, format),
         Command::Config => print(&sources.load()?.to_string()),
         Command::Routes { scopes: true, .. } => print(&inventory::scopes(&routes::described())),
         Command::Routes { markdown, .. } => {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     background::Background,
+    github::GithubKeys,
     handlers::reference::Published,
     http::{App, ConnectionLimiter, Listener, Pacing, PreparedProblem, Server},
     issuers::HttpIssuerClient,
@@ -78,7 +79,14 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         connect_now: true,
         ..storage::Options::default()
     };
-    let env = env();
+    let github_keys = match settings.github_keys.clone() {
+        None => None,
+        Some(source) => {
+            let sender = HttpSender::new(settings.webhook_address_policy)?;
+            Some(GithubKeys::new(source, sender)?)
+        }
+    };
+    let env = env().with_key_prefix(settings.key_prefixes.current().clone());
     let db = SqlDatabase::open_stamping(&settings.database_url, options, env.stamper())?;
     metrics.database.observe(&db);
     let (peppers, first) = with_peppers(&db, settings, async |peppers| {
@@ -145,6 +153,8 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         login_url: settings.login_url.clone(),
         issuer_client,
         issuer_policy: settings.issuer_policy,
+        key_prefixes: settings.key_prefixes.clone(),
+        github_keys,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let retention = settings

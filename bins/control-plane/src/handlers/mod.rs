@@ -6,6 +6,7 @@ pub mod guide;
 pub mod health;
 pub mod instances;
 pub mod keys;
+pub mod leaks;
 pub mod openapi;
 pub mod orgs;
 pub mod partners;

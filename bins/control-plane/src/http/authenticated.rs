@@ -20,7 +20,7 @@ use trust::IssuerPolicy;
 
 use super::{
     App, ControlPlane,
-    body::{self, Body},
+    body::{self, Body, MAX_BODY},
     connection::Exchange,
     credentials::{NoCredential, bearer},
     headers::{idempotency, preferred_wait, user_agent},
@@ -173,7 +173,8 @@ async fn extract(
     operation: Operation,
 ) -> Result<AuthenticatedRequest, ProblemResponse> {
     let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
-    let key = match bearer(&request.headers, request.uri.query().unwrap_or_default()) {
+    let query = request.uri.query().unwrap_or_default();
+    let key = match bearer(&request.headers, query, &app.key_prefixes) {
         Ok(key) => key,
         Err(error) => {
             let outcome = match error {
@@ -315,7 +316,7 @@ async fn authorize(
     }
     app.service.authorize(context).await?;
     let typed = read_as(method, context.request.operation, &body);
-    let body = acceptable(typed, headers, body)?;
+    let body = body::acceptable(typed, headers, body, MAX_BODY)?;
     if *method == Method::POST {
         let key = idempotency(headers)
             .map_err(|error| ProblemDetails::new(ErrorCode::InvalidRequest, error.to_string()))?;
@@ -323,27 +324,4 @@ async fn authorize(
             key.map(|key| IdempotencyKey::new(method.as_str(), uri.path(), &key, &body));
     }
     Ok(body)
-}
-
-fn acceptable(method: &Method, headers: &HeaderMap, body: Body) -> Result<Bytes, HandlerError> {
-    let refuse = |code, detail: &str| Err(ProblemDetails::new(code, detail).into());
-    if let Err(code) = body::check_type(method, headers) {
-        return refuse(
-            code,
-            "The body must be JSON. Send Content-Type: application/json, or no Content-Type at all \
-             (curl -d adds one of its own; use --json).",
-        );
-    }
-    match body {
-        Body::Whole(bytes) => Ok(bytes),
-        Body::TooLarge => refuse(
-            ErrorCode::PayloadTooLarge,
-            "The body is larger than 64 KiB. Send less.",
-        ),
-        Body::Broken => refuse(
-            ErrorCode::InvalidRequest,
-            "The body ended early, is not framed as its headers say, or took longer than 15 seconds. \
-             Send the request again.",
-        ),
-    }
 }

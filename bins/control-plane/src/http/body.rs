@@ -13,10 +13,13 @@ use actix_web::{
 use api::ErrorCode;
 use futures_util::StreamExt as _;
 
-use super::connection::Exchange;
+use super::{
+    connection::Exchange,
+    problem_details::{HandlerError, ProblemDetails},
+};
 
 /// The largest body that is read.
-const MAX_BODY: usize = 64 * 1024;
+pub const MAX_BODY: usize = 64 * 1024;
 /// How much of a refused body is read and thrown away: a client that is cut off while it sends may never
 /// see the response.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
@@ -57,11 +60,16 @@ impl RequestBody {
         &self.exchange
     }
 
-    pub async fn read(mut self) -> Body {
+    pub async fn read(self) -> Body {
+        self.read_up_to(MAX_BODY).await
+    }
+
+    /// Reads a body of up to so many bytes.
+    pub async fn read_up_to(mut self, max: usize) -> Body {
         let mut body = BytesMut::new();
         let end = self
-            .each_chunk(|chunk, seen| {
-                if seen <= MAX_BODY {
+            .each_chunk(max, |chunk, seen| {
+                if seen <= max {
                     body.extend_from_slice(chunk);
                 } else {
                     body = BytesMut::new();
@@ -69,7 +77,7 @@ impl RequestBody {
             })
             .await;
         match end {
-            End::Whole(seen) if seen <= MAX_BODY => Body::Whole(body.freeze()),
+            End::Whole(seen) if seen <= max => Body::Whole(body.freeze()),
             End::Whole(_) | End::TooLarge => Body::TooLarge,
             End::Broken => Body::Broken,
         }
@@ -77,11 +85,11 @@ impl RequestBody {
 
     /// Reads the body and throws it away.
     pub async fn drain(mut self) {
-        self.each_chunk(|_, _| {}).await;
+        self.each_chunk(MAX_BODY, |_, _| {}).await;
     }
 
     /// Passes each chunk on, with the number of bytes so far.
-    async fn each_chunk(&mut self, mut take: impl FnMut(&[u8], usize)) -> End {
+    async fn each_chunk(&mut self, max: usize, mut take: impl FnMut(&[u8], usize)) -> End {
         // Most calls have none.
         if let Payload::None = self.payload {
             return End::Whole(0);
@@ -94,7 +102,7 @@ impl RequestBody {
                     seen = seen.saturating_add(chunk.len());
                     take(&chunk, seen);
                 }
-                Err(_) if seen > MAX_BODY => return End::TooLarge,
+                Err(_) if seen > max => return End::TooLarge,
                 Err(_) => return End::Broken,
             }
             if seen > MAX_DRAINED {
@@ -110,6 +118,33 @@ enum End {
     Whole(usize),
     TooLarge,
     Broken,
+}
+
+/// A body that can be read as JSON: it has that type, and is whole and of up to `max` bytes.
+pub fn acceptable(
+    method: &Method,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Bytes, HandlerError> {
+    let refuse = |code, detail: String| Err(ProblemDetails::new(code, detail).into());
+    if let Err(code) = check_type(method, headers) {
+        let detail = "The body must be JSON. Send Content-Type: application/json, or no Content-Type at all \
+                      (curl -d adds one of its own; use --json).";
+        return refuse(code, detail.to_owned());
+    }
+    match body {
+        Body::Whole(bytes) => Ok(bytes),
+        Body::TooLarge => {
+            let detail = format!("The body is larger than {} KiB. Send less.", max / 1024);
+            refuse(ErrorCode::PayloadTooLarge, detail)
+        }
+        Body::Broken => {
+            let detail = "The body ended early, is not framed as its headers say, or took longer than 15 seconds. \
+                          Send the request again.";
+            refuse(ErrorCode::InvalidRequest, detail.to_owned())
+        }
+    }
 }
 
 /// A request without a Content-Type is taken as JSON.

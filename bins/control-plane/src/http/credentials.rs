@@ -1,9 +1,10 @@
 //! The credential of a request: one bearer token in one `Authorization` header, RFC 6750.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use keys::PlainKey;
+use keys::{KeyPrefix, KeyPrefixes, PlainKey};
 
-const KEY_PREFIXES: [&str; 2] = ["mol_pk_", "mol_ak_"];
+/// Prefixes that keys may have had, whatever the settings name.
+const OUR_PREFIXES: [&str; 2] = ["mol_pk_", "mol_ak_"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCredential {
@@ -14,8 +15,12 @@ pub enum NoCredential {
     Malformed,
 }
 
-pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential> {
-    if query_holds_a_token(query) {
+pub fn bearer(
+    headers: &HeaderMap,
+    query: &str,
+    prefixes: &KeyPrefixes,
+) -> Result<PlainKey, NoCredential> {
+    if query_holds_a_token(query, prefixes) {
         return Err(NoCredential::Misplaced(
             "The URL contains a key, and URLs are logged. Have this key revoked, and send the new one in the \
              Authorization header.",
@@ -45,13 +50,17 @@ pub fn bearer(headers: &HeaderMap, query: &str) -> Result<PlainKey, NoCredential
             "The Authorization header is malformed. Send Bearer, a space, then the key.",
         ));
     }
-    PlainKey::parse(token).map_err(|_| NoCredential::Malformed)
+    prefixes.parse(token).map_err(|_| NoCredential::Malformed)
 }
 
-fn query_holds_a_token(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        name == "access_token" || KEY_PREFIXES.iter().any(|prefix| value.starts_with(prefix))
-    })
+fn query_holds_a_token(query: &str, prefixes: &KeyPrefixes) -> bool {
+    let is_a_token = |value: &str| {
+        let own = prefixes.all().map(KeyPrefix::as_str);
+        own.chain(OUR_PREFIXES)
+            .any(|prefix| value.starts_with(prefix))
+    };
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "access_token" || is_a_token(&value))
 }
 
 #[cfg(test)]
@@ -66,7 +75,9 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let actual = match bearer(&headers, query) {
+        let retired = vec!["mol_pk_".parse().unwrap()];
+        let prefixes = KeyPrefixes::new("acme_pk_".parse().unwrap(), retired).unwrap();
+        let actual = match bearer(&headers, query, &prefixes) {
             Ok(_) => Ok(()),
             Err(NoCredential::Missing) => Err("missing"),
             Err(NoCredential::Misplaced(_)) => Err("misplaced"),
@@ -87,6 +98,8 @@ mod tests {
         check(&["Bearer a b"], "", Err("misplaced"));
         check(&["Bearer a,b"], "", Err("misplaced"));
         check(&["Bearer mol_pk_short"], "", Err("malformed"));
+        check(&["Bearer acme_pk_short"], "", Err("malformed"));
+        check(&["Bearer other_pk_short"], "", Ok(()));
         check(
             &[&format!("Bearer {}", "x".repeat(300))],
             "",
@@ -99,5 +112,6 @@ mod tests {
         check(&["Bearer some-token"], "access_token=x", Err("misplaced"));
         check(&[], "key=mol%5Fpk_abc", Err("misplaced"));
         check(&[], "cursor=mol_ak_abc", Err("misplaced"));
+        check(&[], "cursor=acme_pk_abc", Err("misplaced"));
     }
 }

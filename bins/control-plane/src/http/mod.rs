@@ -18,17 +18,19 @@ mod problem_response;
 mod request;
 mod router;
 mod server;
+mod unaudited;
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use keys::KeyPrefixes;
 use service::Service;
 use storage::SqlDatabase;
 use tokio_util::sync::CancellationToken;
 use trust::IssuerPolicy;
 
 use crate::{
-    issuers::HttpIssuerClient, limiter::ChosenLimiter, metrics::Metrics,
+    github::GithubKeys, issuers::HttpIssuerClient, limiter::ChosenLimiter, metrics::Metrics,
     provisioner::ChosenProvisioner, traces::Tracer,
 };
 
@@ -36,7 +38,7 @@ pub use self::{
     anonymous::{AnonymousRequest, anonymous},
     audited_response::AuditedResponse,
     authenticated::AuthenticatedRequest,
-    body::Body,
+    body::{Body, MAX_BODY},
     connection::ConnectionLimiter,
     endpoint::{PublicRequest, authenticated, fallback, for_browsers, not_found, public},
     headers::{PREFERENCE_APPLIED, retry_after, set_event, set_retry_after},
@@ -47,6 +49,7 @@ pub use self::{
     problem_response::ProblemResponse,
     router::{Endpoint, Router},
     server::Server,
+    unaudited::{UnauditedRequest, unaudited},
 };
 
 /// The control plane of this server.
@@ -71,6 +74,10 @@ pub struct App {
     pub issuer_client: Arc<HttpIssuerClient>,
     /// Which issuers trust rules may have.
     pub issuer_policy: IssuerPolicy,
+    /// The prefixes of partner keys.
+    pub key_prefixes: KeyPrefixes,
+    /// With whose keys reports of leaks by GitHub are signed, if they are taken.
+    pub github_keys: Option<GithubKeys>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

@@ -129,6 +129,17 @@ impl ProblemDetails {
         }
     }
 
+    /// For what can't be done now.
+    pub fn busy() -> Self {
+        Self {
+            retry_after: Some(UNAVAILABLE_RETRY),
+            ..Self::new(
+                ErrorCode::Unavailable,
+                "The report can't be taken now. Send it again a second later.",
+            )
+        }
+    }
+
     /// For an unknown path below `/cp`, and for what the credential can't see: nothing tells them apart.
     pub fn not_found() -> Self {
         Self::new(

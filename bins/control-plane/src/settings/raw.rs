@@ -113,6 +113,10 @@ raw_settings! {
         database_pool "database-pool" "MOLECULE_CP_DATABASE_POOL";
         /// For how many days a partner key works at the most; without it, one may have no end
         max_key_lifetime_days "max-key-lifetime-days" "MOLECULE_CP_MAX_KEY_LIFETIME_DAYS";
+        /// What partner keys begin with: a mark of your own and _pk_, such as acme_pk_
+        key_prefix "key-prefix" "MOLECULE_CP_KEY_PREFIX";
+        /// What earlier partner keys begin with that go on working, separated by commas
+        retired_key_prefixes "retired-key-prefixes" "MOLECULE_CP_RETIRED_KEY_PREFIXES";
         /// Limit of each admin key, as limit/seconds
         admin_rate_limit "admin-rate-limit" "MOLECULE_CP_ADMIN_RATE_LIMIT";
         /// Limit of unknown tokens from one address, as limit/seconds
@@ -153,6 +157,10 @@ raw_settings! {
         oidc_allow_private "oidc-allow-private" "MOLECULE_CP_OIDC_ALLOW_PRIVATE";
         /// Limit of exchanged tokens, of each trust rule, as limit/seconds
         token_exchange_limit "token-exchange-limit" "MOLECULE_CP_TOKEN_EXCHANGE_LIMIT";
+        /// URL of the list of keys that GitHub signs reports of leaked tokens with
+        github_keys_url "github-keys-url" "MOLECULE_CP_GITHUB_KEYS_URL";
+        /// A file with that list, in the place of the URL
+        github_keys_file "github-keys-file" "MOLECULE_CP_GITHUB_KEYS_FILE";
         /// Plans that orgs can have, separated by commas
         plans "plans" "MOLECULE_CP_PLANS";
         /// More slugs that no org can have, separated by commas

@@ -10,7 +10,7 @@ use hyper::{
     header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use ids::PartnerId;
+use ids::{PartnerId, TypedId as _, Ulid};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_rustls::{TlsConnector, rustls::RootCertStore};
 use webhooks::{
@@ -156,11 +156,25 @@ impl HttpSender {
         limits: BodyLimits,
     ) -> Result<Received, String> {
         let url = EndpointUrl::new(url, self.reach).map_err(|error| format!("the URL {error}"))?;
+        self.document((partner, &url), limits).await
+    }
+
+    /// The same for a document of the operator's choice.
+    pub async fn fetch(&self, url: &EndpointUrl, limits: BodyLimits) -> Result<Received, String> {
+        let nobody = PartnerId::from_ulid(Ulid::default());
+        self.document((nobody, url), limits).await
+    }
+
+    async fn document(
+        &self,
+        to: (PartnerId, &EndpointUrl),
+        limits: BodyLimits,
+    ) -> Result<Received, String> {
         let request = Request::get("/")
             .header(ACCEPT, "application/json")
             .body(Full::default())
             .map_err(|_| "the document can't be asked for")?;
-        self.receive((partner, &url), request, limits).await
+        self.receive(to, request, limits).await
     }
 
     async fn receive(

@@ -33,6 +33,7 @@ pub const EVERYTHING: &[&str] = &[
     "org.resumed",
     "org.deleted",
     "org.expiring",
+    "key.leaked",
     "key.revoked",
     "key.expiring",
 ];

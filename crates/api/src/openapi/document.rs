@@ -124,8 +124,8 @@ fn components(calls: &[Described], public_url: &str) -> Components {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
-            "An admin key (`mol_ak_…`) or a partner key (`mol_pk_…`), in the header `Authorization` \
-             and nowhere else.",
+            "An admin key (`mol_ak_…`) or a partner key (`mol_pk_…`, or with a prefix of the operator's own), in the \
+             header `Authorization` and nowhere else.",
         ))
         .build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));

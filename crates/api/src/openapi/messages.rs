@@ -12,7 +12,7 @@ use webhooks::EventKind;
 
 use super::{Content, Tag};
 use crate::{
-    DisabledEndpointView, KeyView, OrgView,
+    DisabledEndpointView, KeyView, LeakedKeyView, OrgView,
     webhook::{MessageView, TestView},
     wire::{AnySchema, Components, WireType as _, matching, string},
 };
@@ -41,6 +41,7 @@ const fn summary(kind: EventKind) -> &'static str {
         EventKind::OrgDeleted => "An org is deleted",
         EventKind::OrgExpiring => "The lease of an org ends soon",
         EventKind::WebhookDisabled => "Another endpoint of the partner was disabled",
+        EventKind::KeyLeaked => "The secret of a key was found where it does not belong",
         EventKind::KeyRevoked => "A key was revoked",
         EventKind::KeyRotated => "A key got another secret",
         EventKind::KeyRotationEnded => "One of the two secrets of a key ended",
@@ -59,6 +60,7 @@ const fn content(kind: EventKind) -> Content {
         | EventKind::OrgResumed
         | EventKind::OrgDeleted
         | EventKind::OrgExpiring => Content::json::<MessageView<OrgView>>(),
+        EventKind::KeyLeaked => Content::json::<MessageView<LeakedKeyView>>(),
         EventKind::KeyRevoked
         | EventKind::KeyRotated
         | EventKind::KeyRotationEnded

@@ -8,13 +8,16 @@ use ids::{
     AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, Labels, Name, OrgId, PartnerId,
     PlanName, TrustRuleId, WorkspaceId,
 };
-use keys::{AdminRole, Change, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason};
+use keys::{
+    AdminRole, Change, KeyStatus, LeakUrl, Networks, OnLeak, OnRevoke, PartnerPlan,
+    RevocationReason,
+};
 use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use webhooks::{DeliveryStatus, DisabledReason, EndpointUrl, EventKind, EventKinds};
 
-use super::{generic::*, labels::LabelPatch, types::*};
+use super::{generic::*, labels::LabelPatch, org_plans::OrgPlans, types::*};
 use crate::{ErrorCode, Secret, Time};
 
 /// A type of the wire, and what a client has in its place.
@@ -142,7 +145,9 @@ client_types! {
     EndpointStatus, MessageType, ActorType, CredentialType, LimitName, HealthStatus => String;
     QuotaName, FailedStatus => String;
     GrantType, SubjectTokenType, IssuedTokenType, TokenType, TokenErrorCode, ScopeText => String;
-    SecretKey, WebhookSecretText, SubjectToken => Secret;
+    LeakLabel, LeakUrl => String;
+    SecretKey, WebhookSecretText, SubjectToken, LeakedText => Secret;
+    crate::leak::LeakedTokens => Vec<Secret>;
     Time, FutureTime => Time;
     Ttl => u32;
     Labels => BTreeMap<String, String>;
@@ -171,6 +176,7 @@ words! {
     EventKind = Self::OFFERED;
     KeyStatus = Self::ALL;
     OnRevoke = Self::ALL;
+    OnLeak = Self::ALL;
     RevocationReason = Self::ALL;
     AdminRole = Self::ALL;
     PartnerPlan = Self::ALL;

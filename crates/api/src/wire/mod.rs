@@ -7,6 +7,7 @@ mod client;
 mod generic;
 mod labels;
 mod object;
+mod org_plans;
 mod schema;
 mod strict;
 mod types;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     generic::*,
     labels::{LabelPatch, label_parameter},
     object::{MAX_ERRORS, exclusive, parsed, pointer_to, text},
+    org_plans::OrgPlans,
     schema::{described, list, matching, one_of, open, string, whole},
     types::*,
 };

@@ -8,7 +8,8 @@ use ids::{
     PlanName, TrustRuleId, TypedId, WorkspaceId,
 };
 use keys::{
-    AdminRole, InvalidNetworks, KeyStatus, Networks, OnRevoke, PartnerPlan, RevocationReason,
+    AdminRole, InvalidNetworks, KeyStatus, LeakUrl, Networks, OnLeak, OnRevoke, PartnerPlan,
+    RevocationReason,
 };
 use orgs::{OrgOptions, OrgStatus, Slug, StepName, StepStatus, SubscriptionStatus, Ttl};
 use scopes::{Scope, ScopeSet};
@@ -20,6 +21,7 @@ use webhooks::{AddressPolicy, DeliveryStatus, DisabledReason, EndpointUrl, Event
 use super::{
     AnySchema, Components, FieldError, FromJson, FromText, Read, WireType,
     object::{boolean, items, parsed, text, whole_within},
+    org_plans::OrgPlans,
     schema::{self, list, matching, one_of, string},
 };
 use crate::{ErrorCode, Time, parse_time};
@@ -56,6 +58,7 @@ wire_types! {
     RequestIdText = matching("^[A-Za-z0-9._-]{1,128}$"), "req_01J9ZK6V3QG8W0T5N4R2M7XACD";
     ActorId = matching("^(pak|adm)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "pak_01J9ZK60AB1CD2EF3GH4JK5MN6";
     Name = string().pattern(Some(format!("^{PLAIN}+$"))).min_length(Some(1)).max_length(Some(200)), "Acme";
+    LeakUrl = string().pattern(Some(format!("^{PLAIN}+$"))).min_length(Some(1)).max_length(Some(2048)), "https://github.com/acme/app/blob/main/.env";
     Slug = string().pattern(Some("^[a-z](-?[a-z0-9])+$")).min_length(Some(3)).max_length(Some(32)), "acme-corp";
     PlanName = matching("^[a-z][a-z0-9_-]{0,31}$"), "standard";
     Ttl = schema::whole(Ttl::MIN_SECONDS, Ttl::MAX_SECONDS), 3600;
@@ -105,9 +108,13 @@ text_forms! {
     Url = schema::uri(), "https://app.moleculesai.app/login?org=acme-corp";
     CreatorText = matching("^(adm|tru)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "adm_01J9ZJ00000000000000000000";
     /// The first 12 characters of a partner key.
-    KeyPrefix = matching("^mol_pk_[0-9A-Za-z]{5}$"), "mol_pk_05Kc1";
+    KeyPrefix = string().pattern(Some("^[a-z0-9]{2,10}_[0-9A-Za-z_]{1,9}$")).min_length(Some(12)).max_length(Some(12)), "mol_pk_05Kc1";
     /// A partner key.
-    SecretKey = matching("^mol_pk_[0-9A-Za-z]{50}$"), "mol_pk_05Kc1YtE0OgkAb3vTq7Zr906QnLw2xXb8HdRjUfMs4PyGa1cVe";
+    SecretKey = matching("^[a-z0-9]{2,10}_pk_[0-9A-Za-z]{50}$"), "mol_pk_05Kc1YtE0OgkAb3vTq7Zr906QnLw2xXb8HdRjUfMs4PyGa1cVe";
+    /// A token that was found somewhere.
+    LeakedText = string(), "mol_pk_05Kc1YtE0OgkAb3vTq7Zr906QnLw2xXb8HdRjUfMs4PyGa1cVe";
+    /// Whether a token is a key of ours.
+    LeakLabel = one_of([crate::TRUE_POSITIVE, crate::FALSE_POSITIVE]), crate::TRUE_POSITIVE;
     /// The secret of a webhook endpoint.
     WebhookSecretText = matching("^whsec_[0-9A-Za-z+/]{32,86}={0,2}$"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     /// The status of a webhook endpoint.
@@ -194,6 +201,7 @@ id_types! {
 words! {
     KeyStatus = Self::ALL;
     OnRevoke = Self::ALL;
+    OnLeak = Self::ALL;
     RevocationReason = Self::ALL;
     AdminRole = Self::ALL;
     PartnerPlan = Self::ALL;
@@ -211,10 +219,12 @@ words! {
 
 from_text! {
     Name = Name::new;
+    LeakUrl = LeakUrl::new;
     Slug = Slug::new;
     PlanName = PlanName::new;
     KeyStatus = |text: String| text.parse::<KeyStatus>();
     OnRevoke = |text: String| text.parse::<OnRevoke>();
+    OnLeak = |text: String| text.parse::<OnLeak>();
     RevocationReason = |text: String| text.parse::<RevocationReason>();
     PartnerPlan = |text: String| text.parse::<PartnerPlan>();
     OrgStatus = |text: String| text.parse::<OrgStatus>();
@@ -342,26 +352,6 @@ impl FromJson<OffsetDateTime> for FutureTime {
         } else {
             Err(FieldError::here("must be in the future"))
         }
-    }
-}
-
-/// Plans of orgs, at least one, each once.
-pub(crate) struct OrgPlans(pub(crate) Vec<PlanName>);
-
-impl<C> FromJson<C> for OrgPlans {
-    fn from_json(value: Value, _: &C) -> Read<Self> {
-        let plans = items(|value| parsed(PlanName::new)(value))(value)?;
-        let mut distinct: Vec<PlanName> = Vec::new();
-        for plan in plans {
-            if !distinct.contains(&plan) {
-                distinct.push(plan);
-            }
-        }
-        if distinct.is_empty() {
-            let text = "must name at least one plan; leave it out to allow all";
-            return Err(FieldError::here(text));
-        }
-        Ok(Self(distinct))
     }
 }
 

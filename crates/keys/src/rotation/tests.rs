@@ -3,7 +3,7 @@ use scopes::ScopeSet;
 use time::macros::datetime;
 
 use super::*;
-use crate::OnRevoke;
+use crate::{OnLeak, OnRevoke};
 
 const NOW: OffsetDateTime = datetime!(2026-04-23 08:00:30 UTC);
 
@@ -21,6 +21,7 @@ fn key() -> PartnerKey {
         max_live_orgs: None,
         max_ttl_seconds: None,
         on_revoke: OnRevoke::Keep,
+        on_leak: OnLeak::Revoke,
         disabled: false,
         labels: Labels::default(),
         key_prefix: "mol_pk_first".into(),

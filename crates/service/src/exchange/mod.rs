@@ -11,7 +11,7 @@ pub(crate) mod rules;
 use std::sync::Arc;
 
 use ids::{EventId, KeyId, Labels, TrustRuleId, TypedId as _};
-use keys::{KeyKind, OnRevoke, PartnerKey, PlainKey};
+use keys::{KeyKind, OnLeak, OnRevoke, PartnerKey, PlainKey};
 use ratelimit::{Limiter, Subject};
 use scopes::ScopeSet;
 use stores::{Database, StoreError, Transaction, prelude::*};
@@ -319,6 +319,7 @@ fn new_key(
         max_live_orgs: rule.max_live_orgs,
         max_ttl_seconds: rule.max_ttl_seconds,
         on_revoke: OnRevoke::Keep,
+        on_leak: OnLeak::Revoke,
         disabled: false,
         labels: Labels::default(),
         key_prefix: String::new(),

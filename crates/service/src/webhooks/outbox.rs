@@ -1,9 +1,9 @@
 //! Transactional outbox: messages to a partner's endpoints, written in the transaction of the change that they
 //! announce. So no message is about what did not happen, and no change lacks its message.
 
-use api::{DisabledEndpointView, KeyView, OrgView, TestView, message_body};
+use api::{DisabledEndpointView, KeyView, LeakedKeyView, OrgView, TestView, message_body};
 use ids::{EndpointId, PageRequest, PartnerId};
-use keys::PartnerKey;
+use keys::{LeakLocation, PartnerKey};
 use orgs::Org;
 use stores::{StoreError, Transaction};
 use time::OffsetDateTime;
@@ -70,6 +70,19 @@ impl Outbox {
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let body = || message_body(kind, now, &KeyView::new(key.clone(), now));
+        self.write_for_listeners(tx, key.partner_id, kind, body, now)
+    }
+
+    /// Writes the messages about a key that has leaked.
+    pub(crate) fn leaked_key<T: Transaction>(
+        &self,
+        tx: &mut T,
+        key: &PartnerKey,
+        location: &LeakLocation,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let kind = EventKind::KeyLeaked;
+        let body = || message_body(kind, now, &LeakedKeyView::new(key.clone(), location, now));
         self.write_for_listeners(tx, key.partner_id, kind, body, now)
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use audit::{AuditVisibility, Event, EventFilter};
 use ids::{KeyId, OrgId, PageRequest, PlanName};
-use keys::{KeyDraft, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey, RevocationReason};
+use keys::{KeyDraft, OnLeak, OnRevoke, PartnerKey, Pepper, Peppers, PlainKey, RevocationReason};
 use orgs::{
     ChangeKind, LocalProvisioner, Org, OrgDraft, OrgVisibility, PlanCatalogue, ProvisionError,
     ProvisionOutput, ProvisionRequest, Provisioner, ReservedSlugs, Step, StopReason, Verb,
@@ -148,6 +148,7 @@ impl<P: Provisioner> Bench<P> {
             max_live_orgs: None,
             max_ttl_seconds: None,
             on_revoke: OnRevoke::Keep,
+            on_leak: OnLeak::Revoke,
             labels: build::labels(&[]),
         }
     }

@@ -9,6 +9,7 @@ mod endings;
 mod fairness;
 mod instances;
 mod kit;
+mod leaks;
 mod limits;
 mod long_polls;
 mod provisioning;

@@ -13,6 +13,7 @@ mod due_search;
 mod idempotency;
 mod instances;
 mod key_changes;
+mod leaks;
 mod locks;
 pub(crate) mod meta;
 mod org_secrets;

@@ -2,7 +2,7 @@
 
 use ids::{AdminKeyId, KeyId, OrgId, TypedId, Ulid};
 use keys::{
-    KeyFilter, KeyStatus, KeyWithPartner, Networks, OnRevoke, PartnerKey, RevocationReason,
+    KeyFilter, KeyStatus, KeyWithPartner, Networks, OnLeak, OnRevoke, PartnerKey, RevocationReason,
 };
 use ratelimit::RateLimit;
 use scopes::{Scope, ScopeSet};
@@ -59,6 +59,7 @@ fn full_key(key: PartnerKey, org: OrgId) -> PartnerKey {
         max_live_orgs: Some(5_000_000_000),
         max_ttl_seconds: Some(2_592_000),
         on_revoke: OnRevoke::Delete,
+        on_leak: OnLeak::Notify,
         disabled: true,
         labels: labels(&[("team", "Zürich \"1\""), ("empty", "")]),
         key_prefix: "mol_pk_'%_\"x".to_owned(),
@@ -184,6 +185,7 @@ pub async fn a_key_update_writes_what_an_admin_may_change_and_nothing_else<D: Da
         max_live_orgs: change.max_live_orgs,
         max_ttl_seconds: change.max_ttl_seconds,
         on_revoke: change.on_revoke,
+        on_leak: change.on_leak,
         labels: change.labels.clone(),
         disabled: true,
         ..before.clone()

@@ -21,6 +21,7 @@ pub mod key_digests;
 pub mod key_rotations;
 pub mod key_uses;
 pub mod keys;
+pub mod leaks;
 pub mod leases;
 pub mod org_lists;
 pub mod org_pages;
@@ -118,6 +119,12 @@ macro_rules! conformance_rules {
                 changes_at_once_become_visible_without_a_gap
                 a_log_that_does_not_reach_back_says_so
                 a_change_to_be_confirmed_is_told_as_one
+            }
+            leaks {
+                a_report_keeps_all_its_fields_until_it_is_removed
+                so_many_reports_wait_and_no_more
+                a_leak_is_told_of_once_for_each_location_and_again_later
+                of_so_many_leaks_of_a_key_somebody_is_told_and_no_more
             }
             org_pages {
                 orgs_are_paged_newest_first

@@ -203,6 +203,7 @@ impl KeyStore for MemoryTx {
             stored.max_live_orgs = key.max_live_orgs;
             stored.max_ttl_seconds = key.max_ttl_seconds;
             stored.on_revoke = key.on_revoke;
+            stored.on_leak = key.on_leak;
             stored.labels = key.labels;
             stored.disabled = key.disabled;
         }

@@ -8,6 +8,7 @@ mod idempotency;
 mod instances;
 mod key_rotations;
 mod keys;
+mod leaks;
 mod org_parts;
 mod org_work;
 mod orgs;

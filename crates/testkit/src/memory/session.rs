@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use audit::Event;
 use ids::{
-    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, TrustRuleId,
-    WorkspaceId,
+    AdminKeyId, DeliveryId, EndpointId, EventId, InstanceId, KeyId, OrgId, PartnerId, RequestId,
+    TrustRuleId, WorkspaceId,
 };
 use instances::Instance;
-use keys::{AdminKey, Changed, KeyDigest, Partner, PartnerKey};
+use keys::{AdminKey, Changed, KeyDigest, LeakReport, Partner, PartnerKey};
 use orgs::{Lease, Org, Slug, Step, Subscription, Workspace};
 use stores::{IssuedSecret, SealedOrgSecrets, StoreError, StoredResponse, Transaction};
 use time::OffsetDateTime;
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) key_revision: u64,
     pub(super) key_changes: Arc<Vec<(u64, Changed)>>,
     pub(super) changes_to_confirm: BTreeSet<u64>,
+    pub(super) leak_reports: Table<RequestId, LeakReport>,
+    pub(super) leak_notices: Table<(String, [u8; 32]), LeakNotice>,
     pub(super) instances: Table<InstanceId, Instance>,
     pub(super) slugs: Table<Slug, SlugRow>,
     pub(super) orgs: Table<OrgId, OrgRow>,
@@ -51,6 +53,9 @@ impl State {
         self.events.insert(event.id, event)
     }
 }
+
+/// The key of which somebody was told, where its leak was seen, and when that was told.
+pub(super) type LeakNotice = (String, [u8; 32], OffsetDateTime);
 
 /// A key as it is stored: beside its digest.
 #[derive(Clone, Debug)]

@@ -80,7 +80,11 @@ impl Row {
 }
 
 const fn open(id: &'static str, content: &'static str, of: Of) -> Row {
-    row(id, Who::Open(content), of, "", 200, nothing)
+    row(id, Open(content), of, "", 200, nothing)
+}
+
+fn leaks() -> Value {
+    json!({"tokens": ["nonsense"]})
 }
 
 fn nothing() -> Value {
@@ -142,7 +146,7 @@ fn subscription() -> Value {
 }
 
 use Of::{Endpoint, Event, Key, Nothing, Org, Partner, Problem, TrustRule};
-use Who::{Admin, Any, Scopes};
+use Who::{Admin, Any, Open, Scopes};
 
 const LIST: Who = Scopes(&["orgs:list"]);
 const WEBHOOKS: Who = Scopes(&["webhooks:manage"]);
@@ -159,6 +163,8 @@ pub const TABLE: &[Row] = &[
     open("getReference", "text/html", Nothing),
     open("getGuide", "text/html", Nothing),
     open("getProblem", "text/html", Problem),
+    row("reportLeaks", Open(""), Nothing, "", 202, leaks),
+    row("reportLeaksFromGithub", Open("application/problem+json"), Nothing, "", 404, nothing),
     row("createPartner", Admin, Nothing, "partner.create", 201, partner),
     row("listPartners", Admin, Nothing, "partner.list", 200, nothing),
     row("getPartner", Admin, Partner, "partner.read", 200, nothing),
@@ -168,7 +174,7 @@ pub const TABLE: &[Row] = &[
     row("getPartnerKey", Any, Key, "key.read", 200, nothing),
     row("updatePartnerKey", Admin, Key, "key.update", 200, name),
     // Without a form, whoever asks; what a form is answered has tests of its own.
-    row("exchangeToken", Who::Open(JSON), Nothing, "token.exchange", 400, nothing),
+    row("exchangeToken", Open(JSON), Nothing, "token.exchange", 400, nothing),
     row("createTrustRule", Admin, Nothing, "trust_rule.create", 201, rule),
     row("listTrustRules", Admin, Nothing, "trust_rule.list", 200, nothing),
     row("getTrustRule", Admin, TrustRule, "trust_rule.read", 200, nothing),

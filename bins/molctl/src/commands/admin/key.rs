@@ -130,6 +130,9 @@ pub(crate) struct Fields {
     /// Whether revoking the key keeps the orgs created with it, or deletes them: keep or delete.
     #[arg(long, value_name = "WHAT")]
     on_revoke: Option<String>,
+    /// Whether the key is revoked when its secret is reported as leaked, or its partner is only told: revoke or notify.
+    #[arg(long, value_name = "WHAT")]
+    on_leak: Option<String>,
     /// A label, as key:value. It can be repeated.
     #[arg(long, value_parser = label, value_name = "KEY:VALUE")]
     label: Vec<(String, String)>,
@@ -144,6 +147,7 @@ pub(crate) enum Clear {
     MaxLiveOrgs,
     MaxTtl,
     OnRevoke,
+    OnLeak,
     Labels,
 }
 
@@ -211,6 +215,7 @@ impl Create {
             max_live_orgs: fields.max_live_orgs,
             max_ttl_seconds: fields.max_ttl.map(Span::seconds),
             on_revoke: fields.on_revoke.map(word),
+            on_leak: fields.on_leak.map(word),
         }
     }
 }
@@ -234,6 +239,7 @@ impl Update {
             max_live_orgs: changed(clear, Clear::MaxLiveOrgs, fields.max_live_orgs),
             max_ttl_seconds: changed(clear, Clear::MaxTtl, fields.max_ttl.map(Span::seconds)),
             on_revoke: changed(clear, Clear::OnRevoke, fields.on_revoke.clone().map(word)),
+            on_leak: changed(clear, Clear::OnLeak, fields.on_leak.clone().map(word)),
             disabled,
             labels: changed(clear, Clear::Labels, labels),
         }

@@ -36,6 +36,7 @@ diesel::table! {
         revocation_reason -> Nullable<Text>,
         rotated -> Bool,
         prune_after -> Nullable<BigInt>,
+        on_leak -> Text,
     }
 }
 
@@ -77,6 +78,7 @@ pub(super) struct SettingsRow {
     max_live_orgs: Option<i64>,
     max_ttl_seconds: Option<i64>,
     on_revoke: String,
+    on_leak: String,
 }
 
 impl From<&PartnerKey> for KeyRow {
@@ -117,6 +119,7 @@ impl From<&PartnerKey> for SettingsRow {
                 .map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
             max_ttl_seconds: key.max_ttl_seconds.map(i64::from),
             on_revoke: key.on_revoke.as_str().to_owned(),
+            on_leak: key.on_leak.as_str().to_owned(),
         }
     }
 }
@@ -158,6 +161,10 @@ impl TryFrom<KeyRow> for PartnerKey {
                 .on_revoke
                 .parse()
                 .map_err(|_| values::corrupt("what becomes of a key's orgs"))?,
+            on_leak: settings
+                .on_leak
+                .parse()
+                .map_err(|_| values::corrupt("what becomes of a leaked key"))?,
             disabled: settings.disabled,
             labels: values::labels(&settings.labels, "the labels of a key")?,
             key_prefix: row.key_prefix,
