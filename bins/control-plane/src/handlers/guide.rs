@@ -33,7 +33,8 @@ pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Cl
 pub fn html(public_url: &str) -> (String, Vec<(String, String)>) {
     let text = TEXT
         .replace(EXAMPLE_URL, public_url)
-        .replace("[routes.md](routes.md)", "[the reference](/cp/docs)");
+        .replace("[routes.md](routes.md)", "[the reference](/cp/docs)")
+        .replace("[keyless.md](keyless.md)", "`docs/keyless.md`");
     let mut events: Vec<_> = Parser::new_ext(&text, Options::ENABLE_TABLES).collect();
     let chapters = name_headings(&mut events);
     let mut html = String::new();

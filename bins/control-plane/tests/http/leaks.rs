@@ -88,7 +88,9 @@ fn a_leaked_key_is_revoked_on_record_and_its_partner_told(store: Store) {
     let event = &events[0];
     assert_eq!(
         event["actor"],
-        json!({"type": "system", "id": null, "partner_id": owner.partner_id()})
+        json!({
+            "type": "system", "id": null, "partner_id": owner.partner_id(), "key_prefix": null,
+        })
     );
     assert_eq!(
         event["target"],
