@@ -46,8 +46,10 @@ fn report(server: &Server, tokens: &[&str]) -> Response {
 #[track_caller]
 pub fn is_revoked(server: &Server, key: &Caller) {
     let key = server.with_token(key.token());
-    within(Duration::from_secs(2), "the key is refused", || {
-        (key.get("/cp/whoami").status == 401).then_some(())
+    // A disabled key is refused before.
+    within(Duration::from_secs(2), "the key is revoked", || {
+        let response = key.get("/cp/whoami");
+        response.body.contains("key-revoked").then_some(())
     });
     key.get("/cp/whoami").problem(401, "key-revoked");
 }
