@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 25] = [
+const MIGRATIONS: [&str; 31] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -35,6 +35,12 @@ const MIGRATIONS: [&str; 25] = [
     "2026-11-30-000092_key_max_ttl",
     "2026-11-30-000093_webhook_health",
     "2026-11-30-000100_org_secrets",
+    "2026-11-30-000110_key_secrets",
+    "2026-11-30-000120_trust_rules",
+    "2026-11-30-000121_keys_of_rules",
+    "2026-11-30-000130_revocation_reason",
+    "2026-11-30-000131_admin_roles",
+    "2026-11-30-000132_leaks",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]
