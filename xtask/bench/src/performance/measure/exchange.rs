@@ -19,7 +19,7 @@ use crate::performance::{
 
 const CONNECTIONS: u32 = 64;
 /// More than are exchanged in a second.
-const TOKENS_PER_SECOND: usize = 6000;
+const TOKENS_PER_SECOND: usize = 12_000;
 /// Exchanges in a second.
 const LEAST: f64 = 2000.0;
 /// Of a status poll's p99.
