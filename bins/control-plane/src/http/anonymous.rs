@@ -1,4 +1,4 @@
-//! Calls that need no credential and are more than a page: they have a body, limits of their own, and events.
+//! Calls that take a body, need no credential and have an audit event once they are about something known.
 
 use std::{future::Future, rc::Rc, sync::Arc, time::Instant};
 

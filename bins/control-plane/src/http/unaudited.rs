@@ -1,4 +1,5 @@
-//! Calls that take a body and need no credential. A credential that comes with one is not looked at.
+//! Calls that take a body, need no credential and have no audit event. A credential that comes with one is not
+//! looked at.
 
 use std::{future::Future, rc::Rc, sync::Arc, time::Instant};
 
