@@ -18,8 +18,8 @@ use crate::{
         secrets, token, trust_rules, webhooks, whoami, workspaces,
     },
     http::{
-        Endpoint, Router, anonymous, authenticated, fallback, for_browsers, not_found, public,
-        unaudited,
+        Endpoint, Paced, Router, anonymous, authenticated, fallback, for_browsers, not_found,
+        public,
     },
 };
 
@@ -229,7 +229,7 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     // Whatever else is under /cp is first of all the question who asks.
     let mut router = Router::new(("/cp", not_found(Vec::new())), fallback(Vec::new()));
     guarded(&mut router)?;
-    let exchange = anonymous(op::TOKEN_EXCHANGE, token::exchange);
+    let exchange = anonymous(Paced::Errors, token::exchange);
     let exchange = vec![(Method::POST, exchange)];
     let other = fallback(allowed(&["POST"]));
     router.resource("/cp/token", "/cp/token", exchange, other)?;
@@ -237,8 +237,11 @@ pub fn router(published: &Arc<Published>) -> Result<Router, InsertError> {
     let front = for_browsers(reference::front(published), fallback(Vec::new()));
     router.resource("/", "/", vec![(Method::GET, front)], fallback(Vec::new()))?;
     for (path, endpoint) in [
-        (LEAKS, unaudited(leaks::report)),
-        (LEAKS_GITHUB, unaudited(leaks::report_from_github)),
+        (LEAKS, anonymous(Paced::All, leaks::report)),
+        (
+            LEAKS_GITHUB,
+            anonymous(Paced::All, leaks::report_from_github),
+        ),
     ] {
         let methods = vec![(Method::POST, endpoint)];
         router.resource(path, path, methods, fallback(allowed(&["POST"])))?;

@@ -15,7 +15,7 @@ use service::{Error, LeakedToken, Verdict};
 
 use crate::{
     github::{ListUnavailable, is_signed},
-    http::{App, HandlerError, MAX_BODY, ProblemDetails, UnauditedRequest},
+    http::{AnonymousRequest, App, HandlerError, MAX_BODY, ProblemDetails},
 };
 
 /// The largest report of anybody where a prefix is longer than ours: 1000 tokens with the longest one fit.
@@ -52,14 +52,13 @@ pub const LEAK_REPORT: Operation = Operation {
     )
 };
 
-pub async fn report(request: UnauditedRequest) -> Result<HttpResponse, HandlerError> {
-    let address = request.client.limited_by();
-    if let Err(error) = request.app.service.leak_report_charge(address).await {
+pub async fn report(request: AnonymousRequest) -> Result<HttpResponse, HandlerError> {
+    let (app, address) = (request.app(), request.client().limited_by());
+    if let Err(error) = app.service.leak_report_charge(address).await {
         request.discard().await;
         return Err(refused(&error));
     }
-    let max = max_report(&request.app.key_prefixes);
-    let (app, body) = request.body(max).await?;
+    let body = request.json(max_report(&app.key_prefixes)).await?;
     let report = LeakReport::from_body(&body, &())?;
     let (tokens, location) = report.into_parts();
     let tokens: Vec<PlainKey> = tokens
@@ -122,13 +121,13 @@ pub const LEAK_REPORT_GITHUB: Operation = Operation {
     )
 };
 
-pub async fn report_from_github(request: UnauditedRequest) -> Result<HttpResponse, HandlerError> {
-    let app = std::sync::Arc::clone(&request.app);
+pub async fn report_from_github(request: AnonymousRequest) -> Result<HttpResponse, HandlerError> {
+    let app = request.app();
     let Some(keys) = &app.github_keys else {
         request.discard().await;
         return Err(ProblemDetails::not_found().into());
     };
-    let address = request.client.limited_by();
+    let address = request.client().limited_by();
     if let Err(error) = app.service.leak_report_check(address).await {
         request.discard().await;
         return Err(refused(&error));
@@ -138,8 +137,8 @@ pub async fn report_from_github(request: UnauditedRequest) -> Result<HttpRespons
         let value = values.next()?.to_str().ok()?.to_owned();
         values.next().is_none().then_some(value)
     };
-    let identifier = header(&request.headers, IDENTIFIER);
-    let signature = header(&request.headers, SIGNATURE);
+    let identifier = header(request.headers(), IDENTIFIER);
+    let signature = header(request.headers(), SIGNATURE);
     let (Some(identifier), Some(signature)) = (identifier, signature) else {
         request.discard().await;
         return Err(not_signed(&app, address).await);
@@ -159,7 +158,7 @@ pub async fn report_from_github(request: UnauditedRequest) -> Result<HttpRespons
             return Err(ProblemDetails::busy().into());
         }
     };
-    let (_, body) = request.body(MAX_GITHUB_REPORT).await?;
+    let body = request.json(MAX_GITHUB_REPORT).await?;
     if !is_signed(&key, &signature, &body) {
         return Err(not_signed(&app, address).await);
     }

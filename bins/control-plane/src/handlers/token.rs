@@ -1,12 +1,12 @@
 //! `/cp/token`.
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
+        header::{
+            AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+        },
     },
 };
 use api::{
@@ -15,9 +15,11 @@ use api::{
 };
 use ids::EventId;
 use serde::Serialize;
-use service::{Exchange, ExchangeError, ExchangeRejection};
+use service::{Exchange, ExchangeError, ExchangeRejection, RequestInfo, operations as op};
 
-use crate::http::{AnonymousRequest, Body, set_event, set_retry_after};
+use crate::http::{
+    AnonymousRequest, App, Body, HandlerError, MAX_BODY, set_event, set_retry_after,
+};
 
 pub const TOKEN_EXCHANGE: Operation = Operation {
     detail: "For pipelines without a stored secret (RFC 8693). The provider of the pipeline signs a token for each of \
@@ -57,28 +59,29 @@ const ERROR: Content = Content::json::<TokenErrorView>();
 /// For how long a pipeline should wait when an issuer or the database does not answer.
 const UNAVAILABLE_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
 
-pub async fn exchange(request: AnonymousRequest) -> HttpResponse {
-    let app = Arc::clone(&request.app);
-    let asked = match read(&request) {
-        Ok(asked) => asked,
+pub async fn exchange(request: AnonymousRequest) -> Result<HttpResponse, HandlerError> {
+    let (app, info) = (request.app(), request.info(op::TOKEN_EXCHANGE));
+    Ok(match read(request).await {
+        Ok(asked) => exchange_by(&app, &info, asked).await,
         Err(TokenRequestError::UnsupportedGrantType) => {
             app.metrics.exchanges.ended("unsupported-grant-type");
             let detail = "grant_type must be urn:ietf:params:oauth:grant-type:token-exchange";
-            return error(400, "unsupported_grant_type", detail.to_owned(), None);
+            error(400, "unsupported_grant_type", detail.to_owned(), None)
         }
         Err(TokenRequestError::Invalid(detail)) => {
             app.metrics.exchanges.ended("malformed-request");
-            return error(400, "invalid_request", detail, None);
+            error(400, "invalid_request", detail, None)
         }
-    };
+    })
+}
+
+async fn exchange_by(app: &App, info: &RequestInfo, asked: TokenRequest) -> HttpResponse {
     let asked = Exchange {
         rule: asked.trust_rule(),
         scopes: asked.scopes(),
         token: asked.into_token(),
     };
-    let exchanged = app
-        .service
-        .token_exchange(&app.issuer_client, &request.info, asked);
+    let exchanged = app.service.token_exchange(&app.issuer_client, info, asked);
     match Box::pin(exchanged).await {
         Ok(exchanged) => {
             app.metrics.exchanges.ended("success");
@@ -92,24 +95,26 @@ pub async fn exchange(request: AnonymousRequest) -> HttpResponse {
             );
             json(200, &view, Some(event))
         }
-        Err(rejection) => rejected(&app, rejection),
+        Err(rejection) => rejected(app, rejection),
     }
 }
 
 /// The form, if the request has one and nothing else.
-fn read(request: &AnonymousRequest) -> Result<TokenRequest, TokenRequestError> {
+async fn read(mut request: AnonymousRequest) -> Result<TokenRequest, TokenRequestError> {
     let refuse = |detail: &str| Err(TokenRequestError::Invalid(detail.to_owned()));
-    if request.has_credential() {
+    // First, whatever is wrong: a client that is cut off while it sends may never see the response.
+    let body = request.read(MAX_BODY).await;
+    if request.headers().contains_key(AUTHORIZATION) {
         return refuse("send no Authorization: the token is the proof");
     }
-    if !request.query.is_empty() {
+    if !request.query().is_empty() {
         return refuse("send the parameters in the body, and no query: URLs are logged");
     }
-    if !is_form(&request.headers) {
+    if !is_form(request.headers()) {
         return refuse("the body must be application/x-www-form-urlencoded");
     }
-    match &request.body {
-        Body::Whole(body) => TokenRequest::from_form(body),
+    match body {
+        Body::Whole(body) => TokenRequest::from_form(&body),
         Body::TooLarge => refuse("the body is larger than 64 KiB"),
         Body::Broken => {
             refuse("the body ended early or took longer than 15 seconds; send it again")
@@ -135,7 +140,7 @@ fn is_form(headers: &HeaderMap) -> bool {
         && ["", "charset=utf-8"].contains(&charset.as_str())
 }
 
-fn rejected(app: &crate::http::App, rejection: ExchangeRejection) -> HttpResponse {
+fn rejected(app: &App, rejection: ExchangeRejection) -> HttpResponse {
     let ExchangeRejection {
         error: reason,
         event,

@@ -1,21 +1,24 @@
-//! Calls that take a body, need no credential and have an audit event once they are about something known.
+//! Calls that take a body and need no credential. Whether one has an audit event is up to its handler.
 
 use std::{future::Future, rc::Rc, sync::Arc, time::Instant};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    body::{BodySize, MessageBody as _},
-    http::header::{AUTHORIZATION, HeaderMap},
+    HttpRequest, HttpResponse, ResponseError as _,
+    http::header::{CONTENT_LENGTH, HeaderMap},
+    web::Bytes,
 };
-use service::{Operation, RequestInfo};
+use api::{Parameters, Query as _};
+use service::{ClientAddress, Operation, RequestInfo};
 
 use super::{
     App,
     authenticated::request_info,
-    body::Body,
+    body::{self, Body},
     endpoint::ended,
     headers::{X_REQUEST_ID, set},
     labels::{method_name, route},
+    problem_details::HandlerError,
+    problem_response::ProblemResponse,
     request::Request,
     router::Endpoint,
 };
@@ -24,63 +27,94 @@ use crate::{
     traces::Scope,
 };
 
-/// A call without a credential. Its body was read.
-pub struct AnonymousRequest {
-    pub app: Arc<App>,
-    /// What is recorded of it.
-    pub info: RequestInfo,
-    pub headers: HeaderMap,
-    pub query: String,
-    pub body: Body,
-}
+/// A call of anybody, whose body is not read yet.
+pub struct AnonymousRequest(Box<Request>);
 
 impl AnonymousRequest {
-    /// Whether it has a credential all the same.
-    pub fn has_credential(&self) -> bool {
-        self.headers.contains_key(AUTHORIZATION)
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.0.app)
+    }
+
+    /// Who calls.
+    pub fn client(&self) -> ClientAddress {
+        self.0.client()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    pub fn query(&self) -> &str {
+        self.0.uri.query().unwrap_or_default()
+    }
+
+    /// What is recorded of the call.
+    pub fn info(&self, operation: Operation) -> RequestInfo {
+        request_info(&self.0, operation)
+    }
+
+    /// Reads the body, of up to so many bytes.
+    pub async fn read(&mut self, max: usize) -> Body {
+        self.0.body.read_up_to(max).await
+    }
+
+    /// Reads the body, which must be JSON of up to so many bytes, and refuses a query.
+    ///
+    /// # Errors
+    /// When there is a query, or the body is of another type, too large or cut off.
+    pub async fn json(mut self, max: usize) -> Result<Bytes, HandlerError> {
+        let body = self.read(max).await;
+        <()>::read_all(Parameters::parse(self.query())?, false)?;
+        body::acceptable(&self.0.method, &self.0.headers, body, max)
+    }
+
+    /// Reads the body and throws it away, so that the client sees a response that does not depend on it.
+    pub async fn discard(self) {
+        self.0.discard().await;
     }
 }
 
-/// The endpoint of an operation that needs no credential. Answers that are errors are paced by their sender's address.
-pub fn anonymous<H, F>(operation: Operation, handler: H) -> Endpoint
+/// Which responses to a call without a credential are paced by the address that it comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Paced {
+    All,
+    Errors,
+}
+
+/// The endpoint of a call that needs no credential.
+pub fn anonymous<F>(
+    paced: Paced,
+    handler: impl Fn(AnonymousRequest) -> F + Clone + 'static,
+) -> Endpoint
 where
-    H: Fn(AnonymousRequest) -> F + Clone + 'static,
-    F: Future<Output = HttpResponse> + 'static,
+    F: Future<Output = Result<HttpResponse, HandlerError>> + 'static,
 {
     let last = Rc::new(LastResponse::default());
     Endpoint::new(move |_: HttpRequest, request: Box<Request>| {
         let began = Instant::now();
-        let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
-        let last = Rc::clone(&last);
+        let (handler, last) = (handler.clone(), Rc::clone(&last));
         let (method, route) = (method_name(&request.method), route(&request.path));
+        let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
+        let (source, bytes) = (request.address_source(), body_bytes(&request.headers));
+        let path = request.uri.path().to_owned();
         let (span, trace) = app.tracer.server(&request.headers);
         let scope = Scope {
             request_id: Arc::clone(&id),
             trace,
         };
-        let path = request.uri.path().to_owned();
-        let handler = handler.clone();
         scope.run(async move {
-            let info = request_info(&request, operation);
-            let source = request.address_source();
-            let Request {
-                headers, uri, body, ..
-            } = *request;
-            let request = AnonymousRequest {
-                app: Arc::clone(&app),
-                info,
-                headers,
-                query: uri.query().unwrap_or_default().to_owned(),
-                body: body.read().await,
+            let mut response = match handler(AnonymousRequest(request)).await {
+                Ok(response) => response,
+                Err(HandlerError::Rejected(rejection)) => {
+                    ProblemResponse::rejected(&app, &id, *rejection).error_response()
+                }
+                Err(HandlerError::Malformed(details)) => {
+                    ProblemResponse::unaudited(&app, &id, *details).error_response()
+                }
             };
-            let mut response = handler(request).await;
             set(response.headers_mut(), X_REQUEST_ID, &*id);
             let status = response.status().as_u16();
-            if status >= 400 {
-                let bytes = match response.body().size() {
-                    BodySize::Sized(bytes) => bytes,
-                    BodySize::None | BodySize::Stream => 0,
-                };
+            if paced == Paced::All || status >= 400 {
                 app.pacing.wait(source, bytes).await;
             }
             let labels = ResponseLabels {
@@ -95,4 +129,11 @@ where
             response
         })
     })
+}
+
+/// How long the body is, as the client says; a body in chunks says nothing.
+fn body_bytes(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    length.unwrap_or_default()
 }

@@ -60,12 +60,12 @@ impl RequestBody {
         &self.exchange
     }
 
-    pub async fn read(self) -> Body {
+    pub async fn read(mut self) -> Body {
         self.read_up_to(MAX_BODY).await
     }
 
     /// Reads a body of up to so many bytes.
-    pub async fn read_up_to(mut self, max: usize) -> Body {
+    pub async fn read_up_to(&mut self, max: usize) -> Body {
         let mut body = BytesMut::new();
         let end = self
             .each_chunk(max, |chunk, seen| {

@@ -18,7 +18,6 @@ mod problem_response;
 mod request;
 mod router;
 mod server;
-mod unaudited;
 
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ use crate::{
 };
 
 pub use self::{
-    anonymous::{AnonymousRequest, anonymous},
+    anonymous::{AnonymousRequest, Paced, anonymous},
     audited_response::AuditedResponse,
     authenticated::AuthenticatedRequest,
     body::{Body, MAX_BODY},
@@ -49,7 +48,6 @@ pub use self::{
     problem_response::ProblemResponse,
     router::{Endpoint, Router},
     server::Server,
-    unaudited::{UnauditedRequest, unaudited},
 };
 
 /// The control plane of this server.
