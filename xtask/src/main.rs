@@ -35,7 +35,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Check what the compiler can't: paired migrations, stale files, words.
+    /// Check what the compiler can't: paired migrations, stale files, words, the length of the documents.
     Tidy {
         /// First record the checksums of new migrations.
         #[arg(long)]

@@ -5,6 +5,7 @@
 mod circles;
 mod manifests;
 mod migrations;
+mod prose;
 mod stale;
 mod text;
 mod tree;
@@ -75,6 +76,7 @@ pub(crate) fn check(workspace: &Workspace, record: bool) -> Result<Vec<Problem>>
     problems.extend(text::check(&sources));
     problems.extend(circles::check(&sources));
     problems.extend(words::check(&sources));
+    problems.extend(prose::check(&sources));
     problems.extend(stale::check(workspace, &sources));
     Ok(problems)
 }
