@@ -1,9 +1,8 @@
-//! `#[derive(Request)]`, `#[derive(Response)]` and `#[derive(Query)]` for the structs of `crates/api`.
+#![doc = include_str!("../README.md")]
 //!
 //! A struct is the one description of an object or a query of the API. Its fields, in their order, are what is read
 //! and what the OpenAPI document shows; doc comments are the descriptions. Each derive also makes the type that
-//! a client holds the object or query in. The expansion refers to
-//! `crate::wire` and `crate::query`, so the derives work in `crates/api` alone.
+//! a client holds the object or query in.
 //!
 //! `docs/decisions/README.md` says why this is not deserr, eserde or utoipa's derive.
 

@@ -1,8 +1,6 @@
-//! The wire format: requests, responses, error codes and cursors.
+#![doc = include_str!("../README.md")]
 //!
-//! Requests are read into types of the domain, so that a value that was read is valid. Each object is
-//! described once, by a struct; see [`wire`]. This crate must not know how a request is transported or what
-//! is done with it.
+//! Requests are read into types of the domain, so that a value that was read is valid. See [`wire`].
 
 mod billing;
 pub mod client;

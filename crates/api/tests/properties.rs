@@ -1,10 +1,10 @@
 //! What holds of every cursor, query and body, whatever a client sends.
 
-use api::{
+use ids::{Labels, Name, Ulid};
+use molecule_api::{
     Cursor, ListParams, NewOrg, NewPartner, NewPartnerKey, OrgFilters, Parameters,
     PartnerKeyChanges, Request as _,
 };
-use ids::{Labels, Name, Ulid};
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
 use time::OffsetDateTime;

@@ -1,8 +1,6 @@
-//! Audit events, and the queries of them.
+#![doc = include_str!("../README.md")]
 //!
 //! Every request by a known credential leaves exactly one event, allowed or rejected.
-//! This crate must not know HTTP: a method, a route and a status are recorded as the plain texts and
-//! numbers that they are.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -1,8 +1,4 @@
-//! How resources are identified: typed ids, names, labels, and a place in a list of ids.
-//!
-//! This crate knows nothing of keys, orgs or storage; every other crate knows this one.
-//! It reads no clock and holds no source of randomness: both are arguments.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod change;

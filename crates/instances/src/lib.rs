@@ -1,7 +1,4 @@
-//! The instances that serve one database: what each of them reports, and for how long a report is good.
-//!
-//! This crate must not know what an instance serves, how its row is stored, and what time it is.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::time::Duration as StdDuration;

@@ -1,30 +1,4 @@
-//! Partner and admin keys: their secrets and digests, the partners who hold them, their life.
-//!
-//! This crate must not know how keys are stored (that is [`KeyStore`]'s to say), what orgs are, and
-//! what time it is. It takes a random source and a `now` where it needs one.
-//!
-//! ```
-//! use keys::{KeyKind, Pepper, Peppers, PlainKey};
-//! # struct Counter(u64);
-//! # impl rand_core::TryRng for Counter {
-//! #     type Error = std::convert::Infallible;
-//! #     fn try_next_u32(&mut self) -> Result<u32, Self::Error> { Ok(7) }
-//! #     fn try_next_u64(&mut self) -> Result<u64, Self::Error> { self.0 += 1; Ok(self.0) }
-//! #     fn try_fill_bytes(&mut self, b: &mut [u8]) -> Result<(), Self::Error> { b.fill(7); Ok(()) }
-//! # }
-//! # impl rand_core::TryCryptoRng for Counter {}
-//! # let mut random = Counter(0);
-//! let peppers = Peppers::new(Pepper::new("at least thirty-two bytes of secret")?, []);
-//! let key = PlainKey::generate(KeyKind::Partner, &mut random);
-//! assert!(key.expose().starts_with("mol_pk_"));
-//!
-//! // What is stored is the digest; what comes in is compared with it.
-//! let stored = peppers.digest(&key);
-//! let received = PlainKey::parse(key.expose())?;
-//! assert!(peppers.candidates(&received).any(|digest| digest == stored));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod admin;

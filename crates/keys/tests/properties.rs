@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use keys::{KeyKind, Pepper, Peppers, PlainKey};
+use molecule_keys::{KeyKind, Pepper, Peppers, PlainKey};
 use proptest::prelude::*;
 use rand_core::{TryCryptoRng, TryRng};
 

@@ -1,8 +1,4 @@
-//! Orgs: their slugs and plans, workspaces and subscriptions, and the states they move through.
-//!
-//! This crate must not know how orgs are stored ([`OrgStore`] says what a store must offer), how they
-//! are made real ([`Provisioner`]), what a key is, and what time it is.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod draft;

@@ -1,6 +1,6 @@
 //! What holds of every slug and of every text that is none.
 
-use orgs::Slug;
+use molecule_orgs::Slug;
 use proptest::prelude::*;
 
 /// The rule in words of its own: `^[a-z][a-z0-9-]{1,30}[a-z0-9]$` and no `--`.

@@ -1,23 +1,20 @@
-//! Rate limits that several processes share through Redis or Valkey.
+#![doc = include_str!("../README.md")]
 //!
-//! The server keeps the debt of each subject, and a script counts each call against all of its limits or
-//! none, by the server's clock: the same algorithm as the limiter of one process, to the nanosecond.
+//! # Outages
 //!
-//! **When the server is gone**, slow, full or read-only, the instance goes on by itself: each call counts as
-//! many times as there are live instances, on the debts that this instance knows. So all instances together
-//! allow what the limit allows, nobody gets a new burst, and nobody is shut out.
+//! While the server is gone, each call counts as many times as there are live instances, on the debts that
+//! this instance knows. So all instances together allow what the limit allows.
 //!
-//! **When it is back**, the instance hands over what its calls owe, and then asks the server again. The
-//! greater of two debts counts, so a debt that both know is not counted twice. A server that has lost its
-//! state (it was flushed, or restarted without persistence) is given all debts that the instances know,
-//! before one of them decides by it again: every answer of the server tells the generation of its state.
+//! When it is back, the greater of two debts counts, so a debt that both know is not counted twice. A server
+//! that has lost its state (it was flushed, or restarted without persistence) is given all debts that the
+//! instances know, before one of them decides by it again: every answer of the server tells the generation of
+//! its state.
 //!
-//! There are two modes. In the *exact* one each call is a round trip. In the *leased* one an instance takes
-//! small batches of permits ahead and gives back those that it does not use: all instances together hold at
-//! most a hundredth of a limit (or one permit each), and never allow more than that beyond the limit in any
-//! stretch of time.
+//! # Modes
 //!
-//! The crate must not know what is limited, beyond a subject to count by, nor anything of HTTP and storage.
+//! In the *exact* one each call is a round trip. In the *leased* one an instance takes small batches of
+//! permits ahead and gives back those that it does not use: all instances together hold at most a hundredth
+//! of a limit (or one permit each), and never allow more than that beyond the limit in any stretch of time.
 
 mod counts;
 mod failure;

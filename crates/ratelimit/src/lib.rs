@@ -1,9 +1,9 @@
-//! How often a key may act: limits, decisions, and the limiter that makes them.
+#![doc = include_str!("../README.md")]
 //!
-//! A [`RateLimit`] of 600 per 60 s allows a burst of 600 requests and refills evenly, ten a second: the
-//! generic cell rate algorithm (GCRA, ITU-T I.371).
+//! # A timeline
 //!
-//! With 3 per 60 s, requests at these seconds are decided so:
+//! The algorithm is the generic cell rate algorithm (GCRA, ITU-T I.371). With 3 per 60 s, requests at these
+//! seconds are decided so:
 //!
 //! | second | 0 | 0 | 0 | 0 | 20 | 21 | 60 |
 //! |---|---|---|---|---|---|---|---|
@@ -15,10 +15,8 @@
 //!
 //! A request that counts against several limits is counted by all of them or by none.
 //!
-//! Several processes share limits through a server, see the crate `ratelimit-redis`. What each of them does
-//! while that server is gone is decided here: [`MemoryLimiter::check_share`].
-//!
-//! The crate reads no clock: whoever makes a [`MemoryLimiter`] brings one.
+//! Several processes share limits through a server, see the crate `molecule-ratelimit-redis`. What each of
+//! them does while that server is gone is decided here: [`MemoryLimiter::check_share`].
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

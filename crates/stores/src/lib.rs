@@ -1,8 +1,4 @@
-//! The database trait over all stores: one way to read, one to write, one to append to the audit log.
-//!
-//! A use case is written against these traits alone and runs on any database that implements them.
-//! This crate must not know SQL, HTTP and what any use case does.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::future::Future;

@@ -1,9 +1,7 @@
-//! Trust rules: which tokens of pipelines are exchanged for a key, and how such a token is verified.
+#![doc = include_str!("../README.md")]
 //!
 //! A pipeline's provider signs a token for each of its jobs. A [`TrustRule`] says whose tokens are taken, by
 //! their issuer, their audience and their claims. [`Jwt`] is such a token.
-//!
-//! This crate must not know how rules are stored, what verifies a signature, and what time it is.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -11,22 +11,27 @@ const RULE: &str = "tree";
 
 /// The crates that do without a runtime, a database and a source of randomness.
 const DOMAIN: &[&str] = &[
-    "ids",
-    "scopes",
-    "ratelimit",
-    "keys",
-    "orgs",
-    "audit",
-    "webhooks",
-    "trust",
-    "stores",
+    "molecule-ids",
+    "molecule-scopes",
+    "molecule-ratelimit",
+    "molecule-keys",
+    "molecule-orgs",
+    "molecule-audit",
+    "molecule-webhooks",
+    "molecule-trust",
+    "molecule-stores",
 ];
 
 /// What the domain does without. Families: `rand` stands for itself, `rand_core` is only traits.
 const NOT_IN_DOMAIN: &[&str] = &["tokio", "getrandom", "rand", "actix", "diesel"];
 
 /// What an embedder gets, and what it is spared.
-const IN_EMBEDDING: &[&str] = &["keys", "scopes", "ratelimit", "axum"];
+const IN_EMBEDDING: &[&str] = &[
+    "molecule-keys",
+    "molecule-scopes",
+    "molecule-ratelimit",
+    "axum",
+];
 const NOT_IN_EMBEDDING: &[&str] = &["diesel", "actix-web", "libsqlite3-sys", "tokio-postgres"];
 
 /// Asks cargo for the trees and checks them.

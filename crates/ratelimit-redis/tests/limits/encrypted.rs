@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use molecule_ratelimit_redis::{RedisUrl, Settings};
 use ratelimit::RateLimit;
-use ratelimit_redis::{RedisUrl, Settings};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use testkit::redis::Server;
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use ids::{KeyId, PartnerId, TypedId as _, Ulid};
+use molecule_ratelimit_redis::{Failure, Mode, RESPONSE_TIMEOUT, RedisLimiter, RedisUrl, Settings};
 use ratelimit::{Decision, Limiter as _, RateLimit, Subject};
-use ratelimit_redis::{Failure, Mode, RESPONSE_TIMEOUT, RedisLimiter, RedisUrl, Settings};
 use tokio::{task::JoinHandle, time::sleep};
 
 /// How often an instance looks after the server.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use molecule_ratelimit_redis::{Mode, Settings};
 use ratelimit::{Leases, Limiter as _, RateLimit};
-use ratelimit_redis::{Mode, Settings};
 use testkit::redis::Server;
 use tokio::time::sleep;
 

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use molecule_ratelimit_redis::{Failure, Settings};
 use ratelimit::RateLimit;
-use ratelimit_redis::{Failure, Settings};
 use testkit::redis::Server;
 
 use crate::kit::{Instance, key, settings};
