@@ -8,6 +8,7 @@ mod ci;
 mod deps;
 mod docs;
 mod generate;
+mod release_check;
 mod test;
 mod tidy;
 mod workspace;
@@ -65,6 +66,8 @@ enum Verb {
     },
     /// Write the files that are generated.
     Generate,
+    /// Check that the crates which others may take can be published; nothing is uploaded.
+    ReleaseCheck,
     /// Everything that must hold before a change lands.
     Ci,
 }
@@ -81,6 +84,7 @@ fn main() -> Result<ExitCode> {
         Verb::Acceptance { args } => bench::run(&workspace, "xtask-acceptance", &args),
         Verb::Bench { args } => bench::run(&workspace, "xtask-bench", &args),
         Verb::Generate => generate::run(&workspace),
+        Verb::ReleaseCheck => release_check::run(&workspace),
         Verb::Ci => ci::run(&workspace),
     }
 }

@@ -1,0 +1,135 @@
+//! `cargo xtask release-check`: whether the crates that others may take can be published.
+//!
+//! cargo packages each of them, builds it from its package, and stops before the upload. What crates.io
+//! already has is compared with what is here: a break of the API asks for a new version.
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
+
+use crate::{test::Outcome, workspace::Workspace};
+
+/// The tool that compares two versions of an API, a subcommand of cargo.
+const TOOL: &str = "semver-checks";
+
+/// Runs the verb.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut outcome = Outcome::default();
+    let passed = dry_run(workspace).status()?.success();
+    count(
+        &mut outcome,
+        "packages build, in the order of the upload",
+        passed,
+    );
+    let crates = published_crates(workspace.root())?;
+    let mut released = Vec::new();
+    for name in crates {
+        if is_released(workspace, &name)? {
+            released.push(name);
+        } else {
+            outcome.warn(format!(
+                "the API of {name}: crates.io has no version to compare it with"
+            ));
+        }
+    }
+    if !released.is_empty() {
+        check_apis(workspace, &released, &mut outcome)?;
+    }
+    Ok(outcome.print())
+}
+
+/// All crates that may be published, each after those that it needs; nothing is uploaded.
+fn dry_run(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["publish", "--workspace", "--dry-run", "--locked"]);
+    command
+}
+
+/// The names of the crates that may be published.
+fn published_crates(root: &Path) -> Result<Vec<String>> {
+    let metadata = MetadataCommand::new()
+        .current_dir(root)
+        .no_deps()
+        .exec()
+        .context("cargo does not describe the workspace")?;
+    let packages = metadata.packages.into_iter();
+    // An empty list stands for `publish = false`.
+    Ok(packages
+        .filter(|package| package.publish.is_none())
+        .map(|package| package.name.to_string())
+        .collect())
+}
+
+/// Whether crates.io has a version of the crate.
+fn is_released(workspace: &Workspace, name: &str) -> Result<bool> {
+    let output = workspace
+        .cargo()
+        .args(["info", "--quiet", "--registry", "crates-io", name])
+        .output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    match is_known(output.status.success(), &errors) {
+        Some(known) => Ok(known),
+        None => bail!("crates.io could not be asked for {name}: {}", errors.trim()),
+    }
+}
+
+/// What cargo says of a crate; `None` when it could not find out.
+fn is_known(succeeded: bool, errors: &str) -> Option<bool> {
+    if succeeded {
+        Some(true)
+    } else {
+        errors.contains("could not find").then_some(false)
+    }
+}
+
+fn check_apis(workspace: &Workspace, released: &[String], outcome: &mut Outcome) -> Result<()> {
+    let installed = workspace.cargo().args([TOOL, "--version"]).output()?;
+    if !installed.status.success() {
+        outcome.skip(format!(
+            "the APIs of {}: `cargo install --locked cargo-{TOOL}`",
+            released.join(", ")
+        ));
+        return Ok(());
+    }
+    let mut command = workspace.cargo();
+    command.args([TOOL, "check-release"]);
+    for name in released {
+        command.args(["--package", name]);
+    }
+    let passed = command.status()?.success();
+    count(outcome, "versions say what changed in the APIs", passed);
+    Ok(())
+}
+
+fn count(outcome: &mut Outcome, name: &str, passed: bool) {
+    println!("{name} ... {}", if passed { "ok" } else { "FAILED" });
+    outcome.count(passed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_are_not_published() {
+        let crates = published_crates(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert!(crates.iter().all(|name| name.starts_with("molecule-")));
+        assert!(crates.iter().any(|name| name == "molecule-keys"));
+        assert!(!crates.iter().any(|name| name == "molecule-cp"));
+    }
+
+    #[test]
+    fn a_registry_that_fails_is_not_one_without_the_crate() {
+        let unknown = "error: could not find `molecule-keys` in registry `crates.io`";
+        assert_eq!(is_known(true, ""), Some(true));
+        assert_eq!(is_known(false, unknown), Some(false));
+        assert_eq!(
+            is_known(false, "error: failed to get a 200 OK response"),
+            None
+        );
+    }
+}
