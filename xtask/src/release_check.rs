@@ -1,6 +1,6 @@
 //! `cargo xtask release-check`: whether the crates that others may take can be published.
 //!
-//! cargo packages each of them, builds it from its package, and stops before the upload. What crates.io
+//! cargo packages each of them, builds it from its package, and stops before the upload. What the registry
 //! already has is compared with what is here: a break of the API asks for a new version.
 
 use std::{
@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
             released.push(name);
         } else {
             outcome.warn(format!(
-                "the API of {name}: crates.io has no version to compare it with"
+                "the API of {name}: the registry has no version to compare it with"
             ));
         }
     }
@@ -64,7 +64,7 @@ fn published_crates(root: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether crates.io has a version of the crate.
+/// Whether the registry has a version of the crate.
 fn is_released(workspace: &Workspace, name: &str) -> Result<bool> {
     let output = workspace
         .cargo()
@@ -73,7 +73,10 @@ fn is_released(workspace: &Workspace, name: &str) -> Result<bool> {
     let errors = String::from_utf8_lossy(&output.stderr);
     match is_known(output.status.success(), &errors) {
         Some(known) => Ok(known),
-        None => bail!("crates.io could not be asked for {name}: {}", errors.trim()),
+        None => bail!(
+            "the registry could not be asked for {name}: {}",
+            errors.trim()
+        ),
     }
 }
 
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_registry_that_fails_is_not_one_without_the_crate() {
-        let unknown = "error: could not find `molecule-keys` in registry `crates.io`";
+        let unknown = "error: could not find `molecule-keys` in registry `an index`";
         assert_eq!(is_known(true, ""), Some(true));
         assert_eq!(is_known(false, unknown), Some(false));
         assert_eq!(
