@@ -11,8 +11,10 @@ mod held_polls;
 mod leaks;
 mod leases;
 mod outages;
+mod parallel;
 mod races;
 mod receipts;
+mod reseal;
 mod rotation;
 mod scanner_rules;
 mod suffixes;
@@ -60,6 +62,8 @@ enum Verb {
     Races(races::Args),
     /// Race revocations with a receipt against calls on all instances, and measure the receipts.
     Receipts(receipts::Args),
+    /// Change the pepper of a server with many orgs, and see that all is resealed without a wrong answer.
+    Reseal(reseal::Args),
     /// Rotate a key under load by both of its secrets, and see when each ends on all instances.
     Rotation(rotation::Args),
     /// Try the rules for scanners on keys and on random text.
@@ -85,6 +89,7 @@ fn main() -> Result<ExitCode> {
         Verb::Outages(args) => outages::run(&args)?,
         Verb::Races(args) => Some(races::run(&args)?),
         Verb::Receipts(args) => receipts::run(&args)?,
+        Verb::Reseal(args) => reseal::run(&args)?,
         Verb::Rotation(args) => rotation::run(&args)?,
         Verb::TokenReplays(args) => token_replays::run(&args)?,
         Verb::ScannerRules(args) => Some(scanner_rules::run(&args)?),

@@ -29,7 +29,7 @@ pub(super) struct Killer {
 
 impl Killer {
     /// Starts a server and begins.
-    pub(super) fn start(setup: Setup, every: Duration) -> Self {
+    pub(super) fn start(mut setup: Setup, every: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let kills = Arc::new(AtomicU32::new(0));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&kills));
@@ -39,7 +39,9 @@ impl Killer {
                 thread::sleep(every);
                 ensure!(server.is_running()?, "the server ended by itself");
                 server.kill()?;
-                count.fetch_add(1, Ordering::SeqCst);
+                // Each start has a log of its own, so that all of them can be searched.
+                let kills = count.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+                setup.log.set_file_name(format!("{kills}.log"));
                 if stopped.load(Ordering::SeqCst) {
                     return Ok(());
                 }

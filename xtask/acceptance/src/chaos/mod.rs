@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use testkit::{
     http::{Client, text},
@@ -28,6 +28,7 @@ use self::{
     findings::{Findings, report},
     killer::{Killer, free_address},
 };
+use crate::parallel::in_parts;
 
 /// The plan of each update; the option `size` is its number.
 const UPDATES: [&str; 2] = ["standard", "enterprise"];
@@ -44,7 +45,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) struct Args {
     /// How many orgs
     #[arg(long, default_value_t = 1000)]
-    orgs: u32,
+    orgs: usize,
     /// How many in a hundred calls of the program fail
     #[arg(long, default_value_t = 30)]
     fails: u32,
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// How many programs run at once
     #[arg(long, default_value_t = 8)]
     at_once: u32,
+    /// How many clients call at once
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
     /// Only on SQLite
     #[arg(long)]
     sqlite: bool,
@@ -90,7 +94,7 @@ fn on(args: &Args, url: Option<&str>, postgres: Option<&postgres::Server>) -> Re
     let program = folder.path().join("provision");
     fs::write(&program, include_str!("provision.sh"))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    for name in ["created", "running", "calls", "done"] {
+    for name in ["created", "running", "calls", "done", "logs"] {
         fs::create_dir(folder.path().join(name))?;
     }
     let address = free_address()?;
@@ -99,12 +103,14 @@ fn on(args: &Args, url: Option<&str>, postgres: Option<&postgres::Server>) -> Re
         .with("PROVISIONER", "exec")
         .with("PROVISIONER_EXEC", program)
         .with("PROVISIONER_AT_ONCE", args.at_once.to_string())
+        .with("WEBHOOK_ALLOW_PRIVATE", "true")
         .with("PROVISIONER_ENV", "FOLDER,FAILS,MARK")
         .with_env("FOLDER", folder.path())
         .with_env("FAILS", args.fails.to_string())
         .with_env("MARK", findings::MARK);
     setup.database_url = url.map(str::to_owned);
-    let mut stored = vec![setup.data.clone(), setup.log.clone()];
+    setup.log = folder.path().join("logs").join("0.log");
+    let mut stored = vec![setup.data.clone(), folder.path().join("logs")];
     let killer = Killer::start(setup, Duration::from_millis(args.kill_every));
     let url_of_server = format!("http://{address}");
     let scenario = Scenario {
@@ -137,28 +143,28 @@ struct Scenario<'a> {
 
 impl Scenario<'_> {
     fn run(&self) -> Result<bool> {
-        let mut ids = BTreeSet::new();
-        for n in 0..self.args.orgs {
+        let created = in_parts(self.args.orgs, self.args.clients, |n| {
             let slug = format!("chaos-{n}");
             let options = json!({"size": 0});
             let body = json!({"name": "chaos", "slug": slug, "plan": "free", "options": options});
             let org = self.call("POST", "/cp/orgs", &slug, &body, &[201])?;
-            ids.insert(text(&org, "/id")?.to_owned());
-        }
+            Ok(text(&org, "/id")?.to_owned())
+        })?;
+        let ids: BTreeSet<String> = created.into_iter().collect();
         self.settle("provisioning", "made")?;
         for (n, plan) in UPDATES.iter().enumerate() {
             let change = json!({"plan": plan, "options": {"size": n + 1}});
-            for org in list(&self.client, "&status=ready")? {
-                let path = format!("/cp/orgs/{}", text(&org, "/id")?);
+            self.for_each(&self.ready()?, |id| {
                 // Sent again after a kill it may be done, or under way.
-                self.call("PATCH", &path, "", &change, &[200, 202, 409])?;
-            }
+                let path = format!("/cp/orgs/{id}");
+                self.call("PATCH", &path, "", &change, &[200, 202, 409])
+            })?;
             self.settle("updating", "updated")?;
-            for org in list(&self.client, "&status=ready")? {
-                let path = format!("/cp/orgs/{}/rotate-secrets", text(&org, "/id")?);
+            self.for_each(&self.ready()?, |id| {
+                let path = format!("/cp/orgs/{id}/rotate-secrets");
                 let once = format!("{n}-{path}");
-                self.call("POST", &path, &once, &json!({}), &[202])?;
-            }
+                self.call("POST", &path, &once, &json!({}), &[202])
+            })?;
             self.settle("updating", "rotated")?;
         }
         let mut findings = Findings::default();
@@ -174,15 +180,10 @@ impl Scenario<'_> {
     }
 
     fn delete(&self, ids: &BTreeSet<String>) -> Result<bool> {
-        for id in ids {
-            self.call(
-                "DELETE",
-                &format!("/cp/orgs/{id}"),
-                "",
-                &Value::Null,
-                &[202, 204],
-            )?;
-        }
+        self.for_each(ids, |id| {
+            let path = format!("/cp/orgs/{id}");
+            self.call("DELETE", &path, "", &Value::Null, &[202, 204])
+        })?;
         self.settle("deprovisioning", "deleted")?;
         let mut holds = list(&self.client, "&status=deleted")?.len() == ids.len();
         let left = findings::names(&self.folder.join("created"))?;
@@ -195,6 +196,24 @@ impl Scenario<'_> {
         let calls = findings::lines(&self.folder.join("calls"))?;
         println!("{calls} calls of the program");
         Ok(holds)
+    }
+
+    fn ready(&self) -> Result<BTreeSet<String>> {
+        let orgs = list(&self.client, "&status=ready")?;
+        orgs.iter()
+            .map(|org| Ok(text(org, "/id")?.to_owned()))
+            .collect()
+    }
+
+    /// Calls for each org, by several clients at a time.
+    fn for_each(
+        &self,
+        ids: &BTreeSet<String>,
+        call: impl Fn(&str) -> Result<Value> + Sync,
+    ) -> Result<()> {
+        let ids: Vec<&String> = ids.iter().collect();
+        let work = |n: usize| call(ids.get(n).context("no org")?).map(drop);
+        in_parts(ids.len(), self.args.clients, work).map(drop)
     }
 
     /// Waits until no org has this status any more.
@@ -254,12 +273,26 @@ fn issue(url: &str) -> Result<String> {
         "orgs:update",
         "orgs:secrets",
         "orgs:delete",
+        "webhooks:manage",
     ];
     let admin = Client::new(url, ADMIN_KEY);
     let body = json!({"name": "chaos", "scopes": scopes, "rate_limit": unlimited()}).to_string();
     let once = [("idempotency-key", "the-key")];
     let (_, key) = call(&admin, "POST", "/cp/admin/partner-keys", &once, &body)?;
-    Ok(text(&key, "/key")?.to_owned())
+    let key = text(&key, "/key")?.to_owned();
+    // Nobody listens there, so the messages stay in the database and are searched for secrets too.
+    let events = [
+        "org.ready",
+        "org.updated",
+        "org.secrets_rotated",
+        "org.failed",
+    ];
+    let body = json!({"url": "http://127.0.0.1:9/", "events": events}).to_string();
+    let once = [("idempotency-key", "the-endpoint")];
+    let partner = Client::new(url, &key);
+    let (status, answer) = call(&partner, "POST", "/cp/webhook-endpoints", &once, &body)?;
+    ensure!(status == 201, "no endpoint: {answer}");
+    Ok(key)
 }
 
 /// Calls until there is an answer that is neither 5xx nor 409 `idempotency-in-progress`. Every call may be
