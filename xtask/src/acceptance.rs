@@ -69,9 +69,12 @@ pub(crate) fn fuzz_api(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 }
 
 fn run(workspace: &Workspace, verb: &str, args: &Args, release: bool) -> Result<ExitCode> {
-    let profile = if release { "release" } else { "dev" };
-    let server = workspace.program("molecule-cp", profile)?;
-    let mut command = program(&workspace.program(PACKAGE, "dev")?, verb, &server);
+    let server = if release {
+        workspace.release_program("molecule-cp")?
+    } else {
+        workspace.server()?
+    };
+    let mut command = program(&workspace.program(PACKAGE)?, verb, &server);
     let rest = args.args.iter();
     command.args(rest.filter(|arg| *arg != "--debug" && *arg != "--release"));
     let mut outcome = Outcome::default();
@@ -87,7 +90,7 @@ fn run(workspace: &Workspace, verb: &str, args: &Args, release: bool) -> Result<
 /// The short crash tests; each part counts as one test.
 pub(crate) fn check_crashes(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
     let server = workspace.server()?;
-    let acceptance = workspace.program(PACKAGE, "dev")?;
+    let acceptance = workspace.program(PACKAGE)?;
     let start = Instant::now();
     let folder = TempDir::new()?;
     let mut parts = Vec::new();
@@ -110,7 +113,7 @@ pub(crate) fn check_crashes(workspace: &Workspace, outcome: &mut Outcome) -> Res
 /// A few cases for each operation on SQLite; all of it counts as one test.
 pub(crate) fn check_api(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
     let server = workspace.server()?;
-    let mut command = program(&workspace.program(PACKAGE, "dev")?, "fuzz-api", &server);
+    let mut command = program(&workspace.program(PACKAGE)?, "fuzz-api", &server);
     let code = command.status()?.code();
     count(outcome, "fuzz-api", code, "python3 with venv and pip");
     Ok(())

@@ -56,9 +56,8 @@ pub(crate) fn check(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> 
         outcome.skip(format!("the commands in the documents: there is no {tool}"));
         return Ok(());
     }
+    // `molctl` lies beside it, and so on the search path of the scripts.
     let program = workspace.server()?;
-    // Beside the server, so that it stands on the search path of the scripts too.
-    workspace.program("molctl", "dev")?;
     println!();
     for documents in DOCUMENTS {
         let folder = tempfile::tempdir()?;

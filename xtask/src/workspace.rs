@@ -1,6 +1,7 @@
 //! Where the workspace is, how cargo is called in it, and which files it has.
 
 use std::{
+    cell::OnceCell,
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -15,6 +16,8 @@ const NO_SOURCES: &[&str] = &[".git", "target", "data"];
 /// The workspace that this program belongs to.
 pub(crate) struct Workspace {
     root: PathBuf,
+    /// The folder of the programs, once they are built.
+    programs: OnceCell<PathBuf>,
 }
 
 /// One text file of the workspace.
@@ -37,7 +40,10 @@ impl Workspace {
             .find(|folder| folder.join("Cargo.lock").is_file())
             .context("no Cargo.lock here or above")?
             .to_owned();
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            programs: OnceCell::new(),
+        })
     }
 
     /// The folder of the root manifest.
@@ -52,35 +58,51 @@ impl Workspace {
         command
     }
 
-    /// Builds the server for checks and tells where it is.
+    /// The server's program for checks.
     pub(crate) fn server(&self) -> Result<PathBuf> {
-        self.program("molecule-cp", "dev")
+        self.program("molecule-cp")
     }
 
-    /// Builds the program of a package by a profile and tells where it is.
-    pub(crate) fn program(&self, package: &str, profile: &str) -> Result<PathBuf> {
+    /// A program of the workspace for checks. All are built at once, together with the tests: cargo chooses the
+    /// features of dependencies by what it builds, so that a program on its own would compile many of them again.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        let folder = match self.programs.get() {
+            Some(folder) => folder,
+            None => {
+                let built = self.build(&["--workspace", "--all-targets"], name)?;
+                let folder = built.parent().context("a program lies in a folder")?;
+                self.programs.get_or_init(|| folder.to_owned())
+            }
+        };
+        Ok(folder.join(name))
+    }
+
+    /// Builds a program for release and tells where it is.
+    pub(crate) fn release_program(&self, name: &str) -> Result<PathBuf> {
+        self.build(&["--package", name, "--release"], name)
+    }
+
+    /// Runs `cargo build` and tells where it has put the program of this name.
+    fn build(&self, args: &[&str], name: &str) -> Result<PathBuf> {
         let output = self
             .cargo()
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                package,
-                "--profile",
-                profile,
-            ])
+            .args(["build", "--quiet"])
+            .args(args)
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
             .output()?;
-        ensure!(output.status.success(), "{package} does not build");
+        ensure!(output.status.success(), "the workspace does not build");
         for message in Message::parse_stream(&output.stdout[..]) {
             if let Message::CompilerArtifact(artifact) = message?
+                && artifact.target.is_bin()
+                && artifact.target.name == name
+                && !artifact.profile.test
                 && let Some(program) = artifact.executable
             {
                 return Ok(program.into());
             }
         }
-        bail!("cargo built no program")
+        bail!("cargo built no {name}")
     }
 
     /// What a cargo command says, when it succeeds.

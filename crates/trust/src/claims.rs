@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::{Map, Value};
 
-/// The most claims that a rule pins, and refuses.
-pub(crate) const MAX_CLAIMS: usize = 16;
+/// The most claims that a rule names in `claims`, and in `refuse`.
+pub const MAX_CLAIMS: usize = 16;
 /// The most values of one claim.
 const MAX_VALUES: usize = 64;
 /// The longest name of a claim.

@@ -13,7 +13,9 @@ mod store;
 mod strict;
 mod verdict;
 
-pub use claims::{ClaimPatch, ClaimValue, ClaimValues, Claims, InvalidClaims, Refusals};
+pub use claims::{
+    ClaimPatch, ClaimValue, ClaimValues, Claims, InvalidClaims, MAX_CLAIMS, Refusals,
+};
 pub use issuer::{InvalidIssuer, Issuer, IssuerPolicy};
 pub use jwt::{Algorithm, InvalidJwt, Jwt, MAX_JWT, TokenDigest};
 pub use rule::{

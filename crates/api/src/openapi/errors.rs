@@ -71,7 +71,7 @@ fn of_form(operation: &Described) -> Vec<ErrorCode> {
     if operation.operation.is_list() {
         codes.push(ErrorCode::InvalidCursor);
     }
-    if operation.method.has_body() {
+    if operation.method.has_body() || operation.operation.body.is_some() {
         codes.extend([
             ErrorCode::PayloadTooLarge,
             ErrorCode::UnsupportedMediaType,
