@@ -250,6 +250,10 @@ def write(path, things, document, cases, refused):
             text += f'[[operations]]\ninclude-name = "GET {name}"\n'
             text += "[operations.checks.positive_data_acceptance]\n"
             text += f"expected-statuses = {json.dumps(ACCEPTED + ['400'])}\n"
+    # Which token is right no document can say, and OAuth's errors are all 400.
+    text += '[[operations]]\ninclude-name = "POST /cp/token"\n'
+    text += "[operations.checks.positive_data_acceptance]\n"
+    text += f"expected-statuses = {json.dumps(ACCEPTED + ['400'])}\n"
     # A refusal that looks at nothing but who calls: a few times are enough.
     for name in sorted(refused):
         text += f'[[operations]]\ninclude-name = "{name}"\n'
