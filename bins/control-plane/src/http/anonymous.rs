@@ -3,9 +3,7 @@
 use std::{future::Future, rc::Rc, sync::Arc, time::Instant};
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError as _,
-    http::header::{CONTENT_LENGTH, HeaderMap},
-    web::Bytes,
+    HttpRequest, HttpResponse, ResponseError as _, http::header::HeaderMap, web::Bytes,
 };
 use api::{Parameters, Query as _};
 use service::{ClientAddress, Operation, RequestInfo};
@@ -55,7 +53,9 @@ impl AnonymousRequest {
 
     /// Reads the body, of up to so many bytes.
     pub async fn read(&mut self, max: usize) -> Body {
-        self.0.body.read_up_to(max).await
+        let request = &mut *self.0;
+        let (app, source) = (Arc::clone(&request.app), request.address_source());
+        request.body.read_up_to(max, &app.pacing, || source).await
     }
 
     /// Reads the body, which must be JSON of up to so many bytes, and refuses a query.
@@ -70,7 +70,8 @@ impl AnonymousRequest {
 
     /// Reads the body and throws it away, so that the client sees a response that does not depend on it.
     pub async fn discard(self) {
-        self.0.discard().await;
+        let source = self.0.address_source();
+        self.0.discard(source).await;
     }
 }
 
@@ -95,7 +96,7 @@ where
         let (handler, last) = (handler.clone(), Rc::clone(&last));
         let (method, route) = (method_name(&request.method), route(&request.path));
         let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
-        let (source, bytes) = (request.address_source(), body_bytes(&request.headers));
+        let source = request.address_source();
         let path = request.uri.path().to_owned();
         let (span, trace) = app.tracer.server(&request.headers);
         let scope = Scope {
@@ -115,7 +116,7 @@ where
             set(response.headers_mut(), X_REQUEST_ID, &*id);
             let status = response.status().as_u16();
             if paced == Paced::All || status >= 400 {
-                app.pacing.wait(source, bytes).await;
+                app.pacing.wait(source, 0).await;
             }
             let labels = ResponseLabels {
                 method,
@@ -129,11 +130,4 @@ where
             response
         })
     })
-}
-
-/// How long the body is, as the client says; a body in chunks says nothing.
-fn body_bytes(headers: &HeaderMap) -> u64 {
-    let length = headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    length.unwrap_or_default()
 }

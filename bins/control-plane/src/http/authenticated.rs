@@ -79,11 +79,6 @@ impl AuthenticatedRequest {
         self.exchange.input_end().await;
     }
 
-    /// The length of the body.
-    pub const fn body_bytes(&self) -> usize {
-        self.body.len()
-    }
-
     /// Parses the body.
     pub fn json<T>(
         &self,
@@ -183,8 +178,7 @@ async fn extract(
             };
             app.metrics.authentications.ended(None, outcome);
             let source = request.address_source();
-            request.discard().await;
-            app.pacing.wait(source, 0).await;
+            request.discard(source).await;
             return Err(match error {
                 NoCredential::Malformed => ProblemResponse::malformed_key(&app, &id),
                 NoCredential::Missing | NoCredential::Misplaced(_) => {
@@ -205,8 +199,6 @@ async fn extract(
     let mut context = match Box::pin(authenticating).await {
         Ok(context) => context,
         Err(rejection) => {
-            let token = app.pacing.token(&request.headers);
-            request.discard().await;
             let outcome = Outcome::from(&rejection.error);
             app.metrics.authentications.ended(Some(kind), outcome);
             if outcome == Outcome::Unknown {
@@ -216,9 +208,9 @@ async fn extract(
             let source = if matches!(outcome, Outcome::Unknown | Outcome::Limited) {
                 app.pacing.address(address)
             } else {
-                token
+                app.pacing.token(&request.headers)
             };
-            app.pacing.wait(source, 0).await;
+            request.discard(source).await;
             return Err(ProblemResponse::rejected(&app, &id, rejection));
         }
     };
@@ -237,18 +229,19 @@ async fn extract(
         ..
     } = *request;
     let exchange = Rc::clone(body.exchange());
-    let body = body.read().await;
+    let body = body
+        .read(&app.pacing, || app.pacing.caller(&context.caller))
+        .await;
     if !(context.is_charged() || is_a_revocation(&headers, &body))
         && let Err(rejection) = app.service.charge_limits(&mut context).await
     {
         return Err(ProblemResponse::rejected(&app, &id, rejection));
     }
-    let body_bytes = body.read_bytes();
     let authorizing = authorize(&app, (&method, &uri, &headers), &mut context, body);
     let body = match Box::pin(authorizing).await {
         Ok(body) => body,
         Err(error) => {
-            let refusing = ProblemResponse::audit(&app, &context, error, body_bytes);
+            let refusing = ProblemResponse::audit(&app, &context, error);
             return Err(Box::pin(refusing).await);
         }
     };

@@ -15,11 +15,14 @@ use futures_util::StreamExt as _;
 
 use super::{
     connection::Exchange,
+    pacing::{Pacing, Source},
     problem_details::{HandlerError, ProblemDetails},
 };
 
 /// The largest body that is read.
 pub const MAX_BODY: usize = 64 * 1024;
+/// How much of a body is read before its source waits for its turn.
+const PACED_BYTES: usize = 64 * 1024;
 /// How much of a refused body is read and thrown away: a client that is cut off while it sends may never
 /// see the response.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
@@ -31,17 +34,6 @@ pub enum Body {
     TooLarge,
     /// It ended early or did not come in time.
     Broken,
-}
-
-impl Body {
-    /// How many bytes were read for it, at least.
-    pub const fn read_bytes(&self) -> usize {
-        match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::TooLarge => MAX_BODY,
-            Self::Broken => 0,
-        }
-    }
 }
 
 /// The body of a request. Nothing of it is read from the connection before somebody asks for it. The
@@ -60,15 +52,24 @@ impl RequestBody {
         &self.exchange
     }
 
-    pub async fn read(mut self) -> Body {
-        self.read_up_to(MAX_BODY).await
+    pub async fn read(mut self, pacing: &Pacing, source: impl FnOnce() -> Source) -> Body {
+        self.read_up_to(MAX_BODY, pacing, source).await
     }
 
-    /// Reads a body of up to so many bytes.
-    pub async fn read_up_to(&mut self, max: usize) -> Body {
+    /// Reads a body of up to so many bytes. A long one waits until its source may have it worked on.
+    pub async fn read_up_to(
+        &mut self,
+        max: usize,
+        pacing: &Pacing,
+        source: impl FnOnce() -> Source,
+    ) -> Body {
+        // Most calls have none.
+        if let Payload::None = self.payload {
+            return Body::Whole(Bytes::new());
+        }
         let mut body = BytesMut::new();
         let end = self
-            .each_chunk(max, |chunk, seen| {
+            .each_chunk((pacing, source()), max, |chunk, seen| {
                 if seen <= max {
                     body.extend_from_slice(chunk);
                 } else {
@@ -83,33 +84,42 @@ impl RequestBody {
         }
     }
 
-    /// Reads the body and throws it away.
-    pub async fn drain(mut self) {
-        self.each_chunk(MAX_BODY, |_, _| {}).await;
+    /// Reads the body and throws it away, as fast as its source may have it read.
+    pub async fn drain(mut self, pacing: &Pacing, source: Source) {
+        if !matches!(self.payload, Payload::None) {
+            self.each_chunk((pacing, source), MAX_BODY, |_, _| {}).await;
+        }
     }
 
     /// Passes each chunk on, with the number of bytes so far.
-    async fn each_chunk(&mut self, max: usize, mut take: impl FnMut(&[u8], usize)) -> End {
-        // Most calls have none.
-        if let Payload::None = self.payload {
-            return End::Whole(0);
-        }
+    async fn each_chunk(
+        &mut self,
+        (pacing, source): (&Pacing, Source),
+        max: usize,
+        mut take: impl FnMut(&[u8], usize),
+    ) -> End {
         self.exchange.want_body();
-        let mut seen = 0_usize;
-        while let Some(chunk) = self.payload.next().await {
-            match chunk {
-                Ok(chunk) => {
+        let (mut seen, mut paced) = (0_usize, 0_usize);
+        let end = loop {
+            match self.payload.next().await {
+                None => break End::Whole(seen),
+                Some(Ok(chunk)) => {
                     seen = seen.saturating_add(chunk.len());
                     take(&chunk, seen);
                 }
-                Err(_) if seen > max => return End::TooLarge,
-                Err(_) => return End::Broken,
+                Some(Err(_)) if seen > max => break End::TooLarge,
+                Some(Err(_)) => break End::Broken,
             }
             if seen > MAX_DRAINED {
-                return End::TooLarge;
+                break End::TooLarge;
             }
-        }
-        End::Whole(seen)
+            if seen - paced >= PACED_BYTES {
+                pacing.wait_for_body(source, seen - paced).await;
+                paced = seen;
+            }
+        };
+        pacing.wait_for_body(source, seen - paced).await;
+        end
     }
 }
 

@@ -62,15 +62,13 @@ where
             let response = match extracted {
                 Ok(request) => {
                     let context = Arc::clone(&request.context);
-                    let body_bytes = request.body_bytes();
                     http.extensions_mut().insert(Arc::clone(&context));
                     // In boxes of their own, the steps take memory only while they last: a call that is
                     // held keeps what its response needs, and nothing of the steps before.
                     match Box::pin(handler.call((request,))).await {
                         Ok(response) => response.respond_to(&http),
                         Err(error) => {
-                            let refusing =
-                                ProblemResponse::audit(&app, &context, error, body_bytes);
+                            let refusing = ProblemResponse::audit(&app, &context, error);
                             Box::pin(refusing).await.error_response()
                         }
                     }
@@ -213,8 +211,7 @@ pub fn fallback(allowed: Vec<&'static str>) -> Endpoint {
         async move {
             let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
             let source = request.address_source();
-            request.discard().await;
-            app.pacing.wait(source, 0).await;
+            request.discard(source).await;
             let details = match &*allowed {
                 [] => ProblemDetails::new(
                     ErrorCode::NotFound,

@@ -77,19 +77,13 @@ impl ProblemResponse {
         Self::new(app, request_id, (details, rejection.event, caller))
     }
 
-    /// The response to an authenticated call that failed, with a body of so many bytes; its audit event is written
-    /// unless it has one. Refusals are paced: what a client does wrong, it can do as fast as it sends.
-    pub async fn audit(
-        app: &Arc<App>,
-        context: &Context,
-        error: HandlerError,
-        body_bytes: usize,
-    ) -> Self {
+    /// The response to an authenticated call that failed; its audit event is written unless it has one. Refusals are
+    /// paced: what a client does wrong, it can do as fast as it sends.
+    pub async fn audit(app: &Arc<App>, context: &Context, error: HandlerError) -> Self {
         let response = Self::audited(app, context, error).await;
         if response.status_code().is_client_error() {
-            let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
             let source = app.pacing.caller(&context.caller);
-            app.pacing.wait(source, bytes).await;
+            app.pacing.wait(source, 0).await;
         }
         response
     }

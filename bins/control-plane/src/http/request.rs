@@ -46,11 +46,12 @@ impl Request {
         self.app.pacing.address(self.client().limited_by())
     }
 
-    /// Reads the body and throws it away, so that the client sees the response. Frees the headers first:
-    /// they keep the buffer that they were read into.
-    pub async fn discard(self) {
+    /// Reads the body and throws it away, so that the client sees the response, then waits until the source may have
+    /// one. Frees the headers first: they keep the buffer that they were read into.
+    pub async fn discard(self, source: Source) {
         drop(self.headers);
-        self.body.drain().await;
+        self.body.drain(&self.app.pacing, source).await;
+        self.app.pacing.wait(source, 0).await;
     }
 }
 
