@@ -8,7 +8,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, crypto};
 use serde_json::{Map, Value};
 
-use trust::{Algorithm, Denial, Jwt, strict_object};
+use trust::{Algorithm, Denial, Jwt};
 
 /// The most keys of one issuer that are kept.
 pub const MAX_KEYS: usize = 100;
@@ -58,7 +58,7 @@ impl KeySet {
     /// # Errors
     /// When it is none, or has no key that could verify a token.
     pub fn read(document: &[u8]) -> Result<Self, InvalidKeySet> {
-        let document = strict_object(document).ok_or(InvalidKeySet::Json)?;
+        let document = strict_json::object(document).ok_or(InvalidKeySet::Json)?;
         let keys = document.get("keys").and_then(Value::as_array);
         let keys = keys.ok_or(InvalidKeySet::NoList)?;
         if keys.len() > MAX_KEYS {

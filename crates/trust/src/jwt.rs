@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::{Issuer, strict};
+use crate::Issuer;
 
 /// The longest token, in bytes.
 pub const MAX_JWT: usize = 16 * 1024;
@@ -85,8 +85,8 @@ impl Jwt {
         if decode(signature)?.is_empty() {
             return Err(InvalidJwt::Form);
         }
-        let header = strict::object(&header).ok_or(InvalidJwt::Json)?;
-        let claims = strict::object(&claims).ok_or(InvalidJwt::Json)?;
+        let header = strict_json::object(&header).ok_or(InvalidJwt::Json)?;
+        let claims = strict_json::object(&claims).ok_or(InvalidJwt::Json)?;
         let algorithm = match header.get("alg").and_then(Value::as_str) {
             Some("RS256") => Algorithm::Rs256,
             Some("ES256") => Algorithm::Es256,

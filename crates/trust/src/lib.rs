@@ -10,7 +10,6 @@ mod issuer;
 mod jwt;
 mod rule;
 mod store;
-mod strict;
 mod verdict;
 
 pub use claims::{
@@ -23,5 +22,4 @@ pub use rule::{
     TrustRuleDraft,
 };
 pub use store::{TrustRuleQueries, TrustRuleStore};
-pub use strict::object as strict_object;
 pub use verdict::{Denial, LEEWAY};

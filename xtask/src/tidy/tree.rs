@@ -11,6 +11,7 @@ const RULE: &str = "tree";
 
 /// The crates that do without a runtime, a database and a source of randomness.
 const DOMAIN: &[&str] = &[
+    "molecule-strict-json",
     "molecule-ids",
     "molecule-scopes",
     "molecule-ratelimit",

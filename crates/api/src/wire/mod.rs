@@ -9,7 +9,6 @@ mod labels;
 mod object;
 mod org_plans;
 mod schema;
-mod strict;
 mod types;
 
 use std::collections::BTreeMap;

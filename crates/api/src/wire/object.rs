@@ -5,8 +5,6 @@ use keys::Change;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::strict::Strict;
-
 /// An error in one place of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Response)]
 #[api(name = "FieldError")]
@@ -71,7 +69,7 @@ impl Object {
                 "The body is empty. Send a JSON object.".to_owned(),
             ));
         }
-        let Strict(value) = serde_json::from_slice(body).map_err(|error| {
+        let value = strict_json::value(body).map_err(|error| {
             BodyError::Syntax(format!(
                 "The body is not valid JSON: {error}. Fix it and send it again."
             ))

@@ -1,7 +1,5 @@
-//! JSON in which no object has a member twice.
-//!
-//! RFC 8259 leaves open which of two members of one name counts. A token that one reader takes for one
-//! pipeline's and another for another's must not be taken at all.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::fmt;
 
@@ -11,11 +9,19 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// The JSON object that some bytes are; `None` for any other JSON, and for one with a member that stands twice.
+/// Reads a value.
+///
+/// # Errors
+/// When it is not JSON, is nested more than 127 deep, or has an object with a member twice.
+pub fn value(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes).map(|Strict(value)| value)
+}
+
+/// Reads an object; `None` for all that [`value`] refuses, and for any other value.
 #[must_use]
 pub fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(bytes) {
-        Ok(Strict(Value::Object(members))) => Some(members),
+    match value(bytes) {
+        Ok(Value::Object(members)) => Some(members),
         Ok(_) | Err(_) => None,
     }
 }
@@ -54,13 +60,17 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number is out of range"))
+        let number =
+            Number::from_f64(value).ok_or_else(|| E::custom("a number is out of range"))?;
+        Ok(Value::Number(number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
@@ -86,23 +96,41 @@ impl<'de> Visitor<'de> for StrictVisitor {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Option<Value> {
+        value(text.as_bytes()).ok()
+    }
+
     #[test]
-    fn a_member_that_stands_twice_is_refused_at_any_depth() {
+    fn whatever_serde_json_reads_is_read_the_same() {
+        for text in [
+            r#"{"a": [1, -2, 3.5, "x", null, true, {"b": {}}], "é": "\u00e9"}"#,
+            "[]",
+            "1e3",
+            "18446744073709551615",
+            "\"\"",
+        ] {
+            assert_eq!(read(text), serde_json::from_str(text).ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_member_is_refused_at_any_depth() {
         for text in [
             r#"{"a": 1, "a": 1}"#,
             r#"{"a": 1, "\u0061": 2}"#,
-            r#"{"b": [{"a": 1, "c": 2, "a": null}]}"#,
-            "[]",
-            "1",
-            "",
+            r#"[{"b": {"a": 1, "c": 2, "a": null}}]"#,
         ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(read(r#"{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}"#).is_some());
+        assert_eq!(read(&"[".repeat(60_000)), None, "depth is bounded");
+    }
+
+    #[test]
+    fn an_object_is_no_other_value() {
+        for text in ["[]", "1", "null", "", "{", r#"{"a": 1} x"#] {
             assert_eq!(object(text.as_bytes()), None, "{text}");
         }
-        assert!(object(br#"{"a": {"a": 1.5}, "b": [-1, true, null, "x"]}"#).is_some());
-        assert_eq!(
-            object("[".repeat(60_000).as_bytes()),
-            None,
-            "depth is bounded"
-        );
+        assert!(object(b" {} ").is_some());
     }
 }
