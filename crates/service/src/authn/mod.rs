@@ -8,6 +8,7 @@ pub(crate) mod credential_cache;
 mod digest_renewal;
 pub(crate) mod folded_rejections;
 mod key_changes;
+pub(crate) mod unrecorded_uses;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use stores::{Database, StoreError, prelude::*};
 use self::{
     auth_failure_throttle::Lookup,
     credential_cache::{CacheLookup, CachedCredential, ClockReading, Credential},
+    unrecorded_uses::SecretUse,
 };
 use crate::{
     Caller, Context, Error, LimitName, Rejection, RequestInfo, Service,
@@ -270,14 +272,33 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let Some((id, secret)) = context.used_key() else {
             return;
         };
-        if let Err(error) = self.db.key_used(id, secret, context.request.at).await {
+        let at = context.request.at;
+        let of = secret.map(|secret| SecretUse { key: id, secret });
+        if let Some(of) = of {
+            self.unrecorded_uses.insert(of, at);
+        }
+        match self.db.key_used(id, secret, at).await {
+            Ok(()) => {
+                if let Some(of) = of {
+                    self.unrecorded_uses.remove(of, at);
+                }
+            }
             // The request itself meets the same database and reports its failure.
-            tracing::warn!(
+            Err(error) => tracing::warn!(
                 error = error.as_dyn(),
                 key_id = %id,
                 "recording a key's last use failed"
-            );
+            ),
         }
+    }
+
+    /// Records the uses of secrets whose recording has failed.
+    pub(crate) async fn record_missed_uses(&self) -> Result<(), StoreError> {
+        for (of, at) in self.unrecorded_uses.all() {
+            self.db.key_used(of.key, Some(of.secret), at).await?;
+            self.unrecorded_uses.remove(of, at);
+        }
+        Ok(())
     }
 }
 

@@ -32,14 +32,20 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     /// # Errors
     /// When the database fails.
     pub async fn end_rotations(&self) -> Result<bool, StoreError> {
+        self.record_missed_uses().await?;
         let now = self.env.now();
         let due = self
             .db
             .read(move |view| view.rotations_due(now, BATCH))
             .await?;
-        let more = due.len() == BATCH;
+        let mut more = due.len() == BATCH;
         let mut ended = 0_usize;
         for id in due {
+            // A use is being recorded this very moment. The rotation stays due.
+            if self.unrecorded_uses.is_in_use(id) {
+                more = false;
+                continue;
+            }
             let (event, outbox) = (self.env.id(), self.outbox.clone());
             let checked = self
                 .db

@@ -14,6 +14,7 @@ mod limits;
 mod long_polls;
 mod provisioning;
 mod recording;
+mod rotations;
 mod secrets;
 mod stopping;
 mod updates;
