@@ -206,6 +206,9 @@ pub struct PartnerKey {
 /// For how long after its end a key that a trust rule has made is listed.
 pub const LISTED_AFTER_END: Duration = Duration::DAY;
 
+/// The longest life of a key that a trust rule has made.
+pub const MAX_RULE_KEY_LIFE: Duration = Duration::HOUR;
+
 impl PartnerKey {
     /// Whether lists show it at `now`: a key that a trust rule has made leaves them a day after its end.
     #[must_use]

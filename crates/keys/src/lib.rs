@@ -24,8 +24,8 @@ pub use digest::{InvalidPepper, KeyDigest, Pepper, Peppers};
 pub use draft::{KeyChanges, KeyDraft, PartnerChanges, PartnerDraft};
 pub use ids::{Change, LabelChanges};
 pub use key::{
-    FoundKey, KeyStatus, KeyWithPartner, LISTED_AFTER_END, OnRevoke, PartnerKey, RevocationReason,
-    UnknownOnRevoke, UnknownRevocationReason, UnknownStatus,
+    FoundKey, KeyStatus, KeyWithPartner, LISTED_AFTER_END, MAX_RULE_KEY_LIFE, OnRevoke, PartnerKey,
+    RevocationReason, UnknownOnRevoke, UnknownRevocationReason, UnknownStatus,
 };
 pub use leak::{
     InvalidLeakUrl, LeakLocation, LeakReport, LeakSubject, LeakUrl, MAX_LEAK_NOTICES,

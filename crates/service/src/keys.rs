@@ -211,6 +211,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 {
                     return Err(error);
                 }
+                if key.created_by.is_rule() && ends_later(&key, &before) {
+                    return Err(Error::at(
+                        "/expires_at",
+                        "can only be earlier for a key that a trust rule has made; exchange another token",
+                    ));
+                }
                 // A key without an end may be from before there was a longest lifetime.
                 key.expires_at = key.expires_at.or(longest);
                 tx.key_update(&key)?;
@@ -237,6 +243,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         self.apply_key_changes().await;
         answer
     }
+}
+
+/// Whether a key that has an end would end later, or never.
+fn ends_later(key: &PartnerKey, before: &PartnerKey) -> bool {
+    let end = before.expires_at;
+    end.is_some_and(|before| key.expires_at.is_none_or(|end| end > before))
 }
 
 impl<D, L, P> Service<D, L, P> {

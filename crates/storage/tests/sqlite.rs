@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use testkit::build::Build;
 
 /// The names of all migrations.
-const MIGRATIONS: [&str; 31] = [
+const MIGRATIONS: [&str; 32] = [
     "2026-11-23-000001_keys",
     "2026-11-23-000002_orgs",
     "2026-11-23-000003_audit",
@@ -41,6 +41,7 @@ const MIGRATIONS: [&str; 31] = [
     "2026-11-30-000130_revocation_reason",
     "2026-11-30-000131_admin_roles",
     "2026-11-30-000132_leaks",
+    "2026-11-30-000140_lasting_keys",
 ];
 
 #[expect(clippy::unwrap_used, reason = "test code")]

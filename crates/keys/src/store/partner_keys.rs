@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use ids::{KeyId, Page, PageRequest, PartnerId, TrustRuleId};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::{
-    FoundKey, KeyDigest, KeyStatus, KeyWithPartner, OnRevoke, PartnerKey, RevocationReason,
+    FoundKey, KeyDigest, KeyStatus, KeyWithPartner, LISTED_AFTER_END, MAX_RULE_KEY_LIFE, OnRevoke,
+    PartnerKey, RevocationReason,
 };
+
+/// How far a clock may be set back between the two readings that a key's times and its id are made of.
+const CLOCK_STEP: Duration = Duration::MINUTE;
 
 /// Which keys a caller asks for. It says nothing of what the caller may see: that is for the use case to add.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +57,26 @@ impl KeyFilter {
                 .unused_since
                 .is_none_or(|time| key.is_unused_since(time))
             && self.listed_at.is_none_or(|at| key.is_listed(at))
+    }
+
+    /// A time such that no key of a trust rule is to be listed that was made before it; `None` where there is none.
+    #[must_use]
+    pub fn rule_keys_since(&self) -> Option<OffsetDateTime> {
+        let made_before =
+            |at: OffsetDateTime, ago| at.checked_sub(ago + MAX_RULE_KEY_LIFE + CLOCK_STEP);
+        let listed = self
+            .listed_at
+            .and_then(|at| made_before(at, LISTED_AFTER_END));
+        let is_usable = |status| matches!(status, KeyStatus::Active | KeyStatus::Disabled);
+        let usable = self.status.filter(|(status, _)| is_usable(*status));
+        let usable = usable.and_then(|(_, at)| made_before(at, Duration::ZERO));
+        // Those that ended before such a time are not listed any more.
+        let ended = self.expires_before.zip(self.listed_at);
+        let ended = ended.filter(|(end, at)| *end <= *at - LISTED_AFTER_END);
+        [listed, usable, ended.map(|(_, at)| at)]
+            .into_iter()
+            .flatten()
+            .max()
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod rules;
 use std::sync::Arc;
 
 use ids::{EventId, KeyId, Labels, TrustRuleId, TypedId as _};
-use keys::{KeyKind, OnLeak, OnRevoke, PartnerKey, PlainKey};
+use keys::{KeyKind, MAX_RULE_KEY_LIFE, OnLeak, OnRevoke, PartnerKey, PlainKey};
 use ratelimit::{Limiter, Subject};
 use scopes::ScopeSet;
 use stores::{Database, StoreError, Transaction, prelude::*};
@@ -305,7 +305,7 @@ fn new_key(
     } else {
         token_end.saturating_add(LEEWAY)
     };
-    let end = token_end.min(now + rule.token_ttl.duration());
+    let end = token_end.min(now + rule.token_ttl.duration().min(MAX_RULE_KEY_LIFE));
     PartnerKey {
         id,
         partner_id: rule.partner_id,

@@ -1,6 +1,10 @@
 //! Trust rules, and the tokens that were exchanged.
 
-use diesel::{QueryResult, dsl::count_star, prelude::*};
+use diesel::{
+    QueryResult,
+    dsl::{self, count_star},
+    prelude::*,
+};
 use ids::{Page, PageRequest, PartnerId, TrustRuleId, TypedId as _};
 use scopes::ScopeSet;
 use serde_json::{Map, Value};
@@ -161,6 +165,11 @@ impl TryFrom<RuleRow> for TrustRule {
     }
 }
 
+/// The condition of the indexes that have no deleted rules, in which no value may be bound.
+fn is_live() -> dsl::not<trust_rules::deleted> {
+    dsl::not(trust_rules::deleted)
+}
+
 impl<M> TrustRuleQueries for Session<M> {
     type Error = StoreError;
 
@@ -181,7 +190,7 @@ impl<M> TrustRuleQueries for Session<M> {
         page: PageRequest,
     ) -> Result<Page<TrustRule>, StoreError> {
         let mut query = trust_rules::table
-            .filter(trust_rules::deleted.eq(false))
+            .filter(is_live())
             .order(trust_rules::id.desc())
             .limit(values::rows_for(page))
             .select(RuleRow::as_select())
@@ -204,7 +213,7 @@ impl<M> TrustRuleQueries for Session<M> {
         let count: i64 = self.run(|connection| {
             trust_rules::table
                 .filter(trust_rules::partner_id.eq(partner.to_string()))
-                .filter(trust_rules::deleted.eq(false))
+                .filter(is_live())
                 .select(count_star())
                 .get_result(connection)
         })?;

@@ -11,6 +11,7 @@ on_both_engines![
     many_keys_of_a_rule_are_revoked_in_the_background,
     a_change_of_a_rule_counts_from_the_next_exchange_on,
     a_partner_that_loses_its_plan_gets_no_keys,
+    a_key_of_a_rule_never_ends_later,
 ];
 
 fn path(rule: &Value) -> String {
@@ -133,4 +134,26 @@ fn a_partner_that_loses_its_plan_gets_no_keys(store: Store) {
         .patch(&partner, json!({"plan": "partner"}))
         .expect(200);
     exchange(&server.anon(), &rule, &token).expect(200);
+}
+
+/// A pipeline's key is one of minutes; one that is to last is made as such.
+fn a_key_of_a_rule_never_ends_later(store: Store) {
+    let server = store.start_with(ON_THIS_MACHINE);
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    let exchanged = exchange(&server.anon(), &rule, &token(&issuer, json!({}))).expect(200);
+    let path = format!(
+        "/cp/admin/partner-keys/{}",
+        exchanged["key_id"].as_str().unwrap()
+    );
+    let admin = server.admin();
+    for end in [json!("2100-01-01T00:00:00Z"), json!(null)] {
+        let problem = admin
+            .patch(&path, json!({"expires_at": end}))
+            .problem(422, "validation-failed");
+        assert_eq!(problem["errors"][0]["pointer"], "/expires_at", "{problem}");
+    }
+    let end = admin.get(&path).expect(200)["expires_at"].clone();
+    let changed = json!({"expires_at": end, "name": "one job"});
+    assert_eq!(admin.patch(&path, changed).expect(200)["name"], "one job");
 }

@@ -191,11 +191,51 @@ fn many_by_older<M>(
     Ok(found)
 }
 
-/// The next keys below an id, of the partner that the filter names.
+/// The next keys below an id, of the partner that the filter names. Those of trust rules are many, and each is listed
+/// for about a day: further back, an index is read that does not have them.
 fn next<M>(
     session: &mut Session<M>,
     filter: &KeyFilter,
     below: Option<Ulid>,
+    limit: i64,
+) -> Result<Vec<PartnerKey>, StoreError> {
+    let recent = filter.rule_keys_since().map(first_id);
+    let (Some(recent), None) = (recent, filter.id) else {
+        return read(session, filter, (None, below), Which::All, limit);
+    };
+    let mut keys = Vec::new();
+    if below.is_none_or(|below| below > recent) {
+        keys = read(session, filter, (Some(recent), below), Which::All, limit)?;
+    }
+    let rest = limit.saturating_sub(values::row_count(keys.len()));
+    if rest > 0 {
+        let below = below.map_or(recent, |below| below.min(recent));
+        let older = (None, Some(below));
+        keys.extend(read(session, filter, older, Which::Lasting, rest)?);
+    }
+    Ok(keys)
+}
+
+/// The lowest id that is made at a time.
+fn first_id(at: OffsetDateTime) -> Ulid {
+    let ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    Ulid::from_parts(ms, 0)
+}
+
+/// Which keys are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that no trust rule has made.
+    Lasting,
+}
+
+/// Keys from an id on and below another, the highest first.
+fn read<M>(
+    session: &mut Session<M>,
+    filter: &KeyFilter,
+    (from, below): (Option<Ulid>, Option<Ulid>),
+    which: Which,
     limit: i64,
 ) -> Result<Vec<PartnerKey>, StoreError> {
     let mut query = partner_keys::table
@@ -210,6 +250,12 @@ fn next<M>(
     }
     if let Some(below) = below {
         query = query.filter(partner_keys::id.lt(KeyId::from_ulid(below).to_string()));
+    }
+    if let Some(from) = from {
+        query = query.filter(partner_keys::id.ge(KeyId::from_ulid(from).to_string()));
+    }
+    if which == Which::Lasting {
+        query = query.filter(partner_keys::prune_after.is_null());
     }
     let rows: Vec<KeyRow> = session.run(|connection| query.load(connection))?;
     let rotated = rows.iter().filter(|row| row.rotated);

@@ -42,6 +42,10 @@ pub(super) fn live_keys(
         .collect()
 }
 
+/// When a key is pruned that has made an org. It is no key that stays, for which there is no such time: lists of those
+/// leave it out.
+const NEVER: i64 = i64::MAX;
+
 /// Deletes keys that may be, but those that have made an org; how many were looked at.
 pub(super) fn prune(
     session: &mut Session<Writing>,
@@ -72,7 +76,7 @@ pub(super) fn prune(
     session.run(|connection| {
         let kept = partner_keys::table.filter(partner_keys::id.eq_any(&creators));
         diesel::update(kept)
-            .set(partner_keys::prune_after.eq(None::<i64>))
+            .set(partner_keys::prune_after.eq(NEVER))
             .execute(connection)
     })?;
     session.run(|connection| {
