@@ -85,8 +85,13 @@ pub trait KeyQueries {
     /// The store's error.
     type Error;
 
-    /// The key of which a secret is stored under any of these digests, whatever the status of either.
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, Self::Error>;
+    /// The key of which a secret is stored under any of these digests of one token, whatever the status of either.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, Self::Error> {
+        Ok(self.keys_by_digest(digests)?.pop().map(|(_, found)| found))
+    }
 
     /// The keys of which secrets are stored under these digests, whatever their status, each with the digest
     /// that it was found by.

@@ -49,10 +49,6 @@ impl<Mode> PartnerQueries for Session<Mode> {
 impl<Mode> KeyQueries for Session<Mode> {
     type Error = StoreError;
 
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, StoreError> {
-        Ok(self.keys_by_digest(digests)?.pop().map(|(_, found)| found))
-    }
-
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],

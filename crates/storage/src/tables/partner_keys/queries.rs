@@ -1,17 +1,17 @@
 //! What is asked about partner keys.
 
-use diesel::{dsl::count_star, prelude::*};
+use diesel::{dsl::count_star, prelude::*, sql_types::Bool};
 use ids::{KeyId, Page, PageRequest, TypedId as _, Ulid};
 use keys::{FoundKey, KeyDigest, KeyFilter, KeyQueries, KeyWithPartner, PartnerKey};
 use stores::StoreError;
 use time::OffsetDateTime;
 
 use super::{
-    rotations::{self, with_partner},
+    rotations::{self, key_rotations, with_partner},
     row::{KeyRow, partner_keys},
 };
 use crate::{
-    connection::{AnyBackend, prepared},
+    connection::{AnyBackend, on_both, prepared},
     session::Session,
     tables::{
         paged,
@@ -20,46 +20,33 @@ use crate::{
     },
 };
 
+/// How many digests one token has at the most as a rule, one for each pepper. Statements for so many are kept prepared.
+const MAX_CANDIDATES: usize = 4;
+
 impl<M> KeyQueries for Session<M> {
     type Error = StoreError;
-
-    fn key_by_digest(&mut self, digests: &[KeyDigest]) -> Result<Option<FoundKey>, StoreError> {
-        // One prepared statement, asked once for each pepper; the current one's digest is the first.
-        for digest in digests {
-            if let Some(found) = by_newest(self, digest)? {
-                return Ok(Some(found));
-            }
-        }
-        for digest in digests {
-            if let Some(found) = by_older(self, digest)? {
-                return Ok(Some(found));
-            }
-            // A rotation that was cancelled meanwhile has made the older secret the newest.
-            if let Some(found) = by_newest(self, digest)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
 
     fn keys_by_digest(
         &mut self,
         digests: &[KeyDigest],
     ) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
-        let mut missing: Vec<&[u8]> = digests
-            .iter()
-            .map(|digest| &digest.as_bytes()[..])
-            .collect();
-        let mut found = Vec::new();
-        // The same three searches as above.
-        for search in [many_by_newest, many_by_older, many_by_newest] {
-            found.extend(search(self, &missing)?);
-            missing.retain(|digest| {
-                let mut found = found.iter();
-                !found.any(|(known, _): &(KeyDigest, _)| known.as_bytes() == digest)
-            });
+        if digests.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        let found = by_digest(self, digests)?;
+        let mut keys = Vec::with_capacity(found.len());
+        for (digest, is_newest, key, partner) in found {
+            let held = with_partner(self, (key, partner))?;
+            let secret = if is_newest {
+                Some(held.key.newest_secret())
+            } else {
+                held.key.older_secret()
+            };
+            if let Some(secret) = secret {
+                keys.push((values::digest(digest)?, FoundKey { held, secret }));
+            }
+        }
+        Ok(keys)
     }
 
     fn key(&mut self, id: KeyId) -> Result<Option<KeyWithPartner>, StoreError> {
@@ -115,80 +102,46 @@ impl<M> KeyQueries for Session<M> {
     }
 }
 
-/// The key whose newest secret has this digest.
-fn by_newest<M>(
-    session: &mut Session<M>,
-    digest: &KeyDigest,
-) -> Result<Option<FoundKey>, StoreError> {
-    let row = session.run(|connection| {
-        let found = partner_keys::table
-            .inner_join(partners::table)
-            .filter(partner_keys::digest.eq(digest.as_bytes().as_slice()))
-            .select((
-                prepared::columns::<KeyRow>(),
-                prepared::columns::<PartnerRow>(),
-            ));
-        prepared::first_by_type(connection, found)
-    })?;
-    let Some(row) = row else { return Ok(None) };
-    let held = with_partner(session, row)?;
-    let secret = held.key.newest_secret();
-    Ok(Some(FoundKey { held, secret }))
-}
+/// The digest that a key was found by, whether it is that of its newest secret, the key and its partner.
+type FoundRow = (Vec<u8>, bool, KeyRow, PartnerRow);
 
-/// The key whose older secret has this digest.
-fn by_older<M>(
+/// The keys whose newest or older secrets have these digests. One statement, so that a rotation that is cancelled
+/// meanwhile hides no key.
+fn by_digest<M>(
     session: &mut Session<M>,
-    digest: &KeyDigest,
-) -> Result<Option<FoundKey>, StoreError> {
-    let Some(id) = rotations::key_of_older(session, digest)? else {
-        return Ok(None);
-    };
-    let held = session.key(id)?;
-    Ok(held.and_then(|held| {
-        let secret = held.key.older_secret()?;
-        Some(FoundKey { held, secret })
-    }))
-}
-
-fn many_by_newest<M>(
-    session: &mut Session<M>,
-    digests: &[&[u8]],
-) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
-    let rows: Vec<(Vec<u8>, KeyRow, PartnerRow)> = session.run(|connection| {
-        partner_keys::table
-            .inner_join(partners::table)
-            .filter(partner_keys::digest.eq_any(digests))
-            .select((
-                partner_keys::digest,
-                KeyRow::as_select(),
-                PartnerRow::as_select(),
-            ))
-            .load(connection)
-    })?;
-    let mut found = Vec::with_capacity(rows.len());
-    for (digest, key, partner) in rows {
-        let held = with_partner(session, (key, partner))?;
-        let secret = held.key.newest_secret();
-        found.push((values::digest(digest)?, FoundKey { held, secret }));
-    }
-    Ok(found)
-}
-
-fn many_by_older<M>(
-    session: &mut Session<M>,
-    digests: &[&[u8]],
-) -> Result<Vec<(KeyDigest, FoundKey)>, StoreError> {
-    let mut found = Vec::new();
-    for (digest, id) in rotations::keys_of_older(session, digests)? {
-        let held = session.key(values::id(&id, "the id of a key")?)?;
-        found.extend(held.and_then(|held| {
-            let secret = held.key.older_secret()?;
-            let digest = values::digest(digest).ok()?;
-            Some((digest, FoundKey { held, secret }))
-        }));
-    }
-    Ok(found)
+    digests: &[KeyDigest],
+) -> Result<Vec<FoundRow>, StoreError> {
+    let digests: Vec<&[u8]> = digests
+        .iter()
+        .map(|digest| &digest.as_bytes()[..])
+        .collect();
+    let newest = partner_keys::table
+        .inner_join(partners::table)
+        .filter(partner_keys::digest.eq_any(&digests))
+        .select((
+            partner_keys::digest,
+            true.into_sql::<Bool>(),
+            prepared::columns::<KeyRow>(),
+            prepared::columns::<PartnerRow>(),
+        ));
+    let older = key_rotations::table
+        .inner_join(partner_keys::table.on(partner_keys::id.eq(key_rotations::key_id)))
+        .inner_join(partners::table.on(partners::id.eq(partner_keys::partner_id)))
+        .filter(key_rotations::older_digest.eq_any(&digests))
+        .select((
+            key_rotations::older_digest,
+            false.into_sql::<Bool>(),
+            prepared::columns::<KeyRow>(),
+            prepared::columns::<PartnerRow>(),
+        ));
+    let found = newest.union_all(older);
+    session.run(|connection| {
+        if digests.len() <= MAX_CANDIDATES {
+            prepared::load(connection, found)
+        } else {
+            on_both!(connection, |inner| found.load(inner))
+        }
+    })
 }
 
 /// The next keys below an id, of the partner that the filter names. Those of trust rules are many, and each is listed

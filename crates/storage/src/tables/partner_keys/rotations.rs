@@ -12,7 +12,10 @@ use super::row::{KeyRow, partner_keys};
 use crate::{
     connection::prepared,
     session::{Session, Writing},
-    tables::{partners::PartnerRow, values},
+    tables::{
+        partners::{PartnerRow, partners},
+        values,
+    },
 };
 
 diesel::table! {
@@ -32,6 +35,7 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(key_rotations, partner_keys);
+diesel::allow_tables_to_appear_in_same_query!(key_rotations, partners);
 
 #[derive(AsChangeset, Queryable, Selectable, Insertable)]
 #[diesel(table_name = key_rotations)]
@@ -138,33 +142,6 @@ pub(super) fn rotations<M>(
     rows.into_iter()
         .map(|row| Ok((row.key_id.clone(), Rotation::try_from(row)?)))
         .collect()
-}
-
-/// The key whose older secret has this digest.
-pub(super) fn key_of_older<M>(
-    session: &mut Session<M>,
-    digest: &KeyDigest,
-) -> Result<Option<KeyId>, StoreError> {
-    let id: Option<String> = session.run(|connection| {
-        let found = key_rotations::table
-            .filter(key_rotations::older_digest.eq(digest.as_bytes().as_slice()))
-            .select(key_rotations::key_id);
-        prepared::first_by_type(connection, found)
-    })?;
-    values::optional_id(id.as_deref(), "the id of a key")
-}
-
-/// The keys whose older secrets have these digests.
-pub(super) fn keys_of_older<M>(
-    session: &mut Session<M>,
-    digests: &[&[u8]],
-) -> Result<Vec<(Vec<u8>, String)>, StoreError> {
-    session.run(|connection| {
-        key_rotations::table
-            .filter(key_rotations::older_digest.eq_any(digests))
-            .select((key_rotations::older_digest, key_rotations::key_id))
-            .load(connection)
-    })
 }
 
 /// Keys whose rotation is to be looked at by `now`.
