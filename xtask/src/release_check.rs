@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
+use tempfile::TempDir;
 
 use crate::{test::Outcome, workspace::Workspace};
 
@@ -19,7 +20,8 @@ const TOOL: &str = "semver-checks";
 /// Runs the verb.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut outcome = Outcome::default();
-    let passed = dry_run(workspace).status()?.success();
+    let folder = TempDir::new()?;
+    let passed = dry_run(workspace, folder.path()).status()?.success();
     count(
         &mut outcome,
         "packages build, in the order of the upload",
@@ -43,9 +45,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 }
 
 /// All crates that may be published, each after those that it needs; nothing is uploaded.
-fn dry_run(workspace: &Workspace) -> Command {
+///
+/// cargo takes a package of this version for the one that it unpacked and built here before, whatever has changed
+/// since. So everything is built in a new folder.
+fn dry_run(workspace: &Workspace, folder: &Path) -> Command {
     let mut command = workspace.cargo();
     command.args(["publish", "--workspace", "--dry-run", "--locked"]);
+    command.arg("--target-dir").arg(folder);
     command
 }
 
