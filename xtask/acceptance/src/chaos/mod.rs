@@ -49,11 +49,11 @@ pub(crate) struct Args {
     /// How many in a hundred calls of the program fail
     #[arg(long, default_value_t = 30)]
     fails: u32,
-    /// How often the server is killed, in milliseconds
+    /// How long the server lives each time, in milliseconds; at least as long as its start has taken
     #[arg(long, default_value_t = 1000)]
     kill_every: u64,
-    /// How many programs run at once
-    #[arg(long, default_value_t = 8)]
+    /// How many programs run at once; with many of them, few end before the next kill
+    #[arg(long, default_value_t = 4)]
     at_once: u32,
     /// How many clients call at once
     #[arg(long, default_value_t = 8)]

@@ -7,12 +7,15 @@ id=$MOLECULE_ORG_ID said=
 echo "$1" >>"calls/$id"
 run=$(wc -l <"calls/$id")
 
-# Nobody else may be at work on this org.
-if other=$(cat "running/$id" 2>/dev/null) && [ "$other" != $$ ] &&
-    tr '\0' '\n' <"/proc/$other/environ" 2>/dev/null | grep -q "^MOLECULE_ORG_ID=$id\$"; then
+# Nobody else may be at work on this org. Process ids are used again, so the start of the process counts too.
+start() { cut -d" " -f22 "/proc/$1/stat" 2>/dev/null; }
+me="$$ $(start $$)"
+if other=$(cat "running/$id" 2>/dev/null) && [ "$other" != "$me" ] &&
+    [ "$(start "${other% *}")" = "${other#* }" ] &&
+    tr '\0' '\n' <"/proc/${other% *}/environ" 2>/dev/null | grep -q "^MOLECULE_ORG_ID=$id\$"; then
     echo "$1 $id" >>overlaps
 fi
-echo $$ >"running/$id"
+echo "$me" >"running/$id"
 
 roll=$(od -An -N2 -tu2 /dev/urandom)
 kind=$((roll / 300 % 10)) where=$((roll / 3000 % 3)) roll=$((roll % 100))
