@@ -113,7 +113,7 @@ impl Settings {
         let oidc_private = parsed("oidc_allow_private", raw.oidc_allow_private, "false")?;
         let more_reserved_slugs = list(raw.reserved_slugs.as_deref());
         Ok(Self {
-            listen: parsed("listen", raw.listen, "127.0.0.1:8080")?,
+            listen: address(raw.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
             shutdown_grace: shutdown_grace(raw.shutdown_grace.as_deref())?,
             data_dir,
             database_url,
@@ -298,6 +298,12 @@ where
         .unwrap_or(default)
         .parse()
         .with_context(|| name.to_owned())
+}
+
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    text.parse().with_context(|| {
+        format!("listen: {text:?} is not an IP address and a port such as 127.0.0.1:8080")
+    })
 }
 
 fn list(raw: Option<&str>) -> Vec<String> {

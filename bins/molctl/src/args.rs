@@ -15,7 +15,7 @@ use crate::{commands, durations::Span, failure::Failure, output::Format};
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 the server or the network failed; 2 wrong usage or request (400, 422); \
                   3 not allowed (403); 4 no key, or a refused one (401); 5 not found (404); 6 conflict (409); \
-                  7 limited (429); 8 the org failed; 9 the wait ran out, the work goes on; 130 interrupted."
+                  7 limited (429); 8 the org failed; 9 the wait ran out, the work goes on; 130, 143 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

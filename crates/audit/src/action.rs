@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// A text that is not an action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an action; actions look like org.create")]
+#[error("{0:?} is not an action; /cp/docs lists them, such as org.create")]
 pub struct UnknownAction(pub String);
 
 macro_rules! actions {

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 /// Why a text is not an id of the kind that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an id looks like {prefix}_01J9ZK6V3QG8W0T5N4R2M7XACD")]
+#[error("an id looks like {prefix}_01J9ZK6V3QG8W0T5N4R2M7XACD; lists show the ids")]
 pub struct ParseIdError {
     /// The prefix that the id should have had.
     pub prefix: &'static str,

@@ -20,7 +20,10 @@ pub enum InvalidIssuer {
     )]
     Form,
     /// It is not `https`.
-    #[error("must begin with https://, so that nobody on the way can change its keys")]
+    #[error(
+        "must begin with https://, so that nobody on the way can change its keys; \
+         for tests the operator can set oidc_allow_private"
+    )]
     Scheme,
     /// There is something in it that an issuer does not have.
     #[error("must hold no user name, password, query or fragment")]

@@ -22,7 +22,10 @@ pub enum InvalidUrl {
     #[error("must have at most 2048 characters")]
     Length,
     /// It is not `https`.
-    #[error("must begin with https://, so that messages can't be read on their way")]
+    #[error(
+        "must begin with https://, so that messages can't be read on their way; \
+         for trials the operator can set webhook_allow_private"
+    )]
     Scheme,
     /// There is a name or a password in it.
     #[error("must not hold a user name or a password; check the signature instead")]

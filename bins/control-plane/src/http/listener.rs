@@ -43,7 +43,9 @@ impl Listener {
             None => {
                 let socket = bind(address).await;
                 Self {
-                    socket: socket.with_context(|| format!("can't listen on {address}"))?,
+                    socket: socket.with_context(|| {
+                        format!("can't listen on {address} (`listen` names another)")
+                    })?,
                     inherited: false,
                 }
             }

@@ -1,7 +1,7 @@
 //! Metrics of limits that instances share.
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
-use ratelimit_redis::Stats;
+use ratelimit_redis::{Failure, Stats};
 
 use super::set;
 
@@ -34,6 +34,10 @@ impl SharedLimitMetrics {
         registry.register(Box::new(partitioned.clone()))?;
         registry.register(Box::new(decisions.clone()))?;
         registry.register(Box::new(failures.clone()))?;
+        // Prometheus sees the first failure only if there was a zero before.
+        for reason in Failure::REASONS {
+            set(&failures.with_label_values(&[reason]), 0);
+        }
         Ok(Self {
             partitioned,
             decisions,

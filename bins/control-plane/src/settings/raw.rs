@@ -1,9 +1,12 @@
 //! The settings as they were written: by flags, in the environment, in a file.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fmt, fs, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 use super::{Settings, names, plans::RawPlan};
 
@@ -16,9 +19,11 @@ macro_rules! raw_settings {
         /// The settings as they were written, by flags and environment or in a file.
         #[derive(Clone, Default, clap::Args, Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[command(next_help_heading = "Settings")]
         pub struct RawSettings {
             $(
                 $(#[$doc])*
+                #[serde(default, deserialize_with = "scalar")]
                 #[arg(long = $flag, env = $variable, hide_env_values = true, global = true)]
                 pub(super) $name: Option<String>,
             )*
@@ -225,6 +230,33 @@ pub(super) fn parse(text: &str) -> anyhow::Result<RawSettings> {
         });
         anyhow::anyhow!("line {at}: {}", error.message())
     })
+}
+
+/// A setting as TOML writes it: a string, a number or a boolean.
+fn scalar<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    struct Scalar;
+
+    impl Visitor<'_> for Scalar {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string, a whole number or a boolean")
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
+            Ok(value.to_owned())
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+
+        fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+    }
+
+    value.deserialize_any(Scalar).map(Some)
 }
 
 /// A secret that is given itself or in a file.

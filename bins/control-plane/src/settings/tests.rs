@@ -36,6 +36,14 @@ fn without_a_word_the_defaults_hold() {
 }
 
 #[test]
+fn numbers_and_booleans_need_no_quotes() {
+    let text = settings("shutdown_grace = 5\nwebhook_allow_private = true").unwrap();
+    let text = text.to_string();
+    assert!(text.contains("shutdown_grace = \"5\""), "{text}");
+    assert!(text.contains("webhook_allow_private = \"true\""), "{text}");
+}
+
+#[test]
 fn secrets_are_masked() {
     let secret = "s".repeat(40);
     let text = settings(&format!(
@@ -49,7 +57,7 @@ fn secrets_are_masked() {
 
 #[test]
 fn what_is_wrong_is_named() {
-    refused("listen = \"8080\"", "listen");
+    refused("listen = \"8080\"", "such as 127.0.0.1:8080");
     refused("shutdown_grace = \"5s\"", "shutdown_grace");
     refused("shutdown_grace = \"301\"", "0 to 300");
     refused("admin_key = \"short\"", "32 to 256 characters");
@@ -80,6 +88,8 @@ fn what_is_wrong_is_named() {
     refused("sqlite_batch = \"0\"", "sqlite_batch");
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
+    refused("\nplans = [\"a\"]", "line 2: ");
+    refused("pepper = 1234", "expected a string");
     refused("plans = \" , \"", "plans");
     refused("plans = \"a\"\n[[plan]]\nid = \"a\"", "both given");
     refused("[[plan]]\nid = \"A\"", "the plan \"A\"");

@@ -82,7 +82,7 @@ pub(crate) struct Create {
     /// An Idempotency-Key: with the same one, the same command creates nothing twice within 24 hours.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// What the plan is to be given, a JSON object.
+    /// Options that fit the plan's schema, a JSON object.
     #[arg(long, value_name = "JSON", value_parser = object)]
     options: Option<Map<String, Value>>,
     /// Refuse to delete the org, until an update takes that away.

@@ -82,7 +82,7 @@ pub(crate) enum Webhook {
         #[command(flatten)]
         much: Much,
     },
-    /// Send a message again, or all messages that failed since a time.
+    /// Send a message again, or all messages that failed since a time, except tests.
     Redeliver {
         /// The id of the endpoint.
         endpoint: EndpointId,
