@@ -266,9 +266,7 @@ impl PartnerKey {
     /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
     #[must_use]
     pub fn is_first_use_of_minute(&self, now: OffsetDateTime) -> bool {
-        let minute = |at: OffsetDateTime| at.unix_timestamp().div_euclid(60);
-        self.last_used_at
-            .is_none_or(|last| minute(last) < minute(now))
+        self.is_unused_since(now)
     }
 }
 
