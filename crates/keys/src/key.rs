@@ -262,12 +262,6 @@ impl PartnerKey {
         self.last_used_at
             .is_none_or(|last| minute(last) < minute(time))
     }
-
-    /// Whether a use at `now` should be noted, so that `last_used_at` stays true to the minute.
-    #[must_use]
-    pub fn is_first_use_of_minute(&self, now: OffsetDateTime) -> bool {
-        self.is_unused_since(now)
-    }
 }
 
 /// A key and its partner: what is needed to authorize a request.
@@ -367,19 +361,6 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_news_once_a_minute() {
-        let mut key = key();
-        assert!(key.is_first_use_of_minute(NOW));
-        key.last_used_at = Some(NOW);
-        assert!(!key.is_first_use_of_minute(NOW + Duration::seconds(29)));
-        assert!(key.is_first_use_of_minute(NOW + Duration::seconds(30)));
-        assert!(
-            !key.is_first_use_of_minute(NOW - Duration::minutes(5)),
-            "time does not run back"
-        );
-    }
-
-    #[test]
     fn a_key_is_unused_only_if_its_last_minute_is_over() {
         let mut key = key();
         assert!(key.is_unused_since(NOW));
@@ -387,6 +368,8 @@ mod tests {
         assert!(!key.is_unused_since(NOW - Duration::HOUR));
         assert!(!key.is_unused_since(NOW + Duration::seconds(29)));
         assert!(key.is_unused_since(NOW + Duration::seconds(30)));
+        let before = NOW - Duration::minutes(5);
+        assert!(!key.is_unused_since(before), "time does not run back");
     }
 
     #[test]
