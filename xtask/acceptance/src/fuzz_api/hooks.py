@@ -288,14 +288,23 @@ def no_right_claims(case, body, pointer):
 
 
 def refused_claim(case, body, pointer):
-    """Some claims are checked in every token, and whole numbers have 64 bits."""
+    """Some claims are checked in every token; values are strings, whole numbers, true or false, or a list of them."""
     _, member, *at = pointer.split("/")
     name = at[0].replace("~1", "/").replace("~0", "~")
-    if len(at) == 1 and name in ("iss", "aud", "exp", "nbf", "iat", "jti"):
-        return True
     value = body[member][name]
-    value = value[int(at[1])] if len(at) == 2 else value
-    return isinstance(value, float) or (isinstance(value, int) and not -(2**63) <= value < 2**63)
+    if len(at) == 2:
+        return not is_claim_value(value[int(at[1])])
+    if name in ("iss", "aud", "exp", "nbf", "iat", "jti"):
+        return True
+    if isinstance(value, list):
+        return len(value) > 64 or (not value and member == "claims")
+    return not is_claim_value(value)
+
+
+def is_claim_value(value):
+    if isinstance(value, str):
+        return 1 <= len(value) <= 255 and "*" not in value and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
+    return isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
 # The pointers at which a right body may be refused, and how to see that it is so.
