@@ -194,7 +194,7 @@ pub async fn a_log_that_does_not_reach_back_says_so<D: Database>(db: D) {
     // In several transactions, for each has a deadline.
     let mut left = MIN_CHANGES_KEPT + 1;
     while left > 0 {
-        let some = left.min(500);
+        let some = left.min(100);
         fixture
             .write(move |tx| {
                 for _ in 0..some {
