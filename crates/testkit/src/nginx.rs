@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{missing, postgres::free_port};
+use crate::{missing, ports};
 
 /// Where packages put it.
 const PROGRAMS: &[&str] = &[
@@ -47,7 +47,7 @@ impl Nginx {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = ports::free();
         let path = |name: &str| folder.path().join(name);
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()

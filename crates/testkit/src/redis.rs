@@ -17,7 +17,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{missing, postgres::free_port};
+use crate::{missing, ports};
 
 /// The programs that are tried, in this order.
 const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
@@ -62,7 +62,7 @@ impl Server {
             program,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             folder: tempfile::tempdir().unwrap(),
-            port: free_port(),
+            port: ports::free(),
             running: Mutex::new(None),
         };
         server.restart();

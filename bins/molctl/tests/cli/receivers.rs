@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use testkit::python;
+use testkit::{ports, python};
 
 use crate::{flow::start, kit::Home};
 
@@ -43,11 +43,7 @@ fn messages_are_verified_by_the_official_package() {
             .json()
     };
 
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = ports::free();
     let url = format!("http://127.0.0.1:{port}/");
     let endpoint = json(&["webhook", "create", &url, "--event", "org.ready"]);
     let mut receiver = Command::new(python);

@@ -1,10 +1,11 @@
 # Owns one throwaway PostgreSQL: makes its data, starts and stops it on order, and takes all of it
 # away when stdin ends, which the kernel sees to however the test process ends.
 #
-# Arguments: the folder to own, the folder of the binaries, the port; for a standby the port of its primary.
+# Arguments: the folder to own, the folder of the binaries, the port, whether commits reach the disk (on or off);
+# for a standby the port of its primary.
 # Orders, one a line: start, stop, crash, pause, resume. Each is answered by one line: ok or failed.
 
-folder=$1 binaries=$2 port=$3 primary=$4
+folder=$1 binaries=$2 port=$3 fsync=$4 primary=$5
 data=$folder/data
 server=
 
@@ -27,7 +28,7 @@ start() {
     sockets=
     [ ${#folder} -lt 80 ] && sockets=$folder
     "$binaries/postgres" -D "$data" -p "$port" -c listen_addresses=127.0.0.1 \
-        -c unix_socket_directories="$sockets" -c shared_buffers=16MB -c max_connections=200 \
+        -c unix_socket_directories="$sockets" -c shared_buffers=16MB -c max_connections=200 -c fsync="$fsync" \
         </dev/null >>"$folder/log" 2>&1 &
     server=$!
     until grep -Eq '^(ready|standby)' "$data/postmaster.pid" 2>/dev/null; do

@@ -14,7 +14,6 @@ pub use pgbouncer::PgBouncer;
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
@@ -24,6 +23,8 @@ use std::{
 };
 
 use std::os::unix::process::CommandExt;
+
+use crate::ports;
 
 /// How often another port is tried: between finding a free one and using it, somebody may take it.
 const ATTEMPTS: u32 = 5;
@@ -77,6 +78,8 @@ struct Guard {
 impl Server {
     /// The one server that all tests of this process share, started when first asked for.
     ///
+    /// It leaves it to the system when to write to the disk, which saves most of what a new database costs.
+    ///
     /// `None` when PostgreSQL is not installed, which is said loudly.
     ///
     /// # Panics
@@ -84,7 +87,7 @@ impl Server {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
         let start = || {
-            let server = Self::start()?;
+            let server = Self::installed("off")?;
             deadlocks::watch(server.log());
             Some(server)
         };
@@ -99,11 +102,15 @@ impl Server {
     /// As for [`Server::shared`].
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::installed("on")
+    }
+
+    fn installed(fsync: &str) -> Option<Self> {
         let Some(binaries) = binaries::find() else {
             crate::missing::report("PostgreSQL");
             return None;
         };
-        Some(Self::start_from(&binaries, None))
+        Some(Self::start_from(&binaries, fsync, None))
     }
 
     /// A copy of this server that follows it and takes no changes, until it is promoted.
@@ -112,16 +119,16 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn standby(&self) -> Self {
-        Self::start_from(&self.binaries, Some(self.port))
+        Self::start_from(&self.binaries, "on", Some(self.port))
     }
 
-    fn start_from(binaries: &Path, primary: Option<u16>) -> Self {
+    fn start_from(binaries: &Path, fsync: &str, primary: Option<u16>) -> Self {
         for _ in 1..ATTEMPTS {
-            if let Ok(server) = Self::try_start(binaries, primary) {
+            if let Ok(server) = Self::try_start(binaries, fsync, primary) {
                 return server;
             }
         }
-        match Self::try_start(binaries, primary) {
+        match Self::try_start(binaries, fsync, primary) {
             Ok(server) => server,
             Err(log) => panic!(
                 "PostgreSQL of {} does not start:\n{log}",
@@ -146,7 +153,7 @@ impl Server {
         std::fs::write(self.folder.join("data/standby.signal"), "").unwrap();
     }
 
-    fn try_start(binaries: &Path, primary: Option<u16>) -> Result<Self, String> {
+    fn try_start(binaries: &Path, fsync: &str, primary: Option<u16>) -> Result<Self, String> {
         let user = user::for_server();
         let folder = tempfile::Builder::new()
             .prefix("testkit-postgres-")
@@ -155,12 +162,12 @@ impl Server {
         if let Some(user) = user {
             std::os::unix::fs::chown(folder.path(), Some(user.uid), Some(user.gid)).unwrap();
         }
-        let port = free_port();
+        let port = ports::free();
         let mut command = Command::new("sh");
         command
             .args(["-c", include_str!("guard.sh"), "postgres-guard"])
             .args([folder.path(), binaries])
-            .arg(port.to_string())
+            .args([port.to_string().as_str(), fsync])
             .args(primary.map(|port| port.to_string()))
             // A signal to the tests' process group must not reach the guard before its work is done.
             .process_group(0)
@@ -356,9 +363,4 @@ impl Drop for Server {
             panic!("PostgreSQL has detected a deadlock:\n{report}");
         }
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

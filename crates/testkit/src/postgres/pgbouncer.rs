@@ -12,8 +12,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Server, free_port, user};
-use crate::missing;
+use super::{Server, user};
+use crate::{missing, ports};
 
 /// Where packages put it.
 const PLACES: &[&str] = &[
@@ -48,7 +48,7 @@ impl PgBouncer {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = ports::free();
         let users = folder.path().join("users");
         fs::write(&users, "\"postgres\" \"\"\n").unwrap();
         let settings = folder.path().join("settings");

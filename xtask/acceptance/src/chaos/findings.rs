@@ -1,10 +1,6 @@
 //! What is there once all work is done, compared with what the program did.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -121,27 +117,4 @@ pub(super) fn lines(folder: &Path) -> Result<usize> {
         count += fs::read_to_string(folder.join(name))?.lines().count();
     }
     Ok(count)
-}
-
-/// The files that hold the mark of a secret.
-pub(super) fn plain(mut places: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    while let Some(path) = places.pop() {
-        if path.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                places.push(entry?.path());
-            }
-            continue;
-        }
-        // A file of the database may be removed meanwhile.
-        let bytes = fs::read(&path).unwrap_or_default();
-        if bytes
-            .windows(MARK.len())
-            .any(|part| part == MARK.as_bytes())
-        {
-            println!("{}", path.display());
-            found.push(path);
-        }
-    }
-    Ok(found)
 }

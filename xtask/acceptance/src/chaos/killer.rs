@@ -1,7 +1,6 @@
 //! A server that is killed every so often and started again on the same data.
 
 use std::{
-    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -10,15 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use testkit::server::Setup;
-
-/// A port that stays free while the server is down: below those that the system gives away.
-pub(super) fn free_address() -> Result<String> {
-    let listener = (20_000..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    let address = listener.context("no port is free")?.local_addr()?;
-    Ok(address.to_string())
-}
 
 /// Whoever kills the server and starts it again.
 pub(super) struct Killer {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufReader, Read},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use testkit::{
     http::{Client, Response},
+    ports,
     process::MemoryUse,
     server::{self, ADMIN_KEY},
 };
@@ -84,11 +85,6 @@ impl Drop for Process {
     }
 }
 
-/// A free port of this machine.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
-}
-
 /// The last lines of a log, as one.
 pub(crate) fn tail(log: &Path) -> String {
     let mut text = Vec::new();
@@ -121,7 +117,7 @@ impl Ours {
     /// Starts the server on a database, with more settings.
     pub(crate) fn start(folder: &Path, database: &str, settings: &[(&str, &str)]) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let address = free_address()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let mut command = Command::new(server::program()?);
         command
             .current_dir(folder)
@@ -160,7 +156,7 @@ pub(crate) fn bare(lab: &Lab, response: &Response, record: Option<&Record>) -> R
         fs::write(&path, bytes)?;
         Ok(path)
     };
-    let address = free_address()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
     let mut command = Command::new(&lab.own);
     command
         .arg("bare")

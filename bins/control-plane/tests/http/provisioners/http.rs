@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use testkit::ports;
 use time::OffsetDateTime;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use webhooks::{Received, WebhookSecret};
@@ -265,9 +266,7 @@ fn a_service_that_hangs_or_is_not_there_is_asked_again() {
     service.set(200);
     key.wait(&id, "ready");
     drop(server);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", free.local_addr().unwrap());
-    drop(free);
+    let url = format!("http://127.0.0.1:{}/", ports::free());
     let server = service.server(&store, &[("MOLECULE_CP_PROVISIONER_URL", &url)]);
     let key = server.with_token(key.token());
     let id = create(&key, "acme-two");

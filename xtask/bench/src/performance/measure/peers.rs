@@ -2,18 +2,20 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use testkit::ports;
 
 use super::setup;
 use crate::performance::{
     lab::{Lab, Side, p99, throughput},
     machine::output,
     postgres::Postgres,
-    process::{Ours, Process, bare, free_address, value_in_log},
+    process::{Ours, Process, bare, value_in_log},
     report::{Bound, Outcome, ratios},
     wrk::Load,
 };
@@ -108,7 +110,7 @@ fn install(lab: &Lab) -> Result<PathBuf> {
 
 /// Their server, and a key that verifies.
 fn start(folder: &Path, database: &str) -> Result<(Process, String)> {
-    let address = free_address()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
     let log = folder.join("server.log");
     let mut command = Command::new("node");
     command
