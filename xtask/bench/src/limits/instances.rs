@@ -35,7 +35,8 @@ impl Kept {
 pub(crate) struct Instances {
     pub(crate) servers: Vec<Server>,
     pub(crate) redis: Redis,
-    _postgres: Postgres,
+    postgres: Postgres,
+    database: String,
     _folder: TempDir,
 }
 
@@ -55,10 +56,42 @@ impl Instances {
         Ok(Self {
             servers: servers.collect::<Result<_>>()?,
             redis,
-            _postgres: postgres,
+            postgres,
+            database: url,
             _folder: folder,
         })
     }
+
+    /// What the instances have asked of PostgreSQL and Redis so far.
+    pub(crate) fn asked(&self) -> Result<Asked> {
+        let transactions =
+            "select xact_commit from pg_stat_database where datname = current_database()";
+        let transactions = self.postgres.ask(&self.database, transactions);
+        let scripts = self.redis.text("info commandstats");
+        // `cmdstat_evalsha:calls=3,usec=120,…`
+        let scripts = scripts
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_evalsha:"));
+        let number = |name: &str| {
+            let mut parts = scripts?.split(',');
+            parts.find_map(|part| part.strip_prefix(name)?.parse::<u32>().ok())
+        };
+        Ok(Asked {
+            transactions: f64::from(transactions.trim().parse::<u32>()?),
+            scripts: f64::from(number("calls=").unwrap_or_default()),
+            script_micros: f64::from(number("usec=").unwrap_or_default()),
+        })
+    }
+}
+
+/// Work of PostgreSQL and Redis, from their own statistics.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) transactions: f64,
+    /// Runs of the script that decides.
+    pub(crate) scripts: f64,
+    /// What these took of Redis' processor.
+    pub(crate) script_micros: f64,
 }
 
 fn setup(kept: Kept, folder: &Path, database: &str, redis: &str) -> Result<Setup> {
