@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// A column: its title, and where its value is, as a JSON pointer.
+/// A column: its title, and where its value is, as a JSON pointer; of several with spaces between them, the first
+/// that leads to a value.
 pub(crate) type Column = (&'static str, &'static str);
 
 /// The fields that come first.
@@ -18,9 +19,13 @@ pub(crate) fn table(columns: &[Column], rows: &[Value]) -> String {
         .map(|(title, _)| (*title).to_owned())
         .collect();
     let cells = rows.iter().map(|row| {
+        let value = |pointers: &str| {
+            let mut values = pointers.split(' ').filter_map(|at| row.pointer(at));
+            values.find(|value| !value.is_null())
+        };
         columns
             .iter()
-            .map(|(_, pointer)| short(&cell(row.pointer(pointer).unwrap_or(&Value::Null))))
+            .map(|(_, pointers)| short(&cell(value(pointers).unwrap_or(&Value::Null))))
             .collect()
     });
     let lines: Vec<Vec<String>> = std::iter::once(titles).chain(cells).collect();
@@ -138,6 +143,16 @@ mod tests {
         ];
         let text = table(&[("NAME", "/a"), ("N", "/b/c")], &rows);
         assert_eq!(text, "NAME  N\né     1\nlong  -\n");
+    }
+
+    #[test]
+    fn a_column_shows_the_first_value_that_is_there() {
+        let rows = [
+            json!({"id": "pak_1", "type": "partner_key"}),
+            json!({"id": null, "type": "system"}),
+        ];
+        let text = table(&[("ACTOR", "/id /type")], &rows);
+        assert_eq!(text, "ACTOR\npak_1\nsystem\n");
     }
 
     #[test]

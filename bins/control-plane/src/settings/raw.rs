@@ -5,7 +5,7 @@ use std::{env, fmt, fs, path::PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, SeqAccess, Visitor},
 };
 
 use super::{Settings, names, plans::RawPlan};
@@ -232,15 +232,15 @@ pub(super) fn parse(text: &str) -> anyhow::Result<RawSettings> {
     })
 }
 
-/// A setting as TOML writes it: a string, a number or a boolean.
+/// A setting as TOML writes it: a string, a number, a boolean, or an array of strings for a list with commas.
 fn scalar<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     struct Scalar;
 
-    impl Visitor<'_> for Scalar {
+    impl<'de> Visitor<'de> for Scalar {
         type Value = String;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string, a whole number or a boolean")
+            f.write_str("a string, a whole number, a boolean or an array of strings")
         }
 
         fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
@@ -253,6 +253,17 @@ fn scalar<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Erro
 
         fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
             Ok(value.to_string())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<String, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element::<String>()? {
+                if item.contains(',') {
+                    return Err(A::Error::custom("an item of an array can't have a comma"));
+                }
+                list.push(item);
+            }
+            Ok(list.join(","))
         }
     }
 

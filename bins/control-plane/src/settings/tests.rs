@@ -44,6 +44,16 @@ fn numbers_and_booleans_need_no_quotes() {
 }
 
 #[test]
+fn lists_are_arrays_or_have_commas() {
+    for list in ["\"gold,silver\"", "[\"gold\", \"silver\"]"] {
+        let text = settings(&format!("plans = {list}")).unwrap().to_string();
+        assert!(text.contains("plans = \"gold, silver\""), "{text}");
+    }
+    refused("plans = [\"gold,silver\"]", "can't have a comma");
+    refused("plans = [1]", "string");
+}
+
+#[test]
 fn secrets_are_masked() {
     let secret = "s".repeat(40);
     let text = settings(&format!(

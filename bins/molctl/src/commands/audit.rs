@@ -20,7 +20,7 @@ const EVENTS: &[Column] = &[
     ("ACTION", "/action"),
     ("OUTCOME", "/outcome"),
     ("STATUS", "/status_code"),
-    ("ACTOR", "/actor/id"),
+    ("ACTOR", "/actor/id /actor/type"),
     ("TARGET", "/target/id"),
     ("REQUEST", "/request_id"),
 ];
