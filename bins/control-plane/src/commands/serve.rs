@@ -105,7 +105,7 @@ async fn serve(settings: &Settings, orphans: OrphanPolicy) -> anyhow::Result<()>
         .public_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    let published = Arc::new(Published::new(&routes::described(), &public_url)?);
+    let published = Arc::new(Published::new(routes::described(), public_url.clone()));
     let live_instances = LiveInstances::default();
     let counted = live_instances.clone();
     let count = move || counted.count();

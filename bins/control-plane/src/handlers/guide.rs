@@ -23,7 +23,7 @@ pub const GUIDE: Operation = Operation::new(
     &[Success::new(200, "A page for people.", Content::PAGE)],
 );
 
-/// The page, made when the server starts.
+/// The page.
 pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move || ready(published.respond(published.guide.clone()))

@@ -34,7 +34,7 @@ pub fn text(calls: &[Described], public_url: &str) -> serde_json::Result<String>
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// The document, made when the server starts.
+/// The document.
 pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move || {

@@ -25,7 +25,7 @@ pub const PROBLEM_READ: Operation = Operation {
     )
 };
 
-/// The page of an error, made when the server starts.
+/// The page of an error.
 pub fn read(
     published: &Arc<Published>,
     code: ErrorCode,

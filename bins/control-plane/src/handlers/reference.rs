@@ -1,11 +1,12 @@
 //! `/cp/docs`: the description of the API as one page that needs nothing else.
 //!
-//! It is rendered from the OpenAPI document when the server starts, and so are the pages of errors.
+//! It is rendered from the OpenAPI document, and so are the pages of errors.
 
 use std::{
     collections::HashMap,
     future::{Ready, ready},
-    sync::Arc,
+    ops::Deref,
+    sync::{Arc, LazyLock},
 };
 
 use actix_web::{
@@ -50,8 +51,35 @@ const TEMPLATES: [(&str, &str); 7] = [
 /// The methods of a path, in the order in which they are read.
 const METHODS: [&str; 5] = ["post", "get", "put", "patch", "delete"];
 
-/// Everything that describes the API, ready to go out.
-pub struct Published {
+/// Everything that describes the API, rendered when it is first asked for: few servers are asked for it, and it
+/// would be most of the processor time of a start.
+pub struct Published(LazyLock<Pages, Box<dyn FnOnce() -> Pages + Send>>);
+
+impl Published {
+    /// Describes these operations, as clients reach them under a URL.
+    pub fn new(calls: Vec<Described>, public_url: String) -> Self {
+        let render = move || {
+            Pages::render(&calls, &public_url).unwrap_or_else(|error| {
+                // Tests render all of them.
+                tracing::error!("the pages can't be rendered: {error:#}");
+                Pages::default()
+            })
+        };
+        Self(LazyLock::new(Box::new(render)))
+    }
+}
+
+impl Deref for Published {
+    type Target = Pages;
+
+    fn deref(&self) -> &Pages {
+        &self.0
+    }
+}
+
+/// What describes the API, ready to go out.
+#[derive(Default)]
+pub struct Pages {
     /// The OpenAPI document.
     pub document: Bytes,
     reference: Bytes,
@@ -61,12 +89,8 @@ pub struct Published {
     policy: String,
 }
 
-impl Published {
-    /// Describes these operations, as clients reach them under a URL.
-    ///
-    /// # Errors
-    /// When a page can't be rendered; tests render all of them.
-    pub fn new(calls: &[Described], public_url: &str) -> anyhow::Result<Self> {
+impl Pages {
+    fn render(calls: &[Described], public_url: &str) -> anyhow::Result<Self> {
         let document = openapi::text(calls, public_url)?;
         let api: Value = serde_json::from_str(&document)?;
         let errors: Vec<Value> = ErrorCode::ALL
@@ -154,7 +178,7 @@ pub const REFERENCE: Operation = Operation::new(
     &[Success::new(200, "A page for people.", Content::PAGE)],
 );
 
-/// The page, made when the server starts.
+/// The page.
 pub fn read(published: &Arc<Published>) -> impl Fn() -> Ready<HttpResponse> + Clone + 'static {
     let published = Arc::clone(published);
     move || ready(published.respond(published.reference.clone()))
@@ -175,8 +199,8 @@ mod tests {
 
     const URL: &str = "https://cp.example.com";
 
-    fn published() -> Published {
-        Published::new(&routes::described(), URL).unwrap()
+    fn published() -> Pages {
+        Pages::render(&routes::described(), URL).unwrap()
     }
 
     fn text(page: &Bytes) -> &str {

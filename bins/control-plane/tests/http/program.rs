@@ -13,7 +13,6 @@ use serde_json::Value;
 use crate::kit::{ADMIN_KEY, ALL_SCOPES, Store, eventually, tokens};
 
 on_both_engines![
-    migrate_creates_the_database_and_can_be_repeated,
     admin_keys_are_created_listed_and_revoked_beside_a_server,
     revocations_are_replayed_from_an_exported_log,
     data_outlives_the_server,
@@ -31,7 +30,20 @@ pub fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn migrate_creates_the_database_and_can_be_repeated(store: Store) {
+#[test]
+fn migrate_creates_a_database_of_sqlite_and_can_be_repeated() {
+    migrate_can_be_repeated(&Store::sqlite());
+}
+
+#[test]
+fn migrate_fills_a_database_of_postgres_and_can_be_repeated() {
+    if let Some(store) = Store::empty_postgres() {
+        migrate_can_be_repeated(&store);
+    }
+}
+
+#[track_caller]
+fn migrate_can_be_repeated(store: &Store) {
     let check = || store.run(&["migrate", "--check"], &[]);
     let pending = check();
     assert_eq!(pending.status.code(), Some(3), "{pending:#?}");
@@ -271,7 +283,7 @@ fn settings_that_are_wrong_are_named_and_end_the_program() {
 
 #[test]
 fn servers_that_start_together_create_one_first_key() {
-    let Some(store) = Store::postgres() else {
+    let Some(store) = Store::empty_postgres() else {
         return;
     };
     let settings = [

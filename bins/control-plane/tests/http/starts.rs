@@ -49,12 +49,12 @@ fn servers_that_start_together_on_an_empty_folder_share_the_generated_pepper() {
 
 #[test]
 fn servers_that_start_together_on_an_empty_postgres_database_share_the_generated_pepper() {
-    all_share_one_pepper(2, &[], Store::postgres);
+    all_share_one_pepper(2, &[], Store::empty_postgres);
 }
 
 #[test]
 fn servers_that_start_together_with_a_pepper_given_all_start() {
     let settings = [("MOLECULE_CP_PEPPER", PEPPER)];
     all_share_one_pepper(2, &settings, || Some(Store::sqlite()));
-    all_share_one_pepper(1, &settings, Store::postgres);
+    all_share_one_pepper(1, &settings, Store::empty_postgres);
 }

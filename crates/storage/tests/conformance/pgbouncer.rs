@@ -5,15 +5,16 @@ use std::sync::OnceLock;
 use storage::{DatabaseUrl, SqlDatabase};
 use testkit::postgres::{PgBouncer, Server};
 
+use super::postgres::migrated;
+
 fn fresh() -> Option<SqlDatabase> {
     /// One for all: it ends with the process.
     static POOLER: OnceLock<Option<PgBouncer>> = OnceLock::new();
     let server = Server::shared()?;
     let pooler = POOLER.get_or_init(|| PgBouncer::start(server, "transaction"));
-    let direct = server.new_database();
+    let direct = migrated()?;
     let url: DatabaseUrl = pooler.as_ref()?.url(server, &direct).parse().unwrap();
     let url = url.with_direct(&direct.parse().unwrap()).unwrap();
-    storage::migrate(&url).unwrap();
     Some(SqlDatabase::open(&url).unwrap())
 }
 

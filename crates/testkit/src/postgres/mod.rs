@@ -211,6 +211,17 @@ impl Server {
         self.url(&name)
     }
 
+    /// Makes a copy of a database that nobody is connected to, and returns its URL.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn copy_of(&self, url: &str) -> String {
+        let (_, original) = url.rsplit_once('/').unwrap();
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst) + 1);
+        self.sql(&format!("create database {name} template {original}"));
+        self.url(&name)
+    }
+
     /// Runs statements as the superuser, outside of every test database.
     ///
     /// # Panics
