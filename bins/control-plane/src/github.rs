@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use p256::{
 };
 use serde::Deserialize;
 use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit},
+    sync::Mutex,
     time::{Instant, timeout},
 };
 use webhooks::{AddressPolicy, EndpointUrl};
@@ -38,7 +39,9 @@ const LIST: BodyLimits = BodyLimits {
 /// For the whole request of the list.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many reports are read and verified at once: each may be large.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// How many of one address: anybody may send a body slowly, and only its end tells whether GitHub has signed it.
+const AT_ONCE_BY_ADDRESS: usize = 4;
 /// The longest identifier and signature that are looked at.
 const MAX_TEXT: usize = 512;
 
@@ -75,7 +78,44 @@ pub struct GithubKeys {
     source: GithubKeysSource,
     sender: HttpSender,
     known: Mutex<Known>,
-    turns: Semaphore,
+    turns: Turns,
+}
+
+/// Leave to read and verify reports.
+#[derive(Default)]
+struct Turns(parking_lot::Mutex<HashMap<IpAddr, usize>>);
+
+/// Leave to read and verify one report, until it is dropped.
+pub struct Turn<'a> {
+    turns: &'a Turns,
+    address: IpAddr,
+}
+
+impl Turns {
+    fn take(&self, address: IpAddr) -> Option<Turn<'_>> {
+        let mut taken = self.0.lock();
+        let own = taken.get(&address).copied().unwrap_or_default();
+        if own >= AT_ONCE_BY_ADDRESS || taken.values().sum::<usize>() >= AT_ONCE {
+            return None;
+        }
+        taken.insert(address, own + 1);
+        Some(Turn {
+            turns: self,
+            address,
+        })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.turns.0.lock();
+        if let Some(own) = taken.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -116,13 +156,13 @@ impl GithubKeys {
             source,
             sender,
             known: Mutex::new(known),
-            turns: Semaphore::new(AT_ONCE),
+            turns: Turns::default(),
         })
     }
 
-    /// Leave to read and verify one report; `None` while many others are.
-    pub fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.try_acquire().ok()
+    /// Leave to read and verify one report of an address; `None` while many others are.
+    pub fn turn(&self, address: IpAddr) -> Option<Turn<'_>> {
+        self.turns.take(address)
     }
 
     /// The key of this identifier, if GitHub has one.
@@ -283,6 +323,21 @@ mod tests {
         tokio::time::advance(MIN_INTERVAL).await;
         assert!(keys.key("third").await.is_err());
         assert!(keys.key("second").await.unwrap().is_some());
+    }
+
+    #[test]
+    fn one_address_leaves_turns_to_others() {
+        let turns = Turns::default();
+        let [one, other] = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])];
+        let mut held: Vec<_> = (0..AT_ONCE_BY_ADDRESS)
+            .map(|_| turns.take(one).unwrap())
+            .collect();
+        assert!(turns.take(one).is_none());
+        let others = turns.take(other).unwrap();
+        held.pop();
+        assert!(turns.take(one).is_some(), "a turn that has ended is free");
+        drop((held, others));
+        assert!(turns.0.lock().is_empty());
     }
 
     #[test]

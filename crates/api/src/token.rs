@@ -135,7 +135,9 @@ impl TokenRequest {
     pub fn scopes(&self) -> Option<Result<ScopeSet, String>> {
         let scope = self.scope.as_ref()?;
         let unknown = "scope names a scope that there is not; separate names by single spaces";
-        Some(ScopeSet::parse_list(&scope.0).map_err(|_| unknown.to_owned()))
+        let scopes = ScopeSet::parse_list(&scope.0).ok();
+        let scopes = scopes.filter(|scopes| !scopes.is_empty());
+        Some(scopes.ok_or_else(|| unknown.to_owned()))
     }
 
     /// The token.

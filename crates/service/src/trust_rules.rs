@@ -1,16 +1,16 @@
 //! Trust rules, which only the operator manages.
 
-use audit::{Target, TargetKind};
+use audit::{Action, Actor, Details, Event, Outcome, Target, TargetKind};
 use ids::{Page, PageRequest, PartnerId, TrustRuleId};
-use keys::Change;
+use keys::{Change, OnRevoke, RevocationReason};
 use ratelimit::Limiter;
 use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
 use trust::{InvalidClaims, InvalidRule, MAX_RULES, TrustRule, TrustRuleChanges, TrustRuleDraft};
 
 use crate::{
-    Audited, Context, Error, Rejection, Rendered, Service, audited::Auditable, keys::unknown_plan,
-    partners::changed,
+    Audited, Context, Env, Error, Rejection, Rendered, Service, audited::Auditable,
+    keys::unknown_plan, partners::changed,
 };
 
 /// How many keys of a rule are revoked in one transaction, so that other writers wait for moments only.
@@ -107,18 +107,26 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         if let Some(error) = unknown_plan(plans, &self.settings.plans) {
             return Err(self.reject(context, error).await);
         }
-        let at = context.request.at;
+        let (at, env) = (context.request.at, self.env.clone());
         let answer = self
             .audited_write(context, move |tx, _| {
                 let before = tx.trust_rule_for_update(id)?.ok_or(Error::NotFound)?;
                 let rule = before.clone().changed(changes.clone());
                 let rule = rule.map_err(|error| invalid(&error))?;
                 tx.trust_rule_update(&rule)?;
-                let revoked = if rule.enabled {
-                    0
-                } else {
-                    revoke_keys(tx, id, at)?
-                };
+                let mut revoked = 0;
+                if !rule.enabled {
+                    revoked = revoke_keys(tx, id, (&env, at))?;
+                } else if !before.enabled {
+                    // What is left of the keys from before ends now: later nothing would tell new ones from them.
+                    loop {
+                        let more = revoke_keys(tx, id, (&env, at))?;
+                        revoked += more;
+                        if more < REVOKE_BATCH {
+                            break;
+                        }
+                    }
+                }
                 let changed = changed(&[
                     ("name", before.name != rule.name),
                     ("issuer", before.issuer != rule.issuer),
@@ -155,7 +163,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: TrustRuleId,
     ) -> Result<Audited<()>, Rejection> {
-        let at = context.request.at;
+        let (at, env) = (context.request.at, self.env.clone());
         let answer = self
             .audited_write(context, move |tx, _| {
                 let rule = tx.trust_rule_for_update(id)?;
@@ -165,7 +173,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
                 let Some(rule) = rule else {
                     return Ok(Auditable::new(204, ()).detail("already_deleted", true));
                 };
-                let revoked = revoke_keys(tx, id, at)?;
+                let revoked = revoke_keys(tx, id, (&env, at))?;
                 Ok(Auditable::new(204, ())
                     .detail("name", rule.name.as_str())
                     .detail("keys_revoked", revoked))
@@ -188,22 +196,56 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let Some(id) = pending? else {
             return Ok(false);
         };
-        let at = self.env.now();
-        self.db.write(move |tx| revoke_keys(tx, id, at)).await?;
+        let (at, env) = (self.env.now(), self.env.clone());
+        let written: Result<_, StoreError> = self
+            .db
+            .write(move |tx| {
+                // Whoever has enabled it meanwhile has seen to the keys from before.
+                let rule = tx.trust_rule_for_update(id)?;
+                if rule.is_none_or(|rule| !rule.enabled) {
+                    revoke_keys(tx, id, (&env, at))?;
+                }
+                Ok(())
+            })
+            .await;
+        written?;
         self.apply_key_changes().await;
         Ok(true)
     }
 }
 
-/// Revokes keys of a rule, and notes whether some are left for later; how many it was.
+/// Revokes keys of a rule, each on record, and notes whether some are left for later; how many it was.
 fn revoke_keys<T: Transaction>(
     tx: &mut T,
     id: TrustRuleId,
-    at: OffsetDateTime,
+    (env, at): (&Env, OffsetDateTime),
 ) -> Result<usize, StoreError> {
     let revoked = tx.keys_of_rule_revoke(id, at, REVOKE_BATCH)?;
-    tx.trust_rule_set_keys_to_revoke(id, revoked == REVOKE_BATCH)?;
-    Ok(revoked)
+    tx.trust_rule_set_keys_to_revoke(id, revoked.len() == REVOKE_BATCH)?;
+    for key in &revoked {
+        let Some(held) = tx.key(*key)? else { continue };
+        let details = [
+            ("name", held.key.name.as_str().to_owned()),
+            ("on_revoke", OnRevoke::Keep.as_str().to_owned()),
+            ("reason", RevocationReason::Unspecified.as_str().to_owned()),
+            ("trust_rule", id.to_string()),
+        ];
+        let details = details.map(|(name, value)| (name.to_owned(), value.into()));
+        tx.event_record(&Event {
+            id: env.id(),
+            occurred_at: at,
+            actor: Actor::System {
+                partner_id: Some(held.key.partner_id),
+            },
+            action: Action::KeyRevoke,
+            target: Target::one(TargetKind::PartnerKey, *key),
+            org_id: held.key.org_id,
+            outcome: Outcome::Success,
+            request: None,
+            details: Details::from_iter(details),
+        })?;
+    }
+    Ok(revoked.len())
 }
 
 /// The place of what is wrong with a rule.

@@ -216,7 +216,7 @@ async fn asked(
     });
     questions.await.unwrap();
     let work = db.write(move |tx| {
-        assert_eq!(tx.keys_of_rule_revoke(rule, now(), 10)?, 0);
+        assert_eq!(tx.keys_of_rule_revoke(rule, now(), 10)?, []);
         assert_eq!(tx.keys_prune(START, 10)?, 0);
         assert_eq!(tx.token_uses_prune(START, 10)?, 0);
         Ok::<_, StoreError>(())

@@ -143,7 +143,7 @@ pub async fn report_from_github(request: AnonymousRequest) -> Result<HttpRespons
         request.discard().await;
         return Err(not_signed(&app, address).await);
     };
-    let Some(_turn) = keys.turn() else {
+    let Some(_turn) = keys.turn(address) else {
         request.discard().await;
         return Err(ProblemDetails::busy().into());
     };
@@ -158,7 +158,17 @@ pub async fn report_from_github(request: AnonymousRequest) -> Result<HttpRespons
             return Err(ProblemDetails::busy().into());
         }
     };
-    let body = request.json(MAX_GITHUB_REPORT).await?;
+    let body = match request.json(MAX_GITHUB_REPORT).await {
+        Ok(body) => body,
+        Err(error) => {
+            // GitHub sends whole bodies of JSON; whoever does not has held a turn.
+            app.service
+                .leak_report_charge(address)
+                .await
+                .map_err(|error| refused(&error))?;
+            return Err(error);
+        }
+    };
     if !is_signed(&key, &signature, &body) {
         return Err(not_signed(&app, address).await);
     }

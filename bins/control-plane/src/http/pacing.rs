@@ -26,6 +26,9 @@ const CELLS: usize = 4096;
 const INTERVAL: Duration = Duration::from_micros(500);
 /// How far a source may be ahead: 500 answers at once.
 const BURST: Duration = Duration::from_millis(250);
+/// How far a source may be ahead with bodies: one of 64 KiB at once. Thirty at once would keep all workers busy for as
+/// long as others notice.
+const BODY_BURST: Duration = Duration::from_millis(8);
 /// The longest wait, whatever the source has asked for. Long enough for a long body on each of 500 connections: those
 /// that wait for the longest time go on at the same moment.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -74,19 +77,21 @@ impl Pacing {
 
     /// Waits until a source may have an answer with a body of so many bytes.
     pub async fn wait(&self, source: Source, bytes: u64) {
-        self.wait_for(source, 1 + bytes / BYTES_PER_ANSWER).await;
+        self.wait_for(source, 1 + bytes / BYTES_PER_ANSWER, BURST)
+            .await;
     }
 
     /// Waits until so many bytes of a body that a source has sent may be worked on.
     pub async fn wait_for_body(&self, source: Source, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if bytes >= BYTES_PER_ANSWER {
-            self.wait_for(source, bytes / BYTES_PER_ANSWER).await;
+            self.wait_for(source, bytes / BYTES_PER_ANSWER, BODY_BURST)
+                .await;
         }
     }
 
-    async fn wait_for(&self, source: Source, answers: u64) {
-        let wait = self.reserve(source, answers, self.start.elapsed());
+    async fn wait_for(&self, source: Source, answers: u64, burst: Duration) {
+        let wait = self.reserve(source, (answers, burst), self.start.elapsed());
         if wait.is_zero() {
             return;
         }
@@ -96,9 +101,14 @@ impl Pacing {
         }
     }
 
-    fn reserve(&self, Source(hash): Source, answers: u64, now: Duration) -> Duration {
+    fn reserve(
+        &self,
+        Source(hash): Source,
+        (answers, burst): (u64, Duration),
+        now: Duration,
+    ) -> Duration {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let (now, burst, max) = (micros(now), micros(BURST), micros(MAX_WAIT));
+        let (now, burst, max) = (micros(now), micros(burst), micros(MAX_WAIT));
         let cost = micros(INTERVAL).saturating_mul(answers);
         let next = |cell: u64| cell.max(now).saturating_add(cost).min(now + burst + max);
         let index = usize::try_from(hash).unwrap_or(usize::MAX) % CELLS;
@@ -125,13 +135,29 @@ mod tests {
         let pacing = pacing();
         let now = Duration::from_secs(7);
         let waits: Vec<_> = (0..600)
-            .map(|_| pacing.reserve(Source(1), 1, now))
+            .map(|_| pacing.reserve(Source(1), (1, BURST), now))
             .collect();
         assert_eq!(waits[499], Duration::ZERO);
         assert_eq!(waits[500], INTERVAL);
         assert_eq!(waits[599], INTERVAL * 100);
         let later = now + INTERVAL * 100;
-        assert_eq!(pacing.reserve(Source(1), 1, later), INTERVAL);
+        assert_eq!(pacing.reserve(Source(1), (1, BURST), later), INTERVAL);
+    }
+
+    #[test]
+    fn of_long_bodies_one_is_worked_on_at_once() {
+        let pacing = pacing();
+        let now = Duration::from_secs(7);
+        let body = (16, BODY_BURST);
+        let waits: Vec<_> = (0..3)
+            .map(|_| pacing.reserve(Source(1), body, now))
+            .collect();
+        assert_eq!(waits, [0, 8, 16].map(Duration::from_millis));
+        assert_eq!(
+            pacing.reserve(Source(1), (1, BURST), now),
+            Duration::ZERO,
+            "a short answer waits for no body"
+        );
     }
 
     #[test]
@@ -139,12 +165,12 @@ mod tests {
         let pacing = pacing();
         let now = Duration::ZERO;
         for _ in 0..100_000 {
-            assert!(pacing.reserve(Source(1), 1, now) <= MAX_WAIT);
+            assert!(pacing.reserve(Source(1), (1, BURST), now) <= MAX_WAIT);
         }
-        assert_eq!(pacing.reserve(Source(1), 1, now), MAX_WAIT);
-        assert_eq!(pacing.reserve(Source(2), 1, now), Duration::ZERO);
+        assert_eq!(pacing.reserve(Source(1), (1, BURST), now), MAX_WAIT);
+        assert_eq!(pacing.reserve(Source(2), (1, BURST), now), Duration::ZERO);
         // What it has asked for in vain is not held against it for long.
         let later = now + MAX_WAIT + BURST;
-        assert_eq!(pacing.reserve(Source(1), 1, later), Duration::ZERO);
+        assert_eq!(pacing.reserve(Source(1), (1, BURST), later), Duration::ZERO);
     }
 }

@@ -174,14 +174,14 @@ pub trait KeyStore: KeyQueries {
         orgs: OnRevoke,
     ) -> Result<bool, Self::Error>;
 
-    /// Revokes up to `limit` keys that a trust rule has made, which are not revoked and end after `at`; how many.
+    /// Revokes up to `limit` keys that a trust rule has made, which are not revoked and end after `at`; which.
     /// Their orgs stay.
     fn keys_of_rule_revoke(
         &mut self,
         rule: TrustRuleId,
         at: OffsetDateTime,
         limit: usize,
-    ) -> Result<usize, Self::Error>;
+    ) -> Result<Vec<KeyId>, Self::Error>;
 
     /// Deletes keys that trust rules have made and that have left lists at `now`, up to `limit`; how many were
     /// looked at. One that has made an org stays, for the org names it, and is not looked at again.

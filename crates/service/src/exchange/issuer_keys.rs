@@ -96,9 +96,15 @@ impl State {
                 None => Step::Fetch,
             };
         };
-        let asked = self.asked_for_unknown;
-        if !keys.has_key_for(token) && asked.is_none_or(|at| age(at) >= UNKNOWN_KEY_INTERVAL) {
-            return Step::FetchForUnknown;
+        if !keys.has_key_for(token) {
+            let asked = self.asked_for_unknown;
+            if asked.is_none_or(|at| age(at) >= UNKNOWN_KEY_INTERVAL) {
+                return Step::FetchForUnknown;
+            }
+            // Nobody knows whether the issuer has the key by now.
+            if let Some((_, why)) = &self.failed {
+                return Step::Fail(why.clone());
+            }
         }
         let keys = Arc::clone(keys);
         if age(*fetched) >= REFRESH_AFTER && failed.is_none() {

@@ -232,17 +232,18 @@ impl KeyStore for MemoryTx {
         rule: TrustRuleId,
         at: OffsetDateTime,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Vec<KeyId>, StoreError> {
         let is_live = |key: &PartnerKey| {
             key.created_by == rule.into()
                 && matches!(key.status(at), KeyStatus::Active | KeyStatus::Disabled)
         };
         let live = self.state.keys.rows().map(|row| &row.key);
-        let live: Vec<KeyId> = live.filter(|key| is_live(key)).map(|key| key.id).collect();
-        for &id in live.iter().take(limit) {
+        let live = live.filter(|key| is_live(key)).map(|key| key.id);
+        let live: Vec<KeyId> = live.take(limit).collect();
+        for &id in &live {
             self.key_revoke(id, at, RevocationReason::Unspecified, OnRevoke::Keep)?;
         }
-        Ok(live.len().min(limit))
+        Ok(live)
     }
 
     fn keys_prune(&mut self, now: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {

@@ -127,6 +127,10 @@ fn a_form_that_is_none_is_refused(store: Store) {
         400,
         "unsupported_grant_type",
     );
+    for none in ["", "+", "+++"] {
+        let asked = format!("{whole}&scope={none}");
+        refused(&send(&anon, &asked), 400, "invalid_scope");
+    }
     for unknown in [
         "tru_01HXKM4000000000000000000A",
         "x",

@@ -10,6 +10,7 @@ use crate::kit::{Store, eventually};
 
 on_both_engines![
     keys_are_fetched_once_and_new_ones_when_a_token_names_them,
+    an_issuer_that_is_away_when_a_token_names_a_new_key_is_a_503,
     an_issuer_that_does_not_answer_is_a_503_and_comes_back,
     private_issuers_are_for_tests_alone,
 ];
@@ -36,6 +37,21 @@ fn keys_are_fetched_once_and_new_ones_when_a_token_names_them(store: Store) {
     // With fresh keys an issuer may be away.
     issuer.behave(Behaviour::Fails(500));
     exchange(&server.anon(), &rule, &newer()).expect(200);
+}
+
+fn an_issuer_that_is_away_when_a_token_names_a_new_key_is_a_503(store: Store) {
+    let server = store.start_with(ON_THIS_MACHINE);
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    exchange(&server.anon(), &rule, &token(&issuer, json!({}))).expect(200);
+    issuer.behave(Behaviour::Fails(500));
+    // Also for those who come next and for whom it is not asked again.
+    for _ in 0..3 {
+        let newer = issuer.token(TestKey::P256Two, AUDIENCE, &job());
+        let response = exchange(&server.anon(), &rule, &newer);
+        refused(&response, 503, "temporarily_unavailable");
+    }
+    exchange(&server.anon(), &rule, &token(&issuer, json!({}))).expect(200);
 }
 
 fn an_issuer_that_does_not_answer_is_a_503_and_comes_back(store: Store) {

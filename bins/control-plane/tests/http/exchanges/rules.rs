@@ -9,6 +9,7 @@ use crate::kit::{Server, Store, eventually};
 on_both_engines![
     a_rule_that_is_disabled_or_deleted_ends_its_keys_on_all_instances,
     many_keys_of_a_rule_are_revoked_in_the_background,
+    a_rule_that_is_enabled_again_keeps_its_new_keys,
     a_change_of_a_rule_counts_from_the_next_exchange_on,
     a_partner_that_loses_its_plan_gets_no_keys,
     a_key_of_a_rule_never_ends_later,
@@ -84,6 +85,34 @@ fn many_keys_of_a_rule_are_revoked_in_the_background(store: Store) {
     eventually("all keys are revoked", || {
         server.admin().all(&active).is_empty().then_some(())
     });
+    let of_partner = format!("action=key.revoke&partner_id={partner}");
+    let events = eventually("each is on record", || {
+        Some(server.events(&of_partner)).filter(|events| events.len() >= 230)
+    });
+    assert_eq!(events.len(), 230);
+    assert_eq!(events[0]["actor"]["type"], "system");
+    assert_eq!(events[0]["details"]["trust_rule"], rule["id"]);
+}
+
+fn a_rule_that_is_enabled_again_keeps_its_new_keys(store: Store) {
+    let server = store.start_with(ON_THIS_MACHINE);
+    let issuer = Issuer::start();
+    let rule = rule(&server, &issuer, json!({}));
+    let partner = rule["partner_id"].as_str().unwrap();
+    for _ in 0..120 {
+        key(&server, &rule, &issuer);
+    }
+    let admin = server.admin();
+    for enabled in [false, true] {
+        let change = json!({"enabled": enabled});
+        admin.patch(&path(&rule), change).expect(200);
+    }
+    let new = key(&server, &rule, &issuer);
+    let active = format!("/cp/admin/partner-keys?partner_id={partner}&status=active");
+    assert_eq!(admin.all(&active).len(), 1, "what is older has ended");
+    // The background has its turn each second.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    server.with_token(&new).get("/cp/whoami").expect(200);
 }
 
 fn a_change_of_a_rule_counts_from_the_next_exchange_on(store: Store) {

@@ -18,6 +18,7 @@ on_both_engines![
     what_is_not_signed_as_it_is_changes_nothing,
     a_list_that_can_not_be_read_denies_nothing,
     a_report_larger_than_other_bodies_is_read,
+    whoever_sends_no_report_is_limited,
 ];
 
 const GITHUB: &str = "/cp/leaks/github";
@@ -192,4 +193,19 @@ fn a_report_larger_than_other_bodies_is_read(store: Store) {
     is_revoked(&server, &key);
     let large = "x".repeat(1024 * 1024 + 1);
     send(&server, "one", &sign(1, b"x"), large.as_bytes()).problem(413, "payload-too-large");
+}
+
+fn whoever_sends_no_report_is_limited(store: Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(&store, &list(&folder, &[("one", 1)]));
+    let headers = [
+        ("github-public-key-identifier", "one"),
+        ("github-public-key-signature", "x"),
+        ("content-type", "text/plain"),
+    ];
+    let anon = server.anon();
+    let statuses = (0..70).map(|_| anon.send("POST", GITHUB, &headers, b"[]").status);
+    let statuses: Vec<_> = statuses.collect();
+    assert_eq!(statuses[0], 415);
+    assert_eq!(statuses[69], 429);
 }

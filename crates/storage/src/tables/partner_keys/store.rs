@@ -142,13 +142,12 @@ impl KeyStore for Session<Writing> {
         rule: TrustRuleId,
         at: OffsetDateTime,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Vec<KeyId>, StoreError> {
         let ids = rules::live_keys(self, rule, at, limit)?;
-        let revoked = ids.len();
-        for id in ids {
+        for &id in &ids {
             self.key_revoke(id, at, RevocationReason::Unspecified, OnRevoke::Keep)?;
         }
-        Ok(revoked)
+        Ok(ids)
     }
 
     fn keys_prune(&mut self, now: OffsetDateTime, limit: usize) -> Result<usize, StoreError> {
