@@ -31,8 +31,9 @@ impl std::fmt::Debug for SealedOrgSecrets {
 
 /// Queries for the secrets of orgs.
 pub trait OrgSecretQueries {
-    /// The secrets of an org. Whether the caller may see the org is for the caller to check.
-    fn org_secrets(&mut self, org: OrgId) -> Result<Option<SealedOrgSecrets>, StoreError>;
+    /// The secrets of these orgs, in no order; those that have none are left out. Whether the caller may see the orgs
+    /// is for the caller to check.
+    fn org_secrets(&mut self, orgs: &[OrgId]) -> Result<Vec<SealedOrgSecrets>, StoreError>;
 
     /// Up to `limit` secrets that are sealed under this pepper, of the first orgs behind `after`, in the order
     /// of the orgs' ids.

@@ -1,5 +1,7 @@
 //! The secrets of orgs: sealed where they are stored, opened for whoever may read them.
 
+use std::collections::HashMap;
+
 use ids::OrgId;
 use keys::Peppers;
 use orgs::{ChangeKind, Org, OrgProgress, OrgSecrets, OrgWork, Step, StepName};
@@ -127,13 +129,15 @@ async fn read_all<D: Database>(
     db: D,
     orgs: Vec<OrgId>,
 ) -> Vec<Result<Option<SealedOrgSecrets>, StoreError>> {
-    let count = orgs.len();
-    let read = move |view: &mut D::View| {
-        let found = orgs.into_iter().map(|org| view.org_secrets(org));
-        Ok(found.collect())
+    let mut distinct = orgs.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let found: Result<Vec<_>, StoreError> = db.read(move |view| view.org_secrets(&distinct)).await;
+    let found: HashMap<OrgId, SealedOrgSecrets> = match found {
+        Ok(found) => found.into_iter().map(|one| (one.org, one)).collect(),
+        Err(fault) => return vec![Err(fault); orgs.len()],
     };
-    let found: Result<Vec<_>, StoreError> = db.read(read).await;
-    found.unwrap_or_else(|fault| vec![Err(fault); count])
+    orgs.iter().map(|org| Ok(found.get(org).cloned())).collect()
 }
 
 /// Writes an org that is due now, with this step before it. The row is updated once.

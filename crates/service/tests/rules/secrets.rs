@@ -88,8 +88,8 @@ async fn ready(
 /// The output of the org and its secret, where they are.
 async fn handed_back(bench: &Bench<Scripted>, id: OrgId) -> (Option<String>, Option<String>) {
     let org = bench.org(id).await;
-    let stored = bench.db.read(move |view| view.org_secrets(id)).await;
-    let stored = stored.map_err(|error: StoreError| error).unwrap();
+    let stored = bench.db.read(move |view| view.org_secrets(&[id])).await;
+    let stored = stored.map_err(|error: StoreError| error).unwrap().pop();
     assert_eq!(org.secret_names.is_empty(), stored.is_none());
     let secret = stored.map(|sealed| {
         let bound = format!("secrets of {id}");
@@ -214,8 +214,8 @@ async fn secrets_whose_pepper_is_missing_are_given_up_by_force_alone() {
 #[tokio::test]
 async fn secrets_that_were_given_up_are_told_to_be_rotated() {
     let (bench, _, key, id) = ready([numbered(1)]).await;
-    let sealed = bench.db.read(move |view| view.org_secrets(id)).await;
-    let mut sealed = sealed.map_err(|error: StoreError| error).unwrap().unwrap();
+    let sealed = bench.db.read(move |view| view.org_secrets(&[id])).await;
+    let mut sealed = sealed.map_err(|error: StoreError| error).unwrap().remove(0);
     sealed.sealed.reverse();
     let put = bench.db.write(move |tx| tx.org_secrets_put(&sealed));
     put.await.map_err(|error: StoreError| error).unwrap();

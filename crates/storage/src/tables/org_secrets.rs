@@ -9,7 +9,7 @@ use super::values;
 use crate::{
     connection::{
         AnyConnection, on_both,
-        prepared::{self, Prepared},
+        prepared::{self, Prepared, PreparedByType},
     },
     session::{Session, Writing},
 };
@@ -57,14 +57,23 @@ impl TryFrom<SecretsRow> for SealedOrgSecrets {
 }
 
 impl<M> OrgSecretQueries for Session<M> {
-    fn org_secrets(&mut self, org: OrgId) -> Result<Option<SealedOrgSecrets>, StoreError> {
-        let row = self.run(|connection| {
-            let found = org_secrets::table
-                .find(org.to_string())
-                .select(prepared::columns::<SecretsRow>());
-            prepared::first_by_type::<_, SecretsRow>(connection, found)
+    fn org_secrets(&mut self, orgs: &[OrgId]) -> Result<Vec<SealedOrgSecrets>, StoreError> {
+        let ids: Vec<String> = orgs.iter().map(ToString::to_string).collect();
+        let all = org_secrets::table.select(prepared::columns::<SecretsRow>());
+        let rows: Vec<SecretsRow> = self.run(|connection| match connection {
+            AnyConnection::Postgres(postgres) => {
+                Prepared(all.filter(org_secrets::org_id.eq_any(&ids))).load(postgres)
+            }
+            AnyConnection::Sqlite(sqlite) => {
+                let mut rows = Vec::new();
+                for id in &ids {
+                    let its = PreparedByType(all.filter(org_secrets::org_id.eq(id)));
+                    rows.append(&mut its.load(sqlite)?);
+                }
+                Ok(rows)
+            }
         })?;
-        row.map(SealedOrgSecrets::try_from).transpose()
+        rows.into_iter().map(SealedOrgSecrets::try_from).collect()
     }
 
     fn org_secrets_under(

@@ -27,7 +27,9 @@ async fn put<D: Database>(fixture: &Fixture<D>, secrets: &[SealedOrgSecrets]) {
 }
 
 async fn stored<D: Database>(fixture: &Fixture<D>, org: OrgId) -> Option<SealedOrgSecrets> {
-    fixture.read(move |view| view.org_secrets(org)).await
+    let found = fixture.read(move |view| view.org_secrets(&[org])).await;
+    assert!(found.len() < 2);
+    found.into_iter().next()
 }
 
 /// Sealed bytes of any length, with their pepper and their time.
@@ -43,6 +45,12 @@ pub async fn the_secrets_of_an_org_are_replaced_as_a_whole<D: Database>(db: D) {
     put(&fixture, &all).await;
     assert_eq!(stored(&fixture, other).await.as_ref(), Some(&all[0]));
     assert_eq!(stored(&fixture, one).await.as_ref(), Some(&all[1]));
+    let without = fixture.any_org().await.id;
+    let asked = [one, without, other];
+    let mut found = fixture.read(move |view| view.org_secrets(&asked)).await;
+    found.sort_unstable_by_key(|secrets| secrets.org != other);
+    assert_eq!(found, all);
+    assert_eq!(fixture.read(|view| view.org_secrets(&[])).await, []);
     let next = secrets(one, b"another", pepper('c'));
     put(&fixture, std::slice::from_ref(&next)).await;
     assert_eq!(stored(&fixture, one).await, Some(next));

@@ -98,8 +98,11 @@ impl SubscriptionStore for MemoryTx {
 }
 
 impl<Mode> OrgSecretQueries for Session<Mode> {
-    fn org_secrets(&mut self, org: OrgId) -> Result<Option<SealedOrgSecrets>, StoreError> {
-        Ok(self.state.org_secrets.get(&org).cloned())
+    fn org_secrets(&mut self, orgs: &[OrgId]) -> Result<Vec<SealedOrgSecrets>, StoreError> {
+        let all = orgs
+            .iter()
+            .filter_map(|org| self.state.org_secrets.get(org));
+        Ok(all.cloned().collect())
     }
 
     fn org_secrets_under(

@@ -85,9 +85,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
             return Ok(mask);
         }
         let id = org.id;
-        let stored: Result<_, StoreError> = self.db.read(move |view| view.org_secrets(id)).await;
-        if let Some(sealed) = stored?
-            && let Some(plain) = secrets::open(&self.settings.peppers, &sealed)
+        let stored: Result<_, StoreError> = self.db.read(move |view| view.org_secrets(&[id])).await;
+        if let Some(sealed) = stored?.first()
+            && let Some(plain) = secrets::open(&self.settings.peppers, sealed)
         {
             mask.add(&plain);
         }
