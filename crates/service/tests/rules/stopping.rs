@@ -169,6 +169,28 @@ async fn a_lease_that_can_not_be_renewed_is_given_up_before_it_ends() {
     );
 }
 
+/// What is left of such a lease would not do for the work to come to its end.
+#[tokio::test(start_paused = true)]
+async fn no_work_begins_under_a_lease_that_took_too_long_to_write() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    bench.db.delay_writes(StdDuration::from_secs(7));
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
+    assert_eq!(slow.entered.available_permits(), 0, "it was begun");
+    bench.db.delay_writes(StdDuration::ZERO);
+    let org = bench.org(id).await;
+    assert_eq!(
+        (org.status, org.attempts, org.failure),
+        (OrgStatus::Provisioning, 0, None)
+    );
+    let service = Arc::clone(&bench.service);
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    working.abort();
+}
+
 #[tokio::test]
 async fn a_slow_org_delays_no_other() {
     let slow = slow(2);

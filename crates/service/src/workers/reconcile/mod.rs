@@ -234,6 +234,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                     return Err(ProvisionError::Interrupted);
                 }
             }
+            if lease.is_too_old_to_begin() || stop.is_cancelled() {
+                return Err(ProvisionError::Interrupted);
+            }
             let result = self.provisioner.run(&request, stop.cancelled()).await;
             result
                 .and_then(|output| check_rotation(request.verb, &org, output))
