@@ -4,12 +4,12 @@
 //! step of one org, and another one for each of its changes. The service may have an internal address: the
 //! operator has configured it.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use api::Time;
 use ids::TypedId as _;
-use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, StopReason, Verb};
+use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, Verb};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -65,11 +65,11 @@ impl Http {
     }
 
     /// Sends one message and waits for the response.
-    pub async fn run(
-        &self,
-        request: &ProvisionRequest,
-        stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<ProvisionOutput, ProvisionError> {
+    ///
+    /// Nothing stops it: the service can't be told to stop, and while this waits the lease is kept, so that no
+    /// other worker asks the service for the same org. What it has made for an org that is to be deleted is
+    /// deprovisioned next.
+    pub async fn run(&self, request: &ProvisionRequest) -> Result<ProvisionOutput, ProvisionError> {
         let posting = match self.posting(request) {
             Ok(posting) => posting,
             Err(error) => {
@@ -85,31 +85,17 @@ impl Http {
             bytes: MAX_ANSWER + 1,
             within: self.timeout,
         };
-        let mut response = pin!(timeout(
-            self.timeout,
-            self.sender.exchange(&posting, limits)
-        ));
-        let (mut stop, mut stoppable) = (pin!(stop), true);
-        loop {
-            tokio::select! {
-                response = &mut response => return match response {
-                    Ok(Ok(received)) => verdict(request.verb, &received),
-                    Ok(Err(why)) => Err(retry(
-                        "provisioner-unreachable",
-                        format!("the provisioner can't be reached: {}", clean(&why)),
-                    )),
-                    Err(_elapsed) => Err(retry(
-                        "provisioner-timeout",
-                        "timeout: no response from the provisioner",
-                    )),
-                },
-                stop = &mut stop, if stoppable => match stop {
-                    // The service can't be stopped, so its response is waited for: what it has made by
-                    // then is deprovisioned next.
-                    StopReason::Deletion => stoppable = false,
-                    StopReason::Shutdown | StopReason::LeaseLost => return Err(ProvisionError::Interrupted),
-                },
-            }
+        let exchange = self.sender.exchange(&posting, limits);
+        match timeout(self.timeout, exchange).await {
+            Ok(Ok(received)) => verdict(request.verb, &received),
+            Ok(Err(why)) => Err(retry(
+                "provisioner-unreachable",
+                format!("the provisioner can't be reached: {}", clean(&why)),
+            )),
+            Err(_elapsed) => Err(retry(
+                "provisioner-timeout",
+                "timeout: no response from the provisioner",
+            )),
         }
     }
 
