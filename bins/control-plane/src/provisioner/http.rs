@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::Time;
 use ids::TypedId as _;
-use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, Verb};
+use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, SecretMask, Verb};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -87,7 +87,7 @@ impl Http {
         };
         let exchange = self.sender.exchange(&posting, limits);
         match timeout(self.timeout, exchange).await {
-            Ok(Ok(received)) => verdict(request.verb, &received),
+            Ok(Ok(received)) => verdict(request.verb, &request.known_secrets, &received),
             Ok(Err(why)) => Err(retry(
                 "provisioner-unreachable",
                 format!("the provisioner can't be reached: {}", clean(&why)),
@@ -129,10 +129,15 @@ impl Http {
     }
 }
 
-fn verdict(verb: Verb, received: &Received) -> Result<ProvisionOutput, ProvisionError> {
+fn verdict(
+    verb: Verb,
+    secrets: &SecretMask,
+    received: &Received,
+) -> Result<ProvisionOutput, ProvisionError> {
     let status_code = received.status_code;
     let problem: Problem = serde_json::from_slice(&received.body).unwrap_or_default();
-    let detail = problem.detail.map(|detail| clean(&detail));
+    // A secret that is cut is not found any more, so what is long is cut last.
+    let detail = problem.detail.map(|detail| clean(&secrets.apply(&detail)));
     let reason = detail
         .filter(|detail| !detail.is_empty())
         .unwrap_or_else(|| format!("the provisioner responded with status {status_code}"));
@@ -157,32 +162,33 @@ mod tests {
             body: body.into(),
             is_whole: true,
         };
-        verdict(Verb::Provision, &received)
+        verdict(Verb::Provision, &SecretMask::default(), &received)
     }
 
     #[test]
     fn what_is_cut_off_is_asked_for_again_but_for_a_deletion() {
+        let none = SecretMask::default();
         let cut = Received {
             status_code: 200,
             body: br#"{"secrets": {"#.to_vec(),
             is_whole: false,
         };
-        let again = verdict(Verb::Rotate, &cut);
+        let again = verdict(Verb::Rotate, &none, &cut);
         assert!(
             matches!(again, Err(ProvisionError::TryAgain(_))),
             "{again:?}"
         );
-        assert!(verdict(Verb::Deprovision, &cut).is_ok());
+        assert!(verdict(Verb::Deprovision, &none, &cut).is_ok());
         let whole = Received {
             is_whole: true,
             ..cut
         };
-        let failed = verdict(Verb::Provision, &whole);
+        let failed = verdict(Verb::Provision, &none, &whole);
         assert!(
             matches!(failed, Err(ProvisionError::Failed(_))),
             "{failed:?}"
         );
-        assert!(verdict(Verb::Deprovision, &whole).is_ok());
+        assert!(verdict(Verb::Deprovision, &none, &whole).is_ok());
     }
 
     fn tried_again(status_code: u16) -> Option<bool> {
@@ -230,5 +236,24 @@ mod tests {
         ] {
             check(body, "the provisioner responded with status 422");
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_also_where_the_reason_is_cut() {
+        let mut secrets = SecretMask::default();
+        secrets.add_answer(br#"{"secrets": {"password": "hunter2-hunter2"}}"#);
+        let detail = format!("{}hunter2-hunter2 is wrong", "x".repeat(490));
+        let body = serde_json::json!({ "detail": detail }).to_string();
+        let received = Received {
+            status_code: 422,
+            body: body.into(),
+            is_whole: true,
+        };
+        let failed = verdict(Verb::Rotate, &secrets, &received).unwrap_err();
+        let reason = failed.to_string();
+        assert!(
+            reason.ends_with("x[redacted]") && !reason.contains("hunter"),
+            "{reason}"
+        );
     }
 }
