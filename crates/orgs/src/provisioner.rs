@@ -131,7 +131,8 @@ impl ProvisionRequest {
 ///
 /// It is never asked for one org by two workers at a time. So that this holds to the end, a provisioner
 /// answers only when nothing of what it has begun still runs. When `stop` resolves, it ends what it has
-/// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done.
+/// begun as soon as it can, and says [`ProvisionError::Interrupted`] if the work is not done: the org is then
+/// given to the next worker at once. One that can't end what it has begun does not answer before it is done.
 /// A future that is dropped ends too, though nobody waits for that.
 pub trait Provisioner: Send + Sync + 'static {
     /// Does what is asked for, and hands back what the org's users need.

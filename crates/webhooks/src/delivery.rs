@@ -5,6 +5,12 @@ use time::OffsetDateTime;
 
 use crate::{EventKind, SendOutcome, excerpt, schedule::retry_delay};
 
+/// The status of HTTP by which a receiver says that it is gone.
+const GONE: u16 = 410;
+/// What is wrong with that status from a URL that the endpoint had before.
+const GONE_FROM_OLD_URL: &str =
+    "answered 410: the receiver at the endpoint's old URL says that it is gone";
+
 /// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
@@ -155,10 +161,26 @@ impl Delivery {
         now: OffsetDateTime,
         random: u32,
     ) -> AttemptOutcome {
-        self.attempts = self.attempts.saturating_add(1);
-        self.tries = self.tries.saturating_add(1);
         let answer = answer(reception, now);
         let attempted = self.consequence(answer.status_code, now, random);
+        self.last_answer = Some(answer);
+        attempted
+    }
+
+    /// Writes down what an attempt brought at a URL that is the endpoint's no longer. That a receiver is gone
+    /// there says nothing of the one at the new URL, so it is a failure as any other.
+    pub fn record_from_old_url(
+        &mut self,
+        reception: SendOutcome,
+        now: OffsetDateTime,
+        random: u32,
+    ) -> AttemptOutcome {
+        let mut answer = answer(reception, now);
+        let status_code = answer.status_code.filter(|&status| status != GONE);
+        let attempted = self.consequence(status_code, now, random);
+        if answer.status_code == Some(GONE) {
+            answer.error = Some(GONE_FROM_OLD_URL.to_owned());
+        }
         self.last_answer = Some(answer);
         attempted
     }
@@ -169,13 +191,15 @@ impl Delivery {
         now: OffsetDateTime,
         random: u32,
     ) -> AttemptOutcome {
+        self.attempts = self.attempts.saturating_add(1);
+        self.tries = self.tries.saturating_add(1);
         match status_code {
             Some(200..=299) => {
                 self.end(DeliveryStatus::Delivered, now);
                 self.delivered_at = Some(now);
                 AttemptOutcome::Delivered
             }
-            Some(410) => {
+            Some(GONE) => {
                 self.end(DeliveryStatus::Failed, now);
                 AttemptOutcome::Gone
             }
@@ -232,7 +256,7 @@ fn fault_of(status_code: u16) -> Option<String> {
     let explanation = match status_code {
         200..=299 => return None,
         300..=399 => "redirects are not followed; make an endpoint of the address that it leads to",
-        410 => "the receiver says that it is gone, so the endpoint is disabled",
+        GONE => "the receiver says that it is gone, so the endpoint is disabled",
         _ => "a message counts as taken when the answer is 2xx",
     };
     Some(format!("answered {status_code}: {explanation}"))

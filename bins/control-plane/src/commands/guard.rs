@@ -9,7 +9,7 @@
 use std::{
     ffi::OsStr,
     io::{BufRead as _, ErrorKind, Read as _, Write as _, stdin, stdout},
-    os::unix::process::CommandExt as _,
+    os::{fd::AsFd, unix::process::CommandExt as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,6 +23,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use orgs::MAX_ANSWER;
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{
         Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, getrlimit,
@@ -63,6 +64,11 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
     ensure!(
         org.last() == Some(&b'\n'),
         "guard is run by the server, for the programs that it starts"
+    );
+    // It may have got the processor late, when the org is another server's already.
+    ensure!(
+        !is_hung_up(&stdin())?,
+        "the server is gone, so the program is not started"
     );
     let spawned = Command::new(program)
         .arg(verb)
@@ -116,6 +122,17 @@ fn ignore_signals() -> anyhow::Result<()> {
         drop(signal(kind)?);
     }
     Ok(())
+}
+
+/// Whether nobody can write to this pipe any more. There may be something in it still.
+fn is_hung_up(pipe: impl AsFd) -> rustix::io::Result<bool> {
+    // That a pipe is hung up is told unasked.
+    let mut files = [PollFd::new(&pipe, PollFlags::empty())];
+    poll(&mut files, Some(&Timespec::default()))?;
+    let [file] = &files;
+    Ok(file
+        .revents()
+        .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
 /// In a thread, for the program may never read it.

@@ -4,12 +4,12 @@
 //! step of one org, and another one for each of its changes. The service may have an internal address: the
 //! operator has configured it.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use api::Time;
 use ids::TypedId as _;
-use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, StopReason, Verb};
+use orgs::{MAX_ANSWER, ProvisionError, ProvisionOutput, ProvisionRequest, SecretMask, Verb};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -65,11 +65,11 @@ impl Http {
     }
 
     /// Sends one message and waits for the response.
-    pub async fn run(
-        &self,
-        request: &ProvisionRequest,
-        stop: impl Future<Output = StopReason> + Send,
-    ) -> Result<ProvisionOutput, ProvisionError> {
+    ///
+    /// Nothing stops it: the service can't be told to stop, and while this waits the lease is kept, so that no
+    /// other worker asks the service for the same org. What it has made for an org that is to be deleted is
+    /// deprovisioned next.
+    pub async fn run(&self, request: &ProvisionRequest) -> Result<ProvisionOutput, ProvisionError> {
         let posting = match self.posting(request) {
             Ok(posting) => posting,
             Err(error) => {
@@ -85,31 +85,17 @@ impl Http {
             bytes: MAX_ANSWER + 1,
             within: self.timeout,
         };
-        let mut response = pin!(timeout(
-            self.timeout,
-            self.sender.exchange(&posting, limits)
-        ));
-        let (mut stop, mut stoppable) = (pin!(stop), true);
-        loop {
-            tokio::select! {
-                response = &mut response => return match response {
-                    Ok(Ok(received)) => verdict(request.verb, &received),
-                    Ok(Err(why)) => Err(retry(
-                        "provisioner-unreachable",
-                        format!("the provisioner can't be reached: {}", clean(&why)),
-                    )),
-                    Err(_elapsed) => Err(retry(
-                        "provisioner-timeout",
-                        "timeout: no response from the provisioner",
-                    )),
-                },
-                stop = &mut stop, if stoppable => match stop {
-                    // The service can't be stopped, so its response is waited for: what it has made by
-                    // then is deprovisioned next.
-                    StopReason::Deletion => stoppable = false,
-                    StopReason::Shutdown | StopReason::LeaseLost => return Err(ProvisionError::Interrupted),
-                },
-            }
+        let exchange = self.sender.exchange(&posting, limits);
+        match timeout(self.timeout, exchange).await {
+            Ok(Ok(received)) => verdict(request.verb, &request.known_secrets, &received),
+            Ok(Err(why)) => Err(retry(
+                "provisioner-unreachable",
+                format!("the provisioner can't be reached: {}", clean(&why)),
+            )),
+            Err(_elapsed) => Err(retry(
+                "provisioner-timeout",
+                "timeout: no response from the provisioner",
+            )),
         }
     }
 
@@ -143,10 +129,15 @@ impl Http {
     }
 }
 
-fn verdict(verb: Verb, received: &Received) -> Result<ProvisionOutput, ProvisionError> {
+fn verdict(
+    verb: Verb,
+    secrets: &SecretMask,
+    received: &Received,
+) -> Result<ProvisionOutput, ProvisionError> {
     let status_code = received.status_code;
     let problem: Problem = serde_json::from_slice(&received.body).unwrap_or_default();
-    let detail = problem.detail.map(|detail| clean(&detail));
+    // A secret that is cut is not found any more, so what is long is cut last.
+    let detail = problem.detail.map(|detail| clean(&secrets.apply(&detail)));
     let reason = detail
         .filter(|detail| !detail.is_empty())
         .unwrap_or_else(|| format!("the provisioner responded with status {status_code}"));
@@ -171,32 +162,33 @@ mod tests {
             body: body.into(),
             is_whole: true,
         };
-        verdict(Verb::Provision, &received)
+        verdict(Verb::Provision, &SecretMask::default(), &received)
     }
 
     #[test]
     fn what_is_cut_off_is_asked_for_again_but_for_a_deletion() {
+        let none = SecretMask::default();
         let cut = Received {
             status_code: 200,
             body: br#"{"secrets": {"#.to_vec(),
             is_whole: false,
         };
-        let again = verdict(Verb::Rotate, &cut);
+        let again = verdict(Verb::Rotate, &none, &cut);
         assert!(
             matches!(again, Err(ProvisionError::TryAgain(_))),
             "{again:?}"
         );
-        assert!(verdict(Verb::Deprovision, &cut).is_ok());
+        assert!(verdict(Verb::Deprovision, &none, &cut).is_ok());
         let whole = Received {
             is_whole: true,
             ..cut
         };
-        let failed = verdict(Verb::Provision, &whole);
+        let failed = verdict(Verb::Provision, &none, &whole);
         assert!(
             matches!(failed, Err(ProvisionError::Failed(_))),
             "{failed:?}"
         );
-        assert!(verdict(Verb::Deprovision, &whole).is_ok());
+        assert!(verdict(Verb::Deprovision, &none, &whole).is_ok());
     }
 
     fn tried_again(status_code: u16) -> Option<bool> {
@@ -244,5 +236,24 @@ mod tests {
         ] {
             check(body, "the provisioner responded with status 422");
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_also_where_the_reason_is_cut() {
+        let mut secrets = SecretMask::default();
+        secrets.add_answer(br#"{"secrets": {"password": "hunter2-hunter2"}}"#);
+        let detail = format!("{}hunter2-hunter2 is wrong", "x".repeat(490));
+        let body = serde_json::json!({ "detail": detail }).to_string();
+        let received = Received {
+            status_code: 422,
+            body: body.into(),
+            is_whole: true,
+        };
+        let failed = verdict(Verb::Rotate, &secrets, &received).unwrap_err();
+        let reason = failed.to_string();
+        assert!(
+            reason.ends_with("x[redacted]") && !reason.contains("hunter"),
+            "{reason}"
+        );
     }
 }

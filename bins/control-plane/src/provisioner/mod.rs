@@ -61,7 +61,7 @@ impl Provisioner for ChosenProvisioner {
         let result = match &self.kind {
             Kind::Local => Ok(ProvisionOutput::default()),
             Kind::Exec(exec) => exec.run(request, stop).await,
-            Kind::Http(http) => http.run(request, stop).await,
+            Kind::Http(http) => http.run(request).await,
         };
         self.metrics.attempted(request, &result, began.elapsed());
         result

@@ -7,24 +7,35 @@ const MAX_REASON: usize = 500;
 
 /// The last bytes of a stream of any length.
 #[derive(Debug, Default)]
-pub struct Tail(Vec<u8>);
+pub struct Tail {
+    kept: Vec<u8>,
+    /// Whether they may begin within a line.
+    is_cut: bool,
+}
 
 impl Tail {
     pub fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-        if self.0.len() > 2 * KEPT {
+        self.kept.extend_from_slice(bytes);
+        if self.kept.len() > 2 * KEPT {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
-        let surplus = self.0.len().saturating_sub(KEPT);
-        self.0.drain(..surplus);
+        let surplus = self.kept.len().saturating_sub(KEPT);
+        self.is_cut |= surplus > 0;
+        self.kept.drain(..surplus);
     }
 
+    /// Whole lines alone where there is more than is kept: nobody would know the end of a secret for one.
     pub fn text(&mut self) -> String {
         self.cut();
-        String::from_utf8_lossy(&self.0).into_owned()
+        if std::mem::take(&mut self.is_cut) {
+            let end = self.kept.iter().position(|&byte| byte == b'\n');
+            let whole = end.map_or(self.kept.len(), |end| end.saturating_add(1));
+            self.kept.drain(..whole);
+        }
+        String::from_utf8_lossy(&self.kept).into_owned()
     }
 }
 
@@ -63,16 +74,25 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_stream_the_end_is_kept() {
+    fn of_a_long_stream_the_last_whole_lines_are_kept() {
         let mut tail = Tail::default();
         for _ in 0..1000 {
             tail.push(&[b'x'; 8192]);
-            assert!(tail.0.len() <= 2 * KEPT + 8192);
+            assert!(tail.kept.len() <= 2 * KEPT + 8192);
         }
-        tail.push(b"\nthe end\n");
-        let text = tail.text();
-        assert_eq!(text.len(), KEPT);
-        assert_eq!(last_line(&text).as_deref(), Some("the end"));
+        tail.push(b"\nnear the end\nthe end\n");
+        assert_eq!(tail.text(), "near the end\nthe end\n");
+        assert_eq!(tail.text(), "near the end\nthe end\n");
+    }
+
+    #[test]
+    fn of_a_line_that_is_cut_nothing_is_kept() {
+        let mut tail = Tail::default();
+        tail.push(&[b'x'; KEPT + 1]);
+        assert_eq!(tail.text(), "");
+        let mut tail = Tail::default();
+        tail.push(&[b'x'; KEPT]);
+        assert_eq!(tail.text().len(), KEPT, "it is whole");
     }
 
     #[test]

@@ -27,6 +27,10 @@ impl<R: Copy + Send + Sync + 'static> CancellationReason<R> {
         self.token.cancel();
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Resolves with the reason once the work is cancelled.
     pub(crate) fn cancelled(&self) -> impl Future<Output = R> + Send + 'static {
         let Self { token, reason } = self.clone();

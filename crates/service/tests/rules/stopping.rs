@@ -96,6 +96,33 @@ async fn a_deletion_stops_the_provisioning_and_then_deprovisions() {
     assert_eq!(bench.org(id).await.status, OrgStatus::Deleted);
 }
 
+/// Nobody is left to say how it went on.
+#[tokio::test]
+async fn a_step_whose_worker_has_vanished_has_failed_once_the_org_is_deleted() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    let service = Arc::clone(&bench.service);
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    working.abort();
+    assert!(working.await.unwrap_err().is_cancelled());
+    let steps = bench.steps(id).await;
+    assert_eq!(steps.first().unwrap().status, StepStatus::Running);
+    bench.delete_org(&key, id).await;
+    bench.clock.advance(Duration::seconds(11));
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
+    assert_eq!(bench.org(id).await.status, OrgStatus::Deleted);
+    let steps = bench.steps(id).await;
+    let made = steps.first().unwrap();
+    assert_eq!(
+        (made.name, made.status),
+        (StepName::Provision, StepStatus::Failed)
+    );
+    assert!(made.finished_at.is_some());
+}
+
 #[tokio::test]
 async fn a_deletion_stops_an_update_and_then_deprovisions_the_org_as_it_was() {
     let slow = Slow {
@@ -167,6 +194,28 @@ async fn a_lease_that_can_not_be_renewed_is_given_up_before_it_ends() {
         "{:?} of a lease of 10 s",
         began.elapsed()
     );
+}
+
+/// What is left of such a lease would not do for the work to come to its end.
+#[tokio::test(start_paused = true)]
+async fn no_work_begins_under_a_lease_that_took_too_long_to_write() {
+    let slow = slow(4);
+    let bench = bench_with(slow.clone()).await;
+    let (_, key) = bench.key(None).await;
+    let id = bench.create_org(&key, "slow-corp").await.unwrap();
+    bench.db.delay_writes(StdDuration::from_secs(7));
+    assert_eq!(bench.service.reconcile_due().await.unwrap(), 1);
+    assert_eq!(slow.entered.available_permits(), 0, "it was begun");
+    bench.db.delay_writes(StdDuration::ZERO);
+    let org = bench.org(id).await;
+    assert_eq!(
+        (org.status, org.attempts, org.failure),
+        (OrgStatus::Provisioning, 0, None)
+    );
+    let service = Arc::clone(&bench.service);
+    let working = tokio::spawn(async move { service.reconcile_due().await });
+    slow.entered().await;
+    working.abort();
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod ends;
 mod health;
+mod moves;
 mod tries;
 
 use std::{

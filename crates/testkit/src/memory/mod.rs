@@ -25,6 +25,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ::audit::Event;
@@ -46,6 +47,7 @@ struct Shared {
     committed: Mutex<State>,
     writes_fail: AtomicBool,
     commits_unknown: AtomicBool,
+    write_delay: Mutex<Duration>,
     reads: AtomicU64,
 }
 
@@ -65,6 +67,11 @@ impl MemoryDatabase {
     /// or works again. Appends always work.
     pub fn lose_commits(&self, lose: bool) {
         self.shared.commits_unknown.store(lose, Ordering::SeqCst);
+    }
+
+    /// From now on the answer to each write comes so long after its commit. Appends are answered at once.
+    pub fn delay_writes(&self, delay: Duration) {
+        *lock(&self.shared.write_delay) = delay;
     }
 
     /// How many questions have been asked so far.
@@ -129,7 +136,12 @@ impl Database for MemoryDatabase {
         E: From<StoreError> + Send + 'static,
     {
         tokio::task::yield_now().await;
-        self.transact(work)
+        let written = self.transact(work);
+        let delay = *lock(&self.shared.write_delay);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        written
     }
 
     fn max_batch(&self) -> usize {

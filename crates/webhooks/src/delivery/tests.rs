@@ -120,6 +120,26 @@ fn what_was_given_up_on_its_way_is_tried_no_more() {
 }
 
 #[test]
+fn at_an_old_url_a_410_is_a_failure_as_any_other() {
+    let mut message = delivery(EventKind::OrgReady);
+    let outcome = message.record_from_old_url(answered(410), NOW, 0);
+    assert_eq!(outcome, AttemptOutcome::Retry);
+    assert_eq!((message.attempts, message.tries), (1, 1));
+    assert_eq!(message.due_at, Some(NOW + Duration::seconds(5)));
+    let answer = message.last_answer.clone().unwrap();
+    assert_eq!(answer.status_code, Some(410));
+    let error = answer.error.unwrap();
+    assert!(error.contains("old URL"), "{error}");
+    let outcome = message.record_from_old_url(answered(200), NOW, 0);
+    assert_eq!(outcome, AttemptOutcome::Delivered);
+    assert_eq!(message.last_answer.unwrap().error, None);
+
+    let mut test = delivery(EventKind::Test);
+    let outcome = test.record_from_old_url(answered(410), NOW, 0);
+    assert_eq!(outcome, AttemptOutcome::Exhausted);
+}
+
+#[test]
 fn what_a_receiver_says_is_kept_in_bounds() {
     let mut delivery = delivery(EventKind::OrgReady);
     let body = format!("\u{1b}[31m{}", "\u{e9}".repeat(5000));

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Write as _, pipe},
     process::Command,
     time::{Duration, Instant},
 };
@@ -205,4 +206,25 @@ fn a_program_whose_guard_is_killed_is_ended_and_retried() {
     failure(&key, &id, "provisioner-killed");
     all_gone(&processes, Duration::from_secs(1));
     key.wait(&id, "ready");
+}
+
+/// The guard of a server that was killed may begin when another server has the org.
+#[test]
+fn no_program_is_started_for_a_server_that_is_gone() {
+    let store = Store::sqlite();
+    let script = Script::new(&store, "touch made");
+    let path = script.path();
+    let arguments = ["guard", "--", path.to_str().unwrap(), "provision"];
+    let (commands, mut server) = pipe().unwrap();
+    server.write_all(b"{}\n.").unwrap();
+    let mut guard = store.program(&arguments, &[]);
+    guard.stdin(commands);
+    drop(server);
+    let ended = guard.output().unwrap();
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        !ended.status.success() && errors.contains("the server is gone"),
+        "{errors}"
+    );
+    assert!(!script.file("made").exists());
 }

@@ -26,6 +26,7 @@ on_both_engines![
     a_service_that_is_busy_is_asked_again,
     the_detail_of_a_refusal_is_the_reason,
     a_deletion_waits_for_the_answer_of_a_service,
+    a_server_that_is_asked_to_end_waits_for_the_answer_of_a_service,
     what_a_service_answers_is_handed_back,
 ];
 
@@ -253,6 +254,27 @@ fn a_deletion_waits_for_the_answer_of_a_service(store: Store) {
         .map(|(_, body)| body["type"].clone())
         .collect();
     assert_eq!(kinds, ["org.provision", "org.deprovision"]);
+}
+
+/// Else the next server would ask for the same beside it.
+fn a_server_that_is_asked_to_end_waits_for_the_answer_of_a_service(store: Store) {
+    let service = Service::start(HOLD);
+    let server = service.server(&store, &[]);
+    let key = server.key(ALL_SCOPES);
+    let id = create(&key, "acme-corp");
+    service.was_asked(1);
+    let status = Arc::clone(&service.status);
+    let answers = thread::spawn(move || {
+        // Longer than work may go on that can be stopped.
+        thread::sleep(Duration::from_secs(3));
+        status.store(200, Ordering::SeqCst);
+    });
+    let (status, log) = server.terminate(Duration::from_secs(15));
+    assert_eq!(status.code(), Some(0), "{log}");
+    answers.join().unwrap();
+    let server = service.server(&store, &[]);
+    server.with_token(key.token()).wait(&id, "ready");
+    assert_eq!(service.asked().len(), 1, "it was asked once more");
 }
 
 #[test]

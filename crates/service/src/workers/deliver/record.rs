@@ -11,7 +11,8 @@ use ids::{DeliveryId, EndpointId, EventId, Ulid};
 use stores::{Database, StoreError, Transaction, prelude::*};
 use time::OffsetDateTime;
 use webhooks::{
-    AttemptOutcome, Delivery, DisabledReason, Endpoint, Lease, SealedSecrets, SendOutcome,
+    AttemptOutcome, Delivery, DisabledReason, Endpoint, EndpointUrl, Lease, SealedSecrets,
+    SendOutcome,
 };
 
 use crate::{runtime::batcher::all_or_each, webhooks::outbox::Outbox};
@@ -45,6 +46,8 @@ pub(super) struct FinishedAttempt {
     pub(super) id: EndpointId,
     pub(super) token: Ulid,
     pub(super) delivery: DeliveryId,
+    /// Where it was sent.
+    pub(super) url: EndpointUrl,
     /// Whether the endpoint was disabled when the attempt began.
     pub(super) was_disabled: bool,
     pub(super) outcome: SendOutcome,
@@ -188,24 +191,20 @@ fn record<T: Transaction>(
     let Some(mut delivery) = tx.delivery(to, attempt.delivery)? else {
         return Ok(Written::default());
     };
-    let outcome = delivery.record(attempt.outcome.clone(), now, attempt.random);
+    let is_at_old_url = attempt.url != endpoint.url;
+    let reception = attempt.outcome.clone();
+    let outcome = if is_at_old_url {
+        delivery.record_from_old_url(reception, now, attempt.random)
+    } else {
+        delivery.record(reception, now, attempt.random)
+    };
     tx.delivery_update(&delivery)?;
     let failures = endpoint.failures;
-    let action = match outcome {
-        AttemptOutcome::Gone => endpoint
-            .disable(DisabledReason::Gone, now)
-            .then_some(Action::WebhookDisabled),
-        AttemptOutcome::Retry | AttemptOutcome::Exhausted => {
-            let is_dead = endpoint.failed(now);
-            (is_dead && endpoint.disable(DisabledReason::Failing, now))
-                .then_some(Action::WebhookDisabled)
-        }
-        // Only a message that was asked for gets to an endpoint that is disabled; one that was on its way when
-        // that happened tells nothing.
-        AttemptOutcome::Delivered if endpoint.disabled_at.is_none() || attempt.was_disabled => {
-            endpoint.delivered().then_some(Action::WebhookEnabled)
-        }
-        AttemptOutcome::Delivered => None,
+    let action = if is_at_old_url {
+        // It tells nothing of the receiver at the new one.
+        None
+    } else {
+        consequence(&mut endpoint, attempt, outcome)
     };
     if let Some(action) = action {
         tx.endpoint_update(&endpoint, &secrets)?;
@@ -223,6 +222,31 @@ fn record<T: Transaction>(
         outcome: Some(outcome),
         more,
     })
+}
+
+/// Notes at its endpoint how an attempt ended; what the audit log says when that disables or enables it.
+fn consequence(
+    endpoint: &mut Endpoint,
+    attempt: &FinishedAttempt,
+    outcome: AttemptOutcome,
+) -> Option<Action> {
+    let now = attempt.now;
+    match outcome {
+        AttemptOutcome::Gone => endpoint
+            .disable(DisabledReason::Gone, now)
+            .then_some(Action::WebhookDisabled),
+        AttemptOutcome::Retry | AttemptOutcome::Exhausted => {
+            let is_dead = endpoint.failed(now);
+            (is_dead && endpoint.disable(DisabledReason::Failing, now))
+                .then_some(Action::WebhookDisabled)
+        }
+        // Only a message that was asked for gets to an endpoint that is disabled; one that was on its way when
+        // that happened tells nothing.
+        AttemptOutcome::Delivered if endpoint.disabled_at.is_none() || attempt.was_disabled => {
+            endpoint.delivered().then_some(Action::WebhookEnabled)
+        }
+        AttemptOutcome::Delivered => None,
+    }
 }
 
 /// How attempts have ended since the process began.

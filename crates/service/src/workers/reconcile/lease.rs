@@ -13,7 +13,7 @@ use crate::{
     Env, Service,
     runtime::{
         cancellation::CancellationReason,
-        lease::{LEASE_DURATION, keep},
+        lease::{GIVE_UP_AFTER, LEASE_DURATION, keep},
     },
 };
 
@@ -27,13 +27,20 @@ pub(crate) struct AcquiredLease {
 impl AcquiredLease {
     /// A lease that is about to be written.
     pub(crate) fn new(env: &Env) -> Self {
+        // Before the end of the lease is fixed, so that it is never taken for younger than it is.
+        let acquired_at = Instant::now();
         Self {
             lease: Lease {
                 token: LeaseToken(env.id::<EventId>().ulid()),
                 until: env.now() + LEASE_DURATION,
             },
-            acquired_at: Instant::now(),
+            acquired_at,
         }
+    }
+
+    /// Whether so little is left of it that nothing may begin under it.
+    pub(super) fn is_too_old_to_begin(&self) -> bool {
+        self.acquired_at.elapsed() >= GIVE_UP_AFTER
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 use ids::{OrgId, PartnerId};
 use orgs::{
     DueLimits, DueOrgs, Org, OrgProgress, ProvisionError, ProvisionOutput, ProvisionRequest,
-    Provisioner, StopReason,
+    Provisioner, Step, StepStatus, StopReason,
 };
 use ratelimit::Limiter;
 use stores::{Database, StoreError, prelude::*};
@@ -234,6 +234,9 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
                     return Err(ProvisionError::Interrupted);
                 }
             }
+            if lease.is_too_old_to_begin() || stop.is_cancelled() {
+                return Err(ProvisionError::Interrupted);
+            }
             let result = self.provisioner.run(&request, stop.cancelled()).await;
             result
                 .and_then(|output| check_rotation(request.verb, &org, output))
@@ -257,6 +260,12 @@ impl<D: Database, L: Limiter, P: Provisioner> Service<D, L, P> {
 fn begin_attempt(OrgProgress { work, due_at, .. }: &mut OrgProgress, now: OffsetDateTime) {
     if let Some(verb) = work.org.verb() {
         work.org.updated_at = now;
+        // Its worker has vanished, and what it did is not gone on with.
+        let cut_off =
+            |step: &&mut Step| step.name != verb.step() && step.status == StepStatus::Running;
+        for step in work.steps.iter_mut().filter(cut_off) {
+            step.end(false, now);
+        }
         change_step(&mut work.steps, verb.step(), |step| step.begin(now));
         *due_at = Some(now);
     }
