@@ -67,7 +67,7 @@ pub fn run(descriptors: Option<u64>, program: &OsStr, verb: &str) -> anyhow::Res
     );
     // It may have got the processor late, when the org is another server's already.
     ensure!(
-        !is_hung_up(&stdin())?,
+        !is_hung_up(stdin())?,
         "the server is gone, so the program is not started"
     );
     let spawned = Command::new(program)

@@ -17,9 +17,6 @@ use crate::http::{
     AuditedResponse, AuthenticatedRequest, HandlerError, PREFERENCE_APPLIED, retry_after,
 };
 
-/// A wait that ends at once, and as any other: the credential is checked again before the answer.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-
 pub const ORG_CREATE: Operation = Operation {
     detail: "The response comes at once, with the status `provisioning`. Poll the status of the org until it is \
              `ready`. A slug has no `--` and is not reserved. The operator chooses the plans, by default `free`, \
@@ -185,12 +182,9 @@ async fn awaited_status(
     wait: Duration,
 ) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
     let (service, context) = (request.service(), &request.context);
-    tokio::select! {
-        answer = service.org_status_long_poll(context, id, wait) => answer,
-        () = request.client_end() => {
-            Box::pin(service.org_status_long_poll(context, id, SHORTEST_WAIT)).await
-        }
-    }
+    service
+        .org_status_long_poll(context, id, wait, request.client_end())
+        .await
 }
 
 pub const ORG_UPDATE: Operation = Operation {

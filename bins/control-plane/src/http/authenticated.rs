@@ -235,6 +235,8 @@ async fn extract(
     if !(context.is_charged() || is_a_revocation(&headers, &body))
         && let Err(rejection) = app.service.charge_limits(&mut context).await
     {
+        let source = app.pacing.caller(&context.caller);
+        app.pacing.wait(source, 0).await;
         return Err(ProblemResponse::rejected(&app, &id, rejection));
     }
     let authorizing = authorize(&app, (&method, &uri, &headers), &mut context, body);

@@ -145,7 +145,7 @@ where
 {
     Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
         let handler = handler.clone();
-        let source = request.address_source();
+        let source = request.public_source();
         let Request { app, id, .. } = *request;
         let public = PublicRequest {
             app: Arc::clone(&app),
@@ -153,6 +153,8 @@ where
         };
         http.extensions_mut().insert(public);
         async move {
+            // It waits first: what is answered is to be true when it goes out.
+            app.pacing.wait(source, 0).await;
             let mut response = match Args::from_request(&http, &mut Payload::None).await {
                 Ok(args) => handler
                     .call(args)
@@ -166,7 +168,7 @@ where
                 BodySize::Sized(bytes) => bytes,
                 BodySize::None | BodySize::Stream => 0,
             };
-            app.pacing.wait(source, bytes).await;
+            app.pacing.wait_for_long_answer(source, bytes).await;
             response
         }
     })

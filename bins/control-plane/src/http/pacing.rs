@@ -7,7 +7,7 @@
 
 use std::{
     array,
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, Hash, RandomState},
     net::IpAddr,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -19,8 +19,7 @@ use service::Caller;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How many sources are told apart. Two that share a cell wait for each other's refusals, never with a call
-/// that is served.
+/// How many sources of a kind are told apart. Two that share a cell wait for each other's refusals and long bodies.
 const CELLS: usize = 4096;
 /// Of one answer: a source gets 2000 a second.
 const INTERVAL: Duration = Duration::from_micros(500);
@@ -40,13 +39,14 @@ const BYTES_PER_ANSWER: u64 = 4096;
 pub struct Pacing {
     start: Instant,
     hasher: RandomState,
-    cells: Box<[AtomicU64; CELLS]>,
+    /// Those of unknown tokens and addresses, of known credentials, and of the public paths.
+    cells: Box<[AtomicU64; 3 * CELLS]>,
     stopping: CancellationToken,
 }
 
-/// A credential or an address, by its keyed hash: nobody can find another one with the same cell.
+/// The cell of a credential or an address, by its keyed hash: nobody can find another one with the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source(u64);
+pub struct Source(usize);
 
 impl Pacing {
     /// No answer waits once `stopping` is cancelled.
@@ -62,23 +62,40 @@ impl Pacing {
     /// Whoever has the token in these headers.
     pub fn token(&self, headers: &HeaderMap) -> Source {
         let token = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        Source(self.hasher.hash_one(token))
+        self.source(0, token)
     }
 
     /// A credential that is known.
     pub fn caller(&self, caller: &Caller) -> Source {
-        Source(self.hasher.hash_one(caller.ulid()))
+        self.source(1, caller.ulid())
     }
 
     /// Whoever calls from an address, or from its /64 network with IPv6.
     pub fn address(&self, address: IpAddr) -> Source {
-        Source(self.hasher.hash_one(Subject::address(address)))
+        self.source(0, Subject::address(address))
+    }
+
+    /// The same on public paths, where probes of a balancer may come from the address of other clients.
+    pub fn public(&self, address: IpAddr) -> Source {
+        self.source(2, Subject::address(address))
+    }
+
+    fn source(&self, kind: usize, value: impl Hash) -> Source {
+        let hash = usize::try_from(self.hasher.hash_one(value)).unwrap_or(usize::MAX);
+        Source(kind * CELLS + hash % CELLS)
     }
 
     /// Waits until a source may have an answer with a body of so many bytes.
     pub async fn wait(&self, source: Source, bytes: u64) {
         self.wait_for(source, 1 + bytes / BYTES_PER_ANSWER, BURST)
             .await;
+    }
+
+    /// Waits until a source whose turn it was may have the rest of an answer of so many bytes.
+    pub async fn wait_for_long_answer(&self, source: Source, bytes: u64) {
+        if bytes >= BYTES_PER_ANSWER {
+            self.wait_for(source, bytes / BYTES_PER_ANSWER, BURST).await;
+        }
     }
 
     /// Waits until so many bytes of a body that a source has sent may be worked on.
@@ -103,7 +120,7 @@ impl Pacing {
 
     fn reserve(
         &self,
-        Source(hash): Source,
+        Source(cell): Source,
         (answers, burst): (u64, Duration),
         now: Duration,
     ) -> Duration {
@@ -111,8 +128,7 @@ impl Pacing {
         let (now, burst, max) = (micros(now), micros(burst), micros(MAX_WAIT));
         let cost = micros(INTERVAL).saturating_mul(answers);
         let next = |cell: u64| cell.max(now).saturating_add(cost).min(now + burst + max);
-        let index = usize::try_from(hash).unwrap_or(usize::MAX) % CELLS;
-        let before = self.cells.get(index).and_then(|cell| {
+        let before = self.cells.get(cell).and_then(|cell| {
             let update = |cell| Some(next(cell));
             cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
                 .ok()

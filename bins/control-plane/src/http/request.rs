@@ -46,6 +46,11 @@ impl Request {
         self.app.pacing.address(self.client().limited_by())
     }
 
+    /// Its address, for public paths.
+    pub fn public_source(&self) -> Source {
+        self.app.pacing.public(self.client().limited_by())
+    }
+
     /// Reads the body and throws it away, so that the client sees the response, then waits until the source may have
     /// one. Frees the headers first: they keep the buffer that they were read into.
     pub async fn discard(self, source: Source) {

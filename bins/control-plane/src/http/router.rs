@@ -113,7 +113,9 @@ impl Router {
     }
 
     fn find(&self, method: &Method, path: &str) -> (&Endpoint, RequestPath) {
-        let Ok(found) = self.tree.at(path) else {
+        // No route and no id needs an escape. Whoever matches paths by their text, such as a proxy, would miss one.
+        let found = Some(path).filter(|path| !path.contains('%'));
+        let Some(found) = found.and_then(|path| self.tree.at(path).ok()) else {
             let (prefix, not_found) = &self.not_found;
             let below = path
                 .strip_prefix(prefix)

@@ -234,8 +234,15 @@ fn an_escaped_path_is_nowhere(store: Store) {
     }
     let org = key.org("acme-corp")["id"].as_str().unwrap().to_owned();
     let escaped = org.replace("org_", "org%5F");
-    key.get(&format!("/cp/orgs/{escaped}"))
-        .problem(404, "not-found");
+    for path in [
+        format!("/cp/orgs/{escaped}"),
+        format!("/cp/admin/orgs/{escaped}"),
+    ] {
+        for method in ["GET", "PUT", "DELETE"] {
+            let response = raw(&server, &key, &format!("{method} {path} HTTP/1.1"), "");
+            assert_eq!(status(&response), 404, "{method} {path}: {response}");
+        }
+    }
 }
 
 fn odd_methods_are_refused(store: Store) {

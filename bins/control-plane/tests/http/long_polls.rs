@@ -20,6 +20,7 @@ on_both_engines![
     a_poll_that_times_out_shows_the_current_status,
     a_key_that_was_revoked_meanwhile_is_refused,
     a_poll_ends_with_its_client_and_is_audited,
+    a_client_that_sends_no_more_has_one_event_for_its_poll,
     a_server_that_stops_answers_held_polls,
     retry_after_is_estimated_from_the_last_orgs,
 ];
@@ -199,6 +200,31 @@ fn a_poll_ends_with_its_client_and_is_audited(store: Store) {
         (server.events(&query).len() == 2).then_some(())
     });
     assert!(began.elapsed() < Duration::from_secs(25));
+}
+
+/// Also where its end comes while the event is being written.
+fn a_client_that_sends_no_more_has_one_event_for_its_poll(store: Store) {
+    let server = store.start();
+    let key = server.key(ALL_SCOPES);
+    let id = key.org("acme-corp")["id"].as_str().unwrap().to_owned();
+    key.wait(&id, "ready");
+    let query = format!("action=org.status&key_id={}", key.id());
+    let before = server.events(&query).len();
+    let request = format!(
+        "GET /cp/orgs/{id}/status HTTP/1.1\r\nHost: cp\r\nAuthorization: Bearer {}\r\n\
+         Prefer: wait=10\r\n\r\n",
+        key.token()
+    );
+    const POLLS: usize = 30;
+    for _ in 0..POLLS {
+        let mut wire = Wire::new(&server);
+        let response = wire.send(&request).half_close().response();
+        assert_eq!(response.status, 200, "{response:?}");
+    }
+    eventually("all have their events", || {
+        (server.events(&query).len() >= before + POLLS).then_some(())
+    });
+    assert_eq!(server.events(&query).len(), before + POLLS);
 }
 
 fn a_server_that_stops_answers_held_polls(store: Store) {

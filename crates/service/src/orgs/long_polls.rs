@@ -57,8 +57,9 @@ fn median(mut times: Vec<Duration>) -> Option<Duration> {
 }
 
 impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
-    /// Reads an org's status; while work is pending, once the status has changed, or after `wait`. Also whether
-    /// the wait was granted: it is not where the caller has its share of held polls already.
+    /// Reads an org's status; while work is pending, once the status has changed, after `wait`, or when `give_up` is
+    /// ready: then the wait ends, and the call has its answer and its event all the same. Also whether the wait was
+    /// granted: it is not where the caller has its share of held polls already.
     ///
     /// # Errors
     /// When there is none of this id in the caller's visibility, or the caller may not ask any more at the
@@ -68,6 +69,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         context: &Context,
         id: OrgId,
         wait: StdDuration,
+        give_up: impl Future<Output = ()>,
     ) -> Result<(Audited<Arc<OrgWithSteps>>, bool), Rejection> {
         let deadline = Instant::now() + wait;
         // Subscribed before the read, so that no change falls between the two.
@@ -86,8 +88,12 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         drop(first);
         // The event comes after the wait; that the key is in use is recorded now.
         Box::pin(self.record_key_use(context)).await;
+        tokio::pin!(give_up);
         loop {
-            let is_changed = subscription.changed(known, deadline).await;
+            let is_changed = tokio::select! {
+                is_changed = subscription.changed(known, deadline) => is_changed,
+                () = &mut give_up => false,
+            };
             let known = is_changed.then_some(known);
             if let Some(answer) = Box::pin(self.status_after_wait(context, id, known)).await? {
                 return Ok((answer, true));

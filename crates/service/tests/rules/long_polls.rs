@@ -32,7 +32,9 @@ async fn ask(bench: &LocalBench, key: &PlainKey, id: OrgId, wait: Duration) -> J
         .unwrap();
     let service = Arc::clone(&bench.service);
     let asked = tokio::spawn(async move {
-        let (answer, _) = service.org_status_long_poll(&context, id, wait).await?;
+        let (answer, _) = service
+            .org_status_long_poll(&context, id, wait, std::future::pending())
+            .await?;
         Ok(answer.value.org.status)
     });
     // Long enough to be waiting, and less than one who asks for all waits between two questions.
