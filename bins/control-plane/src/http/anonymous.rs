@@ -97,6 +97,7 @@ where
         let (method, route) = (method_name(&request.method), route(&request.path));
         let (app, id) = (Arc::clone(&request.app), Arc::clone(&request.id));
         let source = request.address_source();
+        let exchange = Rc::clone(request.body.exchange());
         let path = request.uri.path().to_owned();
         let (span, trace) = app.tracer.server(&request.headers);
         let scope = Scope {
@@ -116,7 +117,7 @@ where
             set(response.headers_mut(), X_REQUEST_ID, &*id);
             let status = response.status().as_u16();
             if paced == Paced::All || status >= 400 {
-                app.pacing.wait(source, 0).await;
+                exchange.give_way(app.pacing.wait(source, 0)).await;
             }
             let labels = ResponseLabels {
                 method,

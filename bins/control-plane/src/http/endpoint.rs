@@ -146,6 +146,7 @@ where
     Endpoint::new(move |http: HttpRequest, request: Box<Request>| {
         let handler = handler.clone();
         let source = request.public_source();
+        let exchange = Rc::clone(request.body.exchange());
         let Request { app, id, .. } = *request;
         let public = PublicRequest {
             app: Arc::clone(&app),
@@ -154,7 +155,7 @@ where
         http.extensions_mut().insert(public);
         async move {
             // It waits first: what is answered is to be true when it goes out.
-            app.pacing.wait(source, 0).await;
+            exchange.give_way(app.pacing.wait(source, 0)).await;
             let mut response = match Args::from_request(&http, &mut Payload::None).await {
                 Ok(args) => handler
                     .call(args)
@@ -168,7 +169,9 @@ where
                 BodySize::Sized(bytes) => bytes,
                 BodySize::None | BodySize::Stream => 0,
             };
-            app.pacing.wait_for_long_answer(source, bytes).await;
+            exchange
+                .give_way(app.pacing.wait_for_long_answer(source, bytes))
+                .await;
             response
         }
     })

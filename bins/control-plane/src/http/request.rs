@@ -1,6 +1,6 @@
 //! A request as the router hands it over, before anything is known of its caller.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc};
+use std::{net::SocketAddr, ops::Range, rc::Rc, sync::Arc};
 
 use actix_web::{
     dev::Payload,
@@ -55,8 +55,9 @@ impl Request {
     /// one. Frees the headers first: they keep the buffer that they were read into.
     pub async fn discard(self, source: Source) {
         drop(self.headers);
+        let exchange = Rc::clone(self.body.exchange());
         self.body.drain(&self.app.pacing, source).await;
-        self.app.pacing.wait(source, 0).await;
+        exchange.give_way(self.app.pacing.wait(source, 0)).await;
     }
 }
 

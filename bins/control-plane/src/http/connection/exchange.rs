@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     task::{Poll, Waker},
 };
 
@@ -84,6 +85,22 @@ impl Exchange {
             }
         })
         .await;
+    }
+
+    /// Waits with a response that costs nobody anything until it is made. Meanwhile the connection counts as idle: when
+    /// another one needs its place, the wait ends, and it is closed behind the response.
+    pub async fn give_way(&self, wait: impl Future<Output = ()>) {
+        let mut wait = pin!(wait);
+        self.notices.set_waits_for_client(true);
+        poll_fn(|context| {
+            if self.notices.is_evicted() {
+                Poll::Ready(())
+            } else {
+                wait.as_mut().poll(context)
+            }
+        })
+        .await;
+        self.notices.set_waits_for_client(false);
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -264,6 +264,19 @@ impl Notices {
         let notice = self.0.as_ref().and_then(|slot| slot.notice());
         matches!(notice, Some(Notice::LastResponse | Notice::Drain))
     }
+
+    /// Whether a new connection needs the slot.
+    pub fn is_evicted(&self) -> bool {
+        let notice = self.0.as_ref().and_then(|slot| slot.notice());
+        notice == Some(Notice::Evict)
+    }
+
+    /// Whether the connection can be closed for another.
+    pub fn set_waits_for_client(&self, waits: bool) {
+        if let Some(slot) = &self.0 {
+            slot.waits_for_client.store(waits, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Slot {

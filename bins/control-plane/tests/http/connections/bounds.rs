@@ -1,7 +1,8 @@
 //! How many connections there may be, what one may hold, and that none keeps a server from stopping.
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -69,6 +70,34 @@ fn an_address_has_a_share_of_the_connections_and_its_oldest_idle_ones_give_way()
         (open(&metrics) < 10).then_some(())
     });
     drop(TcpStream::connect(address).unwrap());
+}
+
+#[test]
+fn connections_whose_responses_are_paced_give_way() {
+    let store = Store::sqlite();
+    let server = start_with_descriptors(&store, (256, 256), &[]);
+    let address: SocketAddr = server.address().parse().unwrap();
+    // All 192, of two addresses. Each response counts as a hundred, so a source gets about twenty a second.
+    let held: Vec<_> = [2, 3]
+        .iter()
+        .flat_map(|&last| (0..96).map(move |_| Ipv4Addr::new(127, 0, 0, last)))
+        .map(|source| {
+            let mut stream = testkit::http::open(source, address).unwrap();
+            stream
+                .write_all(b"GET /cp/openapi.json HTTP/1.1\r\nHost: cp\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(500));
+    for _ in 0..20 {
+        let began = Instant::now();
+        let mut wire = Wire::new(&server);
+        wire.send("GET /healthz HTTP/1.1\r\nHost: cp\r\n\r\n");
+        assert_eq!(wire.response().status, 200);
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+    drop(held);
 }
 
 #[test]
