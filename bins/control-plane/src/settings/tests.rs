@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
     refused("sqlite_batch = \"0\"", "sqlite_batch");
     refused("sqlite_batch = \"4097\"", "sqlite_batch");
     refused("webhook_allow_private = \"yes\"", "webhook_allow_private");
-    refused("\nplans = [\"a\"]", "line 2: ");
+    refused("\nplans = {}", "line 2: ");
     refused("pepper = 1234", "expected a string");
     refused("plans = \" , \"", "plans");
     refused("plans = \"a\"\n[[plan]]\nid = \"a\"", "both given");
