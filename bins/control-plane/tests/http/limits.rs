@@ -88,6 +88,9 @@ fn every_answer_to_a_key_tells_its_limit(store: Store) {
         policy.starts_with('"') && policy.contains(";q=") && policy.contains(";w="),
         "{policy}"
     );
+    let dead = key.get("/cp/whoami");
+    dead.problem(401, "key-revoked");
+    assert_eq!(dead.header("ratelimit-policy"), "\"key\";q=50;w=3600");
     let default = server.key(&["orgs:list"]).get("/cp/whoami");
     assert_eq!(default.header("ratelimit-policy"), "\"key\";q=600;w=60");
 }

@@ -77,6 +77,8 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
             context.request.secret.as_ref(),
             context.request.at,
         ) {
+            // Every answer to a key says what its limits are; that asks no storage.
+            context.limits = self.peek_limits(&context).await;
             return Err(self.reject_unusable(&context, error).await);
         }
         if revokes_itself(&context, credentials.revokes) {
