@@ -117,7 +117,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
         let is_stored = self.leak_reports.run(subject, stored, BATCH, store).await;
         match is_stored {
             Ok(true) => {
-                self.waiting_leaks.push(report);
+                self.waiting_leaks.push(subject, report);
                 Ok(())
             }
             Ok(false) => {

@@ -76,6 +76,23 @@ async fn a_report_is_stored_when_it_is_answered_and_handled_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_reports_of_one_address_delay_none_of_another() {
+    let bench = bench().await;
+    for n in 0..50 {
+        let unknown = bench.service.env().key(keys::KeyKind::Partner);
+        report(&bench, &[unknown], &format!("u{n}")).await;
+    }
+    let (id, key) = bench.key(None).await;
+    let other = std::net::IpAddr::from([192, 0, 2, 1]);
+    let reported = bench.service.leak_report(other, &[key], at("u"));
+    reported.await.unwrap();
+    for _ in 0..2 {
+        bench.service.handle_leaks().await.unwrap();
+    }
+    assert_eq!(reason(&bench, id).await, Some(RevocationReason::Leaked));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_whose_process_ended_is_handled_by_another() {
     let bench = bench().await;
     let (id, key) = bench.key(None).await;
