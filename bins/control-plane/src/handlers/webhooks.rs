@@ -99,7 +99,7 @@ pub async fn read(request: AuthenticatedRequest) -> Result<AuditedResponse, Hand
 pub const WEBHOOK_UPDATE: Operation = Operation {
     detail: "With `enabled: false` the endpoint is paused: it gets no messages, and what was pending fails. With \
              `enabled: true` it is active again, also after it was disabled because its receiver was gone or \
-             failing; then send it what it has missed with `POST …/redeliver`.",
+             failing; then send what was pending with `POST …/redeliver`. What happened meanwhile has no message.",
     body: Some(Body::of::<WebhookEndpointChanges>()),
     ..Operation::new(
         "updateWebhookEndpoint",
