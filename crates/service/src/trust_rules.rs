@@ -214,7 +214,7 @@ impl<D: Database, L: Limiter, P: Send + Sync + 'static> Service<D, L, P> {
     }
 }
 
-/// Revokes keys of a rule, each on record, and notes whether some are left for later; how many it was.
+/// Revokes keys of a rule, each audited, and notes whether some are left for later; how many it was.
 fn revoke_keys<T: Transaction>(
     tx: &mut T,
     id: TrustRuleId,

@@ -86,7 +86,7 @@ fn many_keys_of_a_rule_are_revoked_in_the_background(store: Store) {
         server.admin().all(&active).is_empty().then_some(())
     });
     let of_partner = format!("action=key.revoke&partner_id={partner}");
-    let events = eventually("each is on record", || {
+    let events = eventually("each is audited", || {
         Some(server.events(&of_partner)).filter(|events| events.len() >= 230)
     });
     assert_eq!(events.len(), 230);
