@@ -84,7 +84,8 @@ async fn the_reports_of_one_address_delay_none_of_another() {
     }
     let (id, key) = bench.key(None).await;
     let other = std::net::IpAddr::from([192, 0, 2, 1]);
-    let reported = bench.service.leak_report(other, &[key], at("u"));
+    let tokens = [key];
+    let reported = bench.service.leak_report(other, &tokens, at("u"));
     reported.await.unwrap();
     for _ in 0..2 {
         bench.service.handle_leaks().await.unwrap();
