@@ -1,8 +1,9 @@
 //! How many connections there may be, what one may hold, and that none keeps a server from stopping.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::mpsc::{self, TryRecvError},
     thread,
     time::{Duration, Instant},
 };
@@ -80,17 +81,27 @@ fn connections_whose_responses_are_paced_give_way() {
     // It is rendered when it is first asked for, and all would wait for that.
     server.anon().get("/cp/openapi.json").expect(200);
     // All 192, of two addresses. Each response counts as a hundred, so a source gets about twenty a second.
-    let held: Vec<_> = [2, 3]
+    let requests = "GET /cp/openapi.json HTTP/1.1\r\nHost: cp\r\n\r\n".repeat(200);
+    let mut held: Vec<_> = [2, 3]
         .iter()
         .flat_map(|&last| (0..96).map(move |_| Ipv4Addr::new(127, 0, 0, last)))
         .map(|source| {
             let mut stream = testkit::http::open(source, address).unwrap();
-            stream
-                .write_all(b"GET /cp/openapi.json HTTP/1.1\r\nHost: cp\r\n\r\n")
-                .unwrap();
+            stream.write_all(requests.as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
             stream
         })
         .collect();
+    // They read what they get and have asked for more, so that none is ever idle.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let readers = thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        while stopped.try_recv() == Err(TryRecvError::Empty) {
+            for stream in &mut held {
+                let _ = stream.read(&mut buffer);
+            }
+        }
+    });
     thread::sleep(Duration::from_secs(1));
     for _ in 0..20 {
         let mut wire = Wire::new(&server);
@@ -98,7 +109,8 @@ fn connections_whose_responses_are_paced_give_way() {
         // Else it is closed without one.
         assert_eq!(wire.response().status, 200);
     }
-    drop(held);
+    drop(stop);
+    readers.join().unwrap();
 }
 
 #[test]
