@@ -7,17 +7,12 @@ use std::{
 
 use memchr::memmem;
 
-/// Whether bytes hold a text.
-#[must_use]
-pub fn holds(bytes: &[u8], text: &str) -> bool {
-    memmem::find(bytes, text.as_bytes()).is_some()
-}
-
 /// The files that hold a text, in a folder and those in it.
 ///
 /// What is removed meanwhile holds nothing.
 #[must_use]
 pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let finder = memmem::Finder::new(text);
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -25,7 +20,7 @@ pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if fs::read(&path).is_ok_and(|bytes| holds(&bytes, text)) {
+            } else if fs::read(&path).is_ok_and(|bytes| finder.find(&bytes).is_some()) {
                 found.push(path);
             }
         }

@@ -52,7 +52,7 @@ const TEMPLATES: [(&str, &str); 7] = [
 const METHODS: [&str; 5] = ["post", "get", "put", "patch", "delete"];
 
 /// Everything that describes the API, rendered when it is first asked for: few servers are asked for it, and it
-/// would be most of the processor time of a start.
+/// took nearly half of the processor time of a start.
 pub struct Published(LazyLock<Pages, Box<dyn FnOnce() -> Pages + Send>>);
 
 impl Published {

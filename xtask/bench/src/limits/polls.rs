@@ -67,7 +67,7 @@ pub(crate) fn run(root: PathBuf, own: PathBuf, seconds: u32, rounds: u32) -> Res
     ];
     let sides = sides.map(|(kept, count)| Side::start(&lab, kept, count));
     let mut sides = sides.into_iter().collect::<Result<Vec<Side>>>()?;
-    for side in &mut sides {
+    for side in &sides {
         side.load(&lab, 1)?;
     }
     thread::sleep(REPORTED);
